@@ -1,0 +1,1 @@
+"""Speech and music enhancement on the signal floor of harmnmf."""

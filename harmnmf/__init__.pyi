@@ -1,0 +1,16 @@
+# The public names, one `from .module import Name as Name` each: harmnmf/__init__.py loads
+# them lazily from this file.
+from .audio import Audio as Audio
+from .audio import AudioInfo as AudioInfo
+from .audio import audio_info as audio_info
+from .audio import read_audio as read_audio
+from .audio import stream_audio as stream_audio
+from .audio import write_audio as write_audio
+from .errors import AudioError as AudioError
+from .errors import ConvergenceWarning as ConvergenceWarning
+from .errors import FormatError as FormatError
+from .errors import HarmnmfError as HarmnmfError
+from .errors import NotFittedError as NotFittedError
+from .errors import ParameterError as ParameterError
+
+__version__: str
