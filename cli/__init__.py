@@ -1,0 +1,1 @@
+"""The command ``harmnmf``: one file a command; each parses, calls and reports."""

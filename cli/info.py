@@ -1,0 +1,42 @@
+"""``harmnmf info``: what a report of a fault should contain."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+
+import click
+
+import harmnmf
+
+_LIBRARIES = ("torch", "numpy", "scipy", "librosa", "soundfile", "soxr", "pretty_midi", "mir_eval")
+
+
+@click.command()
+def command() -> None:
+    """Show versions, devices and the shipped dictionary."""
+    import torch
+
+    rows = [("harmnmf", harmnmf.__version__), ("python", platform.python_version())]
+    rows += [(name, importlib.metadata.version(name)) for name in _LIBRARIES]
+    rows.append(("platform", platform.platform()))
+    rows.append(("threads", str(torch.get_num_threads())))
+    rows += [("device", device) for device in _devices()]
+    folder = Path(harmnmf.__file__).parent
+    shipped = sorted((folder / "data").glob("*.npz"))
+    rows += [("dictionary", str(path)) for path in shipped] or [("dictionary", "none shipped")]
+    for name, value in rows:
+        click.echo(f"{name:<12} {value}")
+
+
+def _devices() -> list[str]:
+    """Name the devices that PyTorch can compute on, the processor first."""
+    import torch
+
+    devices = ["cpu"]
+    for index in range(torch.cuda.device_count()):
+        devices.append(f"cuda:{index} ({torch.cuda.get_device_name(index)})")
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return devices

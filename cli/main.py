@@ -1,0 +1,64 @@
+"""The group of commands, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+import harmnmf
+from harmnmf.errors import HarmnmfError
+
+# Module and one line of help of each command. The help stands here, and not in the modules,
+# so that `harmnmf --help` imports none of them.
+COMMANDS = {
+    "transcribe": "Transcribe recordings to MIDI.",
+    "learn": "Learn a dictionary from recorded notes.",
+    "evaluate": "Score transcriptions against references.",
+    "dictionary": "List, show and plot dictionaries.",
+    "info": "Show versions, devices and the shipped dictionary.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is run.
+
+    The module ``harmnmf.cli.NAME`` offers its click command as ``command``. Exit codes: 0 all
+    done, 1 an error, 2 a wrong use of the command line, 130 interrupted.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order of their use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f".{cmd_name}", __package__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands into the help without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, and turn its errors into one line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # click ends quietly when the reader of a pipe has gone
+        except (HarmnmfError, OSError) as error:
+            click.echo(f"harmnmf: error: {' '.join(str(error).split())}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("harmnmf: interrupted", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(harmnmf.__version__, message="%(prog)s %(version)s")
+def main() -> None:
+    """Transcribe recordings to notes by harmonic non-negative matrix factorisation."""
