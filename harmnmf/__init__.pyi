@@ -12,5 +12,9 @@ from .errors import FormatError as FormatError
 from .errors import HarmnmfError as HarmnmfError
 from .errors import NotFittedError as NotFittedError
 from .errors import ParameterError as ParameterError
+from .notes import NoteList as NoteList
+from .notes import read_notes as read_notes
+from .notes import write_csv as write_csv
+from .notes import write_midi as write_midi
 
 __version__: str
