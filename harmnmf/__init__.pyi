@@ -12,6 +12,9 @@ from .errors import FormatError as FormatError
 from .errors import HarmnmfError as HarmnmfError
 from .errors import NotFittedError as NotFittedError
 from .errors import ParameterError as ParameterError
+from .evaluation import Evaluation as Evaluation
+from .evaluation import evaluate_files as evaluate_files
+from .evaluation import evaluate_notes as evaluate_notes
 from .notes import NoteList as NoteList
 from .notes import read_notes as read_notes
 from .notes import write_csv as write_csv

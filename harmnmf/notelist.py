@@ -237,8 +237,7 @@ def first_fault(
 
     Parameters
     ----------
-    onset, offset, pitch, velocity : ndarray, shape (n_notes,)
-        As :class:`NoteList` takes them, all as floats.
+    onset, offset, pitch, velocity : ndarray of float, shape (n_notes,)
 
     Returns
     -------
