@@ -8,7 +8,6 @@ memory is taken, so that a file from elsewhere can be opened without trust.
 from __future__ import annotations
 
 import json
-import lzma
 import math
 import os
 import secrets
@@ -31,14 +30,15 @@ VERSION = 1
 
 # All that zipfile, NumPy and json raise on bytes that are not what they should be.
 _CORRUPTION = (
+    AttributeError,
     EOFError,
     KeyError,
     NotImplementedError,
     RuntimeError,
+    SyntaxError,
     TypeError,
     ValueError,
     OSError,
-    lzma.LZMAError,
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
@@ -186,29 +186,25 @@ def load_arrays(
     harmnmf.errors.FormatError: missing.npz: cannot be opened (No such file or directory)
     """
     try:
-        file = open(path, "rb")
-    except OSError as error:
+        with zipfile.ZipFile(path) as archive:
+            n_bytes = sum(info.file_size for info in archive.infolist())
+            if n_bytes > max_bytes:
+                raise FormatError(f"{path}: holds {n_bytes} bytes, above the limit {max_bytes}")
+            arrays = {
+                info.filename.removesuffix(".npy"): _read_entry(archive, info)
+                for info in archive.infolist()
+            }
+        metadata = json.loads(arrays.pop("metadata").tobytes())
+        if metadata.pop("format") != FORMAT:
+            raise ValueError("an archive of some other program")
+        version, found = metadata.pop("version"), metadata["kind"]
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise FormatError(f"{path}: cannot be opened ({error.strerror})") from error
-    with file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                n_bytes = sum(info.file_size for info in archive.infolist())
-                if n_bytes > max_bytes:
-                    raise FormatError(f"{path}: holds {n_bytes} bytes, above the limit {max_bytes}")
-                arrays = {
-                    info.filename.removesuffix(".npy"): _read_entry(archive, info)
-                    for info in archive.infolist()
-                }
-            metadata = json.loads(arrays.pop("metadata").tobytes())
-            is_ours = metadata.pop("format") == FORMAT
-            version, found = metadata.pop("version"), metadata["kind"]
-        except FormatError:
-            raise
-        except _CORRUPTION as error:
-            raise FormatError(
-                f"{path}: is corrupt or not a harmnmf file; make it again or copy it again"
-            ) from error
-    if not is_ours or version != VERSION:
+    except _CORRUPTION as error:
+        raise FormatError(
+            f"{path}: is corrupt or not a harmnmf file; make it again or copy it again"
+        ) from error
+    if version != VERSION:
         raise FormatError(
             f"{path}: has format version {version}, and this harmnmf reads {VERSION}; update it"
         )
@@ -219,6 +215,9 @@ def load_arrays(
 
 def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     """Read one array of an archive; the size in its own header must be that in the archive's."""
+    # Of the other methods, zipfile decompresses whole chunks without a limit.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("a compression that save_arrays does not use")
     with archive.open(info) as entry:
         major, _ = np.lib.format.read_magic(entry)
         read_header = {
