@@ -277,7 +277,7 @@ def _floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _merged(intervals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sort intervals and merge those that overlap; those that only touch stay apart.
+    """Sort intervals and merge those that overlap, but not those that only touch.
 
     Between two that touch the pedal was changed, which ends the notes it held.
     """
