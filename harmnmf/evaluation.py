@@ -39,6 +39,10 @@ from .notes import MIDI_SUFFIXES, TABLE_SUFFIXES, NoteList, read_notes
 __all__ = ["Evaluation", "evaluate_files", "evaluate_notes"]
 
 _FRAMES_PER_SECOND = 100
+_FRAME_KEYS = (
+    *("Precision", "Recall", "Accuracy"),
+    *("Substitution Error", "Miss Error", "False Alarm Error", "Total Error"),
+)
 
 
 @dataclass(frozen=True)
@@ -261,12 +265,6 @@ def _frame_scores(reference: NoteList, estimated: NoteList) -> dict[str, float]:
     return scores
 
 
-_FRAME_KEYS = (
-    *("Precision", "Recall", "Accuracy"),
-    *("Substitution Error", "Miss Error", "False Alarm Error", "Total Error"),
-)
-
-
 def _first_frame(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
     """Find the first frame at or after a time, where 0.07 s * 100 is 7 and not a little more."""
     return np.ceil(np.round(seconds * _FRAMES_PER_SECOND, 6)).astype(np.int64)
@@ -274,10 +272,10 @@ def _first_frame(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _piano_roll(notes: NoteList, n_frames: int) -> NDArray[np.bool_]:
     """Mark the frames in which each pitch sounds, shape (128, n_frames)."""
-    changes = np.zeros((128, n_frames), dtype=np.int32)
+    changes = np.zeros((128, n_frames), dtype=np.int16)
     np.add.at(changes, (notes.pitch, _first_frame(notes.onset)), 1)
     np.add.at(changes, (notes.pitch, _first_frame(notes.offset)), -1)
-    return np.cumsum(changes, axis=1, out=changes) > 0
+    return np.cumsum(changes, axis=1, dtype=np.int16, out=changes) > 0
 
 
 def _chroma(roll: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from harmnmf import NoteList, write_csv, write_midi
+from harmnmf.cli.main import main
+
+NOTES = NoteList([0, 1, 2, 3], [0.9, 1.9, 2.9, 3.9], [60, 62, 64, 65], [50, 60, 70, 80])
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two references and their estimates: one perfect, one with half of the notes."""
+    ref, est = tmp_path / "ref", tmp_path / "est"
+    for folder in (ref, est):
+        folder.mkdir()
+    write_csv(ref / "good.csv", NOTES)
+    write_csv(ref / "half.csv", NOTES)
+    write_midi(est / "good.mid", NOTES)
+    write_midi(est / "half.mid", NOTES.slice(0, 2))
+    return ref, est
+
+
+def evaluate(*args):
+    return CliRunner().invoke(main, ["evaluate", *map(str, args)])
+
+
+def test_table_of_folders(folders):
+    result = evaluate(*folders)
+    assert (result.exit_code, result.stderr) == (0, "")
+    heading, good, half, mean = result.stdout.splitlines()
+    assert heading.split()[:5] == ["piece", "note", "P", "note", "R"]
+    assert good.split() == ["good"] + ["1.000"] * 7
+    assert half.split()[:4] == ["half", "1.000", "0.500", "0.667"]
+    assert mean.split()[:5] == ["mean", "(2)", "1.000", "0.750", "0.833"]
+    assert len({len(line) for line in result.stdout.splitlines()}) == 1
+
+
+def test_two_files_need_no_mean(folders):
+    ref, est = folders
+    result = evaluate(ref / "good.csv", est / "half.mid")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["piece", "good"]
+
+
+def test_json(folders):
+    result = evaluate(*folders, "--json")
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert set(report) == {"pieces", "mean", "failures"}
+    assert set(report["pieces"]) == {"good", "half"}
+    assert report["pieces"]["half"]["Recall_no_offset"] == 0.5
+    assert report["mean"]["Recall_no_offset"] == 0.75
+    assert report["mean"].keys() == report["pieces"]["good"].keys()
+
+
+def test_options(folders, tmp_path):
+    ref, _ = folders
+    result = evaluate(*folders, "--json", "--duration", 2)
+    assert json.loads(result.stdout)["mean"]["Recall_no_offset"] == 1
+    write_midi(tmp_path / "late.mid", NOTES.shift(0.06))
+    for tolerance, score in ((0.05, 0), (0.1, 1)):
+        result = evaluate(
+            ref / "good.csv", tmp_path / "late.mid", "--json", "--onset-tolerance", tolerance
+        )
+        assert json.loads(result.stdout)["mean"]["F-measure_no_offset"] == score
+    write_midi(tmp_path / "held.mid", NoteList([0], [1], [60], [70], pedal=[[0, 3]]))
+    write_midi(tmp_path / "short.mid", NoteList([0], [1], [60], [70]))
+    for offset, score in (("pedal", 0), ("key", 1)):
+        result = evaluate(
+            tmp_path / "held.mid", tmp_path / "short.mid", "--json", "--offset", offset
+        )
+        assert json.loads(result.stdout)["mean"]["F-measure"] == score
+
+
+def test_failures_are_named_at_the_end(folders):
+    ref, est = folders
+    (est / "half.mid").write_bytes(b"")
+    write_midi(est / "extra.mid", NOTES)
+    write_csv(ref / "missing.csv", NOTES)
+    result = evaluate(*folders)
+    assert result.exit_code == 1
+    assert "mean (1 of 3)" in result.stdout
+    extra, *errors = result.stderr.splitlines()
+    assert extra == "harmnmf: ignored, no reference for: extra.mid"
+    assert len(errors) == 2
+    assert "half.mid: not a MIDI file" in errors[0]
+    assert "missing.csv: no estimate" in errors[1]
+
+
+def test_nothing_scored(folders):
+    ref, est = folders
+    (est / "half.mid").write_bytes(b"")
+    result = evaluate(ref / "half.csv", est / "half.mid")
+    assert (result.exit_code, result.stdout) == (1, "")
+    report = json.loads(evaluate(ref / "half.csv", est / "half.mid", "--json").stdout)
+    assert (report["pieces"], report["mean"], list(report["failures"])) == ({}, {}, ["half"])
+
+
+def test_missing_path(folders):
+    result = evaluate(folders[0], folders[1] / "nowhere")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "nowhere: no such file or folder" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "option", [["--duration", "0"], ["--onset-tolerance", "-1"], ["--offset", "sound"]]
+)
+def test_wrong_use(folders, option):
+    assert evaluate(*folders, *option).exit_code == 2
+
+
+def test_in_a_process(folders, python):
+    ref, est = folders
+    done = python("-m", "harmnmf", "evaluate", str(ref), str(est))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("mean (2)")
+    (est / "half.mid").unlink()
+    assert python("-m", "harmnmf", "evaluate", str(ref), str(est)).returncode == 1
+
+
+def test_help_loads_nothing_heavy(python):
+    code = (
+        "import sys, harmnmf.cli.evaluate; "
+        "print([m for m in ('numpy', 'scipy', 'mir_eval', 'torch') if m in sys.modules])"
+    )
+    assert python("-c", code).stdout == "[]\n"

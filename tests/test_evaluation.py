@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import shutil
+import warnings
+
+import mir_eval
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmnmf import (
+    FormatError,
+    NoteList,
+    ParameterError,
+    evaluate_files,
+    evaluate_notes,
+    write_csv,
+    write_midi,
+)
+
+SHARED = ["Precision", "Recall", "F-measure", "Average_Overlap_Ratio"]
+SHARED += [f"{key}_no_offset" for key in SHARED]
+TIMES = [f"{what}_{key}" for what in ("Onset", "Offset") for key in SHARED[:3]]
+ERRORS = ["Substitution Error", "Miss Error", "False Alarm Error", "Total Error"]
+FRAMES = ["Precision", "Recall", "Accuracy", *ERRORS]
+KEYS = {
+    *SHARED,
+    *TIMES,
+    *(f"Velocity_{key}" for key in SHARED),
+    *(f"Frame_{chroma}{key}" for key in FRAMES for chroma in ("", "Chroma ")),
+    "Frame_F-measure",
+}
+
+
+def random_notes(seed, n=60, pitches=(40, 80)):
+    rng = np.random.default_rng(seed)
+    onset = rng.uniform(0, 10, n)
+    return NoteList(
+        onset, onset + rng.uniform(0.05, 2, n), rng.integers(*pitches, n), rng.integers(20, 120, n)
+    )
+
+
+def imperfect(notes, seed):
+    """Hear some of the notes, some of them wrong, and some that are not there."""
+    rng = np.random.default_rng(seed)
+    heard = rng.random(len(notes)) < 0.8
+    onset = np.abs(notes.onset[heard] + rng.normal(0, 0.03, heard.sum()))
+    wrong = random_notes(seed + 1, 10)
+    return NoteList(
+        np.append(onset, wrong.onset),
+        np.append(onset + rng.uniform(0.1, 2, heard.sum()), wrong.offset),
+        np.append(notes.pitch[heard] + 12 * (rng.random(heard.sum()) < 0.1), wrong.pitch),
+        np.append(rng.integers(20, 120, heard.sum()), wrong.velocity),
+    )
+
+
+def frames_of(notes, n_frames):
+    """List what sounds in each frame, the slow and obvious way."""
+    frames = []
+    for k in range(n_frames):
+        sounding = (notes.onset <= k / 100) & (k / 100 < notes.offset)
+        frames.append(sorted(set(notes.pitch[sounding])))
+    return frames
+
+
+def hz(frames):
+    return [440 * 2 ** ((np.array(pitches, dtype=float) - 69) / 12) for pitches in frames]
+
+
+@pytest.fixture(scope="module", params=range(3))
+def pair(request):
+    reference = random_notes(request.param)
+    return reference, imperfect(reference, request.param)
+
+
+class TestAgainstMirEval:
+    def test_keys(self, pair):
+        scores = evaluate_notes(*pair)
+        assert set(scores) == KEYS
+        assert {type(value) for value in scores.values()} == {float}
+
+    @pytest.mark.parametrize("options", [{}, {"onset_tolerance": 0.02, "offset_ratio": 0.5}])
+    def test_notes_and_velocity(self, pair, options):
+        ref, est = pair
+        scores = evaluate_notes(ref, est, **options)
+        for key, value in mir_eval.transcription.evaluate(
+            ref.intervals, ref.hz, est.intervals, est.hz, **options
+        ).items():
+            assert scores[key] == value
+        for key, value in mir_eval.transcription_velocity.evaluate(
+            ref.intervals, ref.hz, ref.velocity, est.intervals, est.hz, est.velocity, **options
+        ).items():
+            assert scores[f"Velocity_{key}"] == value
+
+    def test_frames(self, pair):
+        n_frames = 1300
+        times = np.arange(n_frames) / 100
+        ref, est = (hz(frames_of(notes, n_frames)) for notes in pair)
+        scores = evaluate_notes(*pair)
+        for key, value in mir_eval.multipitch.evaluate(times, ref, times, est).items():
+            assert scores[f"Frame_{key}"] == pytest.approx(value, abs=1e-12), key
+
+
+class TestFrames:
+    def test_against_plain_sets(self, pair):
+        hits = wrong = missed = 0
+        for ref, est in zip(*(frames_of(notes, 1300) for notes in pair), strict=True):
+            hits += len(set(ref) & set(est))
+            wrong += len(set(est) - set(ref))
+            missed += len(set(ref) - set(est))
+        scores = evaluate_notes(*pair)
+        assert scores["Frame_Precision"] == hits / (hits + wrong)
+        assert scores["Frame_Recall"] == hits / (hits + missed)
+        assert scores["Frame_Accuracy"] == hits / (hits + missed + wrong)
+        assert scores["Frame_F-measure"] == pytest.approx(2 * hits / (2 * hits + missed + wrong))
+
+    def test_times_on_the_grid_are_not_moved_by_rounding(self):
+        # 0.07 * 100 and 0.57 * 100 are not whole numbers in floating point.
+        reference = NoteList([0.07], [0.57], [60], [70])
+        assert evaluate_notes(reference, reference.slice(0, 0.32))["Frame_Recall"] == 25 / 50
+
+    def test_note_between_two_frames(self):
+        scores = evaluate_notes(NoteList([0.001], [0.002], [60], [70]), NoteList([], [], [], []))
+        assert scores["Frame_Recall"] == 0
+
+    def test_any_midi_pitch(self):
+        notes = NoteList([0, 0], [1, 1], [0, 127], [70, 70])
+        assert evaluate_notes(notes, notes)["Frame_F-measure"] == 1
+
+
+class TestScores:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_perfect(self, seed):
+        notes = random_notes(seed).without_overlaps()
+        for key, score in evaluate_notes(notes, notes).items():
+            assert score == pytest.approx(0 if "Error" in key else 1), key
+
+    @pytest.mark.parametrize(("late", "score"), [(0.04, 1.0), (0.05, 1.0), (0.06, 0.0)])
+    def test_late_onsets(self, late, score):
+        notes = NoteList(np.arange(10), np.arange(10) + 0.5, np.arange(50, 60), [70] * 10)
+        scores = evaluate_notes(notes, notes.shift(late))
+        assert scores["F-measure_no_offset"] == score
+        assert evaluate_notes(notes, notes.shift(late), onset_tolerance=0.1)["F-measure"] == 1
+
+    def test_velocity_is_compared_after_a_line_fit(self):
+        ref = NoteList([0, 1, 2], [1, 2, 3], [60, 62, 64], [40, 60, 80])
+        louder = NoteList(ref.onset, ref.offset, ref.pitch, ref.velocity + 20)
+        assert evaluate_notes(ref, louder)["Velocity_F-measure"] == 1
+        mixed = NoteList(ref.onset, ref.offset, ref.pitch, [80, 40, 80])
+        assert evaluate_notes(ref, mixed)["Velocity_F-measure"] < 1
+
+    def test_empty_estimate(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            scores = evaluate_notes(random_notes(0), NoteList([], [], [], []))
+        assert set(scores) == KEYS
+        for key, score in scores.items():
+            missed = key.endswith(("Miss Error", "Total Error"))
+            assert score == (1 if missed else 0), key
+
+    def test_empty_reference(self):
+        with pytest.raises(ParameterError, match="no notes"):
+            evaluate_notes(NoteList([], [], [], []), random_notes(0))
+
+    @pytest.mark.parametrize("option", ["onset_tolerance", "offset_ratio"])
+    @pytest.mark.parametrize("value", [0, -1, np.nan])
+    def test_rejects(self, option, value):
+        with pytest.raises(ParameterError, match="must be positive"):
+            evaluate_notes(random_notes(0), random_notes(0), **{option: value})
+
+    @settings(deadline=None, max_examples=20)
+    @given(st.integers(0, 10**6), st.integers(0, 20))
+    def test_does_not_depend_on_when_the_music_begins(self, seed, frames):
+        ref = random_notes(seed, 20)
+        est = imperfect(ref, seed)
+        moved = evaluate_notes(ref.shift(frames / 100), est.shift(frames / 100))
+        assert moved == pytest.approx(evaluate_notes(ref, est), abs=1e-9)
+
+    @settings(deadline=None, max_examples=20)
+    @given(st.integers(0, 10**6))
+    def test_exchanging_the_two_exchanges_precision_and_recall(self, seed):
+        one, two = random_notes(seed, 20), random_notes(seed, 30)
+        there, back = evaluate_notes(one, two), evaluate_notes(two, one)
+        for kind in ("Precision_no_offset", "Onset_Precision", "Frame_Precision"):
+            assert there[kind] == back[kind.replace("Precision", "Recall")]
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """References with tables and estimates with MIDI of two pieces, one in a folder below."""
+    for name, seed in (("one", 1), ("below/two", 2)):
+        notes = random_notes(seed).without_overlaps()
+        for kind, write, suffix in (("ref", write_csv, "csv"), ("est", write_midi, "mid")):
+            path = tmp_path / kind / f"{name}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, notes)
+    return tmp_path / "ref", tmp_path / "est"
+
+
+class TestFiles:
+    def test_folders(self, folders):
+        result = evaluate_files(*folders)
+        assert set(result.pieces) == {"one", "below/two"}
+        assert result.failures == {}
+        assert result.unused == []
+        assert result.mean["F-measure_no_offset"] == 1
+
+    def test_two_files_of_any_name(self, folders):
+        ref, est = folders
+        result = evaluate_files(ref / "one.csv", est / "below/two.mid")
+        assert result.pieces["one"]["F-measure"] < 1
+
+    def test_mean_is_over_pieces(self, folders):
+        write_midi(folders[1] / "one.mid", NoteList([], [], [], []))
+        result = evaluate_files(*folders)
+        assert result.pieces["one"]["Recall"] == 0
+        assert result.mean["Recall"] == pytest.approx(result.pieces["below/two"]["Recall"] / 2)
+
+    def test_missing_and_unused_estimates(self, folders):
+        ref, est = folders
+        (est / "one.mid").rename(est / "three.mid")
+        result = evaluate_files(*folders)
+        assert set(result.pieces) == {"below/two"}
+        assert str(ref / "one.csv") in result.failures["one"]
+        assert result.unused == [est / "three.mid"]
+
+    def test_damaged_and_empty_files_do_not_stop_the_rest(self, folders):
+        ref, est = folders
+        (est / "one.mid").write_bytes(b"MThd")
+        write_csv(ref / "none.csv", NoteList([], [], [], []))
+        write_midi(est / "none.mid", random_notes(0))
+        result = evaluate_files(*folders)
+        assert set(result.pieces) == {"below/two"}
+        assert "one.mid" in result.failures["one"]
+        assert "none.csv: this reference has no notes" in result.failures["none"]
+
+    def test_references_and_estimates_in_one_folder(self, folders):
+        ref, est = folders
+        shutil.copytree(est, ref, dirs_exist_ok=True)
+        (ref / "one.mid").unlink()
+        result = evaluate_files(ref, ref)
+        assert set(result.pieces) == {"below/two"}
+        assert set(result.failures) == {"one"}
+        # Had the reference been compared with itself, this were 1 exactly.
+        assert 0.99 < result.mean["Average_Overlap_Ratio"] < 1
+
+    def test_hidden_files_are_left_alone(self, folders):
+        (folders[1] / ".harmnmf-0.mid").write_bytes(b"")
+        assert evaluate_files(*folders).unused == []
+
+    def test_duration(self, tmp_path):
+        write_csv(tmp_path / "ref.csv", NoteList([0, 5], [4, 6], [60, 62], [70, 70]))
+        write_csv(tmp_path / "est.csv", NoteList([0], [2], [60], [70]))
+        files = tmp_path / "ref.csv", tmp_path / "est.csv"
+        assert evaluate_files(*files).mean["Recall_no_offset"] == 0.5
+        assert evaluate_files(*files, duration=2).mean["F-measure"] == 1
+        with pytest.raises(ParameterError, match="duration"):
+            evaluate_files(*files, duration=0)
+
+    def test_duration_before_the_first_note(self, tmp_path):
+        write_csv(tmp_path / "a.csv", NoteList([5], [6], [62], [70]))
+        result = evaluate_files(tmp_path / "a.csv", tmp_path / "a.csv", duration=2)
+        assert "a.csv: this reference has no notes in its first 2 s" in result.failures["a"]
+        assert result.mean == {}
+
+    def test_offset(self, tmp_path):
+        (tmp_path / "ref.tsv").write_text(
+            "onset\tkey_offset\tpedal_offset\tnote\tvelocity\n0\t1\t3\t60\t70\n"
+        )
+        write_midi(tmp_path / "est.mid", NoteList([0], [1], [60], [70]))
+        files = tmp_path / "ref.tsv", tmp_path / "est.mid"
+        assert evaluate_files(*files, offset="key").mean["F-measure"] == 1
+        assert evaluate_files(*files).mean["F-measure"] == 0
+
+    def test_wrong_paths(self, folders):
+        ref, est = folders
+        with pytest.raises(FormatError, match="nowhere: no such file or folder"):
+            evaluate_files(ref, est / "nowhere")
+        with pytest.raises(ParameterError, match="not one of each"):
+            evaluate_files(ref, est / "one.mid")
+        (est / "empty").mkdir()
+        with pytest.raises(FormatError, match="empty: no note files"):
+            evaluate_files(est / "empty", est)
+
+    def test_wrong_options_stop_at_once(self, folders):
+        with pytest.raises(ParameterError, match="'pedal' or 'key'"):
+            evaluate_files(*folders, offset="sound")
