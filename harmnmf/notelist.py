@@ -16,7 +16,7 @@ from .errors import ParameterError
 
 __all__ = ["NoteList", "first_fault"]
 
-_COLUMNS = ("onset", "offset", "pitch", "velocity")
+_FIELDS = ("onset", "offset", "pitch", "velocity", "pedal")
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -91,10 +91,7 @@ class NoteList:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NoteList):
             return NotImplemented
-        return all(
-            np.array_equal(getattr(self, name), getattr(other, name))
-            for name in (*_COLUMNS, "pedal")
-        )
+        return all(np.array_equal(getattr(self, n), getattr(other, n)) for n in _FIELDS)
 
     @property
     def intervals(self) -> NDArray[np.float64]:
@@ -131,7 +128,7 @@ class NoteList:
         """
         if not end > start:
             raise ParameterError(f"the end of a slice, {end} s, must be after its start, {start} s")
-        kept = (self.onset >= start) & (self.onset < end)
+        kept = (start <= self.onset) & (self.onset < end)
         return NoteList(
             self.onset[kept],
             np.minimum(self.offset[kept], end),
