@@ -15,6 +15,8 @@ from .errors import ParameterError as ParameterError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate_files as evaluate_files
 from .evaluation import evaluate_notes as evaluate_notes
+from .harmonics import FrequencyAxis as FrequencyAxis
+from .harmonics import HarmonicSeries as HarmonicSeries
 from .notes import NoteList as NoteList
 from .notes import read_notes as read_notes
 from .notes import write_csv as write_csv
