@@ -21,5 +21,6 @@ from .notes import NoteList as NoteList
 from .notes import read_notes as read_notes
 from .notes import write_csv as write_csv
 from .notes import write_midi as write_midi
+from .templates import harmonic_templates as harmonic_templates
 
 __version__: str
