@@ -83,19 +83,14 @@ def command(
 
 
 def _table(result: Evaluation) -> str:
-    rows = [("piece", *(heading for heading, _ in COLUMNS))]
     scored = list(result.pieces.items())
-    if len(scored) + len(result.failures) > 1:
-        total = len(scored) + len(result.failures)
-        count = str(total) if not result.failures else f"{len(scored)} of {total}"
+    total = len(result.pieces) + len(result.failures)
+    if total > 1:
+        count = f"{len(scored)} of {total}" if result.failures else total
         scored.append((f"mean ({count})", result.mean))
+    width = max(len(name) for name in ["piece", *dict(scored)])
+    lines = ["  ".join(["piece".ljust(width), *(heading for heading, _ in COLUMNS)])]
     for name, scores in scored:
-        rows.append((name, *(f"{scores[key]:.3f}" for _, key in COLUMNS)))
-    width = max(len(row[0]) for row in rows)
-    lines = []
-    for name, *cells in rows:
-        numbers = [
-            f"{cell:>{len(heading)}}" for cell, (heading, _) in zip(cells, COLUMNS, strict=True)
-        ]
-        lines.append("  ".join([f"{name:<{width}}", *numbers]))
+        cells = [f"{scores[key]:.3f}".rjust(len(heading)) for heading, key in COLUMNS]
+        lines.append("  ".join([name.ljust(width), *cells]))
     return "\n".join(lines)

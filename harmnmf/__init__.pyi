@@ -17,10 +17,10 @@ from .evaluation import evaluate_files as evaluate_files
 from .evaluation import evaluate_notes as evaluate_notes
 from .harmonics import FrequencyAxis as FrequencyAxis
 from .harmonics import HarmonicSeries as HarmonicSeries
+from .notefiles import read_notes as read_notes
+from .notefiles import write_csv as write_csv
+from .notefiles import write_midi as write_midi
 from .notes import NoteList as NoteList
-from .notes import read_notes as read_notes
-from .notes import write_csv as write_csv
-from .notes import write_midi as write_midi
 from .templates import harmonic_templates as harmonic_templates
 
 __version__: str

@@ -34,7 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FormatError, HarmnmfError, ParameterError
-from .notes import MIDI_SUFFIXES, TABLE_SUFFIXES, NoteList, read_notes
+from .notefiles import MIDI_SUFFIXES, TABLE_SUFFIXES, read_notes
+from .notes import NoteList
 
 __all__ = ["Evaluation", "evaluate_files", "evaluate_notes"]
 
@@ -247,37 +248,40 @@ def _note_files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]
 
 
 def _frame_scores(reference: NoteList, estimated: NoteList) -> dict[str, float]:
-    n_frames = 1 + max(
-        _first_frame(notes.offset).max(initial=0) for notes in (reference, estimated)
-    )
-    ref, est = _piano_roll(reference, n_frames), _piano_roll(estimated, n_frames)
-    n_ref, n_est = ref.sum(axis=0), est.sum(axis=0)
-    hits = (ref & est).sum(axis=0)
+    both = (reference, estimated)
+    times = np.concatenate([time for notes in both for time in (notes.onset, notes.offset)])
+    # From one change to the next all frames are alike, and one stands for them. Their number is a
+    # weight only, so that absurd times in a damaged file cost nothing.
+    changes = np.unique(_first_frame(times))
+    weight = np.diff(changes)
+    ref, est = (_piano_roll(notes, changes) for notes in both)
     # Two estimates an octave apart match two references of their pitch class, not one.
-    chroma_hits = np.minimum(_chroma(ref), _chroma(est)).sum(axis=0)
+    hits, chroma_hits = (ref & est), np.minimum(_chroma(ref), _chroma(est))
+    n_ref, n_est = weight * ref.sum(axis=0), weight * est.sum(axis=0)
     scores = {}
-    for prefix, counts in (("", hits), ("Chroma ", chroma_hits)):
-        accuracy = mir_eval.multipitch.compute_accuracy(counts, n_ref, n_est)
-        errors = mir_eval.multipitch.compute_err_score(counts, n_ref, n_est)
+    for prefix, matches in (("", hits), ("Chroma ", chroma_hits)):
+        counts = weight * matches.sum(axis=0), n_ref, n_est
+        accuracy = mir_eval.multipitch.compute_accuracy(*counts)
+        errors = mir_eval.multipitch.compute_err_score(*counts)
         for key, value in zip(_FRAME_KEYS, (*accuracy, *errors), strict=True):
             scores[prefix + key] = value
     scores["F-measure"] = mir_eval.util.f_measure(scores["Precision"], scores["Recall"])
     return scores
 
 
-def _first_frame(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+def _first_frame(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Find the first frame at or after a time, where 0.07 s * 100 is 7 and not a little more."""
-    return np.ceil(np.round(seconds * _FRAMES_PER_SECOND, 6)).astype(np.int64)
+    return np.ceil(np.round(seconds * _FRAMES_PER_SECOND, 6))
 
 
-def _piano_roll(notes: NoteList, n_frames: int) -> NDArray[np.bool_]:
-    """Mark the frames in which each pitch sounds, shape (128, n_frames)."""
-    changes = np.zeros((128, n_frames), dtype=np.int16)
-    np.add.at(changes, (notes.pitch, _first_frame(notes.onset)), 1)
-    np.add.at(changes, (notes.pitch, _first_frame(notes.offset)), -1)
-    return np.cumsum(changes, axis=1, dtype=np.int16, out=changes) > 0
+def _piano_roll(notes: NoteList, changes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Mark which pitches sound between two changes, shape (128, n_changes - 1)."""
+    steps = np.zeros((128, len(changes)), dtype=np.int64)
+    for times, step in ((notes.onset, 1), (notes.offset, -1)):
+        np.add.at(steps, (notes.pitch, np.searchsorted(changes, _first_frame(times))), step)
+    return np.cumsum(steps, axis=1)[:, :-1] > 0
 
 
 def _chroma(roll: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Count the pitches of each pitch class, shape (12, n_frames)."""
+    """Count the pitches of each pitch class, shape (12, n_changes - 1)."""
     return np.stack([roll[c::12].sum(axis=0) for c in range(12)])

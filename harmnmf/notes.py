@@ -1,295 +1,275 @@
-"""Note files: MIDI and tables (TSV, CSV), read and written.
+"""Notes in time: onset, offset, pitch, velocity, and the sustain pedal under them.
 
-A note has a *key* offset, where the key is released, and a *pedal* offset, where its sound ends,
-which is later when the sustain pedal (MIDI controller 64) is down. A :class:`NoteList` holds one
-offset for each note; :func:`read_notes` chooses which.
+Times are in seconds, pitches are MIDI numbers (A4 = 69), velocities are MIDI velocities.
+:mod:`harmnmf.notefiles` reads and writes them.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
-import mido
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from .errors import FormatError, ParameterError
-from .notelist import NoteList, first_fault
-from .storage import atomic_path
+from .errors import ParameterError
 
-__all__ = ["MIDI_SUFFIXES", "TABLE_SUFFIXES", "NoteList", "read_notes", "write_csv", "write_midi"]
-
-MIDI_SUFFIXES = (".mid", ".midi")
-TABLE_SUFFIXES = (".tsv", ".csv")
-
-_TICKS_PER_BEAT = 480
-_TICKS_PER_SECOND = 960
-_MICROSECONDS_PER_BEAT = 500_000
-_SUSTAIN = 64
-_DRUM_CHANNEL = 9
-_OFFSET_COLUMNS = {
-    "pedal": ("pedal_offset", "offset", "key_offset"),
-    "key": ("key_offset", "offset", "pedal_offset"),
-}
+__all__ = ["NoteList"]
 
 
-def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
-    """Read notes from a MIDI file or a table.
+@dataclass(frozen=True, eq=False, init=False)
+class NoteList:
+    """Notes sorted by onset, then pitch, and the sustain pedal under them.
 
-    The suffix tells the format. Of MIDI (``.mid``, ``.midi``) all tracks and channels are merged
-    except the drum channel. A table (``.tsv``, ``.csv``) has a header with the columns ``onset``,
-    ``note`` or ``pitch``, ``velocity``, and one or more of ``offset``, ``key_offset`` and
-    ``pedal_offset``, separated by tabs or commas; other columns are ignored.
+    The arrays are checked, copied, sorted and made read-only when the list is made.
 
     Parameters
     ----------
-    path : str or Path
-        The file.
-    offset : {"pedal", "key"}
-        Where notes end: with their sound, as published MAPS scores have it, or with the key. With
-        "key" the pedal of a MIDI file is kept in `NoteList.pedal`. A table that has one kind of
-        offset only gives that one for both.
-
-    Returns
-    -------
-    NoteList
-        Empty if the file is well formed and has no notes.
+    onset, offset : array_like, shape (n_notes,)
+        Start and end of each note in seconds, ``0 <= onset < offset``.
+    pitch : array_like of int, shape (n_notes,)
+        MIDI note numbers, 0 to 127.
+    velocity : array_like of int, shape (n_notes,)
+        MIDI velocities, 1 to 127.
+    pedal : array_like, shape (n_intervals, 2), optional
+        Start and end in seconds of each time the sustain pedal is down; overlapping intervals
+        are merged.
 
     Raises
     ------
-    FormatError
-        If the file is missing, of another kind or damaged; one line that names the file and, in a
-        table, the line.
     ParameterError
-        If `offset` is neither "pedal" nor "key".
+        If the lengths differ, or a value is not finite or out of its range.
 
     Examples
     --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_midi(Path(folder, "song.mid"), NoteList([0.5], [1.0], [60], [70]))
-    ...     read_notes(Path(folder, "song.mid")).onset
-    array([0.5])
+    >>> notes = NoteList(onset=[0.5, 0.0], offset=[1.0, 0.4], pitch=[64, 60], velocity=[80, 70])
+    >>> notes.pitch
+    array([60, 64])
+    >>> len(notes)
+    2
     """
-    if offset not in _OFFSET_COLUMNS:
-        raise ParameterError(f"offset must be 'pedal' or 'key', not {offset!r}")
-    path = Path(path)
-    suffix = path.suffix.lower()
-    try:
-        if suffix in MIDI_SUFFIXES:
-            notes = _read_midi(path)
-            return notes.pedalled() if offset == "pedal" else notes
-        if suffix in TABLE_SUFFIXES:
-            return _read_table(path, _OFFSET_COLUMNS[offset])
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
-    known = ", ".join(MIDI_SUFFIXES + TABLE_SUFFIXES)
-    raise FormatError(f"{path}: not a note file; its suffix must be one of {known}")
 
+    onset: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    pitch: NDArray[np.int64]
+    velocity: NDArray[np.int64]
+    pedal: NDArray[np.float64]
 
-def write_midi(path: str | Path, notes: NoteList) -> None:
-    """Write notes, and the sustain pedal, to a MIDI file that notation programs read.
+    def __init__(
+        self,
+        onset: ArrayLike,
+        offset: ArrayLike,
+        pitch: ArrayLike,
+        velocity: ArrayLike,
+        pedal: ArrayLike = (),
+    ) -> None:
+        on, off = _floats("onset", onset), _floats("offset", offset)
+        number, loudness = _floats("pitch", pitch), _floats("velocity", velocity)
+        if on.ndim != 1 or len({values.shape for values in (on, off, number, loudness)}) != 1:
+            raise ParameterError("onset, offset, pitch and velocity must be 1-D and of one length")
+        _check(on, off, number, loudness)
+        # Offset and velocity break ties, so that the order of the input never matters.
+        order = np.lexsort((loudness, off, number, on))
+        fields = {
+            "onset": on[order],
+            "offset": off[order],
+            "pitch": number[order].astype(np.int64),
+            "velocity": loudness[order].astype(np.int64),
+            "pedal": _merged(_floats("pedal", pedal)),
+        }
+        for name, values in fields.items():
+            values.flags.writeable = False
+            object.__setattr__(self, name, values)
 
-    One piano track at 120 beats a minute and 480 ticks a beat, so times are rounded to 1/960 s.
-    Notes of one pitch do not overlap (:meth:`NoteList.without_overlaps`).
+    def __len__(self) -> int:
+        return self.onset.size
 
-    Parameters
-    ----------
-    path : str or Path
-        The file; it is replaced in one step.
-    notes : NoteList
-        What to write.
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NoteList):
+            return NotImplemented
+        return all(np.array_equal(values, vars(other)[name]) for name, values in vars(self).items())
 
-    Raises
-    ------
-    HarmnmfError
-        If the file cannot be written.
+    @property
+    def intervals(self) -> NDArray[np.float64]:
+        """Onset and offset of each note in seconds, shape (n_notes, 2)."""
+        return np.column_stack([self.onset, self.offset])
 
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_midi(Path(folder, "song.mid"), NoteList([0.5], [1.0], [60], [70]))
-    ...     read_notes(Path(folder, "song.mid")).pitch
-    array([60])
-    """
-    start = np.rint(notes.onset * _TICKS_PER_SECOND)
-    end = np.maximum(np.rint(notes.offset * _TICKS_PER_SECOND), start + 1)
-    # Only rounded onsets tell which notes would overlap, or coincide, in the file.
-    rounded = NoteList(start, end, notes.pitch, notes.velocity).without_overlaps()
-    # The middle number orders events of one tick: what ends, the pedal, then what begins.
-    events = [(0, -1, mido.Message("program_change", program=0))]
-    columns = (rounded.onset, rounded.offset, rounded.pitch, rounded.velocity)
-    for on, off, pitch, velocity in np.column_stack(columns).astype(int).tolist():
-        events.append((on, 3, mido.Message("note_on", note=pitch, velocity=velocity)))
-        events.append((off, 0, mido.Message("note_off", note=pitch, velocity=64)))
-    for down, up in np.rint(notes.pedal * _TICKS_PER_SECOND).astype(int).tolist():
-        if up > down:
-            events.append((down, 2, mido.Message("control_change", control=_SUSTAIN, value=127)))
-            events.append((up, 1, mido.Message("control_change", control=_SUSTAIN, value=0)))
-    events.sort(key=lambda event: event[:2])
+    @property
+    def hz(self) -> NDArray[np.float64]:
+        """Frequency of each pitch in Hz at A4 = 440 Hz, shape (n_notes,)."""
+        return 440.0 * 2.0 ** ((self.pitch - 69) / 12)
 
-    track = mido.MidiTrack()
-    track.append(mido.MetaMessage("set_tempo", tempo=_MICROSECONDS_PER_BEAT))
-    track.append(mido.MetaMessage("time_signature", numerator=4, denominator=4))
-    now = 0
-    for tick, _, message in events:
-        track.append(message.copy(time=tick - now))
-        now = tick
-    midi = mido.MidiFile(type=0, ticks_per_beat=_TICKS_PER_BEAT, tracks=[track])
-    with atomic_path(path) as temporary:
-        midi.save(temporary)
+    def slice(self, start: float, end: float) -> NoteList:
+        """Keep the notes that begin in ``start <= onset < end``, at their own times.
 
+        Parameters
+        ----------
+        start, end : float
+            Seconds. Offsets, and the pedal, are cut at `end`; the pedal is also cut at `start`.
 
-def write_csv(path: str | Path, notes: NoteList) -> None:
-    """Write notes to a table with the columns onset, offset, pitch and velocity.
+        Returns
+        -------
+        NoteList
 
-    Times are rounded to a microsecond. The pedal is not written.
+        Raises
+        ------
+        ParameterError
+            If `end` is not after `start`.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file; it is replaced in one step.
-    notes : NoteList
-        What to write.
-
-    Raises
-    ------
-    HarmnmfError
-        If the file cannot be written.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_csv(Path(folder, "song.csv"), NoteList([0.5], [1.0], [60], [70]))
-    ...     print(Path(folder, "song.csv").read_text(), end="")
-    onset,offset,pitch,velocity
-    0.500000,1.000000,60,70
-    """
-    onset = np.round(notes.onset, 6)
-    offset = np.maximum(np.round(notes.offset, 6), onset + 1e-6)
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write("onset,offset,pitch,velocity\n")
-        for on, off, pitch, velocity in zip(
-            onset, offset, notes.pitch, notes.velocity, strict=True
-        ):
-            file.write(f"{on:.6f},{off:.6f},{pitch},{velocity}\n")
-
-
-def _read_midi(path: Path) -> NoteList:
-    try:
-        midi = mido.MidiFile(path, clip=True)
-    except OSError as error:
-        # mido raises a bare OSError for a file that is not MIDI, the system one with a number.
-        if error.errno is not None:
-            raise
-        raise FormatError(f"{path}: not a MIDI file, or a damaged one ({error})") from error
-    except Exception as error:  # damaged bytes raise nearly anything inside mido
-        reason = str(error) or "it ends too early"
-        raise FormatError(f"{path}: not a MIDI file, or a damaged one ({reason})") from error
-    if midi.ticks_per_beat <= 0:
-        raise FormatError(f"{path}: MIDI in SMPTE time is not supported; export it in beats")
-
-    tempo = [(0, _MICROSECONDS_PER_BEAT)]
-    notes: list[tuple[int, int, int, int]] = []
-    sustain = defaultdict(list)
-    last_tick = 0
-    for track in midi.tracks:
-        tick = 0
-        sounding = defaultdict(list)
-        for message in track:
-            tick += message.time
-            if message.type == "set_tempo":
-                tempo.append((tick, message.tempo))
-            elif message.is_meta or getattr(message, "channel", _DRUM_CHANNEL) == _DRUM_CHANNEL:
-                continue
-            elif message.type == "control_change" and message.control == _SUSTAIN:
-                sustain[message.channel].append((tick, message.value >= 64))
-            elif message.type == "note_on" and message.velocity > 0:
-                sounding[message.channel, message.note].append((tick, message.velocity))
-            elif message.type in ("note_on", "note_off"):
-                key = message.channel, message.note
-                # One release ends every note of its key. A note that begins at this very tick
-                # is the next one, whose onset the file lists before the release of the last.
-                ends = [(on, tick, message.note, v) for on, v in sounding[key] if on < tick]
-                notes += ends
-                sounding[key] = [(on, v) for on, v in sounding[key] if ends and on == tick]
-        for (_, pitch), begun in sounding.items():
-            notes += [(on, tick, pitch, v) for on, v in begun if on < tick]
-        last_tick = max(last_tick, tick)
-
-    on, off, pitches, velocities = np.array(notes, dtype=np.int64).reshape(-1, 4).T
-    pedal = np.array([i for c in sustain.values() for i in _held(c, last_tick)], dtype=np.int64)
-    to_seconds = _tick_clock(tempo, midi.ticks_per_beat)
-    try:
+        Examples
+        --------
+        >>> notes = NoteList([0, 1, 2], [1.5, 4, 4], [60, 62, 64], [70, 70, 70])
+        >>> notes.slice(1, 2).intervals
+        array([[1., 2.]])
+        """
+        if not end > start:
+            raise ParameterError(f"the end of a slice, {end} s, must be after its start, {start} s")
+        kept = (start <= self.onset) & (self.onset < end)
         return NoteList(
-            to_seconds(on), to_seconds(off), pitches, velocities, to_seconds(pedal.reshape(-1, 2))
+            self.onset[kept],
+            np.minimum(self.offset[kept], end),
+            self.pitch[kept],
+            self.velocity[kept],
+            _clipped(self.pedal, start, end),
         )
-    except ParameterError as error:
-        raise FormatError(f"{path}: damaged MIDI file ({error})") from error
+
+    def shift(self, seconds: float) -> NoteList:
+        """Move all notes and the pedal in time.
+
+        Parameters
+        ----------
+        seconds : float
+            Positive is later. There is no time before zero: a note moved across it begins at
+            zero, a note that would end there or earlier is dropped.
+
+        Returns
+        -------
+        NoteList
+
+        Examples
+        --------
+        >>> NoteList([0.01, 1], [0.5, 2], [60, 62], [70, 70]).shift(-0.25).intervals
+        array([[0.  , 0.25],
+               [0.75, 1.75]])
+        """
+        kept = self.offset + seconds > 0
+        return NoteList(
+            np.maximum(self.onset[kept] + seconds, 0.0),
+            self.offset[kept] + seconds,
+            self.pitch[kept],
+            self.velocity[kept],
+            _clipped(self.pedal + seconds, 0.0, np.inf),
+        )
+
+    def without_overlaps(self) -> NoteList:
+        """Let no two notes of one pitch sound at once, as on a piano.
+
+        A note is cut at the next onset of its pitch. Of notes that share onset and pitch the
+        longest is kept.
+
+        Returns
+        -------
+        NoteList
+
+        Examples
+        --------
+        >>> NoteList([0, 1], [3, 2], [60, 60], [70, 80]).without_overlaps().intervals
+        array([[0., 1.],
+               [1., 2.]])
+        """
+        following = self._next_onset()
+        kept = following > self.onset
+        return NoteList(
+            self.onset[kept],
+            np.minimum(self.offset, following)[kept],
+            self.pitch[kept],
+            self.velocity[kept],
+            self.pedal,
+        )
+
+    def pedalled(self) -> NoteList:
+        """Let the notes sound for as long as the sustain pedal holds them.
+
+        A note whose key is released while the pedal is down lasts until the pedal is released or
+        until the next onset of its pitch, whichever comes first.
+
+        Returns
+        -------
+        NoteList
+            With an empty `pedal`, since the offsets now contain it.
+
+        Examples
+        --------
+        >>> notes = NoteList([0, 1], [0.5, 3], [60, 62], [70, 70], pedal=[[0.2, 2.0]])
+        >>> notes.pedalled().offset
+        array([2., 3.])
+        """
+        offset = self.offset.copy()
+        if len(self.pedal):
+            latest = np.searchsorted(self.pedal[:, 0], offset, side="right") - 1
+            release = np.where(latest >= 0, self.pedal[latest, 1], 0.0)
+            offset = np.maximum(offset, np.minimum(release, self._next_onset()))
+        return NoteList(self.onset, offset, self.pitch, self.velocity)
+
+    def _next_onset(self) -> NDArray[np.float64]:
+        """Onset of the next note of the same pitch, infinity for the last one of a pitch."""
+        following = np.full(len(self), np.inf)
+        order = np.argsort(self.pitch, kind="stable")
+        same = self.pitch[order][1:] == self.pitch[order][:-1]
+        following[order[:-1][same]] = self.onset[order[1:][same]]
+        return following
 
 
-def _held(changes: list[tuple[int, bool]], end: int) -> list[tuple[int, int]]:
-    """Turn positions of a pedal (tick, down) into the ticks between which it is down."""
-    held = []
-    since = None
-    for tick, down in [*sorted(changes, key=lambda change: change[0]), (end, False)]:
-        if down and since is None:
-            since = tick
-        elif not down and since is not None:
-            if tick > since:
-                held.append((since, tick))
-            since = None
-    return held
+def _check(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.float64],
+    velocity: NDArray[np.float64],
+) -> None:
+    """Raise ParameterError if a note is not one."""
+    rules = (
+        (np.isfinite(onset) & (onset >= 0), "onset {0} s is not a time from 0 on"),
+        (np.isfinite(offset) & (offset > onset), "offset {1} s is not after onset {0} s"),
+        (_whole(pitch, 0, 127), "pitch {2} is not a whole number from 0 to 127"),
+        (_whole(velocity, 1, 127), "velocity {3} is not a whole number from 1 to 127"),
+    )
+    for good, message in rules:
+        if not good.all():
+            i = int(np.argmin(good))
+            values = onset[i], offset[i], pitch[i], velocity[i]
+            raise ParameterError(f"note {i}: {message.format(*values)}")
 
 
-def _tick_clock(
-    tempo: list[tuple[int, int]], ticks_per_beat: int
-) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
-    """Make the function from ticks to seconds under (tick, microseconds per beat) changes."""
-    change, beat = np.array(sorted(tempo, key=lambda change: change[0])).T
-    scale = beat / (1e6 * ticks_per_beat)
-    elapsed = np.concatenate([[0.0], np.cumsum(np.diff(change) * scale[:-1])])
-
-    def to_seconds(ticks: NDArray[np.int64]) -> NDArray[np.float64]:
-        i = np.searchsorted(change, ticks, side="right") - 1
-        return elapsed[i] + (ticks - change[i]) * scale[i]
-
-    return to_seconds
+def _whole(values: NDArray[np.float64], low: int, high: int) -> NDArray[np.bool_]:
+    return (values >= low) & (values <= high) & (np.floor(values) == values)
 
 
-def _read_table(path: Path, offset_columns: tuple[str, ...]) -> NoteList:
+def _floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: not a text file") from error
-    header = lines[0] if lines else ""
-    delimiter = "\t" if "\t" in header else ","
-    names = [name.strip().lower() for name in header.split(delimiter)]
-    wanted = []
-    for choices in (("onset",), offset_columns, ("note", "pitch"), ("velocity",)):
-        found = [names.index(name) for name in choices if name in names]
-        if not found:
-            raise FormatError(f"{path}, line 1: the header has no column {' or '.join(choices)}")
-        wanted.append(found[0])
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{name} must be an array of numbers") from error
 
-    rows: list[list[float]] = []
-    numbers = []
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip():
-            continue
-        cells = line.split(delimiter)
-        try:
-            rows.append([float(cells[column]) for column in wanted])
-        except (IndexError, ValueError) as error:
-            expected = ", ".join(names[column] for column in wanted)
-            raise FormatError(f"{path}, line {number}: no numbers for {expected}") from error
-        numbers.append(number)
-    columns = np.array(rows).reshape(-1, 4).T
-    fault = first_fault(*columns)
-    if fault is not None:
-        raise FormatError(f"{path}, line {numbers[fault[0]]}: {fault[1]}")
-    return NoteList(*columns)
+
+def _merged(intervals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sort intervals and merge those that overlap, but not those that only touch.
+
+    Between two that touch the pedal was changed, which ends the notes it held.
+    """
+    if intervals.size == 0:
+        return np.empty((0, 2))
+    if intervals.ndim != 2 or intervals.shape[1] != 2:
+        raise ParameterError(f"pedal must have the shape (n_intervals, 2), not {intervals.shape}")
+    start, end = intervals[np.argsort(intervals[:, 0], kind="stable")].T
+    if not (np.isfinite(intervals).all() and start[0] >= 0 and (end > start).all()):
+        raise ParameterError(
+            "pedal intervals must be finite, start at 0 or later, and have a length"
+        )
+    reached = np.maximum.accumulate(end)
+    first = np.concatenate([[True], start[1:] >= reached[:-1]])
+    last = np.concatenate([first[1:], [True]])
+    return np.column_stack([start[first], reached[last]])
+
+
+def _clipped(intervals: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
+    clipped = np.clip(intervals, start, end)
+    return clipped[clipped[:, 1] > clipped[:, 0]]

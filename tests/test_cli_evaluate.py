@@ -87,7 +87,7 @@ def test_failures_are_named_at_the_end(folders):
     extra, *errors = result.stderr.splitlines()
     assert extra == "harmnmf: ignored, no reference for: extra.mid"
     assert len(errors) == 2
-    assert "half.mid: not a MIDI file" in errors[0]
+    assert "half.mid: cannot be read" in errors[0]
     assert "missing.csv: no estimate" in errors[1]
 
 

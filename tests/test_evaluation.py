@@ -124,6 +124,10 @@ class TestFrames:
         scores = evaluate_notes(NoteList([0.001], [0.002], [60], [70]), NoteList([], [], [], []))
         assert scores["Frame_Recall"] == 0
 
+    def test_absurd_times_cost_nothing(self):
+        notes = NoteList([0, 1e12], [1, 2e12], [60, 61], [70, 70])
+        assert evaluate_notes(notes, notes)["Frame_F-measure"] == 1
+
     def test_any_midi_pitch(self):
         notes = NoteList([0, 0], [1, 1], [0, 127], [70, 70])
         assert evaluate_notes(notes, notes)["Frame_F-measure"] == 1
