@@ -1,0 +1,1 @@
+"""Solvers: pure functions on tensors, one algorithm a file."""

@@ -1,0 +1,87 @@
+"""What the iterative solvers share: when to stop, and the record of the objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ..errors import ParameterError
+
+__all__ = ["check_nonnegative", "iterate"]
+
+
+def iterate(
+    step: Callable[[int], None],
+    objective: Callable[[], torch.Tensor],
+    *,
+    n_iter: int,
+    tol: float | None,
+) -> torch.Tensor:
+    """Repeat a step until the objective settles.
+
+    Parameters
+    ----------
+    step : callable
+        Takes the number of the iteration, from 0, and updates the solver's state.
+    objective : callable
+        Gives the objective of the present state, float64, shape (...) for a batch.
+    n_iter : int
+        Largest number of iterations.
+    tol : float or None
+        Stop as soon as no objective of the batch falls by more than this fraction of itself in
+        an iteration. None: run `n_iter` iterations, and don't spend time on objectives.
+
+    Returns
+    -------
+    Tensor, float64, shape (n_objectives, ...)
+        The objective before the first iteration and after each; empty if `tol` is None.
+
+    Raises
+    ------
+    ParameterError
+        If `n_iter` is negative.
+
+    Examples
+    --------
+    >>> state = torch.tensor(16.0)
+    >>> def halve(iteration):
+    ...     state.mul_(0.5)
+    >>> iterate(halve, lambda: state.clone(), n_iter=3, tol=0.0).tolist()
+    [16.0, 8.0, 4.0, 2.0]
+    """
+    if n_iter < 0:
+        raise ParameterError(f"n_iter must not be negative, but is {n_iter}")
+    record = [] if tol is None else [objective()]
+    for iteration in range(n_iter):
+        step(iteration)
+        if tol is not None:
+            record.append(objective())
+            previous, current = record[-2:]
+            if bool((previous - current <= tol * previous.abs()).all()) and tol > 0:
+                break
+    return torch.stack(record) if record else torch.empty(0, dtype=torch.float64)
+
+
+def check_nonnegative(**arrays: torch.Tensor) -> None:
+    """Refuse data for which a factorisation has no meaning.
+
+    Parameters
+    ----------
+    **arrays : Tensor
+        Data by the names that an error message shall use.
+
+    Raises
+    ------
+    ParameterError
+        If a value is negative or not finite.
+
+    Examples
+    --------
+    >>> check_nonnegative(V=torch.tensor([0.0, 1.0]))
+    """
+    for name, array in arrays.items():
+        if not bool(torch.isfinite(array).all()):
+            raise ParameterError(f"{name} holds NaN or infinite values")
+        if bool((array < 0).any()):
+            raise ParameterError(f"{name} holds negative values")
