@@ -1,0 +1,250 @@
+"""Timbre dictionaries from recordings of isolated notes."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .audio import read_audio
+from .dictionary import TimbreDictionary
+from .errors import AudioError, ParameterError
+from .harmonics import FrequencyAxis, HarmonicSeries, piano_inharmonicity, pitch_to_hz
+from .spectrogram import FrontEnd, LogFrequency
+
+__all__ = ["find_attack", "learn_from_notes", "pitch_from_name"]
+
+# Seconds after the attack that the two free timbres are averaged over.
+_SUSTAIN = (0.24, 0.6)
+_DECAY = (0.6, 1.6)
+# The attack begins where the envelope first comes within this many dB of its maximum.
+_ATTACK_THRESHOLD = -20.0
+# Envelopes are interpolated between keys in decibels, down to this level below the maximum.
+_FLOOR = 10 ** (-80 / 20)
+_NOTE_NAME = re.compile(r"(?<![A-Za-z])([A-Ga-g])([#♯sb♭]?)(-?\d)(?!\d)")
+_SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
+_ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1}
+
+
+def learn_from_notes(
+    instruments: Mapping[str, Sequence[str | PathLike[str]]],
+    *,
+    front_end: FrontEnd | None = None,
+    pitches: Iterable[int] = range(21, 109),
+    n_attack: int = 10,
+    metadata: Mapping[str, Any] | None = None,
+    progress: Callable[[Path], None] | None = None,
+) -> TimbreDictionary:
+    """Learn a dictionary from isolated notes of one or more instruments.
+
+    Notes of one key (soft and loud ones, say) are averaged after each is scaled to the same
+    level; keys without a note are interpolated from their neighbours, partial by partial, and
+    instruments are averaged.
+
+    Parameters
+    ----------
+    instruments : mapping
+        Files of isolated notes by the name of their instrument. A file's name tells its pitch
+        (:func:`pitch_from_name`).
+    front_end : FrontEnd, optional
+        Default: :class:`harmnmf.spectrogram.LogFrequency` with its defaults.
+    pitches : iterable of int, default=range(21, 109)
+        MIDI numbers of the keys that the dictionary shall have.
+    n_attack : int, default=10
+        Frames of the attack.
+    metadata : mapping, optional
+        For the dictionary.
+    progress : callable, optional
+        Called with each file before it is read.
+
+    Returns
+    -------
+    TimbreDictionary
+        With ``n_attack + 2`` timbres a key: the attack's frames, sustain and decay.
+
+    Raises
+    ------
+    AudioError
+        If a file cannot be read, is silent, or its name tells no pitch.
+    ParameterError
+        If there are no notes.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from harmnmf import Audio, write_audio
+    >>> t = np.arange(16000) / 16000
+    >>> tone = np.exp(-3 * t) * sum(np.sin(2 * np.pi * 220 * h * t) / h for h in range(1, 9))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_audio(f"{folder}/A3.wav", Audio(0.2 * tone, 16000))
+    ...     dictionary = learn_from_notes({"toy": [f"{folder}/A3.wav"]}, pitches=[56, 57])
+    >>> dictionary.axis.to_hz(dictionary.W[:, :, -1].argmax(axis=0)).round()
+    array([208., 220.])
+    """
+    front_end = LogFrequency() if front_end is None else front_end
+    keys = sorted(set(pitches))
+    if not keys or not any(instruments.values()):
+        raise ParameterError("a dictionary needs at least one key and one recorded note")
+    learned = []
+    for files in instruments.values():
+        if not files:
+            continue
+        notes = defaultdict(list)
+        for path in map(Path, files):
+            if progress is not None:
+                progress(path)
+            notes[pitch_from_name(path)].append(_note_timbres(path, front_end, n_attack))
+        sampled = {pitch: np.mean(timbres, axis=0) for pitch, timbres in notes.items()}
+        learned.append(_fill_keys(sampled, keys, front_end.axis))
+    W = _scaled(np.mean(learned, axis=0), n_attack)
+    lead = front_end.hop_length / front_end.sample_rate
+    return TimbreDictionary(W, np.array(keys), front_end, n_attack, lead, metadata or {})
+
+
+def pitch_from_name(path: str | PathLike[str]) -> int:
+    """Tell the pitch of a recorded note from the name of its file.
+
+    Parameters
+    ----------
+    path : path-like
+        The name, without its suffix, begins with a MIDI number from 0 to 127 (``060_loud.wav``)
+        or holds a note's name (``Piano.ff.Bb3.wav``; C4 is 60, sharps are # or s).
+
+    Returns
+    -------
+    int
+        MIDI number.
+
+    Raises
+    ------
+    AudioError
+        If the name tells no pitch.
+
+    Examples
+    --------
+    >>> [pitch_from_name(name) for name in ("060_loud.wav", "Piano.ff.Bb3.aiff", "Cs4.flac")]
+    [60, 58, 61]
+    """
+    stem = Path(path).stem
+    number = re.match(r"\d{1,3}(?!\d)", stem)
+    if number and int(number[0]) <= 127:
+        return int(number[0])
+    names = _NOTE_NAME.findall(stem)
+    if names:
+        letter, accidental, octave = names[-1]
+        pitch = 12 * (int(octave) + 1) + _SEMITONES[letter.lower()] + _ACCIDENTALS[accidental]
+        if 0 <= pitch <= 127:
+            return pitch
+    raise AudioError(
+        f"{path}: its name tells no pitch; begin it with the MIDI number (060_loud.wav) "
+        "or include the note's name (C4.wav)"
+    )
+
+
+def find_attack(samples: NDArray[np.float32], sample_rate: int) -> int:
+    """Find where an isolated note begins to sound.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n_samples,)
+        Mono recording of one note.
+    sample_rate : int
+        Samples per second.
+
+    Returns
+    -------
+    int
+        First sample whose envelope (the largest magnitude within 1 ms) comes within 20 dB of
+        the recording's maximum.
+
+    Raises
+    ------
+    AudioError
+        If the recording is silent.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> find_attack(np.r_[np.zeros(500), np.ones(500)], sample_rate=16000)
+    500
+    """
+    magnitude = np.abs(samples)
+    peak = magnitude.max()
+    if not peak > 0:
+        raise AudioError("the recording is silent: record the note again, or leave it out")
+    return int(np.argmax(magnitude >= peak * 10 ** (_ATTACK_THRESHOLD / 20)))
+
+
+def _note_timbres(path: Path, front_end: FrontEnd, n_attack: int) -> NDArray[np.float64]:
+    """Cut a note's spectrogram into timbres, shape (n_bins, n_attack + 2)."""
+    rate, hop = front_end.sample_rate, front_end.hop_length
+    samples = read_audio(path, sample_rate=rate).samples
+    try:
+        attack = find_attack(samples, rate)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
+    # The attack is centred on the second frame, and the first shows how it announces itself.
+    samples = samples[max(0, attack - hop) :][: int((_DECAY[1] + 1) * rate)]
+    samples = np.concatenate([np.zeros(max(0, hop - attack), samples.dtype), samples])
+    V = front_end.transform(samples).values.astype(np.float64)
+    timbres = np.zeros((V.shape[0], n_attack + 2))
+    n_frames = min(n_attack, V.shape[1])
+    timbres[:, :n_frames] = V[:, :n_frames]
+    for j, (start, end) in enumerate((_SUSTAIN, _DECAY)):
+        first, last = (1 + round(time * rate / hop) for time in (start, end))
+        # A note shorter than this keeps the spectrum that it ended with.
+        part = V[:, min(first, V.shape[1] - 1) : last]
+        timbres[:, n_attack + j] = part.mean(axis=1)
+    return _scaled(timbres, n_attack)
+
+
+def _scaled(W: NDArray[np.float64], n_attack: int) -> NDArray[np.float64]:
+    """Scale each attack to an average sum over the bins of 1, each other timbre to a sum of 1."""
+    sums = W.sum(axis=0)
+    sums[..., :n_attack] = sums[..., :n_attack].mean(axis=-1, keepdims=True)
+    return W / np.where(sums > 0, sums, 1.0)
+
+
+def _fill_keys(
+    sampled: Mapping[int, NDArray[np.float64]], keys: Sequence[int], axis: FrequencyAxis
+) -> NDArray[np.float64]:
+    """Interpolate timbres between the nearest sampled keys, (n_bins, n_pitches, n_timbres)."""
+    available = np.array(sorted(sampled))
+    columns = []
+    for key in keys:
+        below = available[available <= key].max(initial=-1)
+        above = available[available >= key].min(initial=128)
+        low, high = int(below if below >= 0 else above), int(above if above <= 127 else below)
+        weight = (key - low) / (high - low) if high > low else 0.0
+        # Partial h of the key is partial h of its neighbours: interpolate their levels in dB.
+        levels = [
+            np.log(np.maximum(moved, _FLOOR * moved.max() + np.finfo(float).tiny))
+            for moved in (_move(sampled[pitch], pitch, key, axis) for pitch in (low, high))
+        ]
+        columns.append(np.exp((1 - weight) * levels[0] + weight * levels[1]))
+    return np.stack(columns, axis=1)
+
+
+def _move(
+    timbres: NDArray[np.float64], source: int, target: int, axis: FrequencyAxis
+) -> NDArray[np.float64]:
+    """Move a key's spectra in frequency, so that its partials lie on those of another key."""
+    if source == target:
+        return timbres
+    n_partials = int(axis.frequencies[-1] / pitch_to_hz(min(source, target))) + 1
+    at, wanted = (
+        HarmonicSeries(n_partials, piano_inharmonicity(pitch)).positions(pitch_to_hz(pitch), axis)[
+            0
+        ]
+        for pitch in (source, target)
+    )
+    bins = np.arange(axis.n_bins, dtype=np.float64)
+    origin = bins + np.interp(bins, wanted, at - wanted)
+    moved = [np.interp(origin, bins, timbre, left=0.0, right=0.0) for timbre in timbres.T]
+    return np.stack(moved, axis=1)
