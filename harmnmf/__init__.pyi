@@ -22,5 +22,6 @@ from .notefiles import write_csv as write_csv
 from .notefiles import write_midi as write_midi
 from .notes import NoteList as NoteList
 from .templates import harmonic_templates as harmonic_templates
+from .transcription import Transcriber as Transcriber
 
 __version__: str

@@ -1,0 +1,247 @@
+"""From a piano recording to notes, in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .audio import Audio, stream_audio
+from .decoding import PianoActivations, decode_notes
+from .dictionary import TimbreDictionary
+from .errors import ParameterError
+from .notes import NoteList
+from .solvers.convolutive import estimate_note_activations, response_bands
+from .spectrogram import Spectrogram
+
+__all__ = ["Transcriber", "resolve_device"]
+
+# Seconds. A block is long enough to learn the room's response from, and its neighbours lend it
+# frames on either side, so that notes across its borders are seen whole.
+_BLOCK = 30.0
+_CONTEXT = 1.0
+_RESPONSE_SPACING = 1 / 6  # octaves: the response is smooth over a third of an octave
+
+
+@dataclass(frozen=True)
+class Transcriber:
+    """Transcribes piano recordings with a timbre dictionary.
+
+    Parameters
+    ----------
+    dictionary : TimbreDictionary, str or path-like, default="default"
+        The dictionary, the name of one that is shipped, or a file.
+    onset_threshold, offset_threshold, latency : float
+        As in :func:`harmnmf.decoding.decode_notes`.
+    n_iter : int, default=30
+        Iterations of the solver.
+    device : str, default="auto"
+        Where to compute: a PyTorch device, or "auto" for a GPU if there is one.
+
+    Raises
+    ------
+    FormatError
+        If the dictionary is damaged.
+    ParameterError
+        If there is no such device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from harmnmf import Audio
+    >>> silence = Audio(np.zeros(16000), sample_rate=16000)
+    >>> len(Transcriber().transcribe(silence))
+    0
+    """
+
+    dictionary: TimbreDictionary | str | PathLike[str] = "default"
+    onset_threshold: float = -22.0
+    offset_threshold: float = -26.0
+    latency: float = 0.015
+    n_iter: int = 30
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dictionary, TimbreDictionary):
+            object.__setattr__(self, "dictionary", TimbreDictionary.load(self.dictionary))
+        object.__setattr__(self, "device", str(resolve_device(self.device)))
+
+    def transcribe(
+        self,
+        source: Audio | str | PathLike[str],
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> NoteList:
+        """Transcribe a recording.
+
+        Parameters
+        ----------
+        source : Audio, str or path-like
+            The recording, at any sample rate; channels are averaged.
+        progress : callable, optional
+            Called with the seconds of audio done so far.
+
+        Returns
+        -------
+        NoteList
+            The notes.
+
+        Raises
+        ------
+        AudioError
+            If the file cannot be read.
+        """
+        return self.decode(self.activations(source, progress=progress))
+
+    def activations(
+        self,
+        source: Audio | str | PathLike[str],
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> PianoActivations:
+        """Estimate how strongly each key begins and sounds, from which notes are decoded.
+
+        Parameters
+        ----------
+        source, progress
+            As in :meth:`transcribe`.
+
+        Returns
+        -------
+        PianoActivations
+            Of the whole recording.
+
+        Raises
+        ------
+        AudioError
+            If the file cannot be read.
+        """
+        front_end = self._dictionary.front_end
+        rate = front_end.sample_rate
+        if isinstance(source, Audio):
+            blocks: Iterable[NDArray[np.float32]] = [source.to_mono().resample(rate).samples]
+        else:
+            blocks = stream_audio(source, sample_rate=rate)
+        hop = front_end.hop_length / rate
+        attack, sustain = [], []
+        n_done = 0
+        for V, inner in _overlapping(
+            front_end.stream(blocks), round(_BLOCK / hop), round(_CONTEXT / hop)
+        ):
+            result = estimate_note_activations(
+                torch.from_numpy(V).to(self.device),
+                self._W,
+                self._dictionary.n_attack,
+                bands=self._bands,
+                n_iter=self.n_iter,
+            )
+            attack.append(result.A[:, inner].cpu().numpy())
+            sustain.append(result.S.sum(dim=1)[:, inner].cpu().numpy())
+            n_done += attack[-1].shape[1]
+            if progress is not None:
+                progress(n_done * hop)
+        return PianoActivations(
+            np.concatenate(attack, axis=1),
+            np.concatenate(sustain, axis=1),
+            self._dictionary.pitches,
+            hop,
+            self._dictionary.n_attack,
+            self._dictionary.attack_lead,
+        )
+
+    def decode(self, activations: PianoActivations) -> NoteList:
+        """Decode notes with this transcriber's thresholds.
+
+        Parameters
+        ----------
+        activations : PianoActivations
+            Of a whole recording.
+
+        Returns
+        -------
+        NoteList
+            The notes.
+        """
+        return decode_notes(
+            activations,
+            onset_threshold=self.onset_threshold,
+            offset_threshold=self.offset_threshold,
+            latency=self.latency,
+        )
+
+    @property
+    def _dictionary(self) -> TimbreDictionary:
+        assert isinstance(self.dictionary, TimbreDictionary)
+        return self.dictionary
+
+    @cached_property
+    def _W(self) -> torch.Tensor:
+        return torch.tensor(self._dictionary.W, device=self.device)
+
+    @cached_property
+    def _bands(self) -> torch.Tensor | None:
+        axis = self._dictionary.axis
+        if axis.scale != "logarithmic":
+            return None
+        spacing = max(1.0, axis.resolution * _RESPONSE_SPACING)
+        return response_bands(axis.n_bins, spacing).to(self.device)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Find the device that a name stands for.
+
+    Parameters
+    ----------
+    name : str
+        A PyTorch device, or "auto" for a GPU if there is one.
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such device here.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ParameterError(f"device {name!r} cannot be used here: {reason}") from error
+    return device
+
+
+def _overlapping(
+    parts: Iterable[Spectrogram], n_frames: int, context: int
+) -> Iterator[tuple[NDArray[np.float32], slice]]:
+    """Cut a stream of spectrograms into blocks with context on either side.
+
+    Yields each block and the frames in it that are not context. A block holds at least
+    `n_frames` of those unless the recording is shorter, so that none is too short to learn from.
+    """
+    buffer: NDArray[np.float32] | None = None
+    start = 0  # where in the buffer the frames begin that have not been yielded as inner ones
+    for part in parts:
+        buffer = part.values if buffer is None else np.concatenate([buffer, part.values], axis=1)
+        while buffer.shape[1] - start >= 2 * n_frames + context:
+            end = start + n_frames
+            yield buffer[:, : end + context], slice(start, end)
+            kept = max(0, end - context)
+            buffer, start = buffer[:, kept:], end - kept
+    if buffer is not None:
+        yield buffer, slice(start, buffer.shape[1])
