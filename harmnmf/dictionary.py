@@ -65,7 +65,12 @@ class TimbreDictionary:
 
     def __post_init__(self) -> None:
         W = np.array(self.W, dtype=np.float32)
-        pitches = np.array(self.pitches, dtype=np.int64)
+        pitches = np.asarray(self.pitches)
+        if pitches.dtype.kind not in "iu":
+            raise ParameterError(f"pitches must be whole numbers, not {pitches.dtype}")
+        pitches = pitches.astype(np.int64)
+        if pitches.ndim != 1 or len(pitches) == 0:
+            raise ParameterError(f"pitches must be of shape (n_pitches,), not {pitches.shape}")
         if W.ndim != 3 or W.shape[:2] != (self.axis.n_bins, len(pitches)):
             raise ParameterError(
                 f"W must have shape ({self.axis.n_bins}, {len(pitches)}, n_timbres), not {W.shape}"
@@ -74,7 +79,7 @@ class TimbreDictionary:
             raise ParameterError("W must be finite and not negative")
         if not (np.diff(pitches) > 0).all() or not ((pitches >= 0) & (pitches <= 127)).all():
             raise ParameterError("pitches must be ascending MIDI numbers from 0 to 127")
-        if not 1 <= self.n_attack <= W.shape[2]:
+        if not isinstance(self.n_attack, int) or not 1 <= self.n_attack <= W.shape[2]:
             raise ParameterError(f"n_attack must be from 1 to {W.shape[2]}, not {self.n_attack}")
         if not 0 <= self.attack_lead < 1:
             raise ParameterError(f"attack_lead must be from 0 to 1 s, not {self.attack_lead}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
@@ -16,9 +16,10 @@ from .audio import read_audio
 from .dictionary import TimbreDictionary
 from .errors import AudioError, ParameterError
 from .harmonics import FrequencyAxis, HarmonicSeries, piano_inharmonicity, pitch_to_hz
+from .pitchnames import pitch_from_name
 from .spectrogram import FrontEnd, LogFrequency
 
-__all__ = ["find_attack", "learn_from_notes", "pitch_from_name"]
+__all__ = ["find_attack", "learn_from_notes"]
 
 # Seconds after the attack that the two free timbres are averaged over.
 _SUSTAIN = (0.24, 0.6)
@@ -27,9 +28,8 @@ _DECAY = (0.6, 1.6)
 _ATTACK_THRESHOLD = -20.0
 # Envelopes are interpolated between keys in decibels, down to this level below the maximum.
 _FLOOR = 10 ** (-80 / 20)
-_NOTE_NAME = re.compile(r"(?<![A-Za-z])([A-Ga-g])([#♯sb♭]?)(-?\d)(?!\d)")
-_SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
-_ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1}
+# What peaks below -80 dB of full scale is dither, hum or a muted channel, and not a note.
+_SILENCE = 1e-4
 
 
 def learn_from_notes(
@@ -51,7 +51,7 @@ def learn_from_notes(
     ----------
     instruments : mapping
         Files of isolated notes by the name of their instrument. A file's name tells its pitch
-        (:func:`pitch_from_name`).
+        (:func:`harmnmf.pitch_from_name`).
     front_end : FrontEnd, optional
         Default: :class:`harmnmf.spectrogram.LogFrequency` with its defaults.
     pitches : iterable of int, default=range(21, 109)
@@ -59,7 +59,8 @@ def learn_from_notes(
     n_attack : int, default=10
         Frames of the attack.
     metadata : mapping, optional
-        For the dictionary.
+        For the dictionary, which also gets ``instruments``: the number of notes and the sampled
+        keys of each.
     progress : callable, optional
         Called with each file before it is read.
 
@@ -73,7 +74,8 @@ def learn_from_notes(
     AudioError
         If a file cannot be read, is silent, or its name tells no pitch.
     ParameterError
-        If there are no notes.
+        If there are no notes, no keys or no attack, or a key is not a MIDI number. All names and
+        parameters are checked before the first file is read.
 
     Examples
     --------
@@ -88,96 +90,64 @@ def learn_from_notes(
     array([208., 220.])
     """
     front_end = LogFrequency() if front_end is None else front_end
-    keys = sorted(set(pitches))
-    if not keys or not any(instruments.values()):
-        raise ParameterError("a dictionary needs at least one key and one recorded note")
-    learned = []
-    for files in instruments.values():
-        if not files:
-            continue
-        notes = defaultdict(list)
+    keys = sorted({operator.index(pitch) for pitch in pitches})
+    if not keys or keys[0] < 0 or keys[-1] > 127:
+        raise ParameterError("pitches must be one or more MIDI numbers from 0 to 127")
+    if n_attack < 1:
+        raise ParameterError(f"n_attack must be at least 1, not {n_attack}")
+    files_by_pitch: dict[str, dict[int, list[Path]]] = {}
+    for name, files in instruments.items():
         for path in map(Path, files):
-            if progress is not None:
-                progress(path)
-            notes[pitch_from_name(path)].append(_note_timbres(path, front_end, n_attack))
-        sampled = {pitch: np.mean(timbres, axis=0) for pitch, timbres in notes.items()}
+            by_pitch = files_by_pitch.setdefault(name, defaultdict(list))
+            by_pitch[pitch_from_name(path)].append(path)
+    if not files_by_pitch:
+        raise ParameterError("a dictionary needs at least one recorded note")
+    learned, sources = [], {}
+    for name, by_pitch in files_by_pitch.items():
+        sampled = {}
+        for pitch, paths in sorted(by_pitch.items()):
+            notes = []
+            for path in paths:
+                if progress is not None:
+                    progress(path)
+                notes.append(_note_timbres(path, front_end, n_attack))
+            sampled[pitch] = np.mean(notes, axis=0)
         learned.append(_fill_keys(sampled, keys, front_end.axis))
-    W = _scaled(np.mean(learned, axis=0), n_attack)
+        sources[name] = {"notes": sum(map(len, by_pitch.values())), "keys": list(sampled)}
+    W = _scaled(np.mean(learned, axis=0), n_attack).astype(np.float32)
     lead = front_end.hop_length / front_end.sample_rate
-    return TimbreDictionary(W, np.array(keys), front_end, n_attack, lead, metadata or {})
+    about = {**(metadata or {}), "instruments": sources}
+    return TimbreDictionary(W, np.array(keys), front_end, n_attack, lead, about)
 
 
-def pitch_from_name(path: str | PathLike[str]) -> int:
-    """Tell the pitch of a recorded note from the name of its file.
-
-    Parameters
-    ----------
-    path : path-like
-        The name, without its suffix, begins with a MIDI number from 0 to 127 (``060_loud.wav``)
-        or holds a note's name (``Piano.ff.Bb3.wav``; C4 is 60, sharps are # or s).
-
-    Returns
-    -------
-    int
-        MIDI number.
-
-    Raises
-    ------
-    AudioError
-        If the name tells no pitch.
-
-    Examples
-    --------
-    >>> [pitch_from_name(name) for name in ("060_loud.wav", "Piano.ff.Bb3.aiff", "Cs4.flac")]
-    [60, 58, 61]
-    """
-    stem = Path(path).stem
-    number = re.match(r"\d{1,3}(?!\d)", stem)
-    if number and int(number[0]) <= 127:
-        return int(number[0])
-    names = _NOTE_NAME.findall(stem)
-    if names:
-        letter, accidental, octave = names[-1]
-        pitch = 12 * (int(octave) + 1) + _SEMITONES[letter.lower()] + _ACCIDENTALS[accidental]
-        if 0 <= pitch <= 127:
-            return pitch
-    raise AudioError(
-        f"{path}: its name tells no pitch; begin it with the MIDI number (060_loud.wav) "
-        "or include the note's name (C4.wav)"
-    )
-
-
-def find_attack(samples: NDArray[np.float32], sample_rate: int) -> int:
+def find_attack(samples: NDArray[np.float32]) -> int:
     """Find where an isolated note begins to sound.
 
     Parameters
     ----------
     samples : ndarray, shape (n_samples,)
-        Mono recording of one note.
-    sample_rate : int
-        Samples per second.
+        Mono recording of one note, with full scale at ±1.
 
     Returns
     -------
     int
-        First sample whose envelope (the largest magnitude within 1 ms) comes within 20 dB of
-        the recording's maximum.
+        First sample whose magnitude comes within 20 dB of the recording's maximum.
 
     Raises
     ------
     AudioError
-        If the recording is silent.
+        If the recording is silent: nowhere above -80 dB of full scale.
 
     Examples
     --------
     >>> import numpy as np
-    >>> find_attack(np.r_[np.zeros(500), np.ones(500)], sample_rate=16000)
+    >>> find_attack(np.r_[np.zeros(500), np.ones(500)])
     500
     """
     magnitude = np.abs(samples)
-    peak = magnitude.max()
-    if not peak > 0:
-        raise AudioError("the recording is silent: record the note again, or leave it out")
+    peak = magnitude.max(initial=0.0)
+    if peak < _SILENCE:
+        raise AudioError("the recording is silent; record the note again, or leave it out")
     return int(np.argmax(magnitude >= peak * 10 ** (_ATTACK_THRESHOLD / 20)))
 
 
@@ -186,7 +156,7 @@ def _note_timbres(path: Path, front_end: FrontEnd, n_attack: int) -> NDArray[np.
     rate, hop = front_end.sample_rate, front_end.hop_length
     samples = read_audio(path, sample_rate=rate).samples
     try:
-        attack = find_attack(samples, rate)
+        attack = find_attack(samples)
     except AudioError as error:
         raise AudioError(f"{path}: {error}") from error
     # The attack is centred on the second frame, and the first shows how it announces itself.
@@ -196,10 +166,12 @@ def _note_timbres(path: Path, front_end: FrontEnd, n_attack: int) -> NDArray[np.
     timbres = np.zeros((V.shape[0], n_attack + 2))
     n_frames = min(n_attack, V.shape[1])
     timbres[:, :n_frames] = V[:, :n_frames]
+    level = V.sum(axis=0)
+    n_sounding = int(np.flatnonzero(level >= _FLOOR * level.max())[-1]) + 1
     for j, (start, end) in enumerate((_SUSTAIN, _DECAY)):
         first, last = (1 + round(time * rate / hop) for time in (start, end))
-        # A note shorter than this keeps the spectrum that it ended with.
-        part = V[:, min(first, V.shape[1] - 1) : last]
+        # A note shorter than this, or followed by silence, keeps the spectrum that it ended with.
+        part = V[:, min(first, n_sounding - 1) : min(last, n_sounding)]
         timbres[:, n_attack + j] = part.mean(axis=1)
     return _scaled(timbres, n_attack)
 

@@ -18,11 +18,13 @@ FLOORS = {
     "audio": SIGNAL,
     "errors": SIGNAL,
     "harmonics": SIGNAL,
+    "pitchnames": SIGNAL,
     "spectrogram": SIGNAL,
     "storage": SIGNAL,
     "dictionary": FACTORIZATION,
     "divergence": FACTORIZATION,
     "factorization": FACTORIZATION,
+    "learning": FACTORIZATION,
     "solvers": FACTORIZATION,
     "templates": FACTORIZATION,
 }
