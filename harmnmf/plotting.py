@@ -1,0 +1,301 @@
+"""Pictures of dictionaries, activations and transcriptions.
+
+Each function returns a :class:`matplotlib.figure.Figure` that belongs to no window: it works
+without a display, and :func:`save_figure` writes it. A notebook shows it as the value of a cell.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mir_eval
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from . import canvas
+from .canvas import save_figure
+from .dictionary import TimbreDictionary
+from .errors import ParameterError
+from .harmonics import HarmonicSeries, piano_inharmonicity, pitch_to_hz
+from .notes import NoteList
+from .pitchnames import pitch_name
+from .spectrogram import Spectrogram
+
+__all__ = ["plot_activations", "plot_dictionary", "plot_transcription", "save_figure"]
+
+_ROWS_PER_SEMITONE = 4
+# Colours of Okabe and Ito, which the colour-blind can tell apart.
+_BLUE, _VERMILION, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#111111"
+# Keeps repeated notes apart.
+_EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}
+_SOFT_GREY = LinearSegmentedColormap.from_list("soft grey", ["#ffffff", "#8c8c8c"])
+_LOWEST = 25.0  # Hz: where pictures begin that could begin at 0
+_LONGEST_NOTE = 30.0  # seconds
+
+
+def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -> Figure:
+    """Draw what a dictionary knows: an attack, and what follows it, of every key.
+
+    Parameters
+    ----------
+    dictionary : TimbreDictionary
+        What to draw: the strongest frame of the attacks and all timbres after them, in decibels
+        below the greatest value of each.
+    pitch : int, optional
+        MIDI number of a key whose spectra are drawn below the others, with the places of its
+        partials.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One image a timbre, and the spectra of one key if asked for.
+
+    Raises
+    ------
+    ParameterError
+        If the dictionary has no such key.
+
+    Examples
+    --------
+    >>> figure = plot_dictionary(TimbreDictionary.load("default"), pitch=60)
+    >>> [axes.get_title() for axes in figure.axes][:3]
+    ['attack +20 ms', 'sustain', 'decay']
+    """
+    pitches, axis = dictionary.pitches, dictionary.axis
+    if pitch is not None and pitch not in pitches:
+        raise ParameterError(
+            f"the dictionary has no key {pitch}, only {pitch_name(pitches[0])} to "
+            f"{pitch_name(pitches[-1])} ({pitches[0]} to {pitches[-1]})"
+        )
+    W, n_attack = dictionary.W, dictionary.n_attack
+    strongest = int(W[:, :, :n_attack].sum(axis=(0, 1)).argmax())
+    timbres = [strongest, *range(n_attack, W.shape[2])]
+    n_rows = 1 if pitch is None else 2
+    figure = Figure(figsize=(4 * len(timbres) + 1.5, 4.6 * n_rows), layout="constrained")
+    grid = figure.add_gridspec(n_rows, len(timbres))
+    edges = np.maximum(axis.to_hz(np.arange(axis.n_bins + 1) - 0.5), _LOWEST)
+    images: list[Axes] = []
+    for column, timbre in enumerate(timbres):
+        axes = figure.add_subplot(grid[0, column], sharey=images[0] if images else None)
+        images.append(axes)
+        mesh = axes.pcolormesh(
+            np.append(pitches - 0.5, pitches[-1] + 0.5),
+            edges,
+            canvas.decibels(W[:, :, timbre]),
+            cmap="magma",
+            vmin=-canvas.RANGE,
+            vmax=0.0,
+            rasterized=True,
+        )
+        axes.set_yscale("log")
+        canvas.label_hz(axes.yaxis)
+        canvas.label_pitches(axes.xaxis, pitches[0], pitches[-1])
+        axes.set(title=dictionary.timbre_names[timbre], xlabel="Key", ylim=(edges[0], edges[-1]))
+        if column:
+            axes.tick_params(labelleft=False)
+    images[0].set_ylabel("Frequency (Hz)")
+    figure.colorbar(mesh, ax=images, label="Level (dB)", pad=0.01)
+    if pitch is not None:
+        _plot_spectra(figure.add_subplot(grid[1, :]), dictionary, pitch, timbres)
+    figure.suptitle(str(dictionary.metadata.get("name", "Timbre dictionary")), fontweight="bold")
+    return figure
+
+
+def plot_activations(
+    activations: ArrayLike,
+    pitches: ArrayLike,
+    hop_seconds: float,
+    *,
+    start: float = 0.0,
+    end: float | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw how strongly each key is active over time.
+
+    Parameters
+    ----------
+    activations : array_like, shape (n_pitches, n_frames)
+        Not negative.
+    pitches : array_like of int, shape (n_pitches,)
+        MIDI numbers of the keys, ascending by one.
+    hop_seconds : float
+        Seconds from frame to frame.
+    start, end : float, optional
+        Seconds to draw from and to; by default the first minute.
+    title : str, optional
+        Title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        An image in decibels below the strongest activation in it.
+
+    Raises
+    ------
+    ParameterError
+        If the shapes do not belong together, or nothing lies between `start` and `end`.
+
+    Examples
+    --------
+    >>> figure = plot_activations(np.eye(3), [60, 61, 62], hop_seconds=0.5)
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('Time (s)', 'Key')
+    """
+    values, keys = np.asarray(activations), np.asarray(pitches)
+    if values.ndim != 2 or not values.size or values.shape[:1] != keys.shape:
+        raise ParameterError(f"activations {values.shape} need one row per pitch {keys.shape}")
+    if (np.diff(keys) != 1).any():
+        raise ParameterError("pitches must ascend by one semitone")
+    first, last = canvas.frames_between(start, end, values.shape[1], hop_seconds)
+    figure, axes = canvas.wide_figure((last - first) * hop_seconds)
+    image = canvas.draw_image(
+        axes,
+        values[:, first:last],
+        left=first * hop_seconds,
+        hop=hop_seconds,
+        bottom=keys[0],
+        step=1.0,
+        cmap="magma",
+    )
+    canvas.label_pitches(axes.yaxis, keys[0], keys[-1])
+    axes.set(xlabel="Time (s)", ylabel="Key")
+    axes.set_title(title, loc="left", fontweight="bold")
+    figure.colorbar(image, ax=axes, label="Activation (dB)", pad=0.01, aspect=40)
+    return figure
+
+
+def plot_transcription(
+    spectrogram: Spectrogram,
+    notes: NoteList,
+    reference: NoteList | None = None,
+    *,
+    start: float = 0.0,
+    end: float | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a piano roll over the spectrogram that it was transcribed from.
+
+    Parameters
+    ----------
+    spectrogram : Spectrogram
+        Of the recording, on any axis; drawn on the scale of pitches.
+    notes : NoteList
+        Notes, each a bar at its fundamental; the darker, the louder.
+    reference : NoteList, optional
+        What was really played. Hits (the right pitch, and the onset within 50 ms), false alarms
+        and missed notes then have different colours.
+    start, end : float, optional
+        Seconds to draw from and to; by default the first minute. In more, notes are thin.
+    title : str, optional
+        Title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture.
+
+    Raises
+    ------
+    ParameterError
+        If nothing lies between `start` and `end`.
+
+    Examples
+    --------
+    >>> from harmnmf.spectrogram import LogFrequency
+    >>> tone = np.sin(2 * np.pi * 440 * np.arange(32000) / 16000)
+    >>> notes = NoteList(onset=[0.0], offset=[2.0], pitch=[69], velocity=[80])
+    >>> figure = plot_transcription(LogFrequency().transform(tone), notes)
+    >>> figure.axes[0].get_title(loc="right")
+    'notes: 1'
+    """
+    hop = spectrogram.hop_length / spectrogram.sample_rate
+    first, last = canvas.frames_between(start, end, spectrogram.n_frames, hop)
+    left, right = first * hop, last * hop
+    # Of both lists the same part, long enough to have all that still sounds at the start.
+    lists = [
+        part.slice(max(0.0, left - _LONGEST_NOTE), right)
+        for part in (notes, reference)
+        if part is not None
+    ]
+    drawn = np.concatenate([part.pitch[part.offset > left] for part in lists])
+    low, high = (drawn.min() - 4, drawn.max() + 8) if len(drawn) else (21, 108)
+
+    figure, axes = canvas.wide_figure(right - left)
+    grid = np.arange(low - 0.5, high + 0.5, 1 / _ROWS_PER_SEMITONE)
+    values = canvas.at_pitches(spectrogram.values[:, first:last], spectrogram.axis, grid)
+    step = 1 / _ROWS_PER_SEMITONE
+    image = canvas.draw_image(
+        axes, values, left=left, hop=hop, bottom=grid[0], step=step, cmap=_SOFT_GREY
+    )
+    figure.colorbar(image, ax=axes, label="Level (dB)", pad=0.01, aspect=40)
+    if reference is None:
+        kept = lists[0].offset > left
+        bars = _add_bars(axes, lists[0], kept, cmap="plasma_r", alpha=0.85, **_EDGE)
+        bars.set_array(lists[0].velocity[kept])
+        bars.set_clim(1, 127)
+        figure.colorbar(bars, ax=axes, label="Velocity", pad=0.01, aspect=40)
+        summary = f"notes: {sum(kept)}"
+    else:
+        summary = _add_compared(axes, *lists, start=left)
+    axes.set(xlabel="Time (s)", ylabel="Pitch", xlim=(left, right), ylim=(low - 0.5, high + 0.5))
+    canvas.label_pitches(axes.yaxis, low, high)
+    axes.grid(axis="y", color="#00000022", linewidth=0.6)
+    axes.set_title(title, loc="left", fontweight="bold")
+    if last - first < spectrogram.n_frames:
+        summary += f" ({left:.0f} to {right:.0f} s of {spectrogram.n_frames * hop:.0f} s)"
+    axes.set_title(summary, loc="right", fontsize="medium", color="#444444")
+    return figure
+
+
+def _plot_spectra(axes: Axes, dictionary: TimbreDictionary, pitch: int, timbres: list[int]) -> None:
+    """Draw some timbres of one key, and where its partials should lie."""
+    axis = dictionary.axis
+    f0 = float(pitch_to_hz(pitch))
+    series = HarmonicSeries(max(1, int(axis.frequencies[-1] / f0)), piano_inharmonicity(pitch))
+    partials = series.frequencies(f0)
+    partials = partials[partials <= axis.frequencies[-1]]
+    axes.vlines(partials, -canvas.RANGE, 0, color="#cccccc", linewidth=0.8, label="partials")
+    key = int(np.flatnonzero(dictionary.pitches == pitch)[0])
+    for timbre, color in zip(timbres, (_VERMILION, _BLUE, _GREEN), strict=False):
+        levels = canvas.decibels(dictionary.W[:, key, timbre])
+        axes.plot(axis.frequencies, levels, color, label=dictionary.timbre_names[timbre])
+    axes.set_xscale("log")
+    canvas.label_hz(axes.xaxis)
+    axes.set(xlim=(_LOWEST, axis.frequencies[-1]), ylim=(-canvas.RANGE, 8))
+    axes.set(title=pitch_name(pitch), xlabel="Frequency (Hz)", ylabel="Level (dB)")
+    axes.legend(loc="upper right", ncols=4, framealpha=0.9)
+
+
+def _add_compared(axes: Axes, notes: NoteList, reference: NoteList, *, start: float) -> str:
+    """Draw hits, false alarms and missed notes that end after the start; say how many there are."""
+    is_hit, is_found = np.zeros(len(notes), bool), np.zeros(len(reference), bool)
+    for ref, est in mir_eval.transcription.match_notes(
+        reference.intervals, reference.hz, notes.intervals, notes.hz, offset_ratio=None
+    ):
+        is_found[ref] = is_hit[est] = True
+    drawn, sought = notes.offset > start, reference.offset > start
+    hits, false_alarms, missed = drawn & is_hit, drawn & ~is_hit, sought & ~is_found
+    for kept, name, color in ((hits, "hit", _BLUE), (false_alarms, "false alarm", _VERMILION)):
+        alpha = 0.3 + 0.6 * notes.velocity[kept] / 127
+        _add_bars(axes, notes, kept, label=name, facecolor=color, alpha=alpha, **_EDGE)
+    # An outline for each note of the reference: an empty one is a note that was missed.
+    for kept, name, line in ((sought & is_found, "reference", ":"), (missed, "missed", "-")):
+        style = {"facecolor": "none", "edgecolor": _BLACK, "linestyle": line}
+        _add_bars(axes, reference, kept, label=name, **style)
+    axes.legend(loc="upper right", ncols=4, framealpha=0.9)
+    return f"hits: {sum(hits)}, false alarms: {sum(false_alarms)}, missed: {sum(missed)}"
+
+
+def _add_bars(axes: Axes, notes: NoteList, kept: NDArray[np.bool_], **style: Any) -> PolyCollection:
+    """Draw a bar for each note that is kept."""
+    bars = [
+        [(on, pitch - 0.4), (off, pitch - 0.4), (off, pitch + 0.4), (on, pitch + 0.4)]
+        for (on, off), pitch in zip(notes.intervals[kept], notes.pitch[kept], strict=True)
+    ]
+    collection = PolyCollection(bars, **style)
+    axes.add_collection(collection, autolim=False)
+    return collection
