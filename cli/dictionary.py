@@ -1,0 +1,136 @@
+"""`harmnmf dictionary`: what dictionaries there are, and what they know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harmnmf.errors import ParameterError
+
+from .paths import check_output
+
+
+def _parse_pitch(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    from harmnmf.pitchnames import parse_pitch
+
+    try:
+        return None if value is None else parse_pitch(value)
+    except ParameterError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.group()
+def command() -> None:
+    """List, show and plot dictionaries."""
+
+
+@command.command("list")
+def list_() -> None:
+    """List the dictionaries that come with harmnmf."""
+    from harmnmf.dictionary import TimbreDictionary, shipped_dictionaries
+
+    rows = [("name", "keys", "timbres", "size", "about")]
+    for name, path in shipped_dictionaries().items():
+        dictionary = TimbreDictionary.load(name)
+        _, n_pitches, n_timbres = dictionary.W.shape
+        about = _text(dictionary.metadata.get("about", ""))
+        rows.append((name, str(n_pitches), str(n_timbres), _size(path), about))
+    click.echo(_aligned(rows))
+
+
+@command.command()
+@click.argument("dictionary", metavar="NAME|FILE")
+def show(dictionary: str) -> None:
+    """Show what a dictionary knows, and what it was learned from."""
+    from harmnmf.dictionary import TimbreDictionary
+
+    loaded = TimbreDictionary.load(dictionary)
+    path = _path(dictionary)
+    keys, names = loaded.pitches.tolist(), loaded.timbre_names
+    attack = f"{names[0]} to {names[loaded.n_attack - 1].removeprefix('attack ')}"
+    front_end = loaded.front_end.to_dict()
+    rows = [
+        ("path", str(path)),
+        ("size", _size(path)),
+        ("keys", _keys(keys)),
+        ("timbres", ", ".join([f"{len(names)}: {attack}", *names[loaded.n_attack :]])),
+        ("front end", f"{front_end.pop('name')}, {loaded.axis.n_bins} bins"),
+        *((f"  {name}", f"{value:g}") for name, value in front_end.items()),
+    ]
+    for name, value in loaded.metadata.items():
+        if isinstance(value, dict):
+            rows.append((_text(name), ""))
+            rows += [(f"  {_text(key)}", _text(item)) for key, item in value.items()]
+        else:
+            rows.append((_text(name), _text(value)))
+    click.echo(_aligned(rows))
+
+
+@command.command()
+@click.argument("dictionary", metavar="NAME|FILE")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Picture to write: .png, .svg or .pdf. [default: NAME.png here, or beside FILE]",
+)
+@click.option(
+    "--pitch",
+    callback=_parse_pitch,
+    metavar="PITCH",
+    help="Also draw the spectra of one key, named (C4) or numbered (60).",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
+def plot(dictionary: str, output: Path | None, pitch: int | None, overwrite: bool) -> None:
+    """Draw the spectra of a dictionary's keys."""
+    from harmnmf.dictionary import TimbreDictionary
+
+    loaded = TimbreDictionary.load(dictionary)
+    path = _path(dictionary)
+    if output is None:
+        output = path.with_suffix(".png") if path == Path(dictionary) else Path(f"{path.stem}.png")
+    check_output(output, overwrite=overwrite)
+
+    from harmnmf.plotting import plot_dictionary, save_figure
+
+    save_figure(plot_dictionary(loaded, pitch=pitch), output)
+    click.echo(output)
+
+
+def _path(dictionary: str) -> Path:
+    from harmnmf.dictionary import shipped_dictionaries
+
+    return shipped_dictionaries().get(dictionary, Path(dictionary))
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
+def _keys(keys: Sequence[int]) -> str:
+    from harmnmf.pitchnames import pitch_name
+
+    return f"{len(keys)}, {pitch_name(keys[0])} to {pitch_name(keys[-1])}"
+
+
+def _text(value: Any) -> str:
+    """Write a value of the metadata, which may be a stranger's, in one printable line."""
+    match value:
+        case {"notes": int(n_notes), "keys": [int(), *_] as keys}:
+            return f"{n_notes} notes, keys: {_keys(keys)}"
+        case str():
+            return " ".join("".join(c if c.isprintable() else " " for c in value).split())
+    return json.dumps(value)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
