@@ -51,7 +51,9 @@ def show(dictionary: str) -> None:
     loaded = TimbreDictionary.load(dictionary)
     path = _path(dictionary)
     keys, names = loaded.pitches.tolist(), loaded.timbre_names
-    attack = f"{names[0]} to {names[loaded.n_attack - 1].removeprefix('attack ')}"
+    attack = names[0]
+    if loaded.n_attack > 1:
+        attack += f" to {names[loaded.n_attack - 1].removeprefix('attack ')}"
     front_end = loaded.front_end.to_dict()
     rows = [
         ("path", str(path)),

@@ -12,7 +12,7 @@ import mir_eval
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -216,11 +216,8 @@ def plot_transcription(
     first, last = canvas.frames_between(start, end, spectrogram.n_frames, hop)
     left, right = first * hop, last * hop
     # Of both lists the same part, long enough to have all that still sounds at the start.
-    lists = [
-        part.slice(max(0.0, left - _LONGEST_NOTE), right)
-        for part in (notes, reference)
-        if part is not None
-    ]
+    given = [notes] if reference is None else [notes, reference]
+    lists = [part.slice(max(0.0, left - _LONGEST_NOTE), right) for part in given]
     drawn = np.concatenate([part.pitch[part.offset > left] for part in lists])
     low, high = (drawn.min() - 4, drawn.max() + 8) if len(drawn) else (21, 108)
 
@@ -280,8 +277,9 @@ def _add_compared(axes: Axes, notes: NoteList, reference: NoteList, *, start: fl
     drawn, sought = notes.offset > start, reference.offset > start
     hits, false_alarms, missed = drawn & is_hit, drawn & ~is_hit, sought & ~is_found
     for kept, name, color in ((hits, "hit", _BLUE), (false_alarms, "false alarm", _VERMILION)):
-        alpha = 0.3 + 0.6 * notes.velocity[kept] / 127
-        _add_bars(axes, notes, kept, label=name, facecolor=color, alpha=alpha, **_EDGE)
+        # The legend shows the plain colour of those that there are none of.
+        shades = [to_rgba(color, 0.3 + 0.6 * v / 127) for v in notes.velocity[kept]] or color
+        _add_bars(axes, notes, kept, label=name, facecolor=shades, **_EDGE)
     # An outline for each note of the reference: an empty one is a note that was missed.
     for kept, name, line in ((sought & is_found, "reference", ":"), (missed, "missed", "-")):
         style = {"facecolor": "none", "edgecolor": _BLACK, "linestyle": line}
