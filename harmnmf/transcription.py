@@ -17,7 +17,7 @@ from .dictionary import TimbreDictionary
 from .errors import ParameterError
 from .notes import NoteList
 from .solvers.convolutive import estimate_note_activations, response_bands
-from .spectrogram import Spectrogram
+from .spectrogram import FrontEnd, Spectrogram
 
 __all__ = ["Transcriber", "resolve_device"]
 
@@ -60,9 +60,9 @@ class Transcriber:
     """
 
     dictionary: TimbreDictionary | str | PathLike[str] = "default"
-    onset_threshold: float = -22.0
+    onset_threshold: float = -20.0
     offset_threshold: float = -26.0
-    latency: float = 0.015
+    latency: float = 0.01
     n_iter: int = 30
     device: str = "auto"
 
@@ -121,7 +121,7 @@ class Transcriber:
         AudioError
             If the file cannot be read.
         """
-        front_end = self._dictionary.front_end
+        front_end = self.front_end
         rate = front_end.sample_rate
         if isinstance(source, Audio):
             blocks: Iterable[NDArray[np.float32]] = [source.to_mono().resample(rate).samples]
@@ -173,6 +173,11 @@ class Transcriber:
             offset_threshold=self.offset_threshold,
             latency=self.latency,
         )
+
+    @property
+    def front_end(self) -> FrontEnd:
+        """What the dictionary's spectra, and the recording's, are made with."""
+        return self._dictionary.front_end
 
     @property
     def _dictionary(self) -> TimbreDictionary:
