@@ -81,7 +81,7 @@ class Spectrogram:
     @property
     def times(self) -> NDArray[np.float64]:
         """Centre of each frame in seconds, shape (n_frames,)."""
-        return np.arange(self.n_frames) * (self.hop_length / self.sample_rate)
+        return np.arange(self.n_frames, dtype=np.float64) * (self.hop_length / self.sample_rate)
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ class FrontEnd(ABC):
     sample_rate : int
         Samples per second that the signal must have.
     hop_length : int
-        Samples from frame to frame.
+        Samples from frame to frame, at most `n_fft`.
     n_fft : int
-        Samples in a frame.
+        Samples in a frame, even.
     """
 
     sample_rate: int = 16000
@@ -104,10 +104,15 @@ class FrontEnd(ABC):
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "hop_length", "n_fft"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be a positive integer")
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ParameterError(f"{name} must be a positive integer, not {value!r}")
         if self.n_fft % 2:
             raise ParameterError(f"n_fft must be even, not {self.n_fft}")
+        if self.hop_length > self.n_fft:
+            raise ParameterError(
+                f"hop_length must not exceed n_fft = {self.n_fft}, but is {self.hop_length}"
+            )
 
     @property
     @abstractmethod
@@ -141,17 +146,17 @@ class FrontEnd(ABC):
         ParameterError
             If the signal is empty or not mono.
         """
-        blocks = list(self.stream([np.asarray(samples, dtype=np.float32)]))
+        blocks = list(self.stream([samples]))
         if not blocks:
             raise ParameterError("a spectrogram needs at least one sample")
         return self._wrap(np.concatenate([block.values for block in blocks], axis=1))
 
-    def stream(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Spectrogram]:
+    def stream(self, blocks: Iterable[ArrayLike]) -> Iterator[Spectrogram]:
         """Compute the spectrogram of a signal that arrives in blocks.
 
         Parameters
         ----------
-        blocks : iterable of ndarray, shape (n,)
+        blocks : iterable of array_like, shape (n,)
             Consecutive parts of a mono signal at `sample_rate`, of any lengths.
 
         Yields
@@ -178,16 +183,20 @@ class FrontEnd(ABC):
         buffer = torch.zeros(self.n_fft // 2)
         n_samples = 0
         for block in blocks:
-            if block.ndim != 1:
-                raise ParameterError(f"the signal must be mono, (n_samples,), not {block.shape}")
-            n_samples += len(block)
-            buffer = torch.cat([buffer, torch.from_numpy(block)])
+            # PyTorch takes no read-only or reversed views; this copies nothing else.
+            part = np.require(block, np.float32, ["C", "W"])
+            if part.ndim != 1:
+                raise ParameterError(f"the signal must be mono, (n_samples,), not {part.shape}")
+            n_samples += len(part)
+            buffer = torch.cat([buffer, torch.from_numpy(part)])
             n_frames = max(0, (len(buffer) - self.n_fft) // self.hop_length + 1)
             if n_frames:
                 yield self._analyse(buffer)
                 buffer = buffer[n_frames * self.hop_length :]
-        if n_samples:
-            yield self._analyse(torch.cat([buffer, torch.zeros(self.n_fft // 2)]))
+        buffer = torch.cat([buffer, torch.zeros(self.n_fft // 2)])
+        # With hops of more than half a frame, the last frame may be out already.
+        if n_samples and len(buffer) >= self.n_fft:
+            yield self._analyse(buffer)
 
     def _analyse(self, signal: torch.Tensor) -> Spectrogram:
         frames = signal.unfold(0, self.n_fft, self.hop_length)
@@ -218,7 +227,7 @@ class STFT(FrontEnd):
     sample_rate : int, default=16000
         Samples per second that the signal must have.
     hop_length : int, default=320
-        Samples from frame to frame.
+        Samples from frame to frame, at most `n_fft`.
     n_fft : int, default=2048
         Length of the window and the transform in samples, even.
 
@@ -269,7 +278,7 @@ class LogFrequency(FrontEnd):
     sample_rate : int, default=16000
         Samples per second that the signal must have.
     hop_length : int, default=320
-        Samples from frame to frame.
+        Samples from frame to frame, at most `n_fft`.
     n_fft : int, default=8192
         Samples in a frame: at least the longest window.
     bins_per_octave : int, default=48

@@ -74,7 +74,7 @@ def response_bands(n_bins: int, spacing: float) -> torch.Tensor:
             [0.0000, 0.5000, 0.5000],
             [0.0000, 0.0000, 1.0000]])
     """
-    if spacing < 1:
+    if not spacing >= 1:
         raise ParameterError(f"spacing must be at least one bin, not {spacing}")
     centres = torch.arange(0, n_bins - 1 + spacing, spacing)
     distance = (torch.arange(n_bins)[:, None] - centres) / spacing
@@ -90,7 +90,7 @@ def estimate_note_activations(
     bands: torch.Tensor | None = None,
     beta: float = 0.5,
     exponent: float | None = None,
-    floor: float | None = None,
+    floor: float | torch.Tensor | None = None,
     n_iter: int = 20,
     tol: float | None = None,
 ) -> NoteActivations:
@@ -125,7 +125,8 @@ def estimate_note_activations(
     Raises
     ------
     ParameterError
-        If an array holds negative or non-finite values, or `n_attack` is out of range.
+        If an array is empty or holds negative or non-finite values, or `n_attack` is out of
+        range.
 
     References
     ----------
@@ -142,7 +143,7 @@ def estimate_note_activations(
     >>> int(A[0].argmax()), round(float(A[0].max()), 2)
     (3, 1.0)
     """
-    check_nonnegative(V=V, W=W)
+    check_nonnegative(V=V, W=W, **({} if bands is None else {"bands": bands}))
     n_bins, n_pitches, n_timbres = W.shape
     if not 1 <= n_attack <= n_timbres:
         raise ParameterError(f"n_attack must be from 1 to {n_timbres}, not {n_attack}")
@@ -162,7 +163,7 @@ def estimate_note_activations(
     u = torch.ones(*batch, G.shape[1], 1, dtype=V.dtype, device=V.device)
 
     def dry_model() -> torch.Tensor:
-        for j in range(n_attack):
+        for j in range(min(n_attack, n_frames)):
             rows = slice(j * n_pitches, (j + 1) * n_pitches)
             H[..., rows, j:] = A[..., : n_frames - j]
         H[..., n_attack_rows:, :] = S
@@ -178,21 +179,23 @@ def estimate_note_activations(
         nonlocal A, S, u
         r = G @ u
         dry = dry_model()
-        negative, positive = gradient_terms(V, r * dry + floor, beta)
+        terms = gradient_terms(V, r * dry + floor, beta)
         turn = iteration - _FIRST_RESPONSE
         if bands is not None and turn >= 0 and turn % _RESPONSE_PERIOD == 0:
-            sums = [G.T @ (dry * term).sum(dim=-1, keepdim=True) for term in (negative, positive)]
-            u = multiplicative_update(u, *sums, gamma)
+            sums = (G.T @ (dry * term).sum(dim=-1, keepdim=True) for term in terms)
+            u = multiplicative_update(u, sums, gamma)
             return
         Wr = (r * Wf).mT
-        terms = Wr @ negative, Wr @ positive
-        A = multiplicative_update(A, *map(gather, terms), gamma)
-        S = multiplicative_update(S, *(term[..., n_attack_rows:, :] for term in terms), gamma)
+        terms = Wr @ terms[0], Wr @ terms[1]
+        A = multiplicative_update(A, map(gather, terms), gamma)
+        S = multiplicative_update(S, (term[..., n_attack_rows:, :] for term in terms), gamma)
 
     def objective() -> torch.Tensor:
         return beta_divergence(V, (G @ u) * dry_model() + floor, beta)
 
-    record = iterate(step, objective, n_iter=n_iter, tol=tol)
+    # A turn of the response may change little while the activations have far to go.
+    period = 1 if bands is None else _RESPONSE_PERIOD
+    record = iterate(step, objective, n_iter=n_iter, tol=tol, period=period)
     r = (G @ u)[..., 0]
     level = torch.exp(torch.log(r.clamp_min(torch.finfo(r.dtype).tiny)).mean(dim=-1))
     A, S = (X * level[..., None, None] for X in (A, S))

@@ -17,6 +17,7 @@ def iterate(
     *,
     n_iter: int,
     tol: float | None,
+    period: int = 1,
 ) -> torch.Tensor:
     """Repeat a step until the objective settles.
 
@@ -30,7 +31,10 @@ def iterate(
         Largest number of iterations.
     tol : float or None
         Stop as soon as no objective of the batch falls by more than this fraction of itself in
-        an iteration. None: run `n_iter` iterations, and don't spend time on objectives.
+        `period` iterations. 0: record the objectives, and never stop. None: don't even spend time
+        on objectives.
+    period : int, default=1
+        Number of iterations after which every kind of step has had its turn.
 
     Returns
     -------
@@ -57,9 +61,10 @@ def iterate(
         step(iteration)
         if tol is not None:
             record.append(objective())
-            previous, current = record[-2:]
-            if bool((previous - current <= tol * previous.abs()).all()) and tol > 0:
-                break
+            if tol > 0 and len(record) > period:
+                previous, current = record[-1 - period], record[-1]
+                if bool((previous - current <= tol * previous.abs()).all()):
+                    break
     return torch.stack(record) if record else torch.empty(0, dtype=torch.float64)
 
 
@@ -74,13 +79,15 @@ def check_nonnegative(**arrays: torch.Tensor) -> None:
     Raises
     ------
     ParameterError
-        If a value is negative or not finite.
+        If there are no values, or a value is negative or not finite.
 
     Examples
     --------
     >>> check_nonnegative(V=torch.tensor([0.0, 1.0]))
     """
     for name, array in arrays.items():
+        if array.numel() == 0:
+            raise ParameterError(f"{name} is empty")
         if not bool(torch.isfinite(array).all()):
             raise ParameterError(f"{name} holds NaN or infinite values")
         if bool((array < 0).any()):

@@ -19,6 +19,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -58,7 +59,7 @@ def estimate_activations(
     H: torch.Tensor | None = None,
     beta: float = 0.5,
     exponent: float | None = None,
-    floor: float | None = None,
+    floor: float | torch.Tensor | None = None,
     n_iter: int = 50,
     tol: float | None = 1e-4,
 ) -> Activations:
@@ -81,14 +82,14 @@ def estimate_activations(
     exponent : float, optional
         γ above; by default the one for which descent is proven,
         :func:`harmnmf.divergence.majorisation_exponent`.
-    floor : float, optional
-        Constant added to data and model, by default the machine epsilon of `V` times its
-        largest value.
+    floor : float or Tensor, optional
+        Constant added to data and model, by default :func:`data_floor` of `V`. Frames are
+        independent of each other: with the floor of the whole, blocks of frames give the whole.
     n_iter : int, default=50
         Largest number of iterations.
     tol : float or None, default=1e-4
-        Stop when the objective falls by less than this fraction in an iteration; None runs
-        `n_iter` iterations without computing objectives.
+        Stop when the objective falls by no more than this fraction in an iteration; 0 never
+        stops, and None does not even compute objectives.
 
     Returns
     -------
@@ -99,7 +100,7 @@ def estimate_activations(
     Raises
     ------
     ParameterError
-        If `V` or `W` holds negative or non-finite values.
+        If `V` or `W` is empty, or holds negative or non-finite values.
 
     References
     ----------
@@ -121,9 +122,9 @@ def estimate_activations(
 
     def step(_: int) -> None:
         nonlocal H
-        H = multiplicative_update(
-            H, *(Wt @ term for term in gradient_terms(V, W @ H + floor, beta)), gamma
-        )
+        assert H is not None
+        terms = gradient_terms(V, W @ H + floor, beta)
+        H = multiplicative_update(H, (Wt @ term for term in terms), gamma)
 
     objective = iterate(
         step, lambda: beta_divergence(V, W @ H + floor, beta), n_iter=n_iter, tol=tol
@@ -139,7 +140,7 @@ def factorize_harmonic(
     H: torch.Tensor | None = None,
     beta: float = 0.5,
     exponent: float | None = None,
-    floor: float | None = None,
+    floor: float | torch.Tensor | None = None,
     n_iter: int = 50,
     tol: float | None = 1e-4,
 ) -> HarmonicFactorization:
@@ -171,7 +172,7 @@ def factorize_harmonic(
     Raises
     ------
     ParameterError
-        If `V`, `P` or `E` holds negative or non-finite values.
+        If `V`, `P` or `E` is empty, or holds negative or non-finite values.
 
     References
     ----------
@@ -203,12 +204,13 @@ def factorize_harmonic(
 
     def step(_: int) -> None:
         nonlocal E, H, W
-        H = multiplicative_update(
-            H, *(W.mT @ term for term in gradient_terms(V, W @ H + floor, beta)), gamma
-        )
-        terms = (term @ H.mT for term in gradient_terms(V, W @ H + floor, beta))
+        assert H is not None
+        terms = gradient_terms(V, W @ H + floor, beta)
+        H = multiplicative_update(H, (W.mT @ term for term in terms), gamma)
+        Ht = H.mT
+        terms = gradient_terms(V, W @ H + floor, beta)
         E = multiplicative_update(
-            E, *(torch.einsum("fkm,...fk->...mk", P, term) for term in terms), gamma
+            E, (torch.einsum("fkm,...fk->...mk", P, term @ Ht) for term in terms), gamma
         )
         W = dictionary()
 
@@ -220,37 +222,42 @@ def factorize_harmonic(
     return HarmonicFactorization(E / scale, H * scale.mT, objective)
 
 
-def data_floor(V: torch.Tensor) -> float:
-    """Smallest value worth telling from zero in the data: a part in 1/eps of its largest.
+def data_floor(V: torch.Tensor) -> torch.Tensor:
+    """Smallest value worth telling from zero in each spectrogram: eps times its largest.
 
     Parameters
     ----------
-    V : Tensor
+    V : Tensor, shape (..., n_bins, n_frames)
         Data, not negative.
 
     Returns
     -------
-    float
-        The floor, positive also where all data is zero.
+    Tensor, shape (..., 1, 1)
+        The floors, positive; that of silence is the machine epsilon.
 
     Examples
     --------
-    >>> data_floor(torch.tensor([0.0, 1.0])) == torch.finfo(torch.float32).eps
-    True
+    >>> V = torch.tensor([[[0.0, 1.0]], [[4.0, 2.0]], [[0.0, 0.0]]])
+    >>> (data_floor(V) / torch.finfo(V.dtype).eps).flatten()
+    tensor([1., 4., 1.])
     """
     resolution = torch.finfo(V.dtype)
-    return max(float(V.max()) * resolution.eps, resolution.tiny**0.5)
+    largest = V.amax(dim=(-2, -1), keepdim=True)
+    floor = resolution.eps * torch.where(largest > 0, largest, 1.0)
+    return floor.clamp_min(resolution.tiny**0.5)
 
 
 def multiplicative_update(
-    X: torch.Tensor, negative: torch.Tensor, positive: torch.Tensor, gamma: float
+    X: torch.Tensor, terms: Iterable[torch.Tensor], gamma: float
 ) -> torch.Tensor:
     """Multiply by the quotient of the gradient's two terms, to the power of gamma.
 
     Parameters
     ----------
-    X, negative, positive : Tensor
-        Parameters, and the two terms of the gradient of the objective by them, not negative.
+    X : Tensor
+        Parameters.
+    terms : iterable of Tensor
+        The negative and the positive term of the gradient of the objective by them.
     gamma : float
         Exponent.
 
@@ -262,9 +269,10 @@ def multiplicative_update(
     Examples
     --------
     >>> one, two = torch.ones(1), torch.full((1,), 2.0)
-    >>> multiplicative_update(one, two, one, gamma=1.0)
+    >>> multiplicative_update(one, (two, one), gamma=1.0)
     tensor([2.])
     """
+    negative, positive = terms
     ratio = torch.where(positive > 0, negative / positive, 1.0)
     return X * (ratio if gamma == 1 else ratio**gamma)
 
