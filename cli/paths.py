@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from harmnmf.errors import HarmnmfError
@@ -45,7 +46,7 @@ def audio_files(folder: Path) -> list[Path]:
     return found
 
 
-def check_output(path: Path, *, overwrite: bool) -> None:
+def check_output(path: Path, *, overwrite: bool, folder_may_be_missing: bool = False) -> None:
     """Refuse an output that could not be written, or must not be, before the work is done.
 
     Parameters
@@ -54,14 +55,23 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         File to be written.
     overwrite : bool
         Whether it may exist.
+    folder_may_be_missing : bool, default=False
+        Whether its folder is going to be made.
 
     Raises
     ------
     HarmnmfError
-        If its folder is missing, or it exists and must not be overwritten.
+        If its folder is missing or cannot be written to, or it exists and must not be overwritten.
     """
-    if not path.parent.is_dir():
-        raise HarmnmfError(f"{path}: there is no folder {path.parent}; make it first")
+    folder = path.parent
+    if folder_may_be_missing:
+        folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.exists():
+        raise HarmnmfError(f"{path}: there is no folder {folder}; make it first")
+    if not folder.is_dir():
+        raise HarmnmfError(f"{path}: {folder} is not a folder; choose another place")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise HarmnmfError(f"{path}: cannot write to the folder {folder}; choose another place")
     if path.is_dir():
         raise HarmnmfError(f"{path}: is a folder; name a file to write")
     if path.exists() and not overwrite:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,10 +27,10 @@ PLOTTED_SECONDS = 60.0
 
 
 def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
-    formats = [part.strip().lower() for part in value.split(",")] if value else []
+    formats = [] if value is None else [part.strip().lower() for part in value.split(",")]
     unknown = [part for part in formats if part not in FORMATS]
     if unknown:
-        raise click.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(FORMATS)}")
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(FORMATS)}")
     return list(dict.fromkeys(formats))
 
 
@@ -40,32 +41,45 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE|DIR",
-    help="File for one recording, or a folder (made if missing). Default: beside each recording.",
+    help="Where to write: a .mid, .csv or .npz file for one recording, or a folder for any number "
+    "(made if missing). [default: beside each recording]",
 )
 @click.option(
     "--format",
     "formats",
     callback=_parse_formats,
     metavar="LIST",
-    help="What to write, separated by commas: mid (the default), csv (a table of notes), "
-    "npz (the activations that the notes were decoded from).",
+    help="What to write, separated by commas: mid (notes as MIDI), csv (notes as a table), npz "
+    "(the activations that notes are decoded from, for NumPy). [default: mid]",
 )
-@click.option("--plot", is_flag=True, help="Also draw the first minute: notes over spectrogram.")
+@click.option(
+    "--plot",
+    is_flag=True,
+    help="Also write a picture, .png: the notes of the first minute over the spectrogram.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option(
+    "--onset-threshold",
+    type=float,
+    metavar="DB",
+    help="Evidence that a note needs, in decibels: higher (-17) gives fewer notes and surer ones, "
+    "lower (-23) more of the soft ones. [default: -20]",
+)
 @click.option(
     "--dictionary",
     default="default",
     show_default=True,
     metavar="NAME|FILE",
-    help="Timbres of the piano: see `harmnmf dictionary` and `harmnmf learn`.",
+    help="What piano notes sound like: `harmnmf dictionary list` names those that there are, "
+    "`harmnmf learn` makes one of your piano.",
 )
 @click.option(
-    "--onset-threshold",
-    type=float,
-    metavar="DB",
-    help="Evidence that a note needs, in decibels: higher gives fewer notes, and surer ones.",
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="DEVICE",
+    help="Where to compute: cpu, cuda, cuda:1, …; auto is a GPU if there is one.",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -78,14 +92,21 @@ def command(
     device: str,
     overwrite: bool,
 ) -> None:
-    """Transcribe AUDIO, piano recordings, to MIDI.
+    """Transcribe piano recordings to MIDI.
 
-    AUDIO are files, folders (with the folders inside them) or patterns like 'takes/*.wav'.
-    song.wav gives song.mid beside it. A recording that cannot be transcribed does not stop the
-    others: it is named at the end, and the exit code is 1.
+    AUDIO are WAV, FLAC, MP3, OGG or AIFF files, folders of them (with the folders inside), or
+    patterns like 'takes/*.wav'. song.wav gives song.mid beside it; nothing that exists is replaced
+    unless you ask. A recording that cannot be transcribed does not stop the others: it is named
+    at the end, and the exit code is 1.
+
+    \b
+    Examples:
+      harmnmf transcribe song.wav
+      harmnmf transcribe song.wav -o takes/first.mid --plot
+      harmnmf transcribe recordings/ -o notes/ --format mid,csv
     """
     plan = _plan(audio, output, formats, plot)
-    _check(plan, overwrite)
+    _check(plan, overwrite, make_folders=output is not None)
 
     from harmnmf.transcription import Transcriber
 
@@ -115,53 +136,58 @@ def _plan(
     audio: tuple[str, ...], output: Path | None, formats: list[str], plot: bool
 ) -> dict[Path, list[Path]]:
     """Decide which files each recording shall give."""
-    sources: dict[Path, Path] = {}
+    # The place in the output folder of each recording, which may have been named in two ways.
+    sources: dict[str, tuple[Path, Path]] = {}
     for argument in audio:
-        found = [argument] if Path(argument).exists() else sorted(glob.glob(argument))
-        if not found:
-            # That it is missing is found when it is read, and does not stop the others.
-            found = [argument]
-        for path in map(Path, found):
-            files = audio_files(path) if path.is_dir() else [path]
-            for file in files:
-                sources.setdefault(
-                    file, file.relative_to(path) if path.is_dir() else Path(file.name)
-                )
+        found = (
+            [argument] if Path(argument).exists() else sorted(glob.glob(argument, recursive=True))
+        )
+        # That a file is missing is found when it is read, and does not stop the others.
+        for path in map(Path, found or [argument]):
+            for file in audio_files(path) if path.is_dir() else [path]:
+                place = file.relative_to(path) if path.is_dir() else Path(file.name)
+                sources.setdefault(os.path.abspath(file), (file, place))
 
-    suffixes = [f".{name}" for name in formats]
-    to_file = output is not None and output.suffix.lower()[1:] in (*FORMATS, "midi")
-    if output is not None and to_file and not output.is_dir():
+    own_format = _format(output)
+    if output is not None and own_format and not output.is_dir():
         if len(sources) > 1:
             raise click.UsageError(f"{output} is one file, but there are {len(sources)} recordings")
-        bases = {source: output.with_suffix("") for source in sources}
-        suffixes = suffixes or [output.suffix]
-    elif output is not None:
-        bases = {source: (output / name).with_suffix("") for source, name in sources.items()}
+        if formats and own_format not in formats:
+            raise click.UsageError(f"{output} is of none of the formats {', '.join(formats)}")
     else:
-        bases = {source: source.with_suffix("") for source in sources}
-    suffixes = (suffixes or [".mid"]) + [".png"] * plot
-    return {
-        source: [base.with_name(base.name + suffix) for suffix in suffixes]
-        for source, base in bases.items()
-    }
+        own_format = ""
+    plan = {}
+    for file, place in sources.values():
+        if output is None:
+            base = file.with_suffix("")
+        else:
+            base = output.with_suffix("") if own_format else (output / place).with_suffix("")
+        names = [*(formats or [own_format or "mid"]), *["png"] * plot]
+        plan[file] = [
+            output if output and name == own_format else base.with_name(f"{base.name}.{name}")
+            for name in names
+        ]
+    return plan
 
 
-def _check(plan: dict[Path, list[Path]], overwrite: bool) -> None:
-    """Refuse outputs that collide or exist before any work is done, and make their folders."""
-    origin: dict[Path, Path] = {}
+def _format(output: Path | None) -> str:
+    """Tell the format of an output by its suffix; empty if there is none, as for a folder."""
+    suffix = "" if output is None else output.suffix.lower()[1:]
+    return {"midi": "mid", **{name: name for name in FORMATS}}.get(suffix, "")
+
+
+def _check(plan: dict[Path, list[Path]], overwrite: bool, make_folders: bool) -> None:
+    """Refuse outputs that collide, exist or cannot be written, before any work is done."""
+    origin: dict[str, Path] = {}
     for source, outputs in plan.items():
         for path in outputs:
-            other = origin.setdefault(path, source)
+            other = origin.setdefault(os.path.realpath(path), source)
             if other != source:
                 raise HarmnmfError(f"{path}: would be written for both {other} and {source}")
-    for path in origin:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise HarmnmfError(
-                f"{path.parent}: cannot be made ({error.strerror}); choose another output folder"
-            ) from error
-        check_output(path, overwrite=overwrite)
+    for source, outputs in plan.items():
+        # One that is missing gives no outputs.
+        for path in outputs if source.exists() else []:
+            check_output(path, overwrite=overwrite, folder_may_be_missing=make_folders)
 
 
 def _transcribe(
@@ -176,6 +202,7 @@ def _transcribe(
     activations = transcriber.activations(source, progress=progress)
     notes = transcriber.decode(activations)
     for path in outputs:
+        path.parent.mkdir(parents=True, exist_ok=True)
         suffix = path.suffix.lower()
         if suffix == ".csv":
             write_csv(path, notes)

@@ -70,7 +70,7 @@ class PianoActivations:
     Raises
     ------
     ParameterError
-        If the shapes disagree.
+        If the shapes disagree, or a value is not finite or out of its range.
     """
 
     attack: NDArray[np.float32]
@@ -81,11 +81,19 @@ class PianoActivations:
     attack_lead: float
 
     def __post_init__(self) -> None:
-        if self.attack.shape != self.sustain.shape or len(self.attack) != len(self.pitches):
+        shapes = [np.shape(self.attack), np.shape(self.sustain), np.shape(self.pitches)]
+        if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[0][:1] != shapes[2]:
             raise ParameterError(
-                f"attack {self.attack.shape}, sustain {self.sustain.shape} and pitches "
-                f"({len(self.pitches)},) do not belong together"
+                "attack {}, sustain {} and pitches {} do not belong together".format(*shapes)
             )
+        for name in ("attack", "sustain"):
+            values = getattr(self, name)
+            if not (np.isfinite(values).all() and (values >= 0).all()):
+                raise ParameterError(f"{name} must be finite and not negative")
+        if not (0 < self.hop_duration < np.inf and np.isfinite(self.attack_lead)):
+            raise ParameterError("hop_duration must be positive seconds, attack_lead finite ones")
+        if self.n_attack < 1:
+            raise ParameterError(f"n_attack must be at least 1, not {self.n_attack}")
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the activations to one .npz file, without pickle.
@@ -162,7 +170,7 @@ def decode_notes(
     *,
     onset_threshold: float = -20.0,
     offset_threshold: float = -26.0,
-    latency: float = 0.01,
+    latency: float = 0.008,
 ) -> NoteList:
     """Decode notes from the activations of a recording.
 
@@ -175,7 +183,7 @@ def decode_notes(
     offset_threshold : float, default=-26.0
         A note ends when its level has fallen by this many dB from its maximum, and at the
         latest when its key is struck again.
-    latency : float, default=0.01
+    latency : float, default=0.008
         Seconds from the moment that a key goes down to its sound, by which onsets are moved
         forward: one constant for all pianos.
 
@@ -197,21 +205,21 @@ def decode_notes(
     >>> piano = PianoActivations(attack, sustain, np.arange(21, 109), 0.02, 10, 0.02)
     >>> notes = decode_notes(piano)
     >>> notes.pitch, notes.onset.round(3), notes.offset.round(3)
-    (array([60]), array([1.01]), array([1.6]))
+    (array([60]), array([1.012]), array([1.6]))
     """
-    if not np.isfinite([onset_threshold, offset_threshold, latency]).all():
-        raise ParameterError("thresholds and latency must be finite")
+    check_thresholds(onset_threshold, offset_threshold, latency)
     frames = _Frames(activations.hop_duration)
     attack, evidence = onset_evidence(activations)
     highest = ndimage.maximum_filter1d(attack, 2 * frames(_REPETITION) + 1, axis=1)
-    keys, peaks = np.nonzero((attack == highest) & (evidence > onset_threshold) & (attack > _FLOOR))
-    # Peaks on a plateau are one onset.
-    first = np.ones(len(keys), dtype=bool)
-    first[1:] = (np.diff(keys) != 0) | (np.diff(peaks) > frames(_REPETITION))
-    keys, peaks = keys[first], peaks[first]
+    keys, peaks = np.nonzero((attack == highest) & (attack > _FLOOR))
+    # A plateau is one onset, in its middle, and as evident as it is anywhere on it.
+    first = np.flatnonzero((np.diff(keys, prepend=-1) != 0) | (np.diff(peaks, prepend=-1) != 1))
+    last = np.append(first[1:], len(keys))[: len(first)] - 1
+    evident = np.maximum.reduceat(evidence[keys, peaks], first) > onset_threshold
+    keys, peaks = keys[first][evident], ((peaks[first] + peaks[last]) // 2)[evident]
 
     hop, lead = activations.hop_duration, activations.attack_lead
-    onsets = (_centre(activations.attack, keys, peaks) * hop + lead - latency).clip(min=0.0)
+    onsets = (_refined(activations.attack, keys, peaks) * hop + lead - latency).clip(min=0.0)
     ends = _ends(activations, keys, peaks, offset_threshold, frames(_SHORTEST_NOTE))
     offsets = np.maximum(ends * hop, onsets + _SHORTEST_NOTE)
     velocities = _LOUD_VELOCITY + _VELOCITY_PER_DB * attack[keys, peaks]
@@ -222,6 +230,12 @@ def decode_notes(
         np.clip(np.round(velocities), 1, 127).astype(np.int64),
     )
     return notes.without_overlaps()
+
+
+def check_thresholds(*values: float) -> None:
+    """Refuse thresholds, or a latency, that are not finite."""
+    if not np.isfinite(values).all():
+        raise ParameterError("thresholds and latency must be finite")
 
 
 class _Frames:
@@ -240,14 +254,18 @@ def _moved(levels: NDArray[np.float32], n_frames: int) -> NDArray[np.float32]:
     return levels[:, source.clip(0, max(0, levels.shape[1] - 1))]
 
 
-def _centre(
+def _refined(
     attack: NDArray[np.float32], keys: NDArray[np.int64], peaks: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Centre of gravity of each peak and its two neighbours, in frames."""
-    padded = np.pad(attack, ((0, 0), (1, 1)))
-    before, at, after = (padded[keys, peaks + d].astype(np.float64) for d in range(3))
-    total = before + at + after
-    return peaks + (after - before) / np.where(total > 0, total, 1.0)
+    """Vertex of the parabola through the levels of each peak and its neighbours, in frames."""
+    padded = np.pad(attack, ((0, 0), (2, 2))).astype(np.float64)
+    # Averaging may have moved the maximum by a frame.
+    around = np.stack([padded[keys, peaks + 2 + d] for d in (-1, 0, 1)])
+    peaks = peaks + around.argmax(axis=0) - 1
+    levels = np.stack([padded[keys, peaks + 2 + d] for d in (-1, 0, 1)])
+    before, at, after = np.log(levels + np.finfo(np.float32).eps * levels.max(axis=0))
+    curvature = before - 2 * at + after
+    return peaks + 0.5 * (before - after) / np.where(curvature < 0, curvature, -np.inf)
 
 
 def _ends(

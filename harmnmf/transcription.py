@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from .audio import Audio, stream_audio
-from .decoding import PianoActivations, decode_notes
+from .decoding import PianoActivations, check_thresholds, decode_notes
 from .dictionary import TimbreDictionary
 from .errors import ParameterError
 from .notes import NoteList
@@ -48,7 +48,7 @@ class Transcriber:
     FormatError
         If the dictionary is damaged.
     ParameterError
-        If there is no such device.
+        If there is no such device, or a threshold or the latency is not finite.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class Transcriber:
     dictionary: TimbreDictionary | str | PathLike[str] = "default"
     onset_threshold: float = -20.0
     offset_threshold: float = -26.0
-    latency: float = 0.01
+    latency: float = 0.008
     n_iter: int = 30
     device: str = "auto"
 
@@ -70,6 +70,8 @@ class Transcriber:
         if not isinstance(self.dictionary, TimbreDictionary):
             object.__setattr__(self, "dictionary", TimbreDictionary.load(self.dictionary))
         object.__setattr__(self, "device", str(resolve_device(self.device)))
+        # Found here, and not when a long recording has been analysed.
+        check_thresholds(self.onset_threshold, self.offset_threshold, self.latency)
 
     def transcribe(
         self,
@@ -224,10 +226,13 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ParameterError(f"device {name!r} cannot be used here: {reason}") from error
+        # The way back is what a device like "meta" lacks.
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ParameterError(
+            f"device {name!r} cannot be used here ({reason}); `harmnmf info` lists those that can"
+        ) from error
     return device
 
 

@@ -120,7 +120,7 @@ def estimate_note_activations(
     NoteActivations
         A of shape (..., n_pitches, n_frames): A[k, n] is how strongly key k begins in frame n;
         S of shape (..., n_pitches, n_timbres - n_attack, n_frames); the response, of shape
-        (..., n_bins) and geometric mean 1; the objective, float64, (n_objectives, ...).
+        (..., n_bins), which leaves the sum of the model as it is; the objective, float64, (n_objectives, ...).
 
     Raises
     ------
@@ -197,7 +197,8 @@ def estimate_note_activations(
     period = 1 if bands is None else _RESPONSE_PERIOD
     record = iterate(step, objective, n_iter=n_iter, tol=tol, period=period)
     r = (G @ u)[..., 0]
-    level = torch.exp(torch.log(r.clamp_min(torch.finfo(r.dtype).tiny)).mean(dim=-1))
+    dry = dry_model().sum(dim=-1)
+    level = (r * dry).sum(dim=-1) / dry.sum(dim=-1)
     A, S = (X * level[..., None, None] for X in (A, S))
     return NoteActivations(
         A,
