@@ -9,19 +9,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harmnmf.errors import HarmnmfError
 
-from .paths import audio_files, check_output
+from .paths import AUDIO_SUFFIXES, audio_files, check_output
 
 if TYPE_CHECKING:
     from harmnmf.notes import NoteList
     from harmnmf.transcription import Transcriber
 
 FORMATS = ("mid", "csv", "npz")
+# An output of such a name is a file, or a mistake; any other is a folder.
+FILE_SUFFIXES = (*(f".{name}" for name in FORMATS), ".midi", ".png", *AUDIO_SUFFIXES)
 # A picture of more than this is too crowded to read.
 PLOTTED_SECONDS = 60.0
 
@@ -104,14 +106,16 @@ def command(
       harmnmf transcribe song.wav
       harmnmf transcribe song.wav -o takes/first.mid --plot
       harmnmf transcribe recordings/ -o notes/ --format mid,csv
-    """
+    """  # noqa: D301 (click needs the backspace itself)
     plan = _plan(audio, output, formats, plot)
     _check(plan, overwrite, make_folders=output is not None)
 
     from harmnmf.transcription import Transcriber
 
-    thresholds = {} if onset_threshold is None else {"onset_threshold": onset_threshold}
-    transcriber = Transcriber(dictionary, device=device, **thresholds)
+    options: dict[str, Any] = {"dictionary": dictionary, "device": device}
+    if onset_threshold is not None:
+        options["onset_threshold"] = onset_threshold
+    transcriber = Transcriber(**options)
     failures = []
     for source, outputs in plan.items():
         start = time.perf_counter()
@@ -121,10 +125,9 @@ def command(
         except (HarmnmfError, OSError) as error:
             failures.append(error)
             continue
-        click.echo(
-            f"{', '.join(map(str, outputs))}: {len(notes)} note{'s' * (len(notes) != 1)} "
-            f"in {time.perf_counter() - start:.1f} s"
-        )
+        names = ", ".join(map(click.format_filename, outputs))
+        n_notes = f"{len(notes)} note{'s' * (len(notes) != 1)}"
+        click.echo(f"{names}: {n_notes} in {time.perf_counter() - start:.1f} s")
     for failure in failures:
         click.echo(f"harmnmf: error: {' '.join(str(failure).split())}", err=True)
     if failures:
@@ -136,44 +139,34 @@ def _plan(
     audio: tuple[str, ...], output: Path | None, formats: list[str], plot: bool
 ) -> dict[Path, list[Path]]:
     """Decide which files each recording shall give."""
-    # The place in the output folder of each recording, which may have been named in two ways.
+    # Each recording, however it was named, and its place in a folder of outputs.
     sources: dict[str, tuple[Path, Path]] = {}
     for argument in audio:
-        found = (
-            [argument] if Path(argument).exists() else sorted(glob.glob(argument, recursive=True))
-        )
         # That a file is missing is found when it is read, and does not stop the others.
+        found = [] if Path(argument).exists() else sorted(glob.glob(argument, recursive=True))
         for path in map(Path, found or [argument]):
             for file in audio_files(path) if path.is_dir() else [path]:
                 place = file.relative_to(path) if path.is_dir() else Path(file.name)
                 sources.setdefault(os.path.abspath(file), (file, place))
 
-    own_format = _format(output)
-    if output is not None and own_format and not output.is_dir():
+    to_file = output is not None and not output.is_dir() and output.suffix.lower() in FILE_SUFFIXES
+    if output is not None and to_file:
+        own_format = output.suffix.lower()[1:].replace("midi", "mid")
+        if own_format not in (formats or FORMATS):
+            expected = ", ".join(formats or FORMATS)
+            raise click.UsageError(f"{output} is neither a folder nor of the format {expected}")
+        formats = formats or [own_format]
         if len(sources) > 1:
             raise click.UsageError(f"{output} is one file, but there are {len(sources)} recordings")
-        if formats and own_format not in formats:
-            raise click.UsageError(f"{output} is of none of the formats {', '.join(formats)}")
-    else:
-        own_format = ""
     plan = {}
     for file, place in sources.values():
-        if output is None:
-            base = file.with_suffix("")
-        else:
-            base = output.with_suffix("") if own_format else (output / place).with_suffix("")
-        names = [*(formats or [own_format or "mid"]), *["png"] * plot]
+        base = file if output is None else output if to_file else output / place
         plan[file] = [
-            output if output and name == own_format else base.with_name(f"{base.name}.{name}")
-            for name in names
+            base.with_suffix(f".{name}") for name in [*(formats or ["mid"]), *["png"] * plot]
         ]
+        if output is not None and to_file:
+            plan[file][formats.index(own_format)] = output
     return plan
-
-
-def _format(output: Path | None) -> str:
-    """Tell the format of an output by its suffix; empty if there is none, as for a folder."""
-    suffix = "" if output is None else output.suffix.lower()[1:]
-    return {"midi": "mid", **{name: name for name in FORMATS}}.get(suffix, "")
 
 
 def _check(plan: dict[Path, list[Path]], overwrite: bool, make_folders: bool) -> None:
@@ -221,7 +214,9 @@ def _plot(transcriber: Transcriber, source: Path, notes: NoteList, path: Path) -
 
     front_end = transcriber.front_end
     start = read_audio(source, sample_rate=front_end.sample_rate, duration=PLOTTED_SECONDS)
-    figure = plot_transcription(front_end.transform(start.samples), notes, title=source.name)
+    figure = plot_transcription(
+        front_end.transform(start.samples), notes, title=click.format_filename(source.name)
+    )
     save_figure(figure, path)
 
 
@@ -234,6 +229,6 @@ def _progress(source: Path) -> Iterator[Callable[[float], None] | None]:
     from harmnmf.audio import audio_info
 
     length = round(audio_info(source).duration)
-    label = f"{source.name} (seconds)"
+    label = f"{click.format_filename(source.name)} (seconds)"
     with click.progressbar(length=length, label=label, show_pos=True, file=sys.stderr) as bar:
         yield lambda seconds: bar.update(round(seconds) - bar.pos)

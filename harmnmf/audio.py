@@ -359,7 +359,8 @@ def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
         raise AudioError(f"{path}: is empty (0 bytes); record or copy it again")
     try:
         # TypeError: soundfile asks for the rate of headerless (.raw) files.
-        file = soundfile.SoundFile(path)
+        # soundfile cannot encode a name that is not in the encoding of the file system.
+        file = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
     except (soundfile.SoundFileError, TypeError) as error:
         raise AudioError(
             f"{path}: is not audio in a format that can be read; convert it to WAV or FLAC"
