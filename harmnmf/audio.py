@@ -431,7 +431,15 @@ def _decoded_blocks(
         file.seek(first)
         while n_read < n_expected:
             # Not preallocated from the header, which may announce more than there is.
-            block = file.read(min(n_block, n_expected - n_read), "float32", always_2d=True)
+            try:
+                block = file.read(min(n_block, n_expected - n_read), "float32", always_2d=True)
+            except soundfile.SoundFileError:
+                # What this block has before the damage is worth having, too.
+                if n_block <= rate:
+                    raise
+                n_block = rate
+                file.seek(first + n_read)
+                continue
             if len(block) == 0:
                 break
             if not np.isfinite(block).all():

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmnmf import (
+    Audio,
+    NoteList,
+    ParameterError,
+    evaluate_notes,
+    read_audio,
+    read_notes,
+    transcription,
+    write_audio,
+)
+from harmnmf.harmonics import FrequencyAxis
+from harmnmf.spectrogram import Spectrogram
+from harmnmf.transcription import Transcriber, resolve_device
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def transcriber():
+    return Transcriber()
+
+
+@pytest.fixture(scope="module")
+def example():
+    return read_audio(ROOT / "examples" / "example.flac")
+
+
+@pytest.fixture(scope="module")
+def example_activations(transcriber, example):
+    return transcriber.activations(example)
+
+
+@pytest.fixture(scope="module")
+def example_notes(transcriber, example_activations):
+    return transcriber.decode(example_activations)
+
+
+def note_f(reference, notes, tolerance=0.05):
+    return evaluate_notes(reference, notes, onset_tolerance=tolerance)["F-measure_no_offset"]
+
+
+class TestRecordings:
+    def test_the_example(self, example_notes):
+        reference = read_notes(ROOT / "examples" / "reference.mid")
+        scores = evaluate_notes(reference, example_notes)
+        assert scores["F-measure_no_offset"] > 0.85
+        assert scores["Frame_F-measure"] > 0.7
+        matched = np.abs(reference.onset[:, None] - example_notes.onset).min(axis=1)
+        assert np.median(matched) < 0.015
+
+    @pytest.mark.parametrize(
+        ("sample_rate", "least"), [(8000, 0.75), (22050, 0.9), (44100, 0.9), (96000, 0.9)]
+    )
+    def test_the_sample_rate_hardly_matters(
+        self, transcriber, example, example_notes, sample_rate, least
+    ):
+        assert note_f(example_notes, transcriber.transcribe(example.resample(sample_rate))) > least
+
+    def test_channels_are_averaged(self, transcriber, example, example_notes):
+        first = example.samples[: 8 * 16000]
+        mono = transcriber.transcribe(Audio(first, 16000))
+        sides = np.stack([1.5 * first, 0.5 * first, first])
+        assert note_f(mono, transcriber.transcribe(Audio(sides, 16000)), 0.001) == 1.0
+
+    @pytest.mark.parametrize("gain", [1e-3, 30.0])
+    def test_the_level_does_not_matter(self, transcriber, example, gain):
+        first = Audio(example.samples[: 8 * 16000], 16000)
+        notes = transcriber.transcribe(first)
+        louder = transcriber.transcribe(Audio(gain * first.samples, 16000))
+        assert note_f(notes, louder, 0.005) > 0.97
+        assert abs(np.median(louder.velocity) - np.median(notes.velocity)) <= 2
+
+    def test_a_file_is_what_is_in_it(self, transcriber, example, tmp_path):
+        part = Audio(np.stack([example.samples[:128000]] * 2), 16000).resample(44100)
+        path = tmp_path / "part.wav"
+        write_audio(path, part)
+        heard = transcriber.transcribe(path)
+        assert note_f(transcriber.transcribe(part), heard, 0.001) == 1.0
+        assert note_f(heard, transcriber.transcribe(str(path)), 0.001) == 1.0
+
+    @pytest.mark.parametrize("n_samples", [1, 319, 320, 2000, 50000])
+    @pytest.mark.parametrize("level", [0.0, 1e-5])
+    def test_silence_has_no_notes(self, transcriber, n_samples, level):
+        samples = level * np.random.default_rng(0).standard_normal(n_samples)
+        activations = transcriber.activations(Audio(samples, 16000))
+        assert activations.attack.shape == (88, 1 + n_samples // 320)
+        assert np.isfinite(activations.level).all()
+        assert len(transcriber.decode(activations)) == 0
+
+    def test_silence_among_music_has_no_notes(self, transcriber, example, monkeypatch):
+        monkeypatch.setattr(transcription, "_BLOCK", 4.0)
+        silence = np.zeros(10 * 16000, dtype=np.float32)
+        notes = transcriber.transcribe(
+            Audio(np.concatenate([example.samples[: 6 * 16000], silence]), 16000)
+        )
+        assert len(notes) > 15
+        # The end of the excerpt is cut off, which makes a noise.
+        assert notes.onset.max() < 6.1
+
+    def test_thresholds_are_passed_on(self, transcriber, example_activations, example_notes):
+        surer = Transcriber(transcriber.dictionary, onset_threshold=-15.0)
+        assert 0 < len(surer.decode(example_activations)) < len(example_notes)
+        shorter = Transcriber(transcriber.dictionary, offset_threshold=-10.0)
+        assert shorter.decode(example_activations).offset.sum() < example_notes.offset.sum()
+        later = Transcriber(transcriber.dictionary, latency=transcriber.latency - 0.1)
+        np.testing.assert_allclose(
+            later.decode(example_activations).onset, example_notes.onset + 0.1
+        )
+
+
+class TestBlocks:
+    def test_blocks_give_the_notes_of_the_whole(self, transcriber, example, monkeypatch):
+        """Blocks differ from the whole in two ways only.
+
+        Each learns a response of its own, from less music; and a note near a border is seen with
+        1 s of context instead of all. So nearly all notes agree, near borders and elsewhere.
+        """
+        twice = Audio(np.tile(example.samples, 2), 16000)
+        monkeypatch.setattr(transcription, "_BLOCK", 1000.0)
+        whole = transcriber.transcribe(twice)
+        monkeypatch.setattr(transcription, "_BLOCK", 10.0)
+        progress = []
+        activations = transcriber.activations(twice, progress=progress.append)
+        assert activations.attack.shape[1] == 1 + len(twice.samples) // 320
+        # Three blocks of 10 s, and a last one that is not too short to learn from.
+        assert progress == pytest.approx([10, 20, 30, twice.duration], abs=0.05)
+        blocks = transcriber.decode(activations)
+        assert note_f(whole, blocks, 0.02) > 0.93
+        for border in (10, 20, 30):
+            near, there = (notes.slice(border - 1.5, border + 1.5) for notes in (whole, blocks))
+            assert len(near) >= 10
+            assert note_f(near, there, 0.02) > 0.85
+            assert abs(len(near) - len(there)) <= 2
+
+    def test_a_note_on_a_border_is_one_note(self, transcriber, monkeypatch):
+        monkeypatch.setattr(transcription, "_BLOCK", 2.0)
+        blow = piano_note(60, 4.0)
+        for onset in (1.9, 1.96, 1.98, 2.0, 2.02):
+            samples = np.zeros(7 * 16000)
+            start = round(onset * 16000)
+            samples[start : start + len(blow)] = blow
+            notes = transcriber.transcribe(Audio(samples, 16000))
+            kept = notes.pitch == 60
+            assert kept.sum() == 1
+            assert notes.onset[kept][0] == pytest.approx(onset, abs=0.03)
+            assert notes.offset[kept][0] > 2.5
+
+    @settings(deadline=None, max_examples=200)
+    @given(
+        st.lists(st.integers(1, 40), min_size=1, max_size=12),
+        st.integers(1, 25),
+        st.integers(0, 10),
+    )
+    def test_every_frame_once(self, lengths, n_frames, context):
+        total = sum(lengths)
+        numbers = np.arange(total, dtype=np.float32)[None]
+        axis = FrequencyAxis.logarithmic(100.0, 12, 1)
+        ends = np.cumsum(lengths)
+        parts = (
+            Spectrogram(numbers[:, end - n : end], axis, 16000, 320)
+            for n, end in zip(lengths, ends, strict=True)
+        )
+        done = 0
+        blocks = list(transcription._overlapping(parts, n_frames, context))
+        for i, (V, inner) in enumerate(blocks):
+            frames = V[0]
+            assert (np.diff(frames) == 1).all()
+            first, last = frames[inner][0], frames[inner][-1]
+            assert first == done
+            done = int(last) + 1
+            # As much context as there is.
+            assert first - frames[0] == min(context, first)
+            assert frames[-1] - last == (0 if i == len(blocks) - 1 else context)
+            assert len(frames[inner]) >= min(n_frames, total)
+            assert len(frames) < 2 * (n_frames + context) + max(lengths)
+        assert done == total
+
+    def test_nothing_gives_no_blocks(self):
+        assert list(transcription._overlapping([], 10, 2)) == []
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(sys.platform == "win32", reason="POSIX resource limits")
+    def test_memory_grows_by_the_activations_only(self, tmp_path):
+        """An hour costs less than half a gigabyte more than two minutes."""
+        rng = np.random.default_rng(0)
+        peak = []
+        for minutes in (2, 60):
+            path = tmp_path / f"{minutes}.flac"
+            samples = 0.1 * rng.standard_normal(minutes * 60 * 8000).astype(np.float32)
+            write_audio(path, Audio(samples, 8000))
+            code = (
+                "import sys, resource; from harmnmf.transcription import Transcriber; "
+                "Transcriber(n_iter=1).activations(sys.argv[1]); "
+                "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", code, str(path)],
+                capture_output=True,
+                text=True,
+                check=True,
+                cwd=ROOT,
+            )
+            unit = 1 if sys.platform == "darwin" else 1024
+            peak.append(int(done.stdout) * unit)
+        assert peak[1] - peak[0] < 0.5e9
+        assert peak[1] < 2e9
+
+
+class TestTranscriber:
+    @pytest.mark.parametrize("name", ["onset_threshold", "offset_threshold", "latency"])
+    def test_refuses_thresholds_before_the_work(self, transcriber, name):
+        with pytest.raises(ParameterError, match="finite"):
+            Transcriber(transcriber.dictionary, **{name: np.nan})
+
+    def test_another_front_end(self, example):
+        """Another dictionary decides the front end, the keys, and the frames of an attack."""
+        from harmnmf import TimbreDictionary
+        from harmnmf.spectrogram import STFT
+
+        front_end = STFT(sample_rate=8000, hop_length=160, n_fft=1024)
+        W = np.random.default_rng(0).random((front_end.axis.n_bins, 3, 4))
+        dictionary = TimbreDictionary(W, np.array([60, 64, 67]), front_end, 2, 0.01)
+        activations = Transcriber(dictionary, n_iter=2).activations(
+            Audio(example.samples[:32000], 16000)
+        )
+        assert activations.attack.shape == activations.sustain.shape == (3, 101)
+        assert activations.pitches.tolist() == [60, 64, 67]
+        assert (activations.hop_duration, activations.n_attack) == (0.02, 2)
+
+
+class TestDevices:
+    def test_names(self):
+        assert resolve_device("cpu") == torch.device("cpu")
+        expected = "cuda" if torch.cuda.is_available() else "cpu"
+        assert resolve_device("auto").type == expected
+
+    @pytest.mark.parametrize("name", ["", "gpu", "cuda:99", "meta", "xla", "privateuseone"])
+    def test_errors_are_one_line(self, name):
+        with pytest.raises(ParameterError) as caught:
+            resolve_device(name)
+        message = str(caught.value)
+        assert message.startswith(f"device {name!r} cannot be used here (")
+        assert "\n" not in message
+        assert len(message) < 400
+        with pytest.raises(ParameterError):
+            Transcriber(device=name)
+
+
+def piano_note(pitch, duration, *, decay=1.5, brightness=1.0, B=4e-4, seed=0):
+    """A note as strings make it: slightly inharmonic partials that decay, the high ones faster.
+
+    Below them the knock of the hammer.
+    """
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(duration * 16000)) / 16000
+    f0 = 440 * 2 ** ((pitch - 69) / 12)
+    samples = np.zeros_like(t)
+    for h in range(1, 31):
+        f = h * f0 * np.sqrt(1 + B * h**2)
+        if f > 7500:
+            break
+        level = h ** (-1.5 * brightness) * (0.2 + np.abs(np.sin(np.pi * h / 8)))
+        # Two strings, a little apart, and the double decay they make.
+        fall = 0.7 * np.exp(-decay * (1 + 0.1 * h) * 2 * t) + 0.3 * np.exp(-0.3 * decay * t)
+        samples += level * fall * np.sin(2 * np.pi * f * t + rng.uniform(0, 2 * np.pi))
+    samples *= 1 - np.exp(-t / 0.002)
+    knock = rng.standard_normal(len(t)) * np.exp(-t / 0.015)
+    samples += 0.03 * np.convolve(knock, np.ones(16) / 16, mode="same")
+    return 0.2 * samples / np.abs(samples).max()
+
+
+def single(samples, onset, duration=5.0, noise=1e-4):
+    out = noise * np.random.default_rng(1).standard_normal(round(duration * 16000))
+    start = round(onset * 16000)
+    end = min(len(out), start + len(samples))
+    out[start:end] += samples[: end - start]
+    return Audio(out, 16000)
+
+
+class TestSingleNotes:
+    @pytest.mark.parametrize("onset", [0.3, 1.0, 1.013])
+    @pytest.mark.parametrize(
+        "timbre",
+        [
+            {},
+            {"decay": 4.0},
+            {"decay": 0.6, "brightness": 0.7},
+            {"brightness": 1.6, "B": 2e-4},
+        ],
+        ids=["plain", "short", "bright", "dull"],
+    )
+    def test_one_note_at_its_time(self, transcriber, timbre, onset):
+        notes = transcriber.transcribe(single(piano_note(60, 3.0, **timbre), onset))
+        assert notes.pitch.tolist() == [60]
+        assert notes.onset[0] == pytest.approx(onset, abs=0.02)
+
+    def test_a_chord(self, transcriber):
+        samples = sum(piano_note(pitch, 3.0, seed=pitch) for pitch in (48, 64, 67))
+        notes = transcriber.transcribe(single(samples, 1.0))
+        assert set(notes.pitch) >= {48, 64, 67}
+        assert isinstance(notes, NoteList)
