@@ -61,7 +61,7 @@ class TestRecordings:
         assert np.median(matched) < 0.015
 
     @pytest.mark.parametrize(
-        ("sample_rate", "least"), [(8000, 0.75), (22050, 0.9), (44100, 0.9), (96000, 0.9)]
+        ("sample_rate", "least"), [(8000, 0.9), (22050, 0.95), (44100, 0.95), (96000, 0.95)]
     )
     def test_the_sample_rate_hardly_matters(
         self, transcriber, example, example_notes, sample_rate, least
