@@ -1,4 +1,6 @@
-"""How well, how fast and in how much memory are real piano recordings transcribed?
+"""Measure how well, how fast and in how much memory real piano recordings are transcribed.
+
+::
 
     python -m benchmarks.transcription --data PATH/TO/data
 
@@ -40,7 +42,9 @@ SCORES = {
 
 
 @click.command(help=__doc__)
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
+)
 @click.option("--duration", default=30.0, show_default=True, help="Seconds of each recording.")
 @click.option("--threads", default=2, show_default=True)
 @click.option("--pieces", is_flag=True, help="Print the scores of each piece too.")

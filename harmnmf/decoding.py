@@ -2,11 +2,14 @@
 
 An onset is a peak of a key's attack activation. Whether it is one depends on more than its own
 height: a real note goes on sounding after its attack, and did not sound before; a spurious one
-usually accompanies louder notes. The evidence for an onset weighs these levels, all in decibels
-relative to the recording's own loud attacks::
+usually accompanies louder notes, above all the one an octave below, and the ends of the keyboard
+are seldom played. The evidence for an onset weighs these levels, all in decibels relative to the
+recording's own loud attacks::
 
-    evidence[k, n] = attack[k, n] - 0.4 mixture[n] - 0.1 sustain[k, n - 60 ms]
-                     + 0.2 sustain[k, n + 100 ms] + 0.05 sustain[k, n + 240 ms]
+    evidence[k, n] = attack[k, n] - 0.25 mixture[n] - 0.1 octave_below[k, n]
+                     - 0.1 sustain[k, n - 60 ms]
+                     + 0.15 sustain[k, n + 100 ms] + 0.05 sustain[k, n + 240 ms]
+                     - 46 ((pitch[k] - 64) / 88)²
 
 The weights are rounded from a logistic regression of right and wrong peaks in performances
 rendered with a sampled piano that the dictionary had not been learned from, as examples/render.py
@@ -31,21 +34,24 @@ __all__ = ["PianoActivations", "decode_notes", "onset_evidence"]
 # Seconds. An attack activation may be spread over neighbouring frames; two onsets of a key are
 # further apart than a quick repetition.
 _ATTACK_WIDTH = 0.06
-_MIXTURE_WIDTH = 0.1
+_NEARBY = 0.1
 _REPETITION = 0.08
 _BEFORE = 0.06
-_AFTER = ((0.1, 0.2), (0.24, 0.05))
+_AFTER = ((0.1, 0.15), (0.24, 0.05))
 _SHORTEST_NOTE = 0.04
 # Decibels. Below the floor levels make no difference. A recording whose loudest attacks lie
 # below the threshold of silence (a full-scale sinusoid is at about 0 dB) has no notes.
 _FLOOR = -60.0
 _SILENCE = -70.0
-# The loud attacks that others are compared with: exceeded in this fraction of frames.
-_LOUD = 0.005
+# The loud attacks that others are compared with: this quantile of the loudest of each frame. Frames
+# 40 dB below another quantile do not count, or a long silence would make everything loud.
+_LOUD = 0.99
+_LOUD_OF_ALL = 0.995
+_HEARD = 0.01
 # MIDI velocity of an attack as strong as the loud ones, and its change per decibel, from a
-# regression on Disklavier and sampled-piano recordings.
+# regression on recordings of sampled pianos.
 _LOUD_VELOCITY = 65.0
-_VELOCITY_PER_DB = 1.4
+_VELOCITY_PER_DB = 1.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,25 +156,33 @@ def onset_evidence(activations: PianoActivations) -> tuple[NDArray[np.float32], 
     width = frames(_ATTACK_WIDTH)
     strength = width * ndimage.uniform_filter1d(activations.attack, width, axis=1)
     loudest = strength.max(axis=0, initial=0.0)
-    loud = np.quantile(loudest, 1 - _LOUD) if loudest.size else 0.0
+    heard = loudest[loudest > _HEARD * np.quantile(loudest, _LOUD_OF_ALL)] if loudest.size else []
+    loud = np.quantile(heard, _LOUD) if len(heard) else 0.0
     reference = max(float(loud), 10 ** (_SILENCE / 20))
 
     def decibels(level: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.float32(20) * np.log10(level / reference + np.float32(10 ** (_FLOOR / 20)))
 
     attack, sustain = decibels(strength), decibels(activations.sustain)
-    nearby = ndimage.maximum_filter1d(strength, frames(_MIXTURE_WIDTH), axis=1)
-    evidence = attack - np.float32(0.4) * decibels(nearby.sum(axis=0))
+    nearby = ndimage.maximum_filter1d(strength, frames(_NEARBY), axis=1)
+    octave_below = np.zeros_like(nearby)
+    pitches = activations.pitches
+    rows, below = np.nonzero(pitches[:, None] - pitches == 12)
+    octave_below[rows] = nearby[below]
+
+    evidence = attack - np.float32(0.25) * decibels(nearby.sum(axis=0))
+    evidence -= np.float32(0.1) * decibels(octave_below)
     evidence -= np.float32(0.1) * _moved(sustain, frames(_BEFORE))
     for delay, weight in _AFTER:
         evidence += np.float32(weight) * _moved(sustain, -frames(delay))
+    evidence -= (46 * ((pitches[:, None] - 64) / 88) ** 2).astype(np.float32)
     return attack, evidence
 
 
 def decode_notes(
     activations: PianoActivations,
     *,
-    onset_threshold: float = -20.0,
+    onset_threshold: float = -16.0,
     offset_threshold: float = -26.0,
     latency: float = 0.008,
 ) -> NoteList:
@@ -178,7 +192,7 @@ def decode_notes(
     ----------
     activations : PianoActivations
         Of a whole recording.
-    onset_threshold : float, default=-20.0
+    onset_threshold : float, default=-16.0
         Evidence in dB that an onset needs: higher gives fewer notes, and surer ones.
     offset_threshold : float, default=-26.0
         A note ends when its level has fallen by this many dB from its maximum, and at the

@@ -120,7 +120,8 @@ def estimate_note_activations(
     NoteActivations
         A of shape (..., n_pitches, n_frames): A[k, n] is how strongly key k begins in frame n;
         S of shape (..., n_pitches, n_timbres - n_attack, n_frames); the response, of shape
-        (..., n_bins), which leaves the sum of the model as it is; the objective, float64, (n_objectives, ...).
+        (..., n_bins), which leaves the sum of the model as it is; the objective, float64,
+        (n_objectives, ...).
 
     Raises
     ------
