@@ -306,6 +306,16 @@ class TestSingleNotes:
         assert notes.pitch.tolist() == [60]
         assert notes.onset[0] == pytest.approx(onset, abs=0.02)
 
+    @pytest.mark.parametrize("name", ["steinway_splendid_C4", "steinway_iowa_C4"])
+    @pytest.mark.parametrize("delay", [0.0, 0.007, 0.013])
+    def test_a_recorded_note(self, transcriber, name, delay):
+        recorded = read_audio(ROOT / "tests" / "data" / f"{name}.flac")
+        onset = np.argmax(np.abs(recorded.samples) > 0.1 * np.abs(recorded.samples).max()) / 16000
+        samples = np.r_[np.zeros(round(delay * 16000)), recorded.samples]
+        notes = transcriber.transcribe(Audio(samples, 16000))
+        assert notes.pitch.tolist() == [60]
+        assert notes.onset[0] == pytest.approx(onset + delay, abs=0.02)
+
     def test_a_chord(self, transcriber):
         samples = sum(piano_note(pitch, 3.0, seed=pitch) for pitch in (48, 64, 67))
         notes = transcriber.transcribe(single(samples, 1.0))
