@@ -247,9 +247,9 @@ def decode_notes(
 
 
 def check_thresholds(*values: float) -> None:
-    """Refuse thresholds, or a latency, that are not finite."""
+    """Refuse thresholds and the like that are not finite."""
     if not np.isfinite(values).all():
-        raise ParameterError("thresholds and latency must be finite")
+        raise ParameterError("thresholds, latency and tuning must be finite")
 
 
 class _Frames:

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .audio import Audio, stream_audio
+from .audio import Audio, read_audio, stream_audio
 from .decoding import PianoActivations, check_thresholds, decode_notes
 from .dictionary import TimbreDictionary
 from .errors import ParameterError
 from .notes import NoteList
 from .solvers.convolutive import estimate_note_activations, response_bands
 from .spectrogram import FrontEnd, Spectrogram
+from .tuning import estimate_tuning
 
 __all__ = ["Transcriber", "resolve_device"]
 
@@ -25,6 +26,7 @@ __all__ = ["Transcriber", "resolve_device"]
 # frames on either side, so that notes across its borders are seen whole.
 _BLOCK = 30.0
 _CONTEXT = 1.0
+_TUNED = 180.0  # the beginning of a recording, from which its tuning is estimated
 _RESPONSE_SPACING = 1 / 6  # octaves: the response is smooth over a third of an octave
 
 
@@ -38,6 +40,9 @@ class Transcriber:
         The dictionary, the name of one that is shipped, or a file.
     onset_threshold, offset_threshold, latency : float
         As in :func:`harmnmf.decoding.decode_notes`.
+    tuning : float, optional
+        Semitones by which recordings are sharper than the dictionary, negative if flatter.
+        Default: estimated from the first three minutes of each.
     n_iter : int, default=30
         Iterations of the solver.
     device : str, default="auto"
@@ -48,7 +53,7 @@ class Transcriber:
     FormatError
         If the dictionary is damaged.
     ParameterError
-        If there is no such device, or a threshold or the latency is not finite.
+        If there is no such device, or a threshold, the latency or the tuning is not finite.
 
     Examples
     --------
@@ -63,6 +68,7 @@ class Transcriber:
     onset_threshold: float = -16.0
     offset_threshold: float = -26.0
     latency: float = 0.008
+    tuning: float | None = None
     n_iter: int = 30
     device: str = "auto"
 
@@ -71,7 +77,8 @@ class Transcriber:
             object.__setattr__(self, "dictionary", TimbreDictionary.load(self.dictionary))
         object.__setattr__(self, "device", str(resolve_device(self.device)))
         # Found here, and not when a long recording has been analysed.
-        check_thresholds(self.onset_threshold, self.offset_threshold, self.latency)
+        numbers = (self.onset_threshold, self.offset_threshold, self.latency, self.tuning or 0.0)
+        check_thresholds(*numbers)
 
     def transcribe(
         self,
@@ -124,7 +131,9 @@ class Transcriber:
             If the file cannot be read.
         """
         front_end = self.front_end
-        rate = front_end.sample_rate
+        tuning = self._estimate_tuning(source) if self.tuning is None else self.tuning
+        # Taken at a higher rate, and analysed as if at its own, a sharp recording is in tune.
+        rate = round(front_end.sample_rate * 2 ** (tuning / 12))
         if isinstance(source, Audio):
             blocks: Iterable[NDArray[np.float32]] = [source.to_mono().resample(rate).samples]
         else:
@@ -180,6 +189,19 @@ class Transcriber:
     def front_end(self) -> FrontEnd:
         """What the dictionary's spectra, and the recording's, are made with."""
         return self._dictionary.front_end
+
+    def _estimate_tuning(self, source: Audio | str | PathLike[str]) -> float:
+        rate = self.front_end.sample_rate
+        if isinstance(source, Audio):
+            start = Audio(
+                source.samples[..., : round(_TUNED * source.sample_rate)], source.sample_rate
+            )
+            samples = start.to_mono().resample(rate).samples
+        else:
+            samples = read_audio(source, sample_rate=rate, duration=_TUNED).samples
+        axis = self.front_end.axis
+        recorded = estimate_tuning(self.front_end.transform(samples).values, axis)
+        return recorded - estimate_tuning(self._dictionary.W.reshape(axis.n_bins, -1), axis)
 
     @property
     def _dictionary(self) -> TimbreDictionary:

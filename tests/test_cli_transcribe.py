@@ -115,7 +115,7 @@ class TestOutputs:
         assert midi.pitch.tolist() == csv.pitch.tolist()
         np.testing.assert_allclose(midi.onset, csv.onset, atol=1e-3)
         arrays, _ = load_arrays(song.with_suffix(".npz"), kind="piano-activations")
-        assert arrays["attack"].shape == (88, 101)
+        assert len(arrays["attack"]) == 88
         assert song.with_suffix(".png").read_bytes().startswith(PNG)
 
     def test_the_threshold(self, song):

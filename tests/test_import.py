@@ -20,6 +20,7 @@ FLOORS = {
     "harmonics": SIGNAL,
     "pitchnames": SIGNAL,
     "spectrogram": SIGNAL,
+    "tuning": SIGNAL,
     "storage": SIGNAL,
     "dictionary": FACTORIZATION,
     "divergence": FACTORIZATION,

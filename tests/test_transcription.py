@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,7 +93,8 @@ class TestRecordings:
 
     @pytest.mark.parametrize("n_samples", [1, 319, 320, 2000, 50000])
     @pytest.mark.parametrize("level", [0.0, 1e-5])
-    def test_silence_has_no_notes(self, transcriber, n_samples, level):
+    def test_silence_has_no_notes(self, n_samples, level):
+        transcriber = Transcriber(tuning=0.0)
         samples = level * np.random.default_rng(0).standard_normal(n_samples)
         activations = transcriber.activations(Audio(samples, 16000))
         assert activations.attack.shape == (88, 1 + n_samples // 320)
@@ -133,7 +135,8 @@ class TestBlocks:
         monkeypatch.setattr(transcription, "_BLOCK", 10.0)
         progress = []
         activations = transcriber.activations(twice, progress=progress.append)
-        assert activations.attack.shape[1] == 1 + len(twice.samples) // 320
+        heard = activations.attack.shape[1] * activations.hop_duration
+        assert heard == pytest.approx(twice.duration, abs=0.02)
         # Three blocks of 10 s, and a last one that is not too short to learn from.
         assert progress == pytest.approx([10, 20, 30, twice.duration], abs=0.05)
         blocks = transcriber.decode(activations)
@@ -232,7 +235,7 @@ class TestTranscriber:
         front_end = STFT(sample_rate=8000, hop_length=160, n_fft=1024)
         W = np.random.default_rng(0).random((front_end.axis.n_bins, 3, 4))
         dictionary = TimbreDictionary(W, np.array([60, 64, 67]), front_end, 2, 0.01)
-        activations = Transcriber(dictionary, n_iter=2).activations(
+        activations = Transcriber(dictionary, n_iter=2, tuning=0.0).activations(
             Audio(example.samples[:32000], 16000)
         )
         assert activations.attack.shape == activations.sustain.shape == (3, 101)
@@ -287,6 +290,31 @@ def single(samples, onset, duration=5.0, noise=1e-4):
     end = min(len(out), start + len(samples))
     out[start:end] += samples[: end - start]
     return Audio(out, 16000)
+
+
+class TestTuning:
+    @pytest.mark.parametrize("cents", [-35, 20])
+    def test_a_detuned_piano(self, transcriber, example, example_notes, cents):
+        # Played faster by this ratio, and so higher.
+        ratio = 2 ** (cents / 1200)
+        detuned = Audio(soxr.resample(example.samples, 16000, 16000 / ratio), 16000)
+        as_played = NoteList(
+            example_notes.onset / ratio,
+            example_notes.offset / ratio,
+            example_notes.pitch,
+            example_notes.velocity,
+        )
+        assert note_f(as_played, transcriber.transcribe(detuned)) > 0.9
+        in_tune = Transcriber(tuning=0.0).transcribe(detuned)
+        assert note_f(as_played, in_tune) < note_f(as_played, transcriber.transcribe(detuned))
+
+    def test_a_given_tuning_is_not_estimated(self, example, example_notes, monkeypatch):
+        monkeypatch.setattr(transcription, "estimate_tuning", None)
+        assert len(Transcriber(tuning=0.0).transcribe(example)) > 0.9 * len(example_notes)
+
+    def test_a_tuning_that_is_no_number(self):
+        with pytest.raises(ParameterError, match="must be finite"):
+            Transcriber(tuning=float("nan"))
 
 
 class TestSingleNotes:
