@@ -9,19 +9,10 @@ so that v = |x|² has the mean v̂_fn = Σ_km h_kn e_mk P_fkm + floor, and maxim
 minimum Itakura-Saito divergence [2]_. As data are powers, templates and weights are, too:
 ``harmonic_templates(...) ** 2`` and ``initial_weights(...) ** 2``.
 
-Each row of H may be tied together in time by the inverse-Gamma Markov chain of [1]_,
-``p(h_kn | h_k,n-1) = IG(h_kn; α, (α + 1) h_k,n-1)``: the ratio r of an activation to the one
-before is IG(r; α, α + 1), which has its mode at 1. MAP is taken over the ratios. Over the
-activations themselves, the change of variables would add Σ_kn log h_kn to the objective, which
-falls without bound as a row vanishes, or as it is scaled down and its weights up. With
-λ = α + 1 the objective is, but for a constant::
+Each row of H may be tied together in time by the chain of :mod:`harmnmf.solvers.markov_chain`;
+the negative log posterior is then, but for a constant::
 
     D_IS(V | V̂) + λ Σ_kn d_IS(h_k,n-1 | h_kn)
-
-As a function of one activation, each algorithm's bound of the objective is
-``s log h + a / h + c h``, whatever the neighbours contribute included: its minimum is the
-positive root of c h² + s h - a. Even frames are minimised given the odd ones, then odd ones given
-the even ones, so the objective never rises.
 
 References
 ----------
@@ -42,6 +33,7 @@ import torch
 from ..divergence import beta_divergence, gradient_terms, majorisation_exponent
 from ..errors import ParameterError
 from .loop import check_nonnegative, iterate
+from .markov_chain import chain_divergence, minimise_with_chain
 from .multiplicative import data_floor, multiplicative_update
 
 __all__ = [
@@ -155,7 +147,9 @@ def factorize_bayesian(
         raise ParameterError(f"algorithm must be one of {', '.join(_STEPS)}, not {algorithm!r}")
     if not 0 <= smoothness < math.inf:
         raise ParameterError(f"smoothness must be finite and not negative, not {smoothness}")
-    floor = data_floor(V) if floor is None else floor
+    floor = (
+        data_floor(V) if floor is None else torch.as_tensor(floor, dtype=V.dtype, device=V.device)
+    )
     V = V + floor
     W = _dictionary(P, E)
     H = _frame_levels(V, W) if H is None else H
@@ -171,7 +165,7 @@ def factorize_bayesian(
     def objective() -> torch.Tensor:
         assert H is not None
         divergence = beta_divergence(V, _dictionary(P, E) @ H + floor, 0)
-        return divergence + smoothness * _roughness(H) if smoothness else divergence
+        return divergence + smoothness * chain_divergence(H)
 
     record = iterate(step, objective, n_iter=n_iter, tol=tol)
     if update_E:
@@ -245,7 +239,7 @@ _Factors = tuple[torch.Tensor, torch.Tensor]
 class _Problem(NamedTuple):
     V: torch.Tensor
     P: torch.Tensor
-    floor: float | torch.Tensor
+    floor: torch.Tensor
     smoothness: float
     update_E: bool
 
@@ -257,7 +251,7 @@ def _em_step(problem: _Problem, E: torch.Tensor, H: torch.Tensor) -> _Factors:
     terms = gradient_terms(V, W @ H + floor, 0)
     S = (bins * (E > 0)).sum(dim=-2).unsqueeze(-1).to(V.dtype)
     A = _expected_power(H, S, *(W.mT @ term for term in terms))
-    H = _minimise(H, A, S, torch.zeros_like(A), smoothness)
+    H = minimise_with_chain(H, A, S, torch.zeros_like(A), smoothness)
     if update_E:
         terms = gradient_terms(V, W @ H + floor, 0)
         S = bins * (H > 0).sum(dim=-1).unsqueeze(-2).to(V.dtype)
@@ -276,10 +270,10 @@ def _sage_step(problem: _Problem, E: torch.Tensor, H: torch.Tensor) -> _Factors:
         e, h = E[..., k : k + 1], H[..., k : k + 1, :]
         w = Pk @ e
         # Rounding must not leave the other pitches less than the noise.
-        others = torch.maximum(v_hat - w * h, torch.as_tensor(floor).to(v_hat))
+        others = torch.maximum(v_hat - w * h, floor)
         S = (w > 0).sum(dim=-2, keepdim=True).to(V.dtype)
         A = _expected_power(h, S, *(w.mT @ term for term in gradient_terms(v, v_hat, 0)))
-        h = _minimise(h, A, S, torch.zeros_like(A), smoothness)
+        h = minimise_with_chain(h, A, S, torch.zeros_like(A), smoothness)
         if update_E:
             terms = gradient_terms(v, others + w * h, 0)
             S = (Pk > 0).sum(dim=0).unsqueeze(-1) * (h > 0).sum(dim=-1, keepdim=True).to(V.dtype)
@@ -293,7 +287,7 @@ def _multiplicative_step(problem: _Problem, E: torch.Tensor, H: torch.Tensor) ->
     V, P, floor, smoothness, update_E = problem
     W = _dictionary(P, E)
     negative, positive = (W.mT @ term for term in gradient_terms(V, W @ H + floor, 0))
-    H = _minimise(H, H.square() * negative, torch.zeros_like(H), positive, smoothness)
+    H = minimise_with_chain(H, H.square() * negative, torch.zeros_like(H), positive, smoothness)
     if update_E:
         terms = gradient_terms(V, W @ H + floor, 0)
         E = multiplicative_update(E, _by_weights(P, terms, H), majorisation_exponent(0))
@@ -324,49 +318,8 @@ def _expected_power(
     return X * (S - X * positive).clamp_min(0) + X.square() * negative
 
 
-def _minimise(
-    H: torch.Tensor, a: torch.Tensor, s: torch.Tensor, c: torch.Tensor, smoothness: float
-) -> torch.Tensor:
-    """Lower Σ s log h + a / h + c h + λ Σ d_IS(h_k,n-1 | h_kn), frames even first, then odd."""
-    if smoothness == 0:
-        return _positive_root(H, a, s, c)
-    H, s = H.clone(), s.expand_as(H)
-    edge = torch.zeros_like(H[..., :1])
-    for n in (slice(0, None, 2), slice(1, None, 2)):
-        before = torch.cat([edge, H[..., :-1]], dim=-1)[..., n]
-        after = torch.cat([H[..., 1:], edge], dim=-1)[..., n]
-        links = (before > 0).to(H.dtype) - (after > 0).to(H.dtype)
-        pull = torch.where(after > 0, smoothness / after, 0.0)
-        root = _positive_root(
-            H[..., n],
-            a[..., n] + smoothness * before,
-            s[..., n] + smoothness * links,
-            c[..., n] + pull,
-        )
-        H[..., n] = torch.where(H[..., n] > 0, root, 0.0)
-    return H
-
-
-def _positive_root(
-    X: torch.Tensor, a: torch.Tensor, s: torch.Tensor, c: torch.Tensor
-) -> torch.Tensor:
-    """Root of c x² + s x - a, free of cancellation; X where all three vanish."""
-    q = s.abs() + (s.square() + 4 * a * c).sqrt()
-    return torch.where(q > 0, torch.where(s >= 0, 2 * a / q, q / (2 * c)), X)
-
-
-def _roughness(H: torch.Tensor) -> torch.Tensor:
-    """Σ_kn d_IS(h_k,n-1 | h_kn) over neighbours that are both positive; float64, shape (...)."""
-    before, after = H[..., :-1], H[..., 1:]
-    linked = (before > 0) & (after > 0)
-    return beta_divergence(
-        torch.where(linked, before, 1.0), torch.where(linked, after, 1.0), beta=0
-    )
-
-
 def _frame_levels(V: torch.Tensor, W: torch.Tensor) -> torch.Tensor:
-    level = V.sum(dim=-2, keepdim=True) / W.sum(dim=(-2, -1), keepdim=True).clamp_min(
-        torch.finfo(W.dtype).tiny
-    )
-    batch = torch.broadcast_shapes(V.shape[:-2], W.shape[:-2])
-    return level.expand(*batch, W.shape[-1], V.shape[-1])
+    """Activations, alike for all pitches, for which each frame of WH has the sum of V's."""
+    total = W.sum(dim=(-2, -1), keepdim=True)
+    level = V.sum(dim=-2, keepdim=True) / torch.where(total > 0, total, 1.0)
+    return level.expand(*level.shape[:-2], W.shape[-1], V.shape[-1])
