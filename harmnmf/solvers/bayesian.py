@@ -90,7 +90,9 @@ def factorize_bayesian(
 
     ``"multiplicative"`` minimises the bound of :func:`harmnmf.divergence.majorisation_exponent`;
     without smoothness these are the updates of
-    :func:`harmnmf.solvers.multiplicative.factorize_harmonic` with ``beta=0``.
+    :func:`harmnmf.solvers.multiplicative.factorize_harmonic` with ``beta=0``. They need far fewer
+    iterations: by (14), an activation falls in a step by no more than the mean share of its
+    components in V̂, which is small where many notes overlap.
 
     Parameters
     ----------
@@ -191,7 +193,8 @@ def posterior_power(
 
     Both are summed over the bins. Their sum is the expected power of the note;
     ``mean / (mean + variance)`` is near 1 where the note explains its bins alone, and near 0
-    where others could explain them just as well.
+    where others could explain them just as well. The mean tells notes from silence long before
+    the activations of EM have settled.
 
     Parameters
     ----------
