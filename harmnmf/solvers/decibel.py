@@ -44,13 +44,12 @@ _PERIOD = 10
 
 
 class Amp2dB(torch.nn.Module):
-    """Convert amplitudes to decibels, 10 log₁₀ max(x, floor).
+    """Convert amplitudes to decibels, 10 log₁₀(x + floor).
 
     Parameters
     ----------
     floor : float, default=1e-10
-        Smallest amplitude told from zero. Below it the gradient is zero, and nowhere is it
-        larger than 10 / (ln(10) floor).
+        What zero stands for. The gradient is continuous, and at zero 10 / (ln(10) floor).
 
     Raises
     ------
@@ -59,7 +58,7 @@ class Amp2dB(torch.nn.Module):
 
     Examples
     --------
-    >>> Amp2dB(floor=1e-6)(torch.tensor([0.0, 0.1, 1.0, 100.0]))
+    >>> Amp2dB(floor=1e-6)(torch.tensor([0.0, 0.1, 1.0, 100.0])).round()
     tensor([-60., -10.,   0.,  20.])
     """
 
@@ -71,7 +70,7 @@ class Amp2dB(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convert a tensor of any shape."""
-        return 10 * torch.log10(x.clamp_min(self.floor))
+        return 10 * torch.log10(x + self.floor)
 
 
 class dB2Amp(torch.nn.Module):
@@ -213,8 +212,8 @@ def factorize_decibel(
         Constant added to data and model, by default :func:`data_floor` of `V`, and for distances
         in decibels `dynamic_range` below the largest value of `V`.
     dynamic_range : float, default=60.0
-        Where PE is more than this many dB below the largest value that it starts with, zero
-        included, the prior mean is that level. So W is never zero, not even with σ = 0.
+        Distance in dB from the largest value that PE starts with down to the floor that is added
+        to PE: the prior mean where PE is zero. So W is never zero, not even with σ = 0.
     optimizer : {"lbfgs", "adam"}, default="lbfgs"
         L-BFGS with a line search, which never raises the objective, or Adam.
     learning_rate : float, default=1.0
@@ -253,9 +252,9 @@ def factorize_decibel(
     ...     result = factorize_decibel(
     ...         W @ H[0], P, torch.ones(2, 1, 1), H=H, estimate_H=False, sigma=sigma
     ...     )
-    ...     print((10 * result.W[:, 0, 0].log10()).round())
-    tensor([  6., -56.,   0.])
-    tensor([  6., -30.,   0.])
+    ...     print((10 * result.W[:, 0, 0].log10()).round().int())
+    tensor([  6, -56,   0], dtype=torch.int32)
+    tensor([  6, -30,   0], dtype=torch.int32)
     """
     if P.ndim == 3:
         P = P[:, :, None]
@@ -338,14 +337,19 @@ def _minimise(
     method: torch.optim.Optimizer
     if optimizer == "lbfgs":
         method = torch.optim.LBFGS(
-            parameters, learning_rate, max_iter=1, tolerance_grad=0, line_search_fn="strong_wolfe"
+            parameters,
+            learning_rate,
+            max_iter=1,
+            max_eval=25,  # of one line search
+            tolerance_grad=0,
+            line_search_fn="strong_wolfe",
         )
     elif optimizer == "adam":
         method = torch.optim.Adam(parameters, learning_rate)
     else:
         raise ParameterError(f"optimizer must be 'lbfgs' or 'adam', not {optimizer!r}")
     seen: list[torch.Tensor] = []
-    value = scale = torch.zeros(())
+    value, scale = torch.zeros(()), 1.0
 
     def evaluate() -> torch.Tensor:
         nonlocal value, scale
@@ -356,13 +360,14 @@ def _minimise(
                 gradients = torch.autograd.grad(loss, parameters)
             value = loss.detach()
             if not seen:
-                scale = torch.where(value > 0, 1 / value, 1.0)
+                steepest = max(X.abs().max().item() for X in gradients)
+                scale = 1 / steepest if steepest > 0 else 1.0
             for X, gradient in zip(parameters, gradients, strict=True):
-                X.grad = gradient * scale.to(gradient.dtype)
+                X.grad = (gradient * scale).contiguous()
             seen[:] = [X.detach().clone() for X in parameters]
         return value
 
-    # The optimisers' thresholds are absolute, so they see the objective relative to its start.
+    # The optimisers' thresholds are absolute: they see a gradient that starts at 1 per dB.
     return iterate(
         lambda _: method.step(lambda: float(scale * evaluate())),
         evaluate,
