@@ -369,7 +369,7 @@ def _minimise(
 
     # The optimisers' thresholds are absolute: they see a gradient that starts at 1 per dB.
     return iterate(
-        lambda _: method.step(lambda: float(scale * evaluate())),
+        lambda _: method.step(lambda: float(evaluate()) * scale),
         evaluate,
         n_iter=n_iter,
         tol=tol,
