@@ -21,14 +21,15 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
 
+from ..decibels import Amp2dB, dB2Amp
 from ..divergence import beta_divergence, gradient_terms
 from ..errors import ParameterError
-from .loop import check_nonnegative, iterate
+from .gradient import minimise
+from .loop import check_nonnegative
 from .multiplicative import data_floor
 
 __all__ = [
@@ -38,70 +39,6 @@ __all__ = [
     "decibel_objective",
     "factorize_decibel",
 ]
-
-# The first step of L-BFGS is short, and Adam may climb: an iteration says little about convergence.
-_PERIOD = 10
-
-
-class Amp2dB(torch.nn.Module):
-    """Convert amplitudes to decibels, 10 log₁₀(x + floor).
-
-    Parameters
-    ----------
-    floor : float, default=1e-10
-        What zero stands for. The gradient is continuous, and at zero 10 / (ln(10) floor).
-
-    Raises
-    ------
-    ParameterError
-        If `floor` is not positive.
-
-    Examples
-    --------
-    >>> Amp2dB(floor=1e-6)(torch.tensor([0.0, 0.1, 1.0, 100.0])).round()
-    tensor([-60., -10.,   0.,  20.])
-    """
-
-    def __init__(self, floor: float = 1e-10) -> None:
-        super().__init__()
-        if not 0 < floor < math.inf:
-            raise ParameterError(f"floor must be positive, not {floor}")
-        self.floor = floor
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Convert a tensor of any shape."""
-        return 10 * torch.log10(x + self.floor)
-
-
-class dB2Amp(torch.nn.Module):
-    """Convert decibels to amplitudes, 10^(min(x, ceiling) / 10).
-
-    Parameters
-    ----------
-    ceiling : float, default=150.0
-        Largest level. An optimiser's step too far must not overflow, as 386 dB do in single
-        precision; above the ceiling the gradient is zero.
-
-    Raises
-    ------
-    ParameterError
-        If `ceiling` is NaN or infinite.
-
-    Examples
-    --------
-    >>> dB2Amp()(torch.tensor([-10.0, 0.0, 20.0]))
-    tensor([  0.1000,   1.0000, 100.0000])
-    """
-
-    def __init__(self, ceiling: float = 150.0) -> None:
-        super().__init__()
-        if not math.isfinite(ceiling):
-            raise ParameterError(f"ceiling must be finite, not {ceiling}")
-        self.ceiling = ceiling
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Convert a tensor of any shape."""
-        return 10 ** (x.clamp_max(self.ceiling) / 10)
 
 
 class DecibelFactorization(NamedTuple):
@@ -302,8 +239,15 @@ def factorize_decibel(
         for X, is_free in ((deviation, sigma > 0), (E_dB, estimate_E), (H_dB, estimate_H))
         if is_free
     ]
-    record = _minimise(
-        objective, parameters, optimizer, learning_rate=learning_rate, n_iter=n_iter, tol=tol
+    if not parameters:
+        raise ParameterError("there is nothing to estimate: sigma is 0, and E and H are fixed")
+    record = minimise(
+        objective,
+        parameters,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        n_iter=n_iter,
+        tol=tol,
     )
     with torch.no_grad():
         W_dB, _, E, H = state()
@@ -316,65 +260,6 @@ def factorize_decibel(
 
 def _dictionary(P: torch.Tensor, E: torch.Tensor) -> torch.Tensor:
     return torch.einsum("fkjm,mkj->fkj", P.expand(-1, -1, E.shape[2], -1), E)
-
-
-def _minimise(
-    objective: Callable[[], torch.Tensor],
-    parameters: list[torch.Tensor],
-    optimizer: str,
-    *,
-    learning_rate: float,
-    n_iter: int,
-    tol: float | None,
-) -> torch.Tensor:
-    """Minimise in place and return the record of the objective."""
-    if not parameters:
-        raise ParameterError("there is nothing to estimate: sigma is 0, and E and H are fixed")
-    if not 0 < learning_rate < math.inf:
-        raise ParameterError(f"learning_rate must be positive, not {learning_rate}")
-    for X in parameters:
-        X.requires_grad_()
-    method: torch.optim.Optimizer
-    if optimizer == "lbfgs":
-        method = torch.optim.LBFGS(
-            parameters,
-            learning_rate,
-            max_iter=1,
-            max_eval=25,  # of one line search
-            tolerance_grad=0,
-            line_search_fn="strong_wolfe",
-        )
-    elif optimizer == "adam":
-        method = torch.optim.Adam(parameters, learning_rate)
-    else:
-        raise ParameterError(f"optimizer must be 'lbfgs' or 'adam', not {optimizer!r}")
-    seen: list[torch.Tensor] = []
-    value, scale = torch.zeros(()), 1.0
-
-    def evaluate() -> torch.Tensor:
-        nonlocal value, scale
-        # The optimiser and the record ask for the objective of the same state.
-        if not seen or not all(map(torch.equal, seen, parameters)):
-            with torch.enable_grad():
-                loss = objective()
-                gradients = torch.autograd.grad(loss, parameters)
-            value = loss.detach()
-            if not seen:
-                steepest = max(X.abs().max().item() for X in gradients)
-                scale = 1 / steepest if steepest > 0 else 1.0
-            for X, gradient in zip(parameters, gradients, strict=True):
-                X.grad = (gradient * scale).contiguous()
-            seen[:] = [X.detach().clone() for X in parameters]
-        return value
-
-    # The optimisers' thresholds are absolute: they see a gradient that starts at 1 per dB.
-    return iterate(
-        lambda _: method.step(lambda: float(evaluate()) * scale),
-        evaluate,
-        n_iter=n_iter,
-        tol=tol,
-        period=_PERIOD,
-    )
 
 
 def _check_shapes(V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor) -> None:
