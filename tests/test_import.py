@@ -16,6 +16,7 @@ SIGNAL, FACTORIZATION, MUSIC = range(3)
 # All that is not here stands on the music floor, and may import everything in harmnmf.
 FLOORS = {
     "audio": SIGNAL,
+    "decibels": SIGNAL,
     "errors": SIGNAL,
     "harmonics": SIGNAL,
     "pitchnames": SIGNAL,
