@@ -41,30 +41,52 @@ SCORES = {
 }
 
 
-@click.command(help=__doc__)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
-)
-@click.option("--duration", default=30.0, show_default=True, help="Seconds of each recording.")
-@click.option("--threads", default=2, show_default=True)
-@click.option("--pieces", is_flag=True, help="Print the scores of each piece too.")
-def main(data: Path, duration: float, threads: int, pieces: bool) -> None:
-    torch.set_num_threads(threads)
-    transcriber = Transcriber(device="cpu")
-    transcriber.transcribe(read_audio(next(data.glob("piano/real/*/*.flac")), duration=1.0))
+def score_recordings(
+    transcriber: Transcriber, data: Path, duration: float
+) -> tuple[dict[str, list[dict[str, float]]], float]:
+    """Transcribe the beginnings of the real recordings.
+
+    Parameters
+    ----------
+    transcriber : Transcriber
+        What to measure.
+    data : Path
+        Folder with ``piano/real``.
+    duration : float
+        Seconds of each recording.
+
+    Returns
+    -------
+    scores : dict
+        For each piano the scores of its pieces, as `harmnmf.evaluate_notes` names them.
+    factor : float
+        Seconds of reading and transcribing, over seconds of audio.
+    """
+    paths = sorted(data.glob("piano/real/*/*.flac"))
+    transcriber.transcribe(read_audio(paths[0], duration=1.0))  # what happens only once
     scores: dict[str, list[dict[str, float]]] = {}
     seconds = audio_seconds = 0.0
-    for path in sorted(data.glob("piano/real/*/*.flac")):
+    for path in paths:
         start = time.perf_counter()
         audio = read_audio(path, duration=duration)
         notes = transcriber.transcribe(audio)
         seconds += time.perf_counter() - start
         audio_seconds += audio.duration
         reference = read_notes(path.with_suffix(".tsv")).slice(0.0, duration)
-        result = evaluate_notes(reference, notes)
-        scores.setdefault(path.parent.name, []).append(result)
-        if pieces:
-            click.echo(f"{path.parent.name}/{path.stem}: {result[SCORES['F']]:.3f}")
+        scores.setdefault(path.parent.name, []).append(evaluate_notes(reference, notes))
+    return scores, seconds / audio_seconds
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
+)
+@click.option("--duration", default=30.0, show_default=True, help="Seconds of each recording.")
+@click.option("--threads", default=2, show_default=True)
+def main(data: Path, duration: float, threads: int) -> None:
+    torch.set_num_threads(threads)
+    transcriber = Transcriber(device="cpu")
+    scores, factor = score_recordings(transcriber, data, duration)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
     click.echo(f"{platform.machine()}, {threads} threads, {date.today()}, first {duration:g} s\n")
@@ -79,7 +101,6 @@ def main(data: Path, duration: float, threads: int, pieces: bool) -> None:
         np.mean([result[SCORES["F"]] for result in scores[piano]])
         for piano in ("ENSTDkCl", "ENSTDkAm")
     )
-    factor = seconds / audio_seconds
     click.echo(f"| **harmnmf** | {cl:.3f} | {am:.3f} | {factor:.3f} | {memory:.2f} GB |")
     for system, (cl, am, factor_) in ANCHORS.items():
         click.echo(f"| {system} | {cl:.3f} | {am:.3f} | {factor_} | |")
