@@ -64,8 +64,8 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     "--onset-threshold",
     type=float,
     metavar="DB",
-    help="Evidence that a note needs, in decibels: higher (-13) gives fewer notes and surer ones, "
-    "lower (-19) more of the soft ones. [default: -16]",
+    help="Evidence that a note needs, in decibels: higher (-17) gives fewer notes and surer ones, "
+    "lower (-23) more of the soft ones. [default: -20]",
 )
 @click.option(
     "--dictionary",

@@ -2,18 +2,19 @@
 
 An onset is a peak of a key's attack activation. Whether it is one depends on more than its own
 height: a real note goes on sounding after its attack, and did not sound before; a spurious one
-usually accompanies louder notes, above all the one an octave below, and the ends of the keyboard
-are seldom played. The evidence for an onset weighs these levels, all in decibels relative to the
-recording's own loud attacks::
+usually accompanies louder notes, and the ends of the keyboard are seldom played. The evidence for
+an onset weighs these levels, all in decibels relative to the recording's own loud attacks::
 
-    evidence[k, n] = attack[k, n] - 0.25 mixture[n] - 0.1 octave_below[k, n]
+    evidence[k, n] = attack[k, n] - 0.25 mixture[n] - 16 overtone[k, n]
                      - 0.1 sustain[k, n - 60 ms]
                      + 0.15 sustain[k, n + 100 ms] + 0.05 sustain[k, n + 240 ms]
                      - 46 ((pitch[k] - 64) / 88)²
 
-The weights are rounded from a logistic regression of right and wrong peaks in performances
-rendered with a sampled piano that the dictionary had not been learned from, as examples/render.py
-renders them; the attack's own weight is 1. One setting serves all recordings.
+An overtone is what is struck together with a stronger note an octave below, whose even partials
+it may be: from 0 if that is up to 2 dB stronger to 1 if it is at least 6 dB stronger. This rule
+and the threshold were set by hand; the weights are rounded from a logistic regression of right and
+wrong peaks in performances rendered with a sampled piano that the dictionary had not been learned
+from, as examples/render.py renders them. One setting serves all recordings.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ __all__ = ["PianoActivations", "decode_notes", "onset_evidence"]
 # further apart than a quick repetition.
 _ATTACK_WIDTH = 0.06
 _NEARBY = 0.1
+_TOGETHER = 0.06
 _REPETITION = 0.08
 _BEFORE = 0.06
 _AFTER = ((0.1, 0.15), (0.24, 0.05))
@@ -43,6 +45,10 @@ _SHORTEST_NOTE = 0.04
 # below the threshold of silence (a full-scale sinusoid is at about 0 dB) has no notes.
 _FLOOR = -60.0
 _SILENCE = -70.0
+# How much stronger the octave below may be before a note is taken for its overtone, from first
+# doubts to certainty, and what that costs.
+_OCTAVE_GAP = (2.0, 6.0)
+_OVERTONE = 16.0
 # The loud attacks that others are compared with: this quantile of the loudest of each frame. Frames
 # 40 dB below another quantile do not count, or a long silence would make everything loud.
 _LOUD = 0.99
@@ -165,13 +171,16 @@ def onset_evidence(activations: PianoActivations) -> tuple[NDArray[np.float32], 
 
     attack, sustain = decibels(strength), decibels(activations.sustain)
     nearby = ndimage.maximum_filter1d(strength, frames(_NEARBY), axis=1)
-    octave_below = np.zeros_like(nearby)
+    together = ndimage.maximum_filter1d(strength, frames(_TOGETHER), axis=1)
+    octave_below = np.zeros_like(together)
     pitches = activations.pitches
     rows, below = np.nonzero(pitches[:, None] - pitches == 12)
-    octave_below[rows] = nearby[below]
+    octave_below[rows] = together[below]
+    doubt, certainty = _OCTAVE_GAP
+    overtone = (decibels(octave_below) - attack - doubt) / (certainty - doubt)
 
     evidence = attack - np.float32(0.25) * decibels(nearby.sum(axis=0))
-    evidence -= np.float32(0.1) * decibels(octave_below)
+    evidence -= np.float32(_OVERTONE) * overtone.clip(0, 1)
     evidence -= np.float32(0.1) * _moved(sustain, frames(_BEFORE))
     for delay, weight in _AFTER:
         evidence += np.float32(weight) * _moved(sustain, -frames(delay))
@@ -182,7 +191,7 @@ def onset_evidence(activations: PianoActivations) -> tuple[NDArray[np.float32], 
 def decode_notes(
     activations: PianoActivations,
     *,
-    onset_threshold: float = -16.0,
+    onset_threshold: float = -20.0,
     offset_threshold: float = -26.0,
     latency: float = 0.008,
 ) -> NoteList:
@@ -192,7 +201,7 @@ def decode_notes(
     ----------
     activations : PianoActivations
         Of a whole recording.
-    onset_threshold : float, default=-16.0
+    onset_threshold : float, default=-20.0
         Evidence in dB that an onset needs: higher gives fewer notes, and surer ones.
     offset_threshold : float, default=-26.0
         A note ends when its level has fallen by this many dB from its maximum, and at the

@@ -65,7 +65,7 @@ class Transcriber:
     """
 
     dictionary: TimbreDictionary | str | PathLike[str] = "default"
-    onset_threshold: float = -16.0
+    onset_threshold: float = -20.0
     offset_threshold: float = -26.0
     latency: float = 0.008
     tuning: float | None = None

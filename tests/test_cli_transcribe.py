@@ -120,7 +120,7 @@ class TestOutputs:
 
     def test_the_threshold(self, song):
         counts = []
-        for threshold in (-30, -20, -10):
+        for threshold in (-45, -20, 5):
             transcribe(song, "--onset-threshold", threshold, "--overwrite")
             counts.append(len(read_notes(song.with_suffix(".mid"))))
         assert counts[0] > counts[1] > counts[2]

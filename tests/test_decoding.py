@@ -165,14 +165,18 @@ class TestOnsetEvidence:
             return 20 * np.log10(level / reference + 1e-3)
 
         expected = np.zeros((88, n_frames))
-        octave_below = np.zeros((88, n_frames))
-        octave_below[12:] = nearby[:76]
+        overtone = np.zeros((88, n_frames))
+        for n in range(n_frames):
+            for k in range(12, 88):
+                below = max(strength[k - 12, mirrored(n + d)] for d in (-1, 0, 1))
+                gap = decibels(below) - decibels(strength[k, n])
+                overtone[k, n] = min(max((gap - 2) / 4, 0), 1)
         for n in range(n_frames):
             before, soon, late = (min(max(n + d, 0), n_frames - 1) for d in (-3, 5, 12))
             expected[:, n] = (
                 decibels(strength[:, n])
                 - 0.25 * decibels(nearby[:, n].sum())
-                - 0.1 * decibels(octave_below[:, n])
+                - 16 * overtone[:, n]
                 - 0.1 * decibels(sustain[:, before])
                 + 0.15 * decibels(sustain[:, soon])
                 + 0.05 * decibels(sustain[:, late])
