@@ -105,7 +105,7 @@ def majorisation_exponent(beta: float) -> float:
 
     References
     ----------
-    .. [1] C. Févotte and J. Idier, Neural Computation 23(9), 2011, sections 4.1 and 4.2.
+    .. [1] C. Févotte and J. Idier, Neural Computation 23(9), 2011.
 
     Examples
     --------

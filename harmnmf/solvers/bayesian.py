@@ -214,7 +214,7 @@ def posterior_power(
 
     References
     ----------
-    .. [1] C. Févotte, N. Bertin and J.-L. Durrieu, Neural Computation 21(3), 2009, section 2.
+    .. [1] C. Févotte, N. Bertin and J.-L. Durrieu, Neural Computation 21(3), 2009.
 
     Examples
     --------

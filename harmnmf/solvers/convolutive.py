@@ -131,7 +131,7 @@ def estimate_note_activations(
 
     References
     ----------
-    .. [1] P. Smaragdis, IEEE TASLP 15(1), 2007, equations 5-7, with the beta-divergence.
+    .. [1] P. Smaragdis, IEEE TASLP 15(1), 2007; here with the beta-divergence.
 
     Examples
     --------

@@ -104,7 +104,7 @@ def estimate_activations(
 
     References
     ----------
-    .. [1] C. Févotte and J. Idier, Neural Computation 23(9), 2011, equation 4.5.
+    .. [1] C. Févotte and J. Idier, Neural Computation 23(9), 2011.
 
     Examples
     --------
@@ -176,7 +176,7 @@ def factorize_harmonic(
 
     References
     ----------
-    .. [1] E. Vincent, N. Bertin and R. Badeau, IEEE TASLP 18(3), 2010, equations 10-12.
+    .. [1] E. Vincent, N. Bertin and R. Badeau, IEEE TASLP 18(3), 2010.
 
     Examples
     --------
