@@ -17,6 +17,7 @@ from .errors import ParameterError as ParameterError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate_files as evaluate_files
 from .evaluation import evaluate_notes as evaluate_notes
+from .factorization import HarmonicNMF as HarmonicNMF
 from .harmonics import FrequencyAxis as FrequencyAxis
 from .harmonics import HarmonicSeries as HarmonicSeries
 from .learning import learn_from_notes as learn_from_notes

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from .audio import Audio, read_audio, stream_audio
 from .decoding import PianoActivations, check_thresholds, decode_notes
+from .device import resolve_device
 from .dictionary import TimbreDictionary
-from .errors import ParameterError
 from .notes import NoteList
 from .solvers.convolutive import estimate_note_activations, response_bands
 from .spectrogram import FrontEnd, Spectrogram
 from .tuning import estimate_tuning
 
-__all__ = ["Transcriber", "resolve_device"]
+__all__ = ["Transcriber"]
 
 # Seconds. A block is long enough to learn the room's response from, and its neighbours lend it
 # frames on either side, so that notes across its borders are seen whole.
@@ -219,43 +219,6 @@ class Transcriber:
             return None
         spacing = max(1.0, axis.resolution * _RESPONSE_SPACING)
         return response_bands(axis.n_bins, spacing).to(self.device)
-
-
-def resolve_device(name: str) -> torch.device:
-    """Find the device that a name stands for.
-
-    Parameters
-    ----------
-    name : str
-        A PyTorch device, or "auto" for a GPU if there is one.
-
-    Returns
-    -------
-    torch.device
-        The device.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such device here.
-
-    Examples
-    --------
-    >>> resolve_device("cpu")
-    device(type='cpu')
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        # The way back is what a device like "meta" lacks.
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0]
-        raise ParameterError(
-            f"device {name!r} cannot be used here ({reason}); `harmnmf info` lists those that can"
-        ) from error
-    return device
 
 
 def _overlapping(

@@ -17,6 +17,7 @@ SIGNAL, FACTORIZATION, MUSIC = range(3)
 FLOORS = {
     "audio": SIGNAL,
     "decibels": SIGNAL,
+    "device": SIGNAL,
     "errors": SIGNAL,
     "harmonics": SIGNAL,
     "pitchnames": SIGNAL,

@@ -1,0 +1,46 @@
+"""Where to compute."""
+
+from __future__ import annotations
+
+import torch
+
+from .errors import ParameterError
+
+__all__ = ["resolve_device"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """Find the device that a name stands for.
+
+    Parameters
+    ----------
+    name : str
+        A PyTorch device, or "auto" for a GPU if there is one.
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such device here.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        # The way back is what a device like "meta" lacks.
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ParameterError(
+            f"device {name!r} cannot be used here ({reason}); `harmnmf info` lists those that can"
+        ) from error
+    return device

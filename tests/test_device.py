@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harmnmf import ParameterError
+from harmnmf.device import resolve_device
+
+
+def test_names():
+    assert resolve_device("cpu") == torch.device("cpu")
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert resolve_device("auto").type == expected
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "cuda:99", "meta", "xla", "privateuseone"])
+def test_errors_are_one_line(name):
+    with pytest.raises(ParameterError) as caught:
+        resolve_device(name)
+    message = str(caught.value)
+    assert message.startswith(f"device {name!r} cannot be used here (")
+    assert "\n" not in message
+    assert len(message) < 400
