@@ -67,7 +67,8 @@ def gradient_terms(
     Returns
     -------
     negative, positive : Tensor, shape (..., n_bins, n_frames)
-        ``V * V_hat**(beta - 2)`` and ``V_hat**(beta - 1)``.
+        ``V * V_hat**(beta - 2)`` and ``V_hat**(beta - 1)``, the latter of shape () at beta = 1,
+        where it is 1 throughout.
 
     Examples
     --------
@@ -78,7 +79,7 @@ def gradient_terms(
     if beta == 2:
         return V, V_hat
     if beta == 1:
-        return V / V_hat, torch.ones_like(V_hat)
+        return V / V_hat, V_hat.new_ones(())
     # A square root or a reciprocal costs a tenth of a general power.
     if beta == 0.5:
         positive = torch.rsqrt(V_hat)
@@ -86,7 +87,7 @@ def gradient_terms(
         positive = torch.reciprocal(V_hat)
     else:
         positive = V_hat ** (beta - 1)
-    return V * positive / V_hat, positive
+    return (V * positive).div_(V_hat), positive
 
 
 def majorisation_exponent(beta: float) -> float:

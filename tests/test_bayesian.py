@@ -144,10 +144,11 @@ def test_sage_of_one_pitch_counts_bins_and_refreshes_the_model():
 def test_multiplicative_updates_are_those_without_a_prior():
     V, P, E = problem()
     H = 0.1 + uniform(4, 15, seed=5)
-    theirs = factorize_harmonic(V, P, E, H=H, beta=0, n_iter=20, tol=0.0)
+    theirs = factorize_harmonic(V, P, E, H=H, beta=0, accelerate=False, n_iter=20, tol=0.0)
     ours = factorize_bayesian(V, P, E, H=H, algorithm="multiplicative", n_iter=20, tol=0.0)
-    for x, y in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(x, y)
+    torch.testing.assert_close(ours.E, theirs.E)
+    torch.testing.assert_close(ours.H, theirs.H)
+    torch.testing.assert_close(ours.objective[::10], theirs.objective)
 
 
 @algorithms

@@ -206,10 +206,10 @@ def test_attacks_of_one_frame_are_ordinary_activations(beta, n_timbres):
     def rows(activations):
         return torch.cat([activations.A[:, None], activations.S], dim=1).flatten(0, 1)
 
-    plain = estimate_activations(V, W.flatten(1), H=rows(start), **options)
+    plain = estimate_activations(V, W.flatten(1), H=rows(start), accelerate=False, **options)
     # The order of summation differs, and exponents amplify that.
     torch.testing.assert_close(rows(result), plain.H, rtol=1e-8, atol=0)
-    torch.testing.assert_close(result.objective, plain.objective)
+    torch.testing.assert_close(result.objective[[0, -1]], plain.objective)
     assert (result.response == 1).all()
 
 

@@ -84,7 +84,8 @@ def test_gradient_is_the_difference_of_its_terms(beta):
     assert (positive_term > 0).all()
     torch.testing.assert_close(positive_term - negative, gradient)
     # That the split is the right one, not only the difference.
-    torch.testing.assert_close(positive_term, V_hat.detach() ** (beta - 1))
+    assert positive_term.shape == (() if beta == 1 else V.shape)
+    torch.testing.assert_close(positive_term.expand_as(V), V_hat.detach() ** (beta - 1))
     assert torch.autograd.gradcheck(lambda X: beta_divergence(V, X, beta), V_hat)
 
 

@@ -90,9 +90,9 @@ def factorize_bayesian(
 
     ``"multiplicative"`` minimises the bound of :func:`harmnmf.divergence.majorisation_exponent`;
     without smoothness these are the updates of
-    :func:`harmnmf.solvers.multiplicative.factorize_harmonic` with ``beta=0``. They need far fewer
-    iterations: by (14), an activation falls in a step by no more than the mean share of its
-    components in V̂, which is small where many notes overlap.
+    :func:`harmnmf.solvers.multiplicative.factorize_harmonic` with ``beta=0, accelerate=False``.
+    They need far fewer iterations: by (14), an activation falls in a step by no more than the
+    mean share of its components in V̂, which is small where many notes overlap.
 
     Parameters
     ----------

@@ -180,7 +180,8 @@ def estimate_note_activations(
         nonlocal A, S, u
         r = G @ u
         dry = dry_model()
-        terms = gradient_terms(V, r * dry + floor, beta)
+        negative, positive = gradient_terms(V, r * dry + floor, beta)
+        terms = negative, positive.expand_as(V)
         turn = iteration - _FIRST_RESPONSE
         if bands is not None and turn >= 0 and turn % _RESPONSE_PERIOD == 0:
             sums = (G.T @ (dry * term).sum(dim=-1, keepdim=True) for term in terms)
