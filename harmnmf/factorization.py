@@ -19,7 +19,7 @@ from .divergence import beta_divergence
 from .errors import ConvergenceWarning, NotFittedError, ParameterError
 from .solvers.bayesian import factorize_bayesian
 from .solvers.decibel import factorize_decibel
-from .solvers.loop import check_nonnegative
+from .solvers.loop import PERIOD, check_nonnegative
 from .solvers.multiplicative import estimate_activations, factorize_harmonic
 from .spectrogram import LogFrequency
 from .templates import harmonic_templates, initial_weights
@@ -84,9 +84,9 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "decibel", whose components may thus deviate from the templates, and are nowhere zero.
     n_iter : int, default=200
         Largest number of iterations of `fit`, and the number of those of `transform`.
-    tol : float or None, default=1e-4
-        `fit` stops when the objective falls by no more than this fraction in an iteration, with
-        "decibel" on an average of ten; 0 never stops, and None records no objectives.
+    tol : float or None, default=1e-3
+        `fit` stops when the objective falls by no more than this fraction in ten iterations;
+        0 never stops, and None records no objectives.
     device : str, default="auto"
         Where to compute: a PyTorch device, or "auto" for a GPU if there is one.
 
@@ -102,8 +102,9 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         n_bins.
     n_iter_ : int
         Number of iterations that were made.
-    objective_ : ndarray, float64, shape (n_iter_ + 1,)
-        The objective before the first iteration and after each; empty if `tol` is None.
+    objective_ : ndarray, float64, shape (n_objectives,)
+        The objective before the first iteration and after each, with "multiplicative" after every
+        ten and the last; empty if `tol` is None.
     reconstruction_err_ : float
         Divergence of the model from the data, powers with "bayesian". Data where every component
         that may sound is zero count neither here nor in the objective: nothing could explain
@@ -154,7 +155,7 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         smoothness: float = 0.0,
         sigma: float = 3.0,
         n_iter: int = 200,
-        tol: float | None = 1e-4,
+        tol: float | None = 1e-3,
         device: str = "auto",
     ) -> None:
         self.templates = templates
@@ -241,7 +242,10 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.weights_ = _array(E, self._power)
         self.n_components_, self.n_features_in_ = self.components_.shape
         self.objective_ = _array(objective)
-        self.n_iter_ = self.n_iter if self.tol is None else len(objective) - 1
+        recorded = PERIOD if self.solver == "multiplicative" else 1
+        self.n_iter_ = (
+            min(self.n_iter, recorded * (len(objective) - 1)) if len(objective) else self.n_iter
+        )
         V, V_hat = V + self._floor, W @ H1 + self._floor
         self.reconstruction_err_ = float(beta_divergence(V, V_hat, self._beta))
         if self.tol and self.n_iter_ == self.n_iter:
@@ -354,8 +358,7 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 optimizer="adam",
                 learning_rate=_DECIBEL_STEP,
                 n_iter=self.n_iter,
-                # It compares the objective with that of ten iterations ago.
-                tol=None if self.tol is None else 10 * self.tol,
+                tol=self.tol,
             )
             return W[..., 0], E[..., 0], H[:, 0], objective
         if self.solver == "bayesian":

@@ -70,7 +70,8 @@ class TestEachSolver:
         assert estimate.shape == (40, 4)
         assert model.components_.shape == (model.n_components_, model.n_features_in_) == (4, 80)
         assert model.weights_.shape == (3, 4)
-        assert model.objective_.shape == (model.n_iter_ + 1,)
+        looks = math.ceil(model.n_iter_ / 10) if solver == "multiplicative" else model.n_iter_
+        assert model.objective_.shape == (looks + 1,)
         assert model.objective_.dtype == np.float64
         assert model.objective_[-1] < 0.1 * model.objective_[0]
         assert 0 < model.reconstruction_err_ <= model.objective_[-1] * (1 + 1e-9)
@@ -260,7 +261,7 @@ def test_iterations_stop_at_the_tolerance_or_warn():
     model = nmf(tol=1e-3).fit(X)
     fall = -np.diff(model.objective_) / model.objective_[:-1]
     assert fall[-1] <= 1e-3 < fall[:-1].min()
-    assert model.n_iter_ < 200
+    assert model.n_iter_ == 10 * len(fall) < 200
     with pytest.warns(ConvergenceWarning, match="after 3 iterations; increase n_iter or tol"):
         assert nmf(n_iter=3).fit(X).n_iter_ == 3
     with warnings.catch_warnings():

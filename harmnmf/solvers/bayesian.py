@@ -32,7 +32,7 @@ import torch
 
 from ..divergence import beta_divergence, gradient_terms, majorisation_exponent
 from ..errors import ParameterError
-from .loop import check_nonnegative, iterate
+from .loop import PERIOD, check_nonnegative, iterate
 from .markov_chain import chain_divergence, minimise_with_chain
 from .multiplicative import data_floor, multiplicative_update
 
@@ -169,7 +169,7 @@ def factorize_bayesian(
         divergence = beta_divergence(V, _dictionary(P, E) @ H + floor, 0)
         return divergence + smoothness * chain_divergence(H)
 
-    record = iterate(step, objective, n_iter=n_iter, tol=tol)
+    record = iterate(step, objective, n_iter=n_iter, tol=tol, period=PERIOD)
     if update_E:
         norm = torch.linalg.vector_norm(_dictionary(P, E), dim=-2, keepdim=True)
         scale = torch.where(norm > 0, norm, 1.0)

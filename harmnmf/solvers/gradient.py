@@ -8,12 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ..errors import ParameterError
-from .loop import iterate
+from .loop import PERIOD, iterate
 
 __all__ = ["minimise"]
-
-# The first step of L-BFGS is short, and Adam may climb: an iteration says little about convergence.
-_PERIOD = 10
 
 
 def minimise(
@@ -105,5 +102,5 @@ def minimise(
         evaluate,
         n_iter=n_iter,
         tol=tol,
-        period=_PERIOD,
+        period=PERIOD,
     )

@@ -8,7 +8,11 @@ import torch
 
 from ..errors import ParameterError
 
-__all__ = ["check_nonnegative", "iterate"]
+__all__ = ["PERIOD", "check_nonnegative", "iterate"]
+
+# Iterations over which solvers judge convergence: one alone says little. The first step of L-BFGS
+# is short, Adam may climb, and extrapolated updates gather momentum.
+PERIOD = 10
 
 
 def iterate(

@@ -36,7 +36,7 @@ from typing import NamedTuple
 import torch
 
 from ..divergence import beta_divergence, gradient_terms, majorisation_exponent
-from .loop import check_nonnegative, iterate
+from .loop import PERIOD, check_nonnegative, iterate
 
 __all__ = [
     "Activations",
@@ -49,8 +49,6 @@ __all__ = [
     "multiplicative_update",
 ]
 
-# An objective costs half an iteration, and one says little about convergence.
-_PERIOD = 10
 # Exponent of accelerated updates for 1 ≤ β ≤ 2, where 1 is proven without momentum. Nesterov's
 # momentum tolerates steps up to 4/3 as long.
 _LONG_STEP = 1.3
@@ -403,7 +401,7 @@ def _alternate(
 
     def updates(look: int) -> None:
         nonlocal X, H, W, momentum, value
-        n_updates = min(_PERIOD, n_iter - look * _PERIOD)
+        n_updates = min(PERIOD, n_iter - look * PERIOD)
         kept = X, H, W
         for _ in range(n_updates):
             update()
@@ -418,7 +416,7 @@ def _alternate(
             value = divergence()
 
     record = iterate(
-        updates, lambda: value, n_iter=min(n_iter, math.ceil(n_iter / _PERIOD)), tol=tol
+        updates, lambda: value, n_iter=min(n_iter, math.ceil(n_iter / PERIOD)), tol=tol
     )
     return X, H, record
 
