@@ -1,4 +1,4 @@
-"""`harmnmf learn`: a dictionary from recordings of isolated notes."""
+"""`harmnmf learn`: a dictionary from recordings of isolated notes, or of music and its notes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +15,12 @@ from harmnmf.errors import HarmnmfError
 
 from .paths import audio_files, check_output
 
+if TYPE_CHECKING:
+    from harmnmf.dictionary import TimbreDictionary
+
 
 @click.command()
-@click.argument("notes", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("audio", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -25,36 +29,113 @@ from .paths import audio_files, check_output
     metavar="FILE.npz",
     help="Dictionary to write.",
 )
+@click.option(
+    "--midi",
+    "scores",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Notes of a recording of music: MIDI, or a table as `harmnmf transcribe` writes it. Given "
+    "once for each recording, in the same order. They must be aligned with it, as those of a "
+    "Disklavier are; only a constant offset of up to 0.1 s is made up for.",
+)
+@click.option(
+    "--solver",
+    type=click.Choice(["multiplicative", "bayesian", "decibel"]),
+    default="multiplicative",
+    show_default=True,
+    help="How to factorise, with --midi.",
+)
+@click.option(
+    "--dictionary",
+    default="default",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="What to begin with, with --midi: of a key that is hardly played it keeps the most.",
+)
 @click.option("--about", metavar="TEXT", help="What it is, licence and attribution: kept in it.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
-def command(notes: tuple[Path, ...], output: Path, about: str | None, overwrite: bool) -> None:
-    """Learn a dictionary from NOTES, recordings of single notes: files, and folders of files.
+@click.pass_context
+def command(
+    context: click.Context,
+    audio: tuple[Path, ...],
+    output: Path,
+    scores: tuple[Path, ...],
+    solver: str,
+    dictionary: str,
+    about: str | None,
+    overwrite: bool,
+) -> None:
+    """Learn a dictionary of a piano from AUDIO: single notes, or music whose notes are known.
 
-    The name of each file tells its pitch: it begins with the MIDI number (060_loud.wav) or holds
-    the note's name (Piano.ff.Bb3.aiff, where C4 is middle C). Each folder that holds notes is one
-    instrument, of the same weight as the others, and so are all files named by themselves. Record
-    some keys of every octave, soft and loud: the keys between them are interpolated.
+    Single notes: AUDIO are files, and folders of files. The name of each tells its pitch: it
+    begins with the MIDI number (060_loud.wav) or holds the note's name (Piano.ff.Bb3.aiff, where
+    C4 is middle C). Each folder that holds notes is one instrument, of the same weight as the
+    others, and so are all files named by themselves. Record some keys of every octave, soft and
+    loud: the keys between them are interpolated.
+
+    Music: AUDIO are files, with one --midi for each. A few minutes that use most of the keyboard
+    are enough.
     """
     if output.suffix.lower() != ".npz":
         raise click.BadParameter(
             f"{output}: a dictionary's name ends in .npz", param_hint="'--output'"
         )
+    if scores and len(scores) != len(audio):
+        recordings = "1 recording needs" if len(audio) == 1 else f"{len(audio)} recordings need"
+        raise click.BadParameter(f"{recordings} as many, not {len(scores)}", param_hint="'--midi'")
+    for name in ("solver", "dictionary"):
+        given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        if given and not scores:
+            raise click.UsageError(f"--{name} is for music: give its notes with --midi")
     check_output(output, overwrite=overwrite)
-    instruments = _instruments(notes)
-    n_notes = sum(map(len, instruments.values()))
-
-    from harmnmf.learning import learn_from_notes
-
     metadata = {"name": output.stem, "harmnmf": harmnmf.__version__}
     if about:
         metadata["about"] = about
-    with _progress(n_notes) as progress:
-        dictionary = learn_from_notes(instruments, metadata=metadata, progress=progress)
-    dictionary.save(output)
-    keys = {key for source in dictionary.metadata["instruments"].values() for key in source["keys"]}
-    counts = ((n_notes, "note"), (len(keys), "key"), (len(instruments), "instrument"))
+    if scores:
+        learned = _from_music(audio, scores, solver, dictionary, metadata)
+        sources, source = learned.metadata["recordings"], "recording"
+    else:
+        learned = _from_notes(audio, metadata)
+        sources, source = learned.metadata["instruments"], "instrument"
+    learned.save(output)
+    n_notes = sum(part["notes"] for part in sources.values())
+    keys = {key for part in sources.values() for key in part["keys"]}
+    counts = ((n_notes, "note"), (len(keys), "key"), (len(sources), source))
     notes_of, keys_of, from_ = (f"{n} {word}{'s' if n > 1 else ''}" for n, word in counts)
     click.echo(f"{output}: learned from {notes_of} of {keys_of}, {from_}")
+
+
+def _from_notes(audio: tuple[Path, ...], metadata: dict[str, Any]) -> TimbreDictionary:
+    instruments = _instruments(audio)
+
+    from harmnmf.learning import learn_from_notes
+
+    with _progress("Notes", sum(map(len, instruments.values()))) as progress:
+        return learn_from_notes(instruments, metadata=metadata, progress=progress)
+
+
+def _from_music(
+    audio: tuple[Path, ...],
+    scores: tuple[Path, ...],
+    solver: str,
+    dictionary: str,
+    metadata: dict[str, Any],
+) -> TimbreDictionary:
+    for path in (*audio, *scores):
+        if not path.is_file():
+            raise HarmnmfError(f"{path}: no such file")
+
+    from harmnmf.score_learning import learn_from_score
+
+    with _progress("Recordings", len(audio)) as progress:
+        return learn_from_score(
+            zip(audio, scores, strict=True),
+            dictionary=dictionary,
+            solver=solver,
+            metadata=metadata,
+            progress=progress,
+        )
 
 
 def _instruments(arguments: tuple[Path, ...]) -> dict[str, list[Path]]:
@@ -85,10 +166,10 @@ def _instruments(arguments: tuple[Path, ...]) -> dict[str, list[Path]]:
 
 
 @contextmanager
-def _progress(n_notes: int) -> Iterator[Callable[[Path], None] | None]:
-    """Show on a terminal how many notes are done; nothing elsewhere."""
+def _progress(label: str, n_files: int) -> Iterator[Callable[[object], None] | None]:
+    """Show on a terminal how many files are read; nothing elsewhere."""
     if not sys.stderr.isatty():
         yield None
         return
-    with click.progressbar(length=n_notes, label="Notes", file=sys.stderr) as bar:
-        yield lambda path: bar.update(1)
+    with click.progressbar(length=n_files, label=label, file=sys.stderr) as bar:
+        yield lambda _: bar.update(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
@@ -15,21 +14,14 @@ from numpy.typing import NDArray
 from .audio import read_audio
 from .dictionary import TimbreDictionary
 from .errors import AudioError, ParameterError
-from .harmonics import FrequencyAxis, HarmonicSeries, piano_inharmonicity, pitch_to_hz
 from .pitchnames import pitch_from_name
 from .spectrogram import FrontEnd, LogFrequency
+from .timbres import DECAY, FLOOR, SILENCE, SUSTAIN, check_keys, fill_keys, scale_timbres
 
 __all__ = ["find_attack", "learn_from_notes"]
 
-# Seconds after the attack that the two free timbres are averaged over.
-_SUSTAIN = (0.24, 0.6)
-_DECAY = (0.6, 1.6)
 # The attack begins where the envelope first comes within this many dB of its maximum.
 _ATTACK_THRESHOLD = -20.0
-# Envelopes are interpolated between keys in decibels, down to this level below the maximum.
-_FLOOR = 10 ** (-80 / 20)
-# What peaks below -80 dB of full scale is dither, hum or a muted channel, and not a note.
-_SILENCE = 1e-4
 
 
 def learn_from_notes(
@@ -90,11 +82,7 @@ def learn_from_notes(
     array([208., 220.])
     """
     front_end = LogFrequency() if front_end is None else front_end
-    keys = sorted({operator.index(pitch) for pitch in pitches})
-    if not keys or keys[0] < 0 or keys[-1] > 127:
-        raise ParameterError("pitches must be one or more MIDI numbers from 0 to 127")
-    if n_attack < 1:
-        raise ParameterError(f"n_attack must be at least 1, not {n_attack}")
+    keys = check_keys(pitches, n_attack)
     files_by_pitch: dict[str, dict[int, list[Path]]] = {}
     for name, files in instruments.items():
         for path in map(Path, files):
@@ -112,9 +100,9 @@ def learn_from_notes(
                     progress(path)
                 notes.append(_note_timbres(path, front_end, n_attack))
             sampled[pitch] = np.mean(notes, axis=0)
-        learned.append(_fill_keys(sampled, keys, front_end.axis))
+        learned.append(fill_keys(sampled, keys, front_end.axis))
         sources[name] = {"notes": sum(map(len, by_pitch.values())), "keys": list(sampled)}
-    W = _scaled(np.mean(learned, axis=0), n_attack).astype(np.float32)
+    W = scale_timbres(np.mean(learned, axis=0), n_attack).astype(np.float32)
     lead = front_end.hop_length / front_end.sample_rate
     about = {**(metadata or {}), "instruments": sources}
     return TimbreDictionary(W, np.array(keys), front_end, n_attack, lead, about)
@@ -146,7 +134,7 @@ def find_attack(samples: NDArray[np.float32]) -> int:
     """
     magnitude = np.abs(samples)
     peak = magnitude.max(initial=0.0)
-    if peak < _SILENCE:
+    if peak < SILENCE:
         raise AudioError("the recording is silent; record the note again, or leave it out")
     return int(np.argmax(magnitude >= peak * 10 ** (_ATTACK_THRESHOLD / 20)))
 
@@ -160,63 +148,17 @@ def _note_timbres(path: Path, front_end: FrontEnd, n_attack: int) -> NDArray[np.
     except AudioError as error:
         raise AudioError(f"{path}: {error}") from error
     # The attack is centred on the second frame, and the first shows how it announces itself.
-    samples = samples[max(0, attack - hop) :][: int((_DECAY[1] + 1) * rate)]
+    samples = samples[max(0, attack - hop) :][: int((DECAY[1] + 1) * rate)]
     samples = np.concatenate([np.zeros(max(0, hop - attack), samples.dtype), samples])
     V = front_end.transform(samples).values.astype(np.float64)
     timbres = np.zeros((V.shape[0], n_attack + 2))
     n_frames = min(n_attack, V.shape[1])
     timbres[:, :n_frames] = V[:, :n_frames]
     level = V.sum(axis=0)
-    n_sounding = int(np.flatnonzero(level >= _FLOOR * level.max())[-1]) + 1
-    for j, (start, end) in enumerate((_SUSTAIN, _DECAY)):
+    n_sounding = int(np.flatnonzero(level >= FLOOR * level.max())[-1]) + 1
+    for j, (start, end) in enumerate((SUSTAIN, DECAY)):
         first, last = (1 + round(time * rate / hop) for time in (start, end))
         # A note shorter than this, or followed by silence, keeps the spectrum that it ended with.
         part = V[:, min(first, n_sounding - 1) : min(last, n_sounding)]
         timbres[:, n_attack + j] = part.mean(axis=1)
-    return _scaled(timbres, n_attack)
-
-
-def _scaled(W: NDArray[np.float64], n_attack: int) -> NDArray[np.float64]:
-    """Scale each attack to an average sum over the bins of 1, each other timbre to a sum of 1."""
-    sums = W.sum(axis=0)
-    sums[..., :n_attack] = sums[..., :n_attack].mean(axis=-1, keepdims=True)
-    return W / np.where(sums > 0, sums, 1.0)
-
-
-def _fill_keys(
-    sampled: Mapping[int, NDArray[np.float64]], keys: Sequence[int], axis: FrequencyAxis
-) -> NDArray[np.float64]:
-    """Interpolate timbres between the nearest sampled keys, (n_bins, n_pitches, n_timbres)."""
-    available = np.array(sorted(sampled))
-    columns = []
-    for key in keys:
-        below = available[available <= key].max(initial=-1)
-        above = available[available >= key].min(initial=128)
-        low, high = int(below if below >= 0 else above), int(above if above <= 127 else below)
-        weight = (key - low) / (high - low) if high > low else 0.0
-        # Partial h of the key is partial h of its neighbours: interpolate their levels in dB.
-        levels = [
-            np.log(np.maximum(moved, _FLOOR * moved.max() + np.finfo(float).tiny))
-            for moved in (_move(sampled[pitch], pitch, key, axis) for pitch in (low, high))
-        ]
-        columns.append(np.exp((1 - weight) * levels[0] + weight * levels[1]))
-    return np.stack(columns, axis=1)
-
-
-def _move(
-    timbres: NDArray[np.float64], source: int, target: int, axis: FrequencyAxis
-) -> NDArray[np.float64]:
-    """Move a key's spectra in frequency, so that its partials lie on those of another key."""
-    if source == target:
-        return timbres
-    n_partials = int(axis.frequencies[-1] / pitch_to_hz(min(source, target))) + 1
-    at, wanted = (
-        HarmonicSeries(n_partials, piano_inharmonicity(pitch)).positions(pitch_to_hz(pitch), axis)[
-            0
-        ]
-        for pitch in (source, target)
-    )
-    bins = np.arange(axis.n_bins, dtype=np.float64)
-    origin = bins + np.interp(bins, wanted, at - wanted)
-    moved = [np.interp(origin, bins, timbre, left=0.0, right=0.0) for timbre in timbres.T]
-    return np.stack(moved, axis=1)
+    return scale_timbres(timbres, n_attack)

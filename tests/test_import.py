@@ -30,6 +30,7 @@ FLOORS = {
     "learning": FACTORIZATION,
     "solvers": FACTORIZATION,
     "templates": FACTORIZATION,
+    "timbres": FACTORIZATION,
 }
 
 
