@@ -95,6 +95,8 @@ def command(
     if scores:
         learned = _from_music(audio, scores, solver, dictionary, metadata)
         sources, source = learned.metadata["recordings"], "recording"
+        for name, part in sources.items():
+            click.echo(f"{name}: {1000 * part['offset']:+.0f} ms against its notes")
     else:
         learned = _from_notes(audio, metadata)
         sources, source = learned.metadata["instruments"], "instrument"

@@ -154,7 +154,10 @@ def test_music_and_its_notes(music, tmp_path):
     output = tmp_path / "mine.npz"
     result = learn(audio, "--midi", midi, "-o", output, "--solver", "decibel", "--about", "Mine.")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"{output}: learned from 3 notes of 3 keys, 1 recording\n"
+    assert result.stdout == (
+        "take.wav: +0 ms against its notes\n"
+        f"{output}: learned from 3 notes of 3 keys, 1 recording\n"
+    )
     shown = CliRunner().invoke(main, ["dictionary", "show", str(output)])
     assert shown.exit_code == 0
     rows = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
