@@ -438,14 +438,14 @@ def _sweep(
     sums: list[torch.Tensor] = []
     for block in _blocks(V, H):
         v, h = V[..., block], H[..., block]
-        negative, positive = gradient_terms(v, (W @ h).add_(floor), beta)
+        negative, positive = gradient_terms(v, (W @ h).add_(floor), beta, overwrite=True)
         # Without an entry for each bin and frame, the positive term is 1 in all of them.
         flat = positive.ndim == 0
         positive = W.sum(dim=-2).unsqueeze(-1) if flat else W.mT @ positive
         h = multiplicative_update(h, (W.mT @ negative, positive), gamma)
         updated[..., block] = h
         if W_next is not None:
-            negative, positive = gradient_terms(v, (W_next @ h).add_(floor), beta)
+            negative, positive = gradient_terms(v, (W_next @ h).add_(floor), beta, overwrite=True)
             positive = h.sum(dim=-1).unsqueeze(-2) if flat else positive @ h.mT
             terms = negative @ h.mT, positive
             sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else [*terms]
