@@ -24,6 +24,8 @@ def minimise(
 ) -> torch.Tensor:
     """Minimise an objective over its parameters, in place.
 
+    Adam may climb; the parameters are left where the objective was lowest.
+
     Parameters
     ----------
     objective : callable
@@ -78,10 +80,11 @@ def minimise(
     else:
         raise ParameterError(f"optimizer must be 'lbfgs' or 'adam', not {optimizer!r}")
     seen: list[torch.Tensor] = []
-    value, scale = torch.zeros(()), 1.0
+    best: list[torch.Tensor] = []
+    value, scale, lowest = torch.zeros(()), 1.0, math.inf
 
     def evaluate() -> torch.Tensor:
-        nonlocal value, scale
+        nonlocal value, scale, lowest, best
         # The optimiser and the record ask for the objective of the same state.
         if not seen or not all(map(torch.equal, seen, parameters)):
             with torch.enable_grad():
@@ -94,13 +97,19 @@ def minimise(
             for X, gradient in zip(parameters, gradients, strict=True):
                 X.grad = (gradient * scale).contiguous()
             seen[:] = [X.detach().clone() for X in parameters]
+            if value < lowest:
+                lowest, best = float(value), list(seen)
         return value
 
     # The optimisers' thresholds are absolute: they see a gradient that starts at 1 per dB.
-    return iterate(
+    record = iterate(
         lambda _: method.step(lambda: float(evaluate()) * scale),
         evaluate,
         n_iter=n_iter,
         tol=tol,
         period=PERIOD,
     )
+    with torch.no_grad():
+        for X, lowest_X in zip(parameters, best, strict=False):
+            X.copy_(lowest_X)
+    return record
