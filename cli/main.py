@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # so that `harmnmf --help` imports none of them.
 COMMANDS = {
     "transcribe": "Transcribe recordings to MIDI.",
-    "learn": "Learn a dictionary from recorded notes.",
+    "learn": "Learn a dictionary from notes, or from music and its score.",
     "evaluate": "Score transcriptions against references.",
     "dictionary": "List, show and plot dictionaries.",
     "info": "Show versions, devices and the shipped dictionary.",
