@@ -70,7 +70,8 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         are kept, so that ``X**2 ≈ H**2 @ components_**2``; with the others,
         ``X ≈ H @ components_``.
     n_timbres : int, default=1
-        Number of components of each pitch. Each starts brighter than the one before it.
+        Number of components of each pitch. Each starts brighter than the one before it: more than
+        one need more than one template.
     beta : float, default=0.5
         The beta-divergence: 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito. Not used by
         "bayesian", which is Itakura-Saito between powers.
@@ -80,8 +81,9 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         How much activations are tied together in time. Used only by "bayesian", and by its
         `fit` only: `transform` takes every frame by itself.
     sigma : float, default=3.0
-        Standard deviation in dB of the components about the harmonic templates. Used only by
-        "decibel", whose components may thus deviate from the templates, and are nowhere zero.
+        Standard deviation of the components about the harmonic templates, in decibels that are
+        10 log₁₀ of magnitudes, half the usual ones. Used only by "decibel", whose components may
+        thus deviate from the templates, and are nowhere zero.
     n_iter : int, default=200
         Largest number of iterations of `fit`, and the number of those of `transform`.
     tol : float or None, default=1e-3
@@ -106,9 +108,9 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         The objective before the first iteration and after each, with "multiplicative" after every
         ten and the last; empty if `tol` is None.
     reconstruction_err_ : float
-        Divergence of the model from the data, powers with "bayesian". Data where every component
-        that may sound is zero count neither here nor in the objective: nothing could explain
-        them, and with β < 1 they would drown the rest.
+        Divergence of the model from the data, powers with "bayesian". Data where every template
+        that may sound is zero count neither here nor in the objective, but with "decibel":
+        nothing could explain them, and with β < 1 they would drown the rest.
 
     Notes
     -----
@@ -242,13 +244,14 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.weights_ = _array(E, self._power)
         self.n_components_, self.n_features_in_ = self.components_.shape
         self.objective_ = _array(objective)
-        recorded = PERIOD if self.solver == "multiplicative" else 1
-        self.n_iter_ = (
-            min(self.n_iter, recorded * (len(objective) - 1)) if len(objective) else self.n_iter
-        )
+        every, period = (PERIOD, 1) if self.solver == "multiplicative" else (1, PERIOD)
+        self.n_iter_ = self.n_iter
+        if self.tol is not None:
+            self.n_iter_ = min(self.n_iter, every * (len(objective) - 1))
         V, V_hat = V + self._floor, W @ H1 + self._floor
         self.reconstruction_err_ = float(beta_divergence(V, V_hat, self._beta))
-        if self.tol and self.n_iter_ == self.n_iter:
+        last = self.objective_[-1 - period :]
+        if self.tol and not (len(last) > period and last[0] - last[-1] <= self.tol * abs(last[0])):
             warnings.warn(
                 f"not converged after {self.n_iter} iterations; increase n_iter or tol",
                 ConvergenceWarning,
@@ -411,6 +414,8 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if not isinstance(n, int | np.integer) or n < 1:
             raise ParameterError(f"n_timbres must be a positive integer, not {n!r}")
         # Timbres that start equal would stay equal.
+        if n > 1 and len(E) == 1:
+            raise ParameterError("n_timbres above 1 needs more than one template for each pitch")
         tilt = _BRIGHTEST ** np.outer(np.linspace(0, 1, len(E)), np.linspace(0, 1, n))
         E = (E[:, :, None] * tilt[:, None]).reshape(len(E), -1)
         return np.repeat(P, n, axis=1), E

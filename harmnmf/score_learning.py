@@ -5,10 +5,10 @@ successive frames, its sustain and its decay follow. With activations that are z
 and stay so, a factorisation tells what each of these timbres sounds like on this piano, in this
 room [1]_.
 
-The spectra are harmonic, as those of the dictionary that learning begins with: cut into bands a
-third of an octave wide, they are the templates of :class:`harmnmf.factorization.HarmonicNMF`. So
-much is learned of a key as it has been heard. The rest is taken from the dictionary, or, where a
-key is not played at all, from its neighbours.
+The spectra are harmonic, as those of the dictionary that learning begins with: cut into bands,
+one every third of an octave, they are the templates of
+:class:`harmnmf.factorization.HarmonicNMF`. So much is learned of a key as it has been heard. The
+rest is taken from the dictionary, or, where a key is not played at all, from its neighbours.
 
 References
 ----------
@@ -51,7 +51,7 @@ _SMALLEST_RISE = 2.0
 # Seconds for which a note may go on sounding after its end: dampers take a while, and of a pedal
 # that the notes do not tell of something is heard, too.
 _RELEASE = 1.0
-_BAND = 1 / 3  # octaves
+_BAND = 1 / 3  # octaves from one centre to the next
 # A timbre is learned by half from this many notes of its key, and by more from more.
 _DOUBT = 2.0
 # More iterations fit the recording better, and the piano worse: where notes overlap they begin to

@@ -408,3 +408,10 @@ def test_attacks_are_made_of_timbres(n_attack):
 def test_nothing_is_refused_by_name():
     with pytest.raises(ParameterError, match="V is empty"):
         estimate_note_activations(torch.empty(6, 0), torch.ones(6, 2, 3), 1)
+
+
+def test_a_silent_dictionary_gives_finite_values():
+    result = estimate_note_activations(
+        uniform(20, 15), torch.zeros(20, 3, 2).double(), 1, bands=response_bands(20, 4.0).double()
+    )
+    assert all(torch.isfinite(x).all() for x in result)

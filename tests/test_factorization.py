@@ -397,3 +397,20 @@ def test_activations_of_another_shape_are_refused():
         nmf(n_timbres=2).fit(X, H=H)
     with pytest.raises(ParameterError, match=r"H must have shape \(n_frames, 4\)"):
         nmf().fit(X).inverse_transform(H.T)
+
+
+def test_free_components_are_normalised_too():
+    model = nmf("decibel", sigma=np.inf, n_iter=10, tol=None).fit(X)
+    np.testing.assert_allclose(np.linalg.norm(model.components_, axis=1), 1.0)
+
+
+def test_timbres_that_could_not_separate_are_refused():
+    with pytest.raises(ParameterError, match="n_timbres above 1 needs more than one template"):
+        HarmonicNMF(TEMPLATES[:, :, :1], n_timbres=2, device="cpu").fit(X)
+
+
+def test_a_tolerance_met_in_the_last_iteration_is_met():
+    n_iter = nmf(tol=1e-3).fit(X).n_iter_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert nmf(tol=1e-3, n_iter=n_iter).fit(X).n_iter_ == n_iter

@@ -116,7 +116,8 @@ def factorize_bayesian(
         Power of the noise, added to the data as well; by default
         :func:`harmnmf.solvers.multiplicative.data_floor` of `V`.
     n_iter, tol
-        As in :func:`harmnmf.solvers.multiplicative.estimate_activations`.
+        As in :func:`harmnmf.solvers.multiplicative.estimate_activations`. The objective is
+        recorded after every iteration.
 
     Returns
     -------

@@ -112,8 +112,13 @@ def estimate_note_activations(
     bands : Tensor, shape (n_bins, n_bands), optional
         Bands G of the response, as :func:`response_bands` makes them. Default: the response
         stays at 1.
-    beta, exponent, floor, n_iter, tol
+    beta, floor, n_iter
         As in :func:`harmnmf.solvers.multiplicative.estimate_activations`.
+    exponent : float, optional
+        γ above, by default :func:`harmnmf.divergence.majorisation_exponent`.
+    tol : float or None, default=None
+        Stop when the objective falls by no more than this fraction in an iteration, or in three if
+        there are bands; 0 never stops, and None does not even compute objectives.
 
     Returns
     -------
@@ -200,7 +205,8 @@ def estimate_note_activations(
     record = iterate(step, objective, n_iter=n_iter, tol=tol, period=period)
     r = (G @ u)[..., 0]
     dry = dry_model().sum(dim=-1)
-    level = (r * dry).sum(dim=-1) / dry.sum(dim=-1)
+    total = dry.sum(dim=-1)
+    level = torch.where(total > 0, (r * dry).sum(dim=-1) / total, 1.0)
     A, S = (X * level[..., None, None] for X in (A, S))
     return NoteActivations(
         A,

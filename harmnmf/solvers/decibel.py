@@ -137,7 +137,8 @@ def factorize_decibel(
         Activations, a score's piano roll for instance, or their start, by default all equal. What
         is zero stays zero.
     estimate_E, estimate_H : bool, default=True
-        Whether to estimate E and H, both in dB; otherwise they stay as given.
+        Whether to estimate E and H, both in dB; otherwise they stay as given, but for the level
+        of `E` if `H` stays.
     sigma : float, default=3.0
         Standard deviation σ of W about PE in dB: 0 binds W to PE, infinity leaves it free, and
         `E` as it was.
@@ -165,9 +166,9 @@ def factorize_decibel(
     Returns
     -------
     DecibelFactorization
-        W (n_bins, n_pitches, n_timbres), E, H, and the objective, float64, (n_objectives,). If E
-        and H were estimated, columns of W are scaled to unit Euclidean norm, E with them, and H
-        the other way.
+        W (n_bins, n_pitches, n_timbres), E, H, and the objective, float64, (n_objectives,). If H
+        was estimated, and E or no prior holds W at its level, columns of W are scaled to unit
+        Euclidean norm, E with them, and H the other way.
 
     Raises
     ------
@@ -253,9 +254,10 @@ def factorize_decibel(
     with torch.no_grad():
         W_dB, _, E, H = state()
         W = to_amp(W_dB)
-    if estimate_E and estimate_H:
+    if estimate_H and (estimate_E or sigma == math.inf):
         norm = torch.linalg.vector_norm(W, dim=0)
-        W, E, H = W / norm, E / norm, H * norm[..., None]
+        W, H = W / norm, H * norm[..., None]
+        E = E / norm if estimate_E else E
     return DecibelFactorization(W, E, H, record)
 
 

@@ -113,8 +113,9 @@ def estimate_activations(
         γ above; by default :func:`harmnmf.divergence.majorisation_exponent`, for which descent is
         proven, and if accelerated 1 for 0 ≤ β < 1 and 1.3 for 1 ≤ β ≤ 2.
     accelerate : bool, default=True
-        Whether to extrapolate. Should the objective ever rise in ten iterations, they are done
-        again, and all that follow are done, without.
+        Whether to extrapolate. Should the objective ever rise in ten iterations, for one member of
+        a batch even, they are done again, and all that follow are done, without; if `tol` is None
+        there is nobody to see it.
     floor : float or Tensor, optional
         Constant added to data and model, by default :func:`data_floor` of `V`. Frames are
         independent of each other: with the floor of the whole, and no tolerance, blocks of frames
@@ -471,7 +472,7 @@ def _blocks(V: torch.Tensor, H: torch.Tensor) -> list[slice]:
 
 
 def _momentum() -> Iterator[float]:
-    """Give α_i, after a zero for the first update, whose growth is only a choice of scale."""
+    """Give α_i, α_1 = 0 after another zero: the first update only finds the scale."""
     yield 0.0
     t = 1.0
     while True:
