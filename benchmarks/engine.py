@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import click
@@ -124,6 +125,35 @@ def iterations_needed(
     return n_iter
 
 
+def race(
+    V: torch.Tensor,
+    W: torch.Tensor,
+    H: torch.Tensor,
+    beta: float,
+    device: str,
+    n: int,
+    repeats: int,
+) -> dict[System, tuple[int, float]]:
+    """Count iterations and seconds that each system needs for the objective of scikit-learn's n."""
+    there = [X.to(device) for X in (V, W, H)]
+    start = time.perf_counter()
+    factors = scikit_learn(V, W, H, beta, n)
+    results: dict[System, tuple[int, float]] = {scikit_learn: (n, time.perf_counter() - start)}
+    target = objective(V, factors, beta)
+    for system in (ours, torchnmf):
+        results[system] = iterations_needed(system, *there, beta, target, n), float("inf")
+    for repeat in range(repeats):
+        for system, (n_iter, seconds) in results.items():
+            if system is not scikit_learn:
+                run = timed(partial(system, *there, beta, n_iter), there[0].device)
+            elif repeat > 0:
+                run = timed(partial(system, V, W, H, beta, n_iter), V.device)
+            else:
+                continue
+            results[system] = n_iter, min(seconds, run)
+    return results
+
+
 @click.command(help=__doc__)
 @click.option(
     "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
@@ -160,33 +190,22 @@ def main(
         W = torch.rand(V.shape[0], K, generator=generator) + 0.01
         H = torch.rand(K, V.shape[1], generator=generator) + 0.01
         H *= V.sum() / (W @ H).sum()
-        there = [X.to(device) for X in (V, W, H)]
-        rate = sgemm_rate(*there)
-        click.echo(f"| {K} | | sgemm, {rate / 1e9:.0f} GFLOP/s | | 1.00 | | | |", nl=True)
+        rate = sgemm_rate(*(X.to(device) for X in (V, W, H)))
+        click.echo(f"| {K} | | sgemm, {rate / 1e9:.0f} GFLOP/s | | 1.00 | | | |")
         for name, beta in DIVERGENCES.items():
-            target = objective(V, scikit_learn(V, W, H, beta, iterations), beta)
-            needed = {scikit_learn: iterations}
-            for system in (ours, torchnmf):
-                needed[system] = iterations_needed(system, *there, beta, target, iterations)
-            seconds = dict.fromkeys(needed, float("inf"))
-            for _ in range(repeats):
-                for system, n_iter in needed.items():
-                    arrays = [V, W, H] if system is scikit_learn else there
-                    run = timed(
-                        lambda s=system, a=arrays, n=n_iter, b=beta: s(*a, b, n), there[0].device
-                    )
-                    seconds[system] = min(seconds[system], run)
+            results = race(V, W, H, beta, device, iterations, repeats)
             operations = (8 if beta == 1 else 12) * V.numel() * K
             for label, system in (
                 ("**harmnmf**", ours),
                 ("torchnmf", torchnmf),
                 ("scikit-learn", scikit_learn),
             ):
-                each = seconds[system] / needed[system]
+                n_iter, seconds = results[system]
+                each = seconds / n_iter
                 click.echo(
                     f"| {K} | {name} | {label} | {1000 * each:.1f} "
-                    f"| {operations / each / rate:.2f} | {needed[system]} "
-                    f"| {seconds[system]:.2f} | {seconds[system] / seconds[ours]:.1f} |"
+                    f"| {operations / each / rate:.2f} | {n_iter} "
+                    f"| {seconds:.2f} | {seconds / results[ours][1]:.1f} |"
                 )
 
 

@@ -111,7 +111,8 @@ class TestEachSolver:
     def test_zero_weights_stay_zero(self, solver, n_timbres):
         weights = WEIGHTS.copy()
         weights[1, 2] = 0
-        model = nmf(solver, weights=weights, n_timbres=n_timbres).fit(X)
+        options = {"n_timbres": n_timbres, "n_iter": 30, "tol": None}
+        model = nmf(solver, weights=weights, **options).fit(X)
         expected = np.repeat(weights, n_timbres, axis=1) == 0
         assert ((model.weights_ == 0) == expected).all()
 
