@@ -76,6 +76,13 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     "`harmnmf learn` makes one of your piano.",
 )
 @click.option(
+    "--adapt/--no-adapt",
+    default=True,
+    show_default=True,
+    help="Adapt the dictionary to the piano that plays, from the first three minutes: finds more "
+    "notes, and takes twice the time or more with recordings shorter than that.",
+)
+@click.option(
     "--device",
     default="auto",
     show_default=True,
@@ -91,6 +98,7 @@ def command(
     plot: bool,
     dictionary: str,
     onset_threshold: float | None,
+    adapt: bool,
     device: str,
     overwrite: bool,
 ) -> None:
@@ -112,7 +120,7 @@ def command(
 
     from harmnmf.transcription import Transcriber
 
-    options: dict[str, Any] = {"dictionary": dictionary, "device": device}
+    options: dict[str, Any] = {"dictionary": dictionary, "adapt": adapt, "device": device}
     if onset_threshold is not None:
         options["onset_threshold"] = onset_threshold
     transcriber = Transcriber(**options)

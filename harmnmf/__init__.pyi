@@ -1,5 +1,6 @@
 # The public names, one `from .module import Name as Name` each: harmnmf/__init__.py loads
 # them lazily from this file.
+from .adaptation import adapt_dictionary as adapt_dictionary
 from .audio import Audio as Audio
 from .audio import AudioInfo as AudioInfo
 from .audio import audio_info as audio_info

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 
@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .adaptation import adapt_dictionary
 from .audio import Audio, read_audio, stream_audio
 from .decoding import PianoActivations, check_thresholds, decode_notes
 from .device import resolve_device
 from .dictionary import TimbreDictionary
 from .notes import NoteList
-from .solvers.convolutive import estimate_note_activations, response_bands
+from .solvers.convolutive import estimate_note_activations, room_bands
 from .spectrogram import FrontEnd, Spectrogram
 from .tuning import estimate_tuning
 
@@ -26,8 +27,8 @@ __all__ = ["Transcriber"]
 # frames on either side, so that notes across its borders are seen whole.
 _BLOCK = 30.0
 _CONTEXT = 1.0
-_TUNED = 180.0  # the beginning of a recording, from which its tuning is estimated
-_RESPONSE_SPACING = 1 / 6  # octaves: the response is smooth over a third of an octave
+# The beginning of a recording, from which its tuning is estimated and its piano's sound learned.
+_LEARNED = 180.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class Transcriber:
     tuning : float, optional
         Semitones by which recordings are sharper than the dictionary, negative if flatter.
         Default: estimated from the first three minutes of each.
+    adapt : bool, default=True
+        Whether to adapt the dictionary to each recording, from its first three minutes, before it
+        is transcribed.
     n_iter : int, default=30
         Iterations of the solver.
     device : str, default="auto"
@@ -69,6 +73,7 @@ class Transcriber:
     offset_threshold: float = -26.0
     latency: float = 0.008
     tuning: float | None = None
+    adapt: bool = True
     n_iter: int = 30
     device: str = "auto"
 
@@ -130,10 +135,10 @@ class Transcriber:
         AudioError
             If the file cannot be read.
         """
+        if self.adapt:
+            return self.adapted(source).activations(source, progress=progress)
         front_end = self.front_end
-        tuning = self._estimate_tuning(source) if self.tuning is None else self.tuning
-        # Taken at a higher rate, and analysed as if at its own, a sharp recording is in tune.
-        rate = round(front_end.sample_rate * 2 ** (tuning / 12))
+        rate = self._tuned_rate(self._estimate_tuning(source))
         if isinstance(source, Audio):
             blocks: Iterable[NDArray[np.float32]] = [source.to_mono().resample(rate).samples]
         else:
@@ -185,23 +190,60 @@ class Transcriber:
             latency=self.latency,
         )
 
+    def adapted(self, source: Audio | str | PathLike[str]) -> Transcriber:
+        """Adapt to the piano, the room and the tuning of a recording.
+
+        Parameters
+        ----------
+        source : Audio, str or path-like
+            The recording, of which the first three minutes are used.
+
+        Returns
+        -------
+        Transcriber
+            With a dictionary and a tuning of its own, which does not adapt any further. Others
+            of the same piano's recordings it transcribes as well.
+
+        Raises
+        ------
+        AudioError
+            If the file cannot be read.
+        """
+        tuning = self._estimate_tuning(source)
+        dictionary = adapt_dictionary(
+            self._beginning(source, self._tuned_rate(tuning)),
+            self._dictionary,
+            n_iter=self.n_iter,
+            device=self.device,
+        )
+        return replace(self, dictionary=dictionary, tuning=tuning, adapt=False)
+
     @property
     def front_end(self) -> FrontEnd:
         """What the dictionary's spectra, and the recording's, are made with."""
         return self._dictionary.front_end
 
     def _estimate_tuning(self, source: Audio | str | PathLike[str]) -> float:
-        rate = self.front_end.sample_rate
+        if self.tuning is not None:
+            return self.tuning
+        axis = self.front_end.axis
+        values = self._beginning(source, self.front_end.sample_rate).values
+        return estimate_tuning(values, axis) - estimate_tuning(
+            self._dictionary.W.reshape(axis.n_bins, -1), axis
+        )
+
+    def _tuned_rate(self, tuning: float) -> int:
+        # Taken at a higher rate, and analysed as if at its own, a sharp recording is in tune.
+        return round(self.front_end.sample_rate * 2 ** (tuning / 12))
+
+    def _beginning(self, source: Audio | str | PathLike[str], rate: int) -> Spectrogram:
         if isinstance(source, Audio):
-            start = Audio(
-                source.samples[..., : round(_TUNED * source.sample_rate)], source.sample_rate
-            )
+            n_samples = round(_LEARNED * source.sample_rate)
+            start = Audio(source.samples[..., :n_samples], source.sample_rate)
             samples = start.to_mono().resample(rate).samples
         else:
-            samples = read_audio(source, sample_rate=rate, duration=_TUNED).samples
-        axis = self.front_end.axis
-        recorded = estimate_tuning(self.front_end.transform(samples).values, axis)
-        return recorded - estimate_tuning(self._dictionary.W.reshape(axis.n_bins, -1), axis)
+            samples = read_audio(source, sample_rate=rate, duration=_LEARNED).samples
+        return self.front_end.transform(samples)
 
     @property
     def _dictionary(self) -> TimbreDictionary:
@@ -214,11 +256,7 @@ class Transcriber:
 
     @cached_property
     def _bands(self) -> torch.Tensor | None:
-        axis = self._dictionary.axis
-        if axis.scale != "logarithmic":
-            return None
-        spacing = max(1.0, axis.resolution * _RESPONSE_SPACING)
-        return response_bands(axis.n_bins, spacing).to(self.device)
+        return room_bands(self._dictionary.axis, self.device)
 
 
 def _overlapping(

@@ -70,6 +70,16 @@ def assert_refused(result, *parts, exit_code=1):
         assert str(part) in lines[0]
 
 
+def test_adaptation_is_the_default_and_can_be_left_out(song, monkeypatch):
+    adapted = []
+    adapt = Transcriber.adapted
+    monkeypatch.setattr(Transcriber, "adapted", lambda *args: adapted.append(args) or adapt(*args))
+    for options, n_adapted in (([], 1), (["--adapt"], 2), (["--no-adapt"], 2)):
+        assert transcribe(song, "--overwrite", *options).exit_code == 0
+        assert len(adapted) == n_adapted
+        assert len(read_notes(song.with_name("song.mid"))) > 3
+
+
 class TestOutputs:
     def test_midi_beside_the_recording(self, song):
         result = transcribe(song)
@@ -460,13 +470,13 @@ class TestProcesses:
 CTRL_C = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from harmnmf import transcription
+from harmnmf import adaptation
 from harmnmf.cli.main import main
-estimate = transcription.estimate_note_activations
+estimate = adaptation.estimate_note_activations
 def begin(*args, **kwargs):
-    transcription.estimate_note_activations = estimate
+    adaptation.estimate_note_activations = estimate
     print("working", flush=True)
     return estimate(*args, **kwargs)
-transcription.estimate_note_activations = begin
+adaptation.estimate_note_activations = begin
 main(prog_name="harmnmf")
 """

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from harmnmf import FrequencyAxis, ParameterError, harmonic_templates
 from harmnmf.divergence import beta_divergence
-from harmnmf.solvers.decibel import Amp2dB, dB2Amp, decibel_objective, factorize_decibel
+from harmnmf.solvers.decibel import (
+    Amp2dB,
+    dB2Amp,
+    decibel_objective,
+    factorize_decibel,
+    smooth_basis,
+)
 from harmnmf.solvers.multiplicative import data_floor, factorize_harmonic
 from harmnmf.templates import initial_weights
 
@@ -374,3 +380,69 @@ def test_conversions_refuse_floors_and_ceilings_without_meaning(bad):
     if not math.isfinite(bad):
         with pytest.raises(ParameterError, match="ceiling"):
             dB2Amp(bad)
+
+
+class TestSmoothDeviations:
+    POSITIONS = torch.arange(6, dtype=torch.float64)
+
+    def problem(self, *, silent=()):
+        """Six keys of random spectra, of which some are silent, and a common tilt to be found."""
+        W = 0.1 + uniform(12, 6, 2)
+        H = uniform(6, 2, 40, seed=1) ** 4
+        H[list(silent)] = 0
+        tilt = torch.linspace(-3, 3, 12, dtype=torch.float64)
+        V = 100 * model(W * 10 ** (tilt[:, None, None] / 10), H)
+        return tilt, {"V": V, "P": W[..., None], "E": torch.ones(1, 6, 2).double(), "H": H}
+
+    def solve(self, problem, bases, sigma=3.0, **options):
+        fixed = {"estimate_E": False, "estimate_H": False, "tol": 0.0}
+        return factorize_decibel(**problem, **fixed, sigma=sigma, bases=bases, **options)
+
+    def test_a_basis_has_its_correlation(self):
+        B = smooth_basis(self.POSITIONS, 2.0)
+        distance = self.POSITIONS[:, None] - self.POSITIONS
+        torch.testing.assert_close(B @ B.T, torch.exp(-(distance**2) / 8), atol=1e-3, rtol=0)
+        assert smooth_basis(self.POSITIONS, 1e3).shape == (6, 1)
+        torch.testing.assert_close(
+            smooth_basis(self.POSITIONS, 0.01).abs().sum(1), torch.ones(6).double()
+        )
+        with pytest.raises(ParameterError, match="length"):
+            smooth_basis(self.POSITIONS, 0.0)
+
+    def test_identities_are_no_bases(self):
+        _, problem = self.problem()
+        plain = self.solve(problem, (None, None, None), n_iter=10)
+        identities = self.solve(problem, [torch.eye(n).double() for n in (12, 6, 2)], n_iter=10)
+        torch.testing.assert_close(identities.W, plain.W)
+        torch.testing.assert_close(identities.objective, plain.objective)
+
+    def test_the_objective_never_rises_and_the_tilt_is_found(self):
+        tilt, problem = self.problem()
+        bases = (None, smooth_basis(self.POSITIONS, 2.0), torch.ones(2, 1).double())
+        result = self.solve(problem, bases, n_iter=50)
+        assert (result.objective.diff() <= 1e-9 * result.objective[0]).all()
+        torch.testing.assert_close(result.deviation[:, :, 0], result.deviation[:, :, 1])
+        level = (result.deviation - tilt[:, None, None]).mean()
+        assert (result.deviation - tilt[:, None, None] - level).abs().mean() < 0.5
+
+    def test_silent_keys_learn_from_their_neighbours_only(self):
+        _, problem = self.problem(silent=[4, 5])
+        alone = self.solve(problem, (None, None, None))
+        assert not alone.deviation[:, 4:].any()
+        shared = self.solve(problem, (None, smooth_basis(self.POSITIONS, 0.7), None))
+        size = shared.deviation.abs().mean(dim=(0, 2))
+        assert size[4] > 3 * size[5] > 0
+
+    def test_the_prior_wins_if_it_is_narrow(self):
+        _, problem = self.problem()
+        bases = (None, smooth_basis(self.POSITIONS, 2.0), None)
+        assert self.solve(problem, bases, sigma=1e-4).deviation.abs().max() < 1e-3
+        free = self.solve(problem, bases, sigma=math.inf, n_iter=30)
+        assert free.deviation.abs().max() > 2
+
+    @pytest.mark.parametrize(
+        "bases", [(None, None), (None, torch.ones(5, 1), None), (torch.ones(12), None, None)]
+    )
+    def test_refuses_bases_that_do_not_fit(self, bases):
+        with pytest.raises(ParameterError, match="bases"):
+            self.solve(self.problem()[1], bases)

@@ -24,6 +24,7 @@ FLOORS = {
     "spectrogram": SIGNAL,
     "tuning": SIGNAL,
     "storage": SIGNAL,
+    "adaptation": FACTORIZATION,
     "dictionary": FACTORIZATION,
     "divergence": FACTORIZATION,
     "factorization": FACTORIZATION,

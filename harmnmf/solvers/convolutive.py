@@ -25,15 +25,17 @@ import torch
 
 from ..divergence import beta_divergence, gradient_terms, majorisation_exponent
 from ..errors import ParameterError
+from ..harmonics import FrequencyAxis
 from .loop import check_nonnegative, iterate
 from .multiplicative import data_floor, multiplicative_update
 
-__all__ = ["NoteActivations", "estimate_note_activations", "response_bands"]
+__all__ = ["NoteActivations", "estimate_note_activations", "response_bands", "room_bands"]
 
 # The response is left alone until the activations have found the notes, and then moves slowly:
 # it takes turns with them.
 _FIRST_RESPONSE = 5
 _RESPONSE_PERIOD = 3
+_RESPONSE_SPACING = 1 / 6  # octaves: the response is smooth over a third of an octave
 
 
 class NoteActivations(NamedTuple):
@@ -80,6 +82,31 @@ def response_bands(n_bins: int, spacing: float) -> torch.Tensor:
     distance = (torch.arange(n_bins)[:, None] - centres) / spacing
     bands = torch.where(distance.abs() < 1, 0.5 + 0.5 * torch.cos(torch.pi * distance), 0.0)
     return bands / bands.sum(dim=1, keepdim=True)
+
+
+def room_bands(axis: FrequencyAxis, device: str = "cpu") -> torch.Tensor | None:
+    """Make the bands of a response that is smooth over a third of an octave.
+
+    Parameters
+    ----------
+    axis : FrequencyAxis
+        Frequencies of the bins.
+    device : str, default="cpu"
+        Where the bands shall be, a PyTorch device.
+
+    Returns
+    -------
+    Tensor, shape (n_bins, n_bands), or None
+        The bands G, or None if frequency is not logarithmic.
+
+    Examples
+    --------
+    >>> room_bands(FrequencyAxis.logarithmic(fmin=100.0, bins_per_octave=12, n_bins=4)).shape
+    torch.Size([4, 3])
+    """
+    if axis.scale != "logarithmic":
+        return None
+    return response_bands(axis.n_bins, max(1.0, axis.resolution * _RESPONSE_SPACING)).to(device)
 
 
 def estimate_note_activations(

@@ -11,6 +11,10 @@ is. Here x_dB is 10 log₁₀ x of whatever V holds: of magnitudes, it is half t
 sum over all bins and frames, so that longer recordings outweigh the prior, and louder ones too
 unless β is 0 or D is a distance in decibels.
 
+Deviations need not be independent: with bases over bins, keys and timbres they are
+``W_dB − (PE)_dB = (B_f ⊗ B_k ⊗ B_j) c``, and the prior is on c instead, ‖c‖² / (2σ²). With
+:func:`smooth_basis` that is a Gaussian process: what lies close together deviates alike.
+
 Decibels of zero do not exist: where PE is zero, the prior mean is an explicit floor.
 
 References
@@ -21,6 +25,7 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -38,16 +43,58 @@ __all__ = [
     "dB2Amp",
     "decibel_objective",
     "factorize_decibel",
+    "smooth_basis",
 ]
+
+# Directions in which a smooth deviation has less than this fraction of the variance of the
+# likeliest one are left out.
+_LEAST_VARIANCE = 1e-4
 
 
 class DecibelFactorization(NamedTuple):
-    """Dictionary, template weights, activations, and the objective at each iteration."""
+    """Dictionary, template weights, activations, objective at each iteration, W_dB − (PE)_dB."""
 
     W: torch.Tensor
     E: torch.Tensor
     H: torch.Tensor
     objective: torch.Tensor
+    deviation: torch.Tensor
+
+
+def smooth_basis(positions: torch.Tensor, length: float) -> torch.Tensor:
+    """Make a basis in which independent Gaussian coefficients give a smooth curve.
+
+    Parameters
+    ----------
+    positions : Tensor, shape (n,)
+        Where the curve is wanted.
+    length : float
+        Its correlation length, in units of the positions, positive: at a distance of d the
+        correlation is exp(−(d / length)² / 2).
+
+    Returns
+    -------
+    Tensor, shape (n, n_components)
+        B, with B Bᵀ the correlation but for what hardly ever happens.
+
+    Raises
+    ------
+    ParameterError
+        If the length is not positive.
+
+    Examples
+    --------
+    >>> B = smooth_basis(torch.arange(4.0), length=1.0)
+    >>> (B @ B.T)[0].round(decimals=2)
+    tensor([1.0000, 0.6100, 0.1400, 0.0100])
+    """
+    if not length > 0:
+        raise ParameterError(f"length must be positive, not {length}")
+    x = positions.double()
+    correlation = torch.exp(-((x[:, None] - x) ** 2) / (2 * length**2))
+    variances, directions = torch.linalg.eigh(correlation)
+    kept = variances > _LEAST_VARIANCE * variances.max()
+    return (directions[:, kept] * variances[kept].sqrt()).to(positions.dtype)
 
 
 def decibel_objective(
@@ -109,6 +156,7 @@ def factorize_decibel(
     estimate_E: bool = True,
     estimate_H: bool = True,
     sigma: float = 3.0,
+    bases: Sequence[torch.Tensor | None] = (None, None, None),
     domain: Literal["linear", "decibel"] = "linear",
     beta: float = 0.5,
     floor: float | torch.Tensor | None = None,
@@ -142,6 +190,10 @@ def factorize_decibel(
     sigma : float, default=3.0
         Standard deviation σ of W about PE in dB: 0 binds W to PE, infinity leaves it free, and
         `E` as it was.
+    bases : sequence of three (Tensor or None), optional
+        Bases of W_dB − (PE)_dB over bins, pitches and timbres, each (n, n_components); σ is then
+        the standard deviation of their coefficients. A column of ones ties all together. Default:
+        every element of W deviates by itself.
     domain : {"linear", "decibel"}, default="linear"
         D is a beta-divergence of V̂ from V, or the sum of (V_dB − V̂_dB)².
     beta : float, default=0.5
@@ -166,9 +218,10 @@ def factorize_decibel(
     Returns
     -------
     DecibelFactorization
-        W (n_bins, n_pitches, n_timbres), E, H, and the objective, float64, (n_objectives,). If H
-        was estimated, and E or no prior holds W at its level, columns of W are scaled to unit
-        Euclidean norm, E with them, and H the other way.
+        W (n_bins, n_pitches, n_timbres), E, H, the objective, float64, (n_objectives,), and by
+        how many dB W deviates from the templates, of the shape of W. If H was estimated, and E
+        or no prior holds W at its level, columns of W are scaled to unit Euclidean norm, E with
+        them, and H the other way.
 
     Raises
     ------
@@ -202,6 +255,11 @@ def factorize_decibel(
     H = V.new_ones(*E.shape[1:], *V.shape[1:]) if H is None else H
     check_nonnegative(V=V, P=P, E=E, H=H)
     _check_shapes(V, P, E, H)
+    shape = (V.shape[0], *E.shape[1:])
+    if len(bases) != 3 or not all(
+        B is None or (B.ndim == 2 and len(B) == n) for B, n in zip(bases, shape, strict=False)
+    ):
+        raise ParameterError(f"bases must be three, (n, n_components) with n from {shape}")
     if not sigma >= 0:
         raise ParameterError(f"sigma must not be negative, but is {sigma}")
     if not 0 < dynamic_range < math.inf:
@@ -221,24 +279,35 @@ def factorize_decibel(
     to_PE_dB = Amp2dB(max(smallest * PE.max().item(), torch.finfo(V.dtype).tiny))
 
     # W is held as its deviation from PE: changes of E take W along, however tight the prior.
-    deviation, E_dB, H_dB = torch.zeros_like(PE), to_dB(E0), to_dB(H0)
+    components = [n if B is None else B.shape[1] for n, B in zip(shape, bases, strict=True)]
+    coefficients, E_dB, H_dB = PE.new_zeros(components), to_dB(E0), to_dB(H0)
     estimate_E = estimate_E and sigma < math.inf
+
+    def deviate() -> torch.Tensor:
+        deviation = coefficients
+        for axis, B in enumerate(bases):
+            if B is not None:
+                deviation = torch.tensordot(deviation, B, dims=([axis], [1])).movedim(-1, axis)
+        return deviation
 
     def state() -> tuple[torch.Tensor, ...]:
         E = to_amp(E_dB) * (E0 > 0) if estimate_E else E0
         H = to_amp(H_dB) * (H0 > 0) if estimate_H else H0
         PE_dB = to_PE_dB(_dictionary(P, E))
-        return PE_dB + deviation, PE_dB, E, H
+        return PE_dB + deviate(), PE_dB, E, H
 
     def objective() -> torch.Tensor:
         W_dB, PE_dB, _, H = state()
-        return decibel_objective(
-            V, W_dB, PE_dB, H, sigma=sigma, domain=domain, beta=beta, floor=floor
+        D = decibel_objective(
+            V, W_dB, PE_dB, H, sigma=math.inf, domain=domain, beta=beta, floor=floor
         )
+        if not 0 < sigma < math.inf:
+            return D
+        return D + coefficients.square().sum(dtype=torch.float64) / (2 * sigma**2)
 
     parameters = [
         X
-        for X, is_free in ((deviation, sigma > 0), (E_dB, estimate_E), (H_dB, estimate_H))
+        for X, is_free in ((coefficients, sigma > 0), (E_dB, estimate_E), (H_dB, estimate_H))
         if is_free
     ]
     if not parameters:
@@ -253,12 +322,12 @@ def factorize_decibel(
     )
     with torch.no_grad():
         W_dB, _, E, H = state()
-        W = to_amp(W_dB)
+        W, deviation = to_amp(W_dB), deviate().detach()
     if estimate_H and (estimate_E or sigma == math.inf):
         norm = torch.linalg.vector_norm(W, dim=0)
         W, H = W / norm, H * norm[..., None]
         E = E / norm if estimate_E else E
-    return DecibelFactorization(W, E, H, record)
+    return DecibelFactorization(W, E, H, record, deviation)
 
 
 def _dictionary(P: torch.Tensor, E: torch.Tensor) -> torch.Tensor:
