@@ -70,7 +70,7 @@ def adapt_dictionary(
     Notes
     -----
     Onset-only note F, mean over the first 30 s of the real recordings of MAPS ENSTDkCl (9) and
-    ENSTDkAm (11), and of 18 recordings of its six sampled pianos. The lengths of correlation are the
+    ENSTDkAm (11), and of 18 recordings of its six sampled pianos. The lengths are the
     best of a dozen, chosen on the real recordings themselves, so that those gains are optimistic;
     the others gave 0.839 to 0.850 and 0.755 to 0.771. The sampled pianos had no part in the choice:
 
