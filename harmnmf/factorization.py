@@ -350,7 +350,7 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             E, H, _ = factorize_harmonic(
                 V, P, E, H=H, beta=self.beta, floor=self._floor, n_iter=_DECIBEL_START, tol=None
             )
-            W, E, H, objective = factorize_decibel(
+            W, E, H, objective, _ = factorize_decibel(
                 V,
                 P,
                 E[..., None],
