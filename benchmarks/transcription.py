@@ -77,6 +77,15 @@ def score_recordings(
     return scores, seconds / audio_seconds
 
 
+def mean_f(scores: dict[str, list[dict[str, float]]]) -> tuple[float, float]:
+    """Average the onset-only note F over the pieces of ENSTDkCl, and over those of ENSTDkAm."""
+    cl, am = (
+        float(np.mean([result[SCORES["F"]] for result in scores[piano]]))
+        for piano in ("ENSTDkCl", "ENSTDkAm")
+    )
+    return cl, am
+
+
 @click.command(help=__doc__)
 @click.option(
     "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
@@ -85,9 +94,11 @@ def score_recordings(
 @click.option("--threads", default=2, show_default=True)
 def main(data: Path, duration: float, threads: int) -> None:
     torch.set_num_threads(threads)
-    transcriber = Transcriber(device="cpu")
-    scores, factor = score_recordings(transcriber, data, duration)
+    scores, factor = score_recordings(Transcriber(device="cpu"), data, duration)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    unadapted, unadapted_factor = score_recordings(
+        Transcriber(adapt=False, device="cpu"), data, duration
+    )
 
     click.echo(f"{platform.machine()}, {threads} threads, {date.today()}, first {duration:g} s\n")
     click.echo(f"| recordings | pieces | {' | '.join(SCORES)} |")
@@ -97,11 +108,10 @@ def main(data: Path, duration: float, threads: int) -> None:
         click.echo(f"| {piano} | {len(results)} | {' | '.join(f'{mean:.3f}' for mean in means)} |")
     click.echo("\n| system | ENSTDkCl F | ENSTDkAm F | real-time factor | peak memory |")
     click.echo("|---|---|---|---|---|")
-    cl, am = (
-        np.mean([result[SCORES["F"]] for result in scores[piano]])
-        for piano in ("ENSTDkCl", "ENSTDkAm")
-    )
+    cl, am = mean_f(scores)
     click.echo(f"| **harmnmf** | {cl:.3f} | {am:.3f} | {factor:.3f} | {memory:.2f} GB |")
+    cl, am = mean_f(unadapted)
+    click.echo(f"| harmnmf --no-adapt | {cl:.3f} | {am:.3f} | {unadapted_factor:.3f} | |")
     for system, (cl, am, factor_) in ANCHORS.items():
         click.echo(f"| {system} | {cl:.3f} | {am:.3f} | {factor_} | |")
 
