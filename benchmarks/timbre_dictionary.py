@@ -1,0 +1,671 @@
+"""Compare dictionaries learned from music and its score: free, harmonic, and in between.
+
+::
+
+    python -m benchmarks.timbre_dictionary --data PATH/TO/data --figures docs
+
+One spectrum a key: on each sampled piano, the piece with the most different keys is learned from,
+and that with the fewest notes of other keys is held out. All dictionaries are learned from the
+same magnitudes with activations that may sound only where the score has notes, and all are judged
+by the same divergence, β = 0.5 between magnitudes. Harmonicity is the share of a column's energy
+in the main lobes of its key's partials. The held-out error is that of activations that the score
+restricts in the same way, with the dictionary fixed; frame F tells keys that are held from others
+without the score, by the threshold that suits the piece and dictionary best. Frames with keys
+that were not learned are left out.
+
+What becomes of notes is measured with the dictionaries of :func:`harmnmf.learn_from_score`, which
+have attacks too: they are learned from the beginnings of one piece of each piano by each solver,
+near the default dictionary instead of near templates, and transcribe the recordings in
+``piano/real``.
+
+Then it answers how gradients through dB2Amp behave, and how fast gradient descent in decibels
+converges beside multiplicative updates from the same start with the same objective.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from unittest import mock
+
+import click
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+from numpy.typing import ArrayLike, NDArray
+
+from harmnmf import (
+    HarmonicNMF,
+    TimbreDictionary,
+    Transcriber,
+    canvas,
+    harmonic_templates,
+    learn_from_score,
+    read_audio,
+    read_notes,
+)
+from harmnmf.decibels import Amp2dB
+from harmnmf.divergence import beta_divergence
+from harmnmf.score_learning import estimate_offset, timbre_roll
+from harmnmf.solvers import decibel
+from harmnmf.solvers.decibel import factorize_decibel
+from harmnmf.solvers.loop import PERIOD
+from harmnmf.solvers.multiplicative import estimate_activations, factorize, factorize_harmonic
+from harmnmf.spectrogram import LogFrequency
+from harmnmf.templates import initial_weights
+from harmnmf.tuning import estimate_tuning
+
+from .transcription import SCORES, score_recordings
+
+FRONT_END = LogFrequency()
+PIANO = np.arange(21, 109)
+BETA = 0.5
+FLOOR = 10 ** (-50 / 20)  # of HarmonicNMF, relative to the largest magnitude
+# The prior mean is cut off at this many dB below its maximum, the solver's default and the data's
+# floor; for each, standard deviations in dB. In these dB, 10 log₁₀ of magnitudes, 25 are 50.
+SWEEPS = {
+    60.0: (math.inf, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.0),
+    25.0: (30.0, 10.0, 3.0, 1.0, 0.3),
+}
+SIGMAS = SWEEPS[60.0]
+N_ITER, N_EM = 100, 400
+N_CONVERGENCE = 200
+EXCERPT = 20.0  # seconds, for gradients
+TRANSCRIBED = 30.0  # seconds of each real recording, and of those that it takes to do so
+MISLEVEL = 60.0  # dB
+
+DOMAINS: dict[Literal["linear", "decibel"], str] = {"linear": "β = 0.5", "decibel": "dB"}
+OPTIMISERS: dict[Literal["lbfgs", "adam"], str] = {"adam": "Adam", "lbfgs": "L-BFGS"}
+BEST = (3.0, 25.0)  # of those, the one to draw
+FULL: dict[str, dict[str, Any]] = {
+    "hard": {},
+    "EM": {"solver": "bayesian", "algorithm": "em"},
+    **{
+        f"MAP, σ = {name}": {"solver": "decibel", "sigma": float(name.replace("∞", "inf"))}
+        for name in ("∞", "30", "10", "3", "0.3")
+    },
+}
+
+# Colours of Okabe and Ito, which the colour-blind can tell apart.
+BLUE, VERMILION, GREEN, ORANGE, BLACK = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#111111"
+
+
+class Piece(NamedTuple):
+    """Magnitudes (n_bins, n_frames), which keys may sound and which are held, and the tuning."""
+
+    V: torch.Tensor
+    roll: NDArray[np.bool_]
+    held: NDArray[np.bool_]
+    tuning: float
+
+
+class Learned(NamedTuple):
+    """Columns (n_bins, n_keys) of the keys that are played, and their activations."""
+
+    W: torch.Tensor
+    H: torch.Tensor
+
+
+class Judged(NamedTuple):
+    """Energy on partials of each key, divergences of both pieces, frame F of the held-out one."""
+
+    harmonicity: NDArray[np.float64]
+    error: float
+    held_out: float
+    frame_F: float
+
+
+def choose_pieces(folder: Path, duration: float) -> tuple[Path, Path]:
+    """Take the piece of a piano with the most different keys, and that which has least others."""
+    pitches = {
+        path: read_notes(path.with_suffix(".tsv")).slice(0.0, duration).pitch
+        for path in sorted(folder.glob("*.ogg"))
+    }
+    learned = max(pitches, key=lambda path: len(set(pitches[path])))
+    known = pitches.pop(learned)
+    return learned, max(pitches, key=lambda path: float(np.isin(pitches[path], known).mean()))
+
+
+def read_piece(path: Path, duration: float) -> Piece:
+    samples = read_audio(path, sample_rate=FRONT_END.sample_rate, duration=duration).samples
+    notes = read_notes(path.with_suffix(".tsv")).slice(0.0, duration)
+    notes = notes.shift(estimate_offset(samples, FRONT_END.sample_rate, notes)).without_overlaps()
+    V = FRONT_END.transform(samples).values
+    hop = FRONT_END.hop_length / FRONT_END.sample_rate
+    roll = timbre_roll(notes, PIANO, V.shape[1], hop, n_attack=1).max(axis=1)
+    held = np.zeros_like(roll)
+    for pitch, (onset, offset) in zip(notes.pitch, notes.intervals, strict=True):
+        held[pitch - PIANO[0], round(onset / hop) : round(offset / hop)] = True
+    # Partials bias the estimate, those of the templates just as much.
+    model = harmonic_templates(FRONT_END.axis, window_durations=FRONT_END.window_durations)
+    tuning = estimate_tuning(V, FRONT_END.axis)
+    tuning -= estimate_tuning(np.einsum("fkm,mk->fk", model, initial_weights()), FRONT_END.axis)
+    return frames_of(Piece(torch.from_numpy(V), roll, held, tuning), roll.any(axis=0))
+
+
+def frames_of(piece: Piece, kept: ArrayLike) -> Piece:
+    frames = np.flatnonzero(kept)
+    return Piece(piece.V[:, frames], piece.roll[:, frames], piece.held[:, frames], piece.tuning)
+
+
+def templates(piece: Piece, keys: NDArray[np.int64]) -> NDArray[np.float64]:
+    return harmonic_templates(
+        FRONT_END.axis,
+        PIANO[keys],
+        window_durations=FRONT_END.window_durations,
+        tuning=piece.tuning,
+    )
+
+
+def start(piece: Piece, keys: NDArray[np.int64]) -> torch.Tensor:
+    """Start all activations at the level of their frames, where the score has notes."""
+    return torch.from_numpy(piece.roll[keys]) * piece.V.sum(dim=0)
+
+
+def learn_free(piece: Piece, keys: NDArray[np.int64], n_iter: int = N_ITER) -> Learned:
+    V = piece.V
+    W, H, _ = factorize(
+        V,
+        torch.ones(len(V), len(keys)),
+        H=start(piece, keys),
+        beta=BETA,
+        floor=FLOOR * float(V.max()),
+        n_iter=n_iter,
+        tol=None,
+    )
+    return Learned(W, H)
+
+
+def learn_harmonic(piece: Piece, keys: NDArray[np.int64], **options: Any) -> Learned:
+    nmf = HarmonicNMF(
+        templates(piece, keys),
+        weights=initial_weights(PIANO[keys], tuning=piece.tuning),
+        beta=BETA,
+        **{"n_iter": N_ITER, "tol": None, "device": "cpu", **options},
+    )
+    H = nmf.fit_transform(piece.V.T.numpy(), H=start(piece, keys).T.numpy())
+    return Learned(torch.from_numpy(nmf.components_.T), torch.from_numpy(H.T))
+
+
+def learn_nothing(piece: Piece, keys: NDArray[np.int64]) -> Learned:
+    return learn_harmonic(piece, keys, n_iter=0)
+
+
+def learn_map(piece: Piece, keys: NDArray[np.int64], sigma: float, dynamic_range: float) -> Learned:
+    """Do what HarmonicNMF does, with another floor of the prior mean."""
+    V, floor = piece.V, FLOOR * float(piece.V.max())
+    P = torch.from_numpy(templates(piece, keys)).float()
+    E = torch.from_numpy(initial_weights(PIANO[keys], tuning=piece.tuning)).float()
+    E, H, _ = factorize_harmonic(
+        V, P, E, H=start(piece, keys), beta=BETA, floor=floor, n_iter=2, tol=None
+    )
+    W, _, H, _ = factorize_decibel(
+        V,
+        P,
+        E[..., None],
+        H=H[:, None],
+        sigma=sigma,
+        beta=BETA,
+        floor=floor,
+        dynamic_range=dynamic_range,
+        optimizer="adam",
+        n_iter=N_ITER,
+        tol=None,
+    )
+    return Learned(W[..., 0], H[:, 0])
+
+
+def map_name(sigma: float, dynamic_range: float = 60.0) -> str:
+    return f"MAP, σ = {sigma_name(sigma)}, down to −{dynamic_range:g}"
+
+
+def sigma_name(sigma: float) -> str:
+    return f"{sigma:g}".replace("inf", "∞")
+
+
+LEARNERS: dict[str, Callable[[Piece, NDArray[np.int64]], Learned]] = {
+    "templates as they start": learn_nothing,
+    "free, from a flat start": learn_free,
+    "hard": learn_harmonic,
+    f"EM, {N_ITER} iterations": partial(learn_harmonic, solver="bayesian", algorithm="em"),
+    f"EM, {N_EM} iterations": partial(
+        learn_harmonic, solver="bayesian", algorithm="em", n_iter=N_EM
+    ),
+    "IS, multiplicative": partial(learn_harmonic, solver="bayesian"),
+}
+LEARNERS |= {
+    map_name(sigma, depth): partial(learn_map, sigma=sigma, dynamic_range=depth)
+    for depth, sigmas in SWEEPS.items()
+    for sigma in sigmas
+}
+
+
+def activate(piece: Piece, W: torch.Tensor, H: torch.Tensor) -> torch.Tensor:
+    floor = FLOOR * float(piece.V.max())
+    return estimate_activations(piece.V, W, H=H, beta=BETA, floor=floor, n_iter=50, tol=None).H
+
+
+def divergence_per_bin(piece: Piece, W: torch.Tensor, keys: NDArray[np.int64]) -> float:
+    """Measure what a fixed dictionary cannot explain, told which keys sound."""
+    V, floor = piece.V, FLOOR * float(piece.V.max())
+    H = activate(piece, W, start(piece, keys))
+    return float(beta_divergence(V + floor, W @ H + floor, BETA)) / V.numel()
+
+
+def frame_measure(piece: Piece, W: torch.Tensor, keys: NDArray[np.int64]) -> float:
+    """Tell keys that are held from others by the level of activations; F at the best threshold."""
+    H = activate(piece, W, piece.V.sum(dim=0).expand(len(keys), -1)).numpy()
+    levels, held = H / H.max(), piece.held[keys]
+    found = [levels > 10 ** (level / 20) for level in range(-50, -5)]
+    return max(2 * (held & f).sum() / (held.sum() + f.sum()) for f in found)
+
+
+def judge(learned: Learned, piece: Piece, held_out: Piece, keys: NDArray[np.int64]) -> Judged:
+    energy = learned.W.numpy().astype(np.float64) ** 2
+    on_partials = (templates(piece, keys) > 0).any(axis=2)
+    harmonicity = (energy * on_partials).sum(axis=0) / energy.sum(axis=0)
+    unknown = np.setdiff1d(np.arange(len(PIANO)), keys)
+    part = frames_of(held_out, ~held_out.roll[unknown].any(axis=0))
+    return Judged(
+        harmonicity,
+        divergence_per_bin(piece, learned.W, keys),
+        divergence_per_bin(part, learned.W, keys),
+        frame_measure(part, learned.W, keys),
+    )
+
+
+def mean_judged(parts: list[Judged], references: list[Judged]) -> str:
+    """Write the cells of a table: harmonicity over all keys, errors relative to references."""
+    harmonicity = np.concatenate([part.harmonicity for part in parts])
+    error, held_out = (
+        np.mean(
+            [getattr(a, name) / getattr(b, name) for a, b in zip(parts, references, strict=True)]
+        )
+        for name in ("error", "held_out")
+    )
+    frame_F = np.mean([part.frame_F for part in parts])
+    return (
+        f"{harmonicity.mean():.3f} | {np.percentile(harmonicity, 10):.3f} "
+        f"| {(harmonicity < 0.5).sum()} | {error:.2f} | {held_out:.2f} | {frame_F:.3f}"
+    )
+
+
+def learn_full(data: Path, **options: Any) -> TimbreDictionary:
+    """Learn attacks, sustains and decays from the beginnings of one piece of each piano."""
+    pieces = [choose_pieces(folder, TRANSCRIBED)[0] for folder in pianos(data)]
+    return learn_from_score(
+        [
+            (
+                read_audio(path, duration=TRANSCRIBED),
+                read_notes(path.with_suffix(".tsv")).slice(0.0, TRANSCRIBED),
+            )
+            for path in pieces
+        ],
+        device="cpu",
+        **options,
+    )
+
+
+def pianos(data: Path) -> list[Path]:
+    return sorted(path for path in (data / "piano/sampled").iterdir() if path.is_dir())
+
+
+def note_measures(dictionary: TimbreDictionary | str, data: Path) -> tuple[float, float]:
+    scores, _ = score_recordings(Transcriber(dictionary, device="cpu"), data, TRANSCRIBED)
+    cl, am = (
+        float(np.mean([result[SCORES["F"]] for result in scores[piano]]))
+        for piano in ("ENSTDkCl", "ENSTDkAm")
+    )
+    return cl, am
+
+
+@contextmanager
+def recorded_gradients() -> Iterator[list[float]]:
+    """Record the norm of the gradient by W_dB whenever the solver evaluates its objective."""
+    norms: list[float] = []
+    original = decibel.decibel_objective
+
+    def objective(V: torch.Tensor, W_dB: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        W_dB.register_hook(lambda gradient: norms.append(float(gradient.norm())))
+        return original(V, W_dB, *args, **options)
+
+    with mock.patch.object(decibel, "decibel_objective", objective):
+        yield norms
+
+
+def print_gradients(piece: Piece, keys: NDArray[np.int64]) -> None:
+    """Follow the gradients of the solver from a fair start, and from one with wrong levels."""
+    P = torch.from_numpy(templates(piece, keys)).float()
+    E = torch.from_numpy(initial_weights(PIANO[keys], tuning=piece.tuning)).float()[..., None]
+    fair = start(piece, keys)[:, None]
+    wrong = fair * 10 ** (MISLEVEL / 10 * (-1.0) ** torch.arange(len(keys)))[:, None, None]
+    floor = FLOOR * float(piece.V.max())
+    click.echo(
+        "\n| D | σ | optimiser | start | first | median | largest | last | objective / fair's |"
+    )
+    click.echo("|---" * 9 + "|")
+    for domain, name in DOMAINS.items():
+        for sigma in (math.inf, 3.0):
+            for optimizer, method in OPTIMISERS.items():
+                reached = None
+                for H, level in ((fair, "fair"), (wrong, f"keys ±{MISLEVEL:g} dB")):
+                    with recorded_gradients() as norms:
+                        objective = factorize_decibel(
+                            piece.V,
+                            P,
+                            E,
+                            H=H,
+                            sigma=sigma,
+                            domain=domain,
+                            beta=BETA,
+                            floor=floor,
+                            optimizer=optimizer,
+                            n_iter=N_ITER,
+                            tol=0.0,
+                        ).objective
+                    reached = float(objective[-1]) if reached is None else reached
+                    first, last = norms[0], norms[-1]
+                    click.echo(
+                        f"| {name} | {sigma_name(sigma)} | {method} | {level} "
+                        f"| {first:.3g} | {np.median(norms):.3g} | {max(norms):.3g} | {last:.3g} "
+                        f"| {float(objective[-1]) / reached:.2f} |"
+                    )
+
+
+def print_level_gradients(piece: Piece, keys: NDArray[np.int64]) -> None:
+    """Compare gradients of whole models that are too loud or too soft."""
+    W, H, V, floor = fair_start(piece, keys, 60.0)
+    levels = (-60.0, -30.0, -10.0, 0.0, 10.0, 30.0, 60.0)
+    click.echo("\n| D | " + " | ".join(f"{level:+g} dB" for level in levels) + " |")
+    click.echo("|---" * (len(levels) + 1) + "|")
+    for domain, name in DOMAINS.items():
+        norms = []
+        for level in levels:
+            W_dB = (Amp2dB(1e-30)(W) + level)[..., None].requires_grad_()
+            decibel.decibel_objective(
+                V, W_dB, W_dB, H[:, None], sigma=math.inf, domain=domain, beta=BETA, floor=floor
+            ).backward()
+            assert W_dB.grad is not None
+            norms.append(float(W_dB.grad.norm()))
+        click.echo(f"| {name} | " + " | ".join(f"{norm:.3g}" for norm in norms) + " |")
+
+
+class Curve(NamedTuple):
+    """Iterations at which the objective was recorded, the objective, and seconds an iteration."""
+
+    iterations: NDArray[np.int64]
+    objective: NDArray[np.float64]
+    seconds: float
+
+
+def fair_start(
+    piece: Piece, keys: NDArray[np.int64], dynamic_range: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+    """Start where factorize_decibel does: W at PE over its floor, H at the level of the data."""
+    P = torch.from_numpy(templates(piece, keys)).float()
+    E = torch.from_numpy(initial_weights(PIANO[keys], tuning=piece.tuning)).float()
+    PE = torch.einsum("fkm,mk->fk", P, E)
+    H = start(piece, keys)
+    H = H * (piece.V.sum() / (PE @ H).sum())
+    return PE + 10 ** (-dynamic_range / 10) * PE.max(), H, piece.V, FLOOR * float(piece.V.max())
+
+
+def convergence(piece: Piece, keys: NDArray[np.int64], dynamic_range: float) -> dict[str, Curve]:
+    """Minimise the same divergence from the same start by every method."""
+    W, H, V, floor = fair_start(piece, keys, dynamic_range)
+    P, E = W[..., None], torch.ones(1, len(keys), 1)
+
+    def multiplicative(accelerate: bool) -> torch.Tensor:
+        return factorize(
+            V, W, H=H, beta=BETA, accelerate=accelerate, floor=floor, n_iter=N_CONVERGENCE, tol=0.0
+        ).objective
+
+    def gradient(optimizer: Literal["lbfgs", "adam"]) -> torch.Tensor:
+        return factorize_decibel(
+            V,
+            P,
+            E,
+            H=H[:, None],
+            sigma=math.inf,
+            beta=BETA,
+            floor=floor,
+            optimizer=optimizer,
+            n_iter=N_CONVERGENCE,
+            tol=0.0,
+        ).objective
+
+    methods: dict[str, tuple[Callable[[], torch.Tensor], int]] = {
+        "multiplicative, accelerated": (lambda: multiplicative(True), PERIOD),
+        "multiplicative": (lambda: multiplicative(False), PERIOD),
+        "dB, Adam, steps of 1 dB": (lambda: gradient("adam"), 1),
+        "dB, L-BFGS": (lambda: gradient("lbfgs"), 1),
+    }
+    seconds = dict.fromkeys(methods, math.inf)
+    records = {}
+    for _ in range(3):
+        for name, (method, _) in methods.items():
+            began = time.perf_counter()
+            records[name] = method()
+            seconds[name] = min(seconds[name], time.perf_counter() - began)
+    return {
+        name: Curve(
+            period * np.arange(len(records[name])),
+            records[name].numpy() / V.numel(),
+            seconds[name] / N_CONVERGENCE,
+        )
+        for name, (_, period) in methods.items()
+    }
+
+
+def print_convergence(curves: dict[float, dict[str, Curve]]) -> None:
+    looks = (0, 10, 50, N_CONVERGENCE)
+    click.echo(
+        f"\n| start of W | method | ms an iteration | {' | '.join(f'D after {n}' for n in looks)} "
+        "| iterations to the target | s |"
+    )
+    click.echo("|---" * (len(looks) + 5) + "|")
+    for depth, methods in curves.items():
+        target = float(methods["multiplicative"].objective[-1])
+        for name, (iterations, objective, seconds) in methods.items():
+            values = " | ".join(f"{1000 * objective[iterations == n][0]:.2f}" for n in looks)
+            reached = iterations[objective <= target]
+            there = f"{reached[0]} | {reached[0] * seconds:.1f}" if len(reached) else "never | "
+            click.echo(
+                f"| PE, down to −{depth:g} | {name} | {1000 * seconds:.0f} | {values} | {there} |"
+            )
+
+
+def draw_columns(columns: dict[str, NDArray[np.float32]], title: str) -> Figure:
+    """Draw dictionaries side by side, each column in decibels below its greatest value."""
+    axis = FRONT_END.axis
+    edges = axis.to_hz(np.arange(axis.n_bins + 1) - 0.5)
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    all_axes = figure.subplots(1, len(columns), sharey=True)
+    for axes, (name, W) in zip(all_axes, columns.items(), strict=True):
+        mesh = axes.pcolormesh(
+            np.append(PIANO - 0.5, PIANO[-1] + 0.5),
+            edges,
+            canvas.decibels(W),
+            cmap="magma",
+            vmin=-canvas.RANGE,
+            vmax=0.0,
+            rasterized=True,
+        )
+        axes.set_yscale("log")
+        canvas.label_hz(axes.yaxis)
+        canvas.label_pitches(axes.xaxis, PIANO[0], PIANO[-1])
+        axes.set(title=name, xlabel="Key", ylim=(edges[0], edges[-1]))
+    all_axes[0].set_ylabel("Frequency (Hz)")
+    figure.colorbar(mesh, ax=all_axes, label="Level (dB)", pad=0.01)
+    figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def draw_sweep(
+    judged: dict[str, list[Judged]], notes: dict[float, tuple[float, float]], default: tuple
+) -> Figure:
+    """Draw held-out error, harmonicity and notes against sigma, from rigid to free."""
+    ticks = {sigma: place for place, sigma in enumerate(reversed(SIGMAS))}
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    error, harmonicity, music = figure.subplots(1, 3)
+    free = judged["free, from a flat start"]
+
+    def summary(name: str) -> tuple[float, float]:
+        ratios = [a.held_out / b.held_out for a, b in zip(judged[name], free, strict=True)]
+        shares = np.concatenate([part.harmonicity for part in judged[name]])
+        return float(np.mean(ratios)), 100 * float(np.percentile(shares, 10))
+
+    for (depth, sigmas), color, marker in zip(
+        SWEEPS.items(), (BLUE, VERMILION), ("o", "s"), strict=True
+    ):
+        values = np.array([summary(map_name(sigma, depth)) for sigma in sigmas])
+        for axes, column in ((error, 0), (harmonicity, 1)):
+            axes.plot(
+                [ticks[sigma] for sigma in sigmas],
+                values[:, column],
+                color=color,
+                marker=marker,
+                label=f"MAP, prior mean down to −{depth:g} dB",
+            )
+    for name, color, line in (
+        ("hard", BLACK, "--"),
+        (f"EM, {N_EM} iterations", GREEN, "-."),
+        ("free, from a flat start", ORANGE, ":"),
+    ):
+        for axes, value in zip((error, harmonicity), summary(name), strict=True):
+            axes.axhline(value, color=color, linestyle=line, label=name)
+    for piano, (name, color, marker) in enumerate(
+        (("close microphones", BLUE, "o"), ("ambient microphones", VERMILION, "s"))
+    ):
+        places = [ticks[sigma] for sigma in notes]
+        music.plot(
+            places, [F[piano] for F in notes.values()], color=color, marker=marker, label=name
+        )
+        label = f"{name}, nothing learned"
+        music.axhline(default[piano], color=color, linestyle=":", label=label)
+    error.set(title="What is not explained", ylabel="Held-out divergence / free", yscale="log")
+    harmonicity.set(
+        title="How harmonic columns are", ylabel="Energy on partials, 10th percentile (%)"
+    )
+    music.set(title="What becomes of notes", ylabel="Onset F, piano/real")
+    error.yaxis.set_major_locator(FixedLocator([0.5, 1, 2, 5, 10, 20]))
+    error.yaxis.set_major_formatter("{x:g}")
+    error.yaxis.set_minor_locator(NullLocator())
+    for axes in (error, harmonicity, music):
+        axes.set_xticks(list(ticks.values()), [sigma_name(sigma) for sigma in ticks])
+        axes.set_xlabel("σ (dB): rigid to free")
+        axes.grid(axis="y", color="#00000022", linewidth=0.6)
+    figure.legend(
+        *error.get_legend_handles_labels(), ncols=5, fontsize="small", loc="outside lower left"
+    )
+    music.legend(fontsize="x-small")
+    return figure
+
+
+def draw_convergence(curves: dict[float, dict[str, Curve]]) -> Figure:
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    grid = figure.subplots(2, 2, sharey=True, sharex="col")
+    styles = ((BLUE, "-"), (ORANGE, "--"), (VERMILION, "-."), (BLACK, ":"))
+    for (by_iteration, by_second), (depth, methods) in zip(grid, curves.items(), strict=True):
+        for (name, curve), (color, line) in zip(methods.items(), styles, strict=True):
+            style: dict[str, Any] = {"color": color, "linestyle": line, "label": name}
+            by_iteration.plot(curve.iterations, curve.objective, **style)
+            by_second.plot(curve.iterations * curve.seconds, curve.objective, **style)
+        title = f"W starts at PE, and {depth:g} dB below its maximum elsewhere"
+        by_iteration.set_title(title, loc="left", fontsize="medium")
+        by_iteration.set(ylabel="Divergence per value", yscale="log")
+        for axes in (by_iteration, by_second):
+            axes.grid(color="#00000022", linewidth=0.6)
+    grid[0, 1].legend(fontsize="small")
+    grid[1, 0].set_xlabel("Iteration")
+    grid[1, 1].set_xlabel("Time (s)")
+    return figure
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
+)
+@click.option("--duration", default=60.0, show_default=True, help="Seconds of each piece.")
+@click.option(
+    "--figures", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder."
+)
+@click.option("--threads", default=1, show_default=True)
+def main(data: Path, duration: float, figures: Path | None, threads: int) -> None:
+    torch.set_num_threads(threads)
+    click.echo(f"{platform.machine()}, {threads} threads, {date.today()}, first {duration:g} s\n")
+
+    judged: dict[str, list[Judged]] = {name: [] for name in LEARNERS}
+    # Of the piano that comes last, for pictures and for how the solvers converge.
+    columns: dict[str, NDArray[np.float32]] = {}
+    baseline = []
+    for folder in pianos(data):
+        piece, held_out = (read_piece(path, duration) for path in choose_pieces(folder, duration))
+        keys = np.flatnonzero(piece.roll.any(axis=1))
+        baseline.append((templates(piece, keys) > 0).any(axis=2).mean(axis=0))
+        for name, learn in LEARNERS.items():
+            learned = learn(piece, keys)
+            judged[name].append(judge(learned, piece, held_out, keys))
+            columns[name] = np.zeros((FRONT_END.axis.n_bins, len(PIANO)), np.float32)
+            columns[name][:, keys] = learned.W / learned.W.amax(dim=0)
+    flat = np.concatenate(baseline)
+    click.echo(
+        f"{len(flat)} columns of {len(baseline)} pianos; of a flat spectrum "
+        f"{flat.mean():.3f} of the energy lies on partials\n"
+    )
+    click.echo(
+        "| dictionary | λ | energy on partials | its 10th percentile | columns below half "
+        "| error | held-out error | frame F |"
+    )
+    click.echo("|---" * 8 + "|")
+    weights = {
+        map_name(sigma, depth): f"{1 / (2 * sigma**2):.2g}" if sigma else "∞"
+        for depth, sigmas in SWEEPS.items()
+        for sigma in sigmas
+    }
+    free = judged["free, from a flat start"]
+    for name, parts in judged.items():
+        click.echo(f"| {name} | {weights.get(name, '')} | {mean_judged(parts, free)} |")
+
+    curves = {depth: convergence(piece, keys, depth) for depth in SWEEPS}
+    print_convergence(curves)
+    n_frames = round(EXCERPT * FRONT_END.sample_rate / FRONT_END.hop_length)
+    excerpt = frames_of(piece, np.arange(piece.V.shape[1]) < n_frames)
+    sounding = np.flatnonzero(excerpt.roll.any(axis=1))
+    print_level_gradients(excerpt, sounding)
+    print_gradients(excerpt, sounding)
+
+    click.echo("\n| dictionary | ENSTDkCl F | ENSTDkAm F |")
+    click.echo("|---|---|---|")
+    default = note_measures("default", data)
+    click.echo(f"| default, nothing learned | {default[0]:.3f} | {default[1]:.3f} |")
+    notes = {}
+    for name, options in FULL.items():
+        F = note_measures(learn_full(data, **options), data)
+        click.echo(f"| {name} | {F[0]:.3f} | {F[1]:.3f} |")
+        if "sigma" in options:
+            notes[options["sigma"]] = F
+
+    if figures is not None:
+        shown = {
+            "Free": columns["free, from a flat start"],
+            "Hard templates": columns["hard"],
+            f"EM, {N_EM} iterations": columns[f"EM, {N_EM} iterations"],
+            f"MAP, σ = {BEST[0]:g} dB": columns[map_name(*BEST)],
+        }
+        title = f"Keys of {folder.name}, learned from {duration:g} s of music and its score"
+        canvas.save_figure(draw_columns(shown, title), figures / "timbre_columns.png")
+        canvas.save_figure(draw_sweep(judged, notes, default), figures / "timbre_sweep.png")
+        canvas.save_figure(draw_convergence(curves), figures / "timbre_convergence.png")
+
+
+if __name__ == "__main__":
+    main()
