@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from harmnmf import ParameterError
 from harmnmf.divergence import beta_divergence
 from harmnmf.solvers.bayesian import factorize_bayesian, posterior_power
-from harmnmf.solvers.multiplicative import data_floor, factorize_harmonic
+from harmnmf.solvers.loop import data_floor
+from harmnmf.solvers.multiplicative import factorize_harmonic
 
 ALGORITHMS = ["em", "sage", "multiplicative"]
 SMOOTHNESS = [0.0, 0.3, 20.0]

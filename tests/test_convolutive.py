@@ -12,7 +12,8 @@ from harmnmf import ParameterError
 from harmnmf.divergence import beta_divergence, majorisation_exponent
 from harmnmf.solvers import convolutive
 from harmnmf.solvers.convolutive import estimate_note_activations, response_bands
-from harmnmf.solvers.multiplicative import data_floor, estimate_activations
+from harmnmf.solvers.loop import data_floor
+from harmnmf.solvers.multiplicative import estimate_activations
 
 BETAS = [-1, 0, 0.5, 1, 1.5, 2, 3]
 # The iteration, counted from 0, in which the response has its first turn.

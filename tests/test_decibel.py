@@ -17,7 +17,8 @@ from harmnmf.solvers.decibel import (
     factorize_decibel,
     smooth_basis,
 )
-from harmnmf.solvers.multiplicative import data_floor, factorize_harmonic
+from harmnmf.solvers.loop import data_floor
+from harmnmf.solvers.multiplicative import factorize_harmonic
 from harmnmf.templates import initial_weights
 
 BETAS = [0, 0.5, 1, 2, 3]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmnmf import ParameterError
-from harmnmf.solvers.loop import check_nonnegative, iterate
+from harmnmf.solvers.loop import check_nonnegative, data_floor, iterate, multiplicative_update
 
 
 def replay(objectives, **options):
@@ -86,3 +86,24 @@ def test_a_negative_number_of_iterations_is_refused():
 def test_data_without_meaning_is_refused_by_name(values, message):
     with pytest.raises(ParameterError, match=message):
         check_nonnegative(Y=torch.ones(2), X=torch.tensor(values))
+
+
+def test_floor_is_that_of_each_spectrogram():
+    eps, tiny = torch.finfo(torch.float32).eps, torch.finfo(torch.float32).tiny
+    V = torch.zeros(4, 2, 3)
+    V[0, 1, 2], V[1, 0, 0], V[3, 1, 1] = 8.0, 0.25, 1e-30
+    floor = data_floor(V)
+    assert floor.shape == (4, 1, 1)
+    expected = [8 * eps, 0.25 * eps, eps, tiny**0.5]
+    assert floor.flatten().tolist() == pytest.approx(expected, abs=0)
+    assert data_floor(V.double()).dtype == torch.float64
+
+
+@given(st.floats(0, 10), st.floats(0, 10), st.floats(0, 10), st.sampled_from([0.3, 0.5, 1.0]))
+def test_update_multiplies_unless_both_terms_vanish(x, negative, positive, gamma):
+    if 0 < positive < 1e-3:
+        positive = 1e-3
+    X, *terms = (torch.tensor(a, dtype=torch.float64) for a in (x, negative, positive))
+    new = multiplicative_update(X, terms, gamma)
+    expected = x * (negative / positive) ** gamma if positive else x
+    assert new.item() == pytest.approx(expected)

@@ -11,13 +11,12 @@ from sklearn.decomposition import non_negative_factorization
 
 from harmnmf import FrequencyAxis, ParameterError, harmonic_templates
 from harmnmf.divergence import beta_divergence, majorisation_exponent
-from harmnmf.solvers import multiplicative
+from harmnmf.solvers import alternation
+from harmnmf.solvers.loop import data_floor
 from harmnmf.solvers.multiplicative import (
-    data_floor,
     estimate_activations,
     factorize,
     factorize_harmonic,
-    multiplicative_update,
 )
 from harmnmf.templates import initial_weights
 
@@ -83,23 +82,6 @@ def test_no_single_update_raises_the_objective(beta):
         assert_never_rises(objective)
         E, H_harmonic, objective = factorize_harmonic(V, P, E, H=H_harmonic, **options)
         assert_never_rises(objective)
-
-
-@pytest.mark.parametrize("beta", [0, 0.5, 1, 2])
-def test_acceleration_saves_iterations(beta):
-    V, W = 0.01 + uniform(40, 6) @ uniform(6, 50, seed=1), 0.1 + uniform(40, 6, seed=2)
-    options = {"beta": beta, "tol": 0.0}
-    plain = factorize(V, W, n_iter=200, accelerate=False, **options).objective[-1]
-    assert factorize(V, W, n_iter=120, **options).objective[-1] < plain
-
-
-def test_acceleration_that_raises_the_objective_is_taken_back(monkeypatch):
-    V, W = 0.1 + uniform(20, 15), 0.1 + uniform(20, 4, seed=1)
-    options = {"beta": 1, "n_iter": 30, "tol": 0.0}
-    plain = factorize(V, W, accelerate=False, **options)
-    monkeypatch.setattr(multiplicative, "_LONG_STEP", -1.0)
-    for x, y in zip(factorize(V, W, **options), plain, strict=True):
-        torch.testing.assert_close(x, y)
 
 
 @pytest.mark.parametrize("beta", BETAS)
@@ -404,27 +386,6 @@ def test_what_no_dictionary_explains_does_no_harm(beta):
     assert (result.H[2] == 1).all()
 
 
-def test_floor_is_that_of_each_spectrogram():
-    eps, tiny = torch.finfo(torch.float32).eps, torch.finfo(torch.float32).tiny
-    V = torch.zeros(4, 2, 3)
-    V[0, 1, 2], V[1, 0, 0], V[3, 1, 1] = 8.0, 0.25, 1e-30
-    floor = data_floor(V)
-    assert floor.shape == (4, 1, 1)
-    expected = [8 * eps, 0.25 * eps, eps, tiny**0.5]
-    assert floor.flatten().tolist() == pytest.approx(expected, abs=0)
-    assert data_floor(V.double()).dtype == torch.float64
-
-
-@given(st.floats(0, 10), st.floats(0, 10), st.floats(0, 10), st.sampled_from([0.3, 0.5, 1.0]))
-def test_update_multiplies_unless_both_terms_vanish(x, negative, positive, gamma):
-    if 0 < positive < 1e-3:
-        positive = 1e-3
-    X, *terms = (torch.tensor(a, dtype=torch.float64) for a in (x, negative, positive))
-    new = multiplicative_update(X, terms, gamma)
-    expected = x * (negative / positive) ** gamma if positive else x
-    assert new.item() == pytest.approx(expected)
-
-
 def test_iterations_stop_at_the_tolerance():
     V, P, E = 0.1 + uniform(20, 15), sparse(20, 4, 3, seed=1), 0.1 + uniform(3, 4, seed=2)
     W = dictionary(P, E)
@@ -443,7 +404,7 @@ def test_without_a_tolerance_no_objective_is_computed(monkeypatch):
     V, P, E = uniform(20, 15), uniform(20, 4, 3, seed=1), uniform(3, 4, seed=2)
     W = dictionary(P, E)
     expected = estimate_activations(V, W, n_iter=3, tol=0.0).H
-    monkeypatch.setattr(multiplicative, "beta_divergence", refuse)
+    monkeypatch.setattr(alternation, "beta_divergence", refuse)
     result = estimate_activations(V, W, n_iter=3, tol=None)
     assert result.objective.shape == (0,)
     torch.testing.assert_close(result.H, expected)

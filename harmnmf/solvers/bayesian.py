@@ -32,9 +32,8 @@ import torch
 
 from ..divergence import beta_divergence, gradient_terms, majorisation_exponent
 from ..errors import ParameterError
-from .loop import PERIOD, check_nonnegative, iterate
+from .loop import PERIOD, check_nonnegative, data_floor, iterate, multiplicative_update
 from .markov_chain import chain_divergence, minimise_with_chain
-from .multiplicative import data_floor, multiplicative_update
 
 __all__ = [
     "BayesianFactorization",
@@ -114,7 +113,7 @@ def factorize_bayesian(
         Whether to estimate E, or to hold it fixed.
     floor : float or Tensor, optional
         Power of the noise, added to the data as well; by default
-        :func:`harmnmf.solvers.multiplicative.data_floor` of `V`.
+        :func:`harmnmf.solvers.loop.data_floor` of `V`.
     n_iter, tol
         As in :func:`harmnmf.solvers.multiplicative.estimate_activations`. The objective is
         recorded after every iteration.

@@ -26,8 +26,7 @@ import torch
 from ..divergence import beta_divergence, gradient_terms, majorisation_exponent
 from ..errors import ParameterError
 from ..harmonics import FrequencyAxis
-from .loop import check_nonnegative, iterate
-from .multiplicative import data_floor, multiplicative_update
+from .loop import check_nonnegative, data_floor, iterate, multiplicative_update
 
 __all__ = ["NoteActivations", "estimate_note_activations", "response_bands", "room_bands"]
 

@@ -34,8 +34,7 @@ from ..decibels import Amp2dB, dB2Amp
 from ..divergence import beta_divergence, gradient_terms
 from ..errors import ParameterError
 from .gradient import minimise
-from .loop import check_nonnegative
-from .multiplicative import data_floor
+from .loop import check_nonnegative, data_floor
 
 __all__ = [
     "Amp2dB",

@@ -1,14 +1,14 @@
-"""What the iterative solvers share: when to stop, and the record of the objective."""
+"""What the iterative solvers share: floors, the multiplicative update, and when to stop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 
 from ..errors import ParameterError
 
-__all__ = ["PERIOD", "check_nonnegative", "iterate"]
+__all__ = ["PERIOD", "check_nonnegative", "data_floor", "iterate", "multiplicative_update"]
 
 # Iterations over which solvers judge convergence: one alone says little. The first step of L-BFGS
 # is short, Adam may climb, and extrapolated updates gather momentum.
@@ -96,3 +96,58 @@ def check_nonnegative(**arrays: torch.Tensor) -> None:
             raise ParameterError(f"{name} holds NaN or infinite values")
         if bool((array < 0).any()):
             raise ParameterError(f"{name} holds negative values")
+
+
+def data_floor(V: torch.Tensor) -> torch.Tensor:
+    """Smallest value worth telling from zero in each spectrogram: eps times its largest.
+
+    Parameters
+    ----------
+    V : Tensor, shape (..., n_bins, n_frames)
+        Data, not negative.
+
+    Returns
+    -------
+    Tensor, shape (..., 1, 1)
+        The floors, positive; that of silence is the machine epsilon.
+
+    Examples
+    --------
+    >>> V = torch.tensor([[[0.0, 1.0]], [[4.0, 2.0]], [[0.0, 0.0]]])
+    >>> (data_floor(V) / torch.finfo(V.dtype).eps).flatten()
+    tensor([1., 4., 1.])
+    """
+    resolution = torch.finfo(V.dtype)
+    largest = V.amax(dim=(-2, -1), keepdim=True)
+    floor = resolution.eps * torch.where(largest > 0, largest, 1.0)
+    return floor.clamp_min(resolution.tiny**0.5)
+
+
+def multiplicative_update(
+    X: torch.Tensor, terms: Iterable[torch.Tensor], gamma: float
+) -> torch.Tensor:
+    """Multiply by the quotient of the gradient's two terms, to the power of gamma.
+
+    Parameters
+    ----------
+    X : Tensor
+        Parameters.
+    terms : iterable of Tensor
+        The negative and the positive term of the gradient of the objective by them.
+    gamma : float
+        Exponent.
+
+    Returns
+    -------
+    Tensor
+        New parameters. Where both terms are zero nothing speaks for a change, and none is made.
+
+    Examples
+    --------
+    >>> one, two = torch.ones(1), torch.full((1,), 2.0)
+    >>> multiplicative_update(one, (two, one), gamma=1.0)
+    tensor([2.])
+    """
+    negative, positive = terms
+    ratio = torch.where(positive > 0, negative / positive, 1.0)
+    return X * (ratio if gamma == 1 else ratio**gamma)
