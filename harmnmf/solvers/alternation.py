@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -27,9 +28,9 @@ from .loop import PERIOD, data_floor, iterate, multiplicative_update
 
 __all__ = ["Constraint", "alternate"]
 
-# Exponent of accelerated updates for 1 ≤ β ≤ 2, where 1 is proven without momentum. Nesterov's
-# momentum tolerates steps up to 4/3 as long.
-_LONG_STEP = 1.3
+# Exponent of accelerated updates for 1 ≤ β ≤ 2, where 1 is proven without momentum. Steps longer
+# than 4/3 of the proven ones do not converge with a momentum near 1, even if D is quadratic.
+_LONG_STEP = 4 / 3
 # Bins times frames that are processed at once: few enough to stay in a processor's cache, and
 # enough to occupy any other device.
 _CACHED = 2**20
@@ -96,12 +97,13 @@ def alternate(
     if exponent is None and 0 <= beta <= 2:
         longest = 1.0 if beta < 1 else _LONG_STEP
     floor = data_floor(V) if floor is None else floor
-    V = V + floor
     W = X if constraint is None else constraint.dictionary(X)
     batch = torch.broadcast_shapes(V.shape[:-2], W.shape[:-2])
     shape = *batch, W.shape[-1], V.shape[-1]
     H = V.new_ones(shape) if start is None else start.expand(shape)
     X = X if constraint is None else X.expand(*batch, *X.shape[-2:])
+    # Each block lies together in memory, however long the rows of the whole.
+    blocks = [(n, V[..., n] + floor) for n in _frames(V, math.prod(batch))]
     X_before, H_before = X, H
     momentum = _momentum() if accelerate else None
 
@@ -109,20 +111,18 @@ def alternate(
         nonlocal X, H, W, X_before, H_before
         alpha = 0.0 if momentum is None else next(momentum)
         gamma = longest if alpha > 0 else proven
-        H_from, H_before = _extrapolate(H, H_before, alpha), H
+        sweep = partial(_sweep, blocks, W, H, H_before, alpha, beta, gamma, floor)
+        H_before = H
         if constraint is None:
-            H, _ = _sweep(V, W, H_from, beta, gamma, floor)
+            H, _ = sweep()
             return
         X_from, X_before = _extrapolate(X, X_before, alpha), X
-        W_from = constraint.dictionary(X_from)
-        H, terms = _sweep(V, W, H_from, beta, gamma, floor, W_from)
+        H, terms = sweep(constraint.dictionary(X_from))
         X = multiplicative_update(X_from, map(constraint.gather, terms), gamma)
         W = constraint.dictionary(X)
 
     def divergence() -> torch.Tensor:
-        parts = [
-            beta_divergence(V[..., n], (W @ H[..., n]).add_(floor), beta) for n in _blocks(V, H)
-        ]
+        parts = [beta_divergence(v, (W @ H[..., n]).add_(floor), beta) for n, v in blocks]
         return torch.stack(parts).sum(dim=0)
 
     value = torch.empty(0) if tol is None else divergence()
@@ -150,36 +150,37 @@ def alternate(
 
 
 def _sweep(
-    V: torch.Tensor,
+    blocks: list[tuple[slice, torch.Tensor]],
     W: torch.Tensor,
     H: torch.Tensor,
+    H_before: torch.Tensor,
+    alpha: float,
     beta: float,
     gamma: float,
     floor: float | torch.Tensor,
     W_next: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Update H for the dictionary W, then sum up the gradient's terms by the dictionary W_next.
+    """Extrapolate and update H for W, then sum up the gradient's terms by the dictionary W_next.
 
     Block by block: what a product of matrices leaves in the cache is there for the next.
     """
     updated = torch.empty_like(H)
     sums: list[torch.Tensor] = []
-    blocks = _blocks(V, H)
     # Memory that is given back and asked for again costs a quarter of the time.
-    memory = V.new_empty(*H.shape[:-2], *V[..., blocks[0]].shape[-2:])
+    memory = H.new_empty(*H.shape[:-2], *blocks[0][1].shape[-2:])
 
     def terms_of(v: torch.Tensor, W: torch.Tensor, h: torch.Tensor) -> _Terms:
         v_hat = torch.matmul(W, h, out=memory[..., : h.shape[-1]]).add_(floor)
         return gradient_terms(v, v_hat, beta, overwrite=True)
 
-    for block in blocks:
-        v, h = V[..., block], H[..., block]
+    for n, v in blocks:
+        h = _extrapolate(H[..., n], H_before[..., n], alpha)
         negative, positive = terms_of(v, W, h)
         # Without an entry for each bin and frame, the positive term is 1 in all of them.
         flat = positive.ndim == 0
         positive = W.sum(dim=-2).unsqueeze(-1) if flat else W.mT @ positive
         h = multiplicative_update(h, (W.mT @ negative, positive), gamma)
-        updated[..., block] = h
+        updated[..., n] = h
         if W_next is not None:
             negative, positive = terms_of(v, W_next, h)
             positive = h.sum(dim=-1).unsqueeze(-2) if flat else positive @ h.mT
@@ -188,10 +189,10 @@ def _sweep(
     return updated, sums
 
 
-def _blocks(V: torch.Tensor, H: torch.Tensor) -> list[slice]:
+def _frames(V: torch.Tensor, n_batch: int) -> list[slice]:
     """Cut the frames into blocks, of multiples of 64 frames for the sake of alignment."""
     size = _CACHED if V.device.type == "cpu" else _LARGE
-    n_frames = max(1, size // (V.shape[-2] * math.prod(H.shape[:-2]) * 64)) * 64
+    n_frames = max(1, size // (V.shape[-2] * n_batch * 64)) * 64
     return [slice(n, n + n_frames) for n in range(0, V.shape[-1], n_frames)]
 
 

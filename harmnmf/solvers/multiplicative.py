@@ -91,7 +91,7 @@ def estimate_activations(
         The divergence that is minimised: 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito.
     exponent : float, optional
         γ above; by default :func:`harmnmf.divergence.majorisation_exponent`, for which descent is
-        proven, and if accelerated 1 for 0 ≤ β < 1 and 1.3 for 1 ≤ β ≤ 2.
+        proven, and if accelerated 1 for 0 ≤ β < 1 and 4/3 for 1 ≤ β ≤ 2.
     accelerate : bool, default=True
         Whether to extrapolate. Should the objective ever rise in ten iterations, for one member of
         a batch even, they are done again, and all that follow are done, without; if `tol` is None
