@@ -69,24 +69,9 @@ def adapt_dictionary(
 
     Notes
     -----
-    Onset-only note F, mean over the first 30 s of the real recordings of MAPS ENSTDkCl (9) and
-    ENSTDkAm (11), and of 18 recordings of its six sampled pianos. The lengths are the
-    best of a dozen, chosen on the real recordings themselves, so that those gains are optimistic;
-    the others gave 0.839 to 0.850 and 0.755 to 0.771. The sampled pianos had no part in the choice:
-
-    ======================================  =====  =====  =====
-    dictionary                              Cl     Am     six
-    ======================================  =====  =====  =====
-    as shipped                              0.839  0.748  0.909
-    adapted                                 0.848  0.770  0.920
-    adapted, then scaled anew               0.837  0.764  0.908
-    each element deviates by itself, σ = 1  0.836  0.753
-    adapted twice                           0.844  0.763
-    one gain a key                          0.839  0.751
-    one curve for all keys                  0.837  0.749
-    no correlation between keys             0.836  0.756
-    correlation by number of partial        0.835  0.749
-    ======================================  =====  =====  =====
+    ``benchmarks/transcription.py`` prints what adaptation brings on real recordings, 0.01 to 0.02
+    of the onset-only note F. The lengths of correlation were chosen on these recordings, so that
+    this is optimistic.
 
     References
     ----------
