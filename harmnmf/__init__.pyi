@@ -33,6 +33,7 @@ from .plotting import plot_activations as plot_activations
 from .plotting import plot_dictionary as plot_dictionary
 from .plotting import plot_transcription as plot_transcription
 from .plotting import save_figure as save_figure
+from .rendering import SampledPiano as SampledPiano
 from .score_learning import learn_from_score as learn_from_score
 from .templates import harmonic_templates as harmonic_templates
 from .transcription import Transcriber as Transcriber

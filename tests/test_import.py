@@ -21,6 +21,7 @@ FLOORS = {
     "errors": SIGNAL,
     "harmonics": SIGNAL,
     "pitchnames": SIGNAL,
+    "recording": SIGNAL,
     "spectrogram": SIGNAL,
     "tuning": SIGNAL,
     "storage": SIGNAL,
