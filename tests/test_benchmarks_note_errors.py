@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.note_errors import (
+    EXTRA,
+    MISSED,
+    count_sounding,
+    count_struck,
+    find_errors,
+    match_notes,
+    onset_rise,
+)
+from harmnmf import Audio, NoteList, evaluate_notes
+
+RATE = 16000
+
+
+def notes(*rows):
+    """Make notes of (onset, offset, pitch) or (onset, offset, pitch, velocity)."""
+    return NoteList(*np.array([(*row, 64)[:4] for row in rows], dtype=float).reshape(-1, 4).T)
+
+
+def errors(played, heard, rise=20.0):
+    return find_errors(played, heard, np.broadcast_to(rise, len(played)))
+
+
+# Found notes a second apart, so that the median lag is what they say.
+STEADY = [(10.0 + i, 10.5 + i, 100) for i in range(5)]
+
+
+def with_steady(rows, lag=0.0):
+    return notes(*rows, *((on + lag, off + lag, pitch) for on, off, pitch in STEADY))
+
+
+@pytest.mark.parametrize(
+    ("played", "expected"),
+    [
+        ([(1.0, 2.0, 60)], "other"),
+        ([(0.5, 0.98, 60), (1.0, 2.0, 60)], "repeated"),
+        ([(0.5, 0.94, 60), (1.0, 2.0, 60)], "other"),
+        ([(1.0, 2.0, 60), (1.04, 2.0, 48)], "octave"),
+        ([(1.0, 2.0, 60), (1.04, 2.0, 79)], "octave"),
+        ([(1.0, 2.0, 60, 65), (1.04, 2.0, 48, 64)], "other"),  # the octave is softer
+        ([(1.0, 2.0, 60), (1.06, 2.0, 48)], "other"),  # the octave comes later
+        ([(1.0, 2.0, pitch) for pitch in (60, 63, 67, 70)], "chord"),
+        ([(0.1 * i, 3.0, 61 + i) for i in range(7)] + [(1.0, 2.0, 60)], "pedal"),
+        ([(0.1 * i, 0.9, 61 + i) for i in range(7)] + [(1.0, 2.0, 60)], "other"),
+    ],
+)
+def test_missed_notes(played, expected):
+    played = with_steady(played)
+    missed = np.flatnonzero((played.onset == 1.0) & (played.pitch == 60))
+    heard = NoteList(
+        *(
+            np.delete(values, missed)
+            for values in (played.onset, played.offset, played.pitch, played.velocity)
+        )
+    )
+    result = errors(played, heard)
+    assert result.missed[missed].tolist() == [expected]
+    assert (result.missed != "").sum() == 1
+    assert not (result.extra != "").any()
+
+
+@pytest.mark.parametrize(
+    ("heard", "expected"),
+    [
+        ((1.5, 2.0, 60), "repetition"),
+        ((1.03, 2.0, 60), "repetition"),
+        ((1.0, 2.0, 72), "overtone"),
+        ((1.0, 2.0, 84), "overtone"),
+        ((1.0, 2.0, 41), "undertone"),
+        ((1.0, 2.0, 59), "neighbour"),
+        ((1.0, 2.0, 66), "with others"),
+        ((1.06, 2.0, 72), "alone"),
+        ((3.0, 4.0, 72), "alone"),
+    ],
+)
+def test_extra_notes(heard, expected):
+    played = [(1.0, 2.0, 60)]
+    result = errors(with_steady(played), with_steady([*played, heard]))
+    assert result.extra[result.extra != ""].tolist() == [expected]
+    assert not (result.missed != "").any()
+
+
+@pytest.mark.parametrize(
+    ("delay", "lag", "expected"),
+    [
+        (0.06, 0.0, "late"),
+        (-0.06, 0.0, "early"),
+        (0.06, 0.03, "annotation"),
+        (0.09, 0.03, "late"),
+        (-0.06, -0.03, "annotation"),
+    ],
+)
+def test_notes_at_a_wrong_time_are_missed_and_extra_in_pairs(delay, lag, expected):
+    result = errors(
+        with_steady([(1.0, 2.0, 60)]), with_steady([(1.0 + delay, 2.0, 60)], lag=lag), rise=0.0
+    )
+    assert result.missed[0] == result.extra[0] == expected
+    assert result.lag == pytest.approx(lag)
+
+
+def test_notes_too_far_away_are_two_errors():
+    result = errors(with_steady([(1.0, 1.1, 60)]), with_steady([(1.16, 2.0, 60)]))
+    assert (result.missed[0], result.extra[0]) == ("other", "alone")
+
+
+def test_a_note_is_struck_together_with_where_it_was_heard():
+    played, heard = [(1.0, 2.0, 60)], [(1.04, 2.0, 60), (1.06, 2.0, 72)]
+    result = errors(with_steady(played), with_steady(heard, lag=0.04))
+    assert result.extra[result.extra != ""].tolist() == ["overtone"]
+
+
+def test_what_cannot_be_heard_comes_before_what_is_masked():
+    played = notes((0.5, 1.0, 60), (1.0, 2.0, 60))
+    assert errors(played, notes(), rise=[5.0, 0.9]).missed.tolist() == ["other", "too soft"]
+    assert errors(played, notes(), rise=[5.0, 1.1]).missed.tolist() == ["other", "repeated"]
+
+
+def test_classes_apply_to_right_notes_for_other_reasons_than_themselves():
+    played = notes((1.0, 2.0, 60), (1.0, 2.0, 72))
+    result = errors(played, played)
+    assert not result.extra_if["repetition"].any()
+    assert result.extra_if["overtone"].tolist() == [False, True]
+    assert result.extra_if["undertone"].tolist() == [True, False]
+    assert result.missed_if["octave"].tolist() == [True, True]
+
+
+def random_notes(rng, n):
+    onset = np.sort(rng.uniform(0, 10, n))
+    return NoteList(
+        onset, onset + rng.uniform(0.05, 2, n), rng.integers(48, 73, n), rng.integers(20, 90, n)
+    ).without_overlaps()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_counts_add_up_and_agree_with_the_scores(seed):
+    rng = np.random.default_rng(seed)
+    played, heard = random_notes(rng, 200), random_notes(rng, 250)
+    result = errors(played, heard, rise=rng.uniform(-5, 20, len(played)))
+    scores = evaluate_notes(played, heard)
+    n_missed, n_extra = (
+        sum((classes == name).sum() for name in names)
+        for classes, names in ((result.missed, MISSED), (result.extra, EXTRA))
+    )
+    assert n_missed == (result.missed != "").sum()
+    assert n_extra == (result.extra != "").sum()
+    assert 1 - n_missed / len(played) == pytest.approx(scores["Recall_no_offset"])
+    assert 1 - n_extra / len(heard) == pytest.approx(scores["Precision_no_offset"])
+    for name in ("annotation", "late", "early"):
+        assert (result.missed == name).sum() == (result.extra == name).sum()
+    found, right = match_notes(played, heard)
+    assert ((found >= 0) == (result.missed == "")).all()
+    assert (right[found[found >= 0]] == np.flatnonzero(found >= 0)).all()
+
+
+@pytest.mark.parametrize("empty", ["played", "heard", "both"])
+def test_nothing_is_no_mistake(empty):
+    some = notes((1.0, 2.0, 60))
+    played = notes() if empty in ("played", "both") else some
+    heard = notes() if empty in ("heard", "both") else some
+    result = errors(played, heard)
+    assert len(result.missed) == len(played)
+    assert len(result.extra) == len(heard)
+    assert result.lag == 0.0
+
+
+def test_polyphony():
+    played = notes((0, 2, 60), (0.04, 0.5, 64), (0.08, 0.5, 67), (1, 2, 72))
+    assert count_struck(played).tolist() == [2, 3, 2, 1]
+    assert count_sounding(played).tolist() == [2, 3, 3, 2]
+
+
+@pytest.mark.parametrize("pitch", [33, 60, 90])
+def test_the_rise_is_that_of_the_louder_sound(pitch):
+    t = np.arange(4 * RATE) / RATE
+    frequency = 440 * 2 ** ((pitch - 69) / 12)
+    gain = np.where(t < 1, 0.1, np.where(t < 2, 0.2, np.where(t < 3, 0.21, 0.1)))
+    # Sounds 40 ms later than annotated.
+    tone = np.roll(gain, round(0.04 * RATE)) * np.sin(2 * np.pi * frequency * t)
+    played = notes(*((onset, onset + 0.5, pitch) for onset in (1.0, 2.0, 3.0)))
+    rise = onset_rise(Audio(tone, RATE), played)
+    assert rise[0] == pytest.approx(6.0, abs=0.7)
+    assert rise[1] == pytest.approx(0.4, abs=0.3)
+    assert rise[2] < 0.5
+
+
+def test_the_rise_of_silence_is_none():
+    assert onset_rise(Audio(np.zeros(RATE), RATE), notes((0.0, 1.0, 60))).tolist() == [0.0]
