@@ -7,10 +7,13 @@ offset for each note; :func:`read_notes` chooses which.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
+import mido
 import numpy as np
 import pretty_midi
+from numpy.typing import NDArray
 
 from .errors import FormatError, ParameterError
 from .notes import NoteList
@@ -30,17 +33,18 @@ _OFFSET_COLUMNS = {
     "key": ("key_offset", "offset", "pedal_offset"),
 }
 
-# pretty_midi tabulates the time of every tick and refuses files with more ticks than this. Its own
-# limit, 1e7, is 2.9 hours as we write them, and 2.5 minutes of MAPS with its 65534 ticks a second.
-# Ours is 11 hours, or 10 minutes of MAPS; a damaged file takes 1 GB at most.
-pretty_midi.pretty_midi.MAX_TICK = 4e7
+_DRUMS = 9  # the channel
+_LONGEST = 24 * 3600  # seconds; no performance, but a damaged file, lasts longer
 
 
 def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
     """Read notes from a MIDI file or a table.
 
     The suffix tells the format. Of MIDI (``.mid``, ``.midi``) all tracks and channels are merged,
-    without drums; a pedal on a channel of a track that has no notes is ignored. A table (``.tsv``,
+    without drums; a pedal on a channel of a track that has no notes is ignored. Each release ends
+    the oldest sounding note of its key, since in files that programs transcribed a repeated note
+    often begins just before the last is released; where a note would have no release, each ends
+    all of its key. A table (``.tsv``,
     ``.csv``) has a header with the columns ``onset``, ``note`` or ``pitch``, ``velocity``, and one
     or more of ``offset``, ``key_offset`` and ``pedal_offset``, separated by tabs or commas; other
     columns are ignored.
@@ -171,35 +175,116 @@ def write_csv(path: str | Path, notes: NoteList) -> None:
 
 def _read_midi(path: Path) -> NoteList:
     try:
-        midi = pretty_midi.PrettyMIDI(str(path))
-        players = [player for player in midi.instruments if not player.is_drum]
-        end = midi.get_end_time()
-        notes = [
-            (note.start, note.end, note.pitch, note.velocity)
-            for player in players
-            for note in player.notes
-        ]
-        pedal = [held for player in players for held in _held(player.control_changes, end)]
-        onset, offset, pitch, velocity = np.array(notes).reshape(-1, 4).T
-        return NoteList(onset, offset, pitch, velocity, pedal)
-    except Exception as error:  # damaged bytes raise nearly anything inside pretty_midi
+        midi = mido.MidiFile(path)
+        if not any(midi.tracks):
+            raise ValueError("it has no events")
+        return _performance(midi)
+    except Exception as error:  # damaged bytes raise nearly anything inside mido
         reason = getattr(error, "strerror", None) or str(error) or "it ends too early"
         raise FormatError(f"{path}: cannot be read as MIDI ({reason})") from error
 
 
-def _held(changes: list[pretty_midi.ControlChange], end: float) -> list[tuple[float, float]]:
-    """List the times between which the sustain pedal is down, at the latest until `end`."""
+def _performance(midi: mido.MidiFile) -> NoteList:
+    """Merge what the channels of all tracks play."""
+    players = defaultdict(list)
+    tempi = [(0, 6e7 / _BEATS_PER_MINUTE)]
+    for number, track in enumerate(midi.tracks):
+        tick = 0
+        for message in track:
+            tick += message.time
+            if message.type == "set_tempo":
+                tempi.append((tick, message.tempo))
+            elif not message.is_meta and getattr(message, "channel", _DRUMS) != _DRUMS:
+                players[number, message.channel].append((tick, message))
+    end = max((events[-1][0] for events in players.values()), default=0)
+    notes, pedal = [], []
+    for events in players.values():
+        played = _notes(events)
+        if played:
+            notes += played
+            pedal += _held(events, end)
+    onset, offset, pitch, velocity = np.array(notes).reshape(-1, 4).T
+    onset, offset, down, up = (
+        _seconds(ticks, tempi, midi.ticks_per_beat)
+        for ticks in (onset, offset, *np.array(pedal).reshape(-1, 2).T)
+    )
+    if offset.max(initial=0.0) > _LONGEST:
+        raise ValueError(f"it lasts {offset.max() / 3600:.0f} hours")
+    return NoteList(onset, offset, pitch, velocity, np.column_stack([down, up]))
+
+
+def _seconds(
+    ticks: NDArray[np.float64], tempi: list[tuple[int, float]], ticks_per_beat: int
+) -> NDArray[np.float64]:
+    """Convert ticks to seconds by the tempi, in microseconds a beat, from each of their ticks."""
+    start, tempo = np.array(sorted(tempi, key=lambda change: change[0])).T
+    elapsed = np.concatenate([[0.0], np.cumsum(np.diff(start) * tempo[:-1])])
+    current = np.searchsorted(start, ticks, side="right") - 1
+    microbeats = elapsed[current] + (ticks - start[current]) * tempo[current]
+    return np.asarray(microbeats / (1e6 * ticks_per_beat))
+
+
+def _notes(events: list[tuple[int, mido.Message]]) -> list[tuple[int, int, int, int]]:
+    """List onset, offset, pitch and velocity of all notes of a channel."""
+    keys = defaultdict(list)
+    for tick, message in events:
+        if message.type == "note_on":
+            keys[message.note].append((tick, message.velocity))
+        elif message.type == "note_off":
+            keys[message.note].append((tick, 0))
+    notes = []
+    for pitch, strokes in keys.items():
+        played = _in_turn(strokes)
+        notes += [
+            (onset, offset, pitch, velocity)
+            for onset, offset, velocity in (_together(strokes) if played is None else played)
+        ]
+    return notes
+
+
+def _in_turn(strokes: list[tuple[int, int]]) -> list[tuple[int, int, int]] | None:
+    """End the oldest note of a key by each release; None if a note is never released."""
+    sounding: list[tuple[int, int]] = []
+    notes = []
+    for tick, velocity in strokes:
+        if velocity:
+            sounding.append((tick, velocity))
+        elif sounding:
+            onset, loudness = sounding.pop(0)
+            notes.append((onset, tick, loudness))
+    return None if sounding else [note for note in notes if note[1] > note[0]]
+
+
+def _together(strokes: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """End all notes of a key by each release, but those that begin with it."""
+    sounding: list[tuple[int, int]] = []
+    notes = []
+    for tick, velocity in strokes:
+        if velocity:
+            sounding.append((tick, velocity))
+        else:
+            ended = [(onset, tick, loudness) for onset, loudness in sounding if onset < tick]
+            sounding = [note for note in sounding if ended and note[0] == tick]
+            notes += ended
+    return notes
+
+
+def _held(events: list[tuple[int, mido.Message]], end: int) -> list[tuple[int, int]]:
+    """List the ticks between which the sustain pedal is down, at the latest until `end`."""
     held = []
     since = None
-    for change in [*changes, pretty_midi.ControlChange(_SUSTAIN, 0, end)]:
-        if change.number != _SUSTAIN:
-            continue
-        if change.value < 64:
-            if since is not None and change.time > since:
-                held.append((since, change.time))
+    positions = [
+        (tick, message.value)
+        for tick, message in events
+        if message.type == "control_change" and message.control == _SUSTAIN
+    ]
+    for tick, position in [*positions, (end, 0)]:
+        if position < 64:
+            if since is not None and tick > since:
+                held.append((since, tick))
             since = None
         elif since is None:
-            since = change.time
+            since = tick
     return held
 
 
