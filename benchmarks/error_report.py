@@ -1,0 +1,327 @@
+"""Tables and a figure of where transcriptions err; benchmarks.transcription measures for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from harmnmf import NoteList
+
+from .note_errors import EXTRA, MISSED, Errors, count_sounding, count_struck
+
+PIANOS = ("ENSTDkCl", "ENSTDkAm")
+# Between these lines of a document everything is replaced.
+BEGIN, END = "<!-- tables of benchmarks/transcription.py -->", "<!-- end of tables -->"
+# Colours of Okabe and Ito, which the colour-blind can tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73")
+MARKS = {"ENSTDkCl": ("-", "o"), "ENSTDkAm": ("--", "s")}
+FEWEST = 20  # notes that a point of the figure needs
+
+
+class Judged(NamedTuple):
+    """A transcribed piece: its piano, what was played, what was heard, and how they differ."""
+
+    piano: str
+    reference: NoteList
+    estimated: NoteList
+    errors: Errors
+
+
+class Feature(NamedTuple):
+    """Something in which notes differ, and the bands of its values by their least ones."""
+
+    name: str
+    values: Callable[[NoteList], NDArray[np.int64]]
+    bands: dict[str, int]
+
+    def band(self, notes: NoteList) -> NDArray[np.int64]:
+        """Find the band of each note."""
+        return np.searchsorted(list(self.bands.values()), self.values(notes), side="right") - 1
+
+
+OCTAVES = Feature(
+    "keys",
+    lambda notes: notes.pitch,
+    {"A0–B1": 0, "C2–B2": 36, "C3–B3": 48, "C4–B4": 60, "C5–B5": 72, "C6–C8": 84},
+)
+VELOCITIES = Feature(
+    "velocity",
+    lambda notes: notes.velocity,
+    {"1–24": 0, "25–34": 25, "35–44": 35, "45–54": 45, "55–64": 55, "65–74": 65, "75–127": 75},
+)
+SOUNDING = Feature(
+    "notes that sound",
+    count_sounding,
+    {"1–2": 0, "3–4": 3, "5–6": 5, "7–8": 7, "9–10": 9, "11 on": 11},
+)
+STRUCK = Feature("notes struck together", count_struck, {"1": 0, "2": 2, "3": 3, "4": 4, "5 on": 5})
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Names of the columns.
+    rows : iterable of sequence of str
+        Cells of each row.
+
+    Returns
+    -------
+    str
+        Its lines.
+
+    Examples
+    --------
+    >>> print(table(["a", ""], [["1", ""], ["2", "3"]]))
+    | a | |
+    |---|---|
+    | 1 | |
+    | 2 | 3 |
+    """
+
+    def line(cells: Sequence[str]) -> str:
+        return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+    return "\n".join([line(header), "|---" * len(header) + "|", *map(line, rows)])
+
+
+def hits(
+    level: Iterable[Judged], feature: Feature, piano: str, *, heard: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count in each band the notes of a piano, and those that match.
+
+    Parameters
+    ----------
+    level : iterable of Judged
+        What a system transcribed.
+    feature : Feature
+        The bands.
+    piano : str
+        Whose pieces to count.
+    heard : bool, default=False
+        Whether to count the notes that were heard, instead of those that were played.
+
+    Returns
+    -------
+    n_notes, n_matched : ndarray of int, shape (n_bands,)
+        The counts.
+    """
+    n_bands = len(feature.bands)
+    counts = np.zeros((2, n_bands), dtype=np.int64)
+    for piece in level:
+        if piece.piano == piano:
+            notes = piece.estimated if heard else piece.reference
+            matched = (piece.errors.extra if heard else piece.errors.missed) == ""
+            band = feature.band(notes)
+            counts[0] += np.bincount(band, minlength=n_bands)
+            counts[1] += np.bincount(band[matched], minlength=n_bands)
+    return counts[0], counts[1]
+
+
+def accuracy_tables(levels: dict[str, list[Judged]]) -> Iterator[str]:
+    """Write recall by octave, velocity and polyphony, and precision by octave.
+
+    Parameters
+    ----------
+    levels : dict of str to list of Judged
+        What each system transcribed.
+
+    Yields
+    ------
+    str
+        Tables in Markdown.
+    """
+    for feature, heard in (
+        *((feature, False) for feature in (OCTAVES, VELOCITIES, SOUNDING, STRUCK)),
+        (OCTAVES, True),
+    ):
+        kind = "precision" if heard else "recall"
+        header, columns = [feature.name], [list(feature.bands)]
+        for name, level in levels.items():
+            for piano in PIANOS:
+                n_notes, n_matched = hits(level, feature, piano, heard=heard)
+                if heard or name == next(iter(levels)):
+                    header.append(f"notes, {piano}")
+                    columns.append([str(n) for n in n_notes])
+                header.append(f"{kind}, {name}, {piano}")
+                columns.append(
+                    [f"{m / n:.3f}" if n else "" for n, m in zip(n_notes, n_matched, strict=True)]
+                )
+        yield table(header, zip(*columns, strict=True))
+
+
+def error_tables(levels: dict[str, list[Judged]]) -> Iterator[str]:
+    """Write how many notes of each class are missed and extra.
+
+    A class applies to notes that are not errors, too: to how many, and what part of these are
+    errors, is what tells a cause from a coincidence.
+
+    Parameters
+    ----------
+    levels : dict of str to list of Judged
+        What each system transcribed.
+
+    Yields
+    ------
+    str
+        Tables in Markdown, two for each system.
+    """
+    for name, level in levels.items():
+        for kind, names in (("missed", MISSED), ("extra", EXTRA)):
+            total = _n_errors(level, kind)
+            rows = []
+            for label in names:
+                n = [_n_errors(level, kind, label, piano) for piano in PIANOS]
+                applies = (getattr(piece.errors, f"{kind}_if").get(label) for piece in level)
+                errors = (getattr(piece.errors, kind) != "" for piece in level)
+                those = [
+                    (mask.sum(), (mask & wrong).sum())
+                    for mask, wrong in zip(applies, errors, strict=True)
+                    if mask is not None
+                ]
+                cells = ["", ""]
+                if those:
+                    n_those, n_wrong = np.sum(those, axis=0)
+                    cells = [str(n_those), f"{n_wrong / n_those:.0%}" if n_those else ""]
+                rows.append([label, *map(str, n), f"{sum(n) / max(1, total):.0%}", *cells])
+            n_notes = sum(len(getattr(piece.errors, kind)) for piece in level)
+            n = [_n_errors(level, kind, None, piano) for piano in PIANOS]
+            rows.append(
+                ["all", *map(str, n), "100%", str(n_notes), f"{total / max(1, n_notes):.0%}"]
+            )
+            yield table(
+                [f"{kind} by {name}", *PIANOS, "share", "applies to", f"of these {kind}"], rows
+            )
+
+
+def lag_table(levels: dict[str, list[Judged]]) -> str:
+    """Write by how much matched notes are transcribed later than annotated, in milliseconds.
+
+    Parameters
+    ----------
+    levels : dict of str to list of Judged
+        What each system transcribed.
+
+    Returns
+    -------
+    str
+        A table in Markdown.
+    """
+    rows = []
+    for name, level in levels.items():
+        for piano in PIANOS:
+            lags = [1000 * piece.errors.lag for piece in level if piece.piano == piano]
+            rows.append([name, piano, *(f"{f(lags):.0f}" for f in (min, np.median, max))])
+    return table(["lag (ms) of", "", "least piece", "median piece", "worst piece"], rows)
+
+
+def draw(levels: dict[str, list[Judged]]) -> Figure:
+    """Draw recall by octave, velocity and polyphony, precision by octave, and errors by class.
+
+    Parameters
+    ----------
+    levels : dict of str to list of Judged
+        What each system transcribed.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    (keys, velocity, sounding), (precise, missed, extra) = figure.subplots(2, 3)
+    for axes, feature, heard in (
+        (keys, OCTAVES, False),
+        (velocity, VELOCITIES, False),
+        (sounding, SOUNDING, False),
+        (precise, OCTAVES, True),
+    ):
+        _draw_hits(axes, levels, feature, heard)
+    for axes, kind, names in ((missed, "missed", MISSED), (extra, "extra", EXTRA)):
+        _draw_classes(axes, levels, kind, names)
+    for axes in (velocity, sounding, precise):
+        axes.sharey(keys)
+    keys.set_ylim(0, 1)
+    figure.legend(*keys.get_legend_handles_labels(), ncols=4, loc="outside lower center")
+    return figure
+
+
+def _draw_hits(axes: Axes, levels: dict[str, list[Judged]], feature: Feature, heard: bool) -> None:
+    for (name, level), colour in zip(levels.items(), COLOURS, strict=False):
+        for piano, (line, marker) in MARKS.items():
+            n_notes, n_matched = hits(level, feature, piano, heard=heard)
+            shown = np.where(n_notes >= FEWEST, n_matched / np.maximum(1, n_notes), np.nan)
+            axes.plot(shown, color=colour, linestyle=line, marker=marker, label=f"{name}, {piano}")
+    axes.set_xticks(range(len(feature.bands)), list(feature.bands), fontsize="small")
+    kind = "Precision" if heard else "Recall"
+    axes.set(title=f"{kind} by {feature.name}", ylabel=kind)
+    axes.grid(axis="y", color="#00000022", linewidth=0.6)
+
+
+def _draw_classes(
+    axes: Axes, levels: dict[str, list[Judged]], kind: str, names: tuple[str, ...]
+) -> None:
+    height = 0.8 / len(levels)
+    for i, ((_, level), colour) in enumerate(zip(levels.items(), COLOURS, strict=False)):
+        places = np.arange(len(names)) + (i - (len(levels) - 1) / 2) * height
+        left = np.zeros(len(names))
+        for piano, fill in zip(PIANOS, (colour, colour + "77"), strict=True):
+            n = [_n_errors(level, kind, label, piano) for label in names]
+            axes.barh(places, n, height, left, color=fill)
+            left += n
+    axes.set_yticks(range(len(names)), list(names), fontsize="small")
+    axes.invert_yaxis()
+    axes.set(title=f"Notes that are {kind}", xlabel="Notes (pale: ENSTDkAm)")
+    axes.grid(axis="x", color="#00000022", linewidth=0.6)
+
+
+def _n_errors(
+    level: Iterable[Judged], kind: str, label: str | None = None, piano: str | None = None
+) -> int:
+    """Count the errors of a kind, or those of a class, or those on a piano."""
+    n = 0
+    for piece in level:
+        if piano in (None, piece.piano):
+            errors = getattr(piece.errors, kind)
+            n += int((errors != "").sum() if label is None else (errors == label).sum())
+    return n
+
+
+def replace_tables(document: str, tables: str) -> str:
+    r"""Put tables into a document, between the lines that mark their place.
+
+    Parameters
+    ----------
+    document : str
+        The text.
+    tables : str
+        What comes between `BEGIN` and `END`.
+
+    Returns
+    -------
+    str
+        The new text.
+
+    Raises
+    ------
+    ValueError
+        If the text has no such place.
+
+    Examples
+    --------
+    >>> text = f"Above{BEGIN}old{END}below"
+    >>> replace_tables(text, "new") == f"Above{BEGIN}\n\nnew\n\n{END}below"
+    True
+    """
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the document has no {BEGIN!r} and {END!r} behind it")
+    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.error_report import (
+    BEGIN,
+    END,
+    OCTAVES,
+    PIANOS,
+    SOUNDING,
+    STRUCK,
+    VELOCITIES,
+    Judged,
+    accuracy_tables,
+    draw,
+    error_tables,
+    hits,
+    lag_table,
+    replace_tables,
+)
+from benchmarks.note_errors import find_errors
+from harmnmf import NoteList
+
+PLAYED = NoteList([0.0, 0.0, 1.0, 2.0], [0.9, 0.9, 1.9, 2.9], [35, 36, 60, 108], [24, 25, 60, 75])
+HEARD = NoteList([0.02, 1.02, 2.1, 2.02], [0.9, 1.9, 2.9, 2.9], [36, 60, 108, 96], [60] * 4)
+
+
+@pytest.fixture
+def levels():
+    errors = find_errors(PLAYED, HEARD, np.array([0.0, 20.0, 20.0, 20.0]))
+    nothing = NoteList([], [], [], [])
+    missed = find_errors(PLAYED, nothing, np.full(4, 20.0))
+    pieces = [
+        Judged(PIANOS[0], PLAYED, HEARD, errors),
+        Judged(PIANOS[1], PLAYED, nothing, missed),
+    ]
+    return {"one": pieces, "other": pieces}
+
+
+def cells(text):
+    """Read a table: its rows by their first cells."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert len({len(row) for row in rows}) == 1
+    return {row[0]: row[1:] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("feature", "bands"),
+    [
+        (OCTAVES, ["A0–B1", "C2–B2", "C4–B4", "C6–C8"]),
+        (VELOCITIES, ["1–24", "25–34", "55–64", "75–127"]),
+        (SOUNDING, ["1–2"] * 4),
+        (STRUCK, ["2", "2", "1", "1"]),
+    ],
+)
+def test_notes_fall_into_bands(feature, bands):
+    assert [list(feature.bands)[i] for i in feature.band(PLAYED)] == bands
+
+
+def test_hits_are_counted_for_each_piano(levels):
+    n_notes, n_matched = hits(levels["one"], OCTAVES, PIANOS[0])
+    assert n_notes.tolist() == [1, 1, 0, 1, 0, 1]
+    assert n_matched.tolist() == [0, 1, 0, 1, 0, 0]
+    n_notes, n_matched = hits(levels["one"], OCTAVES, PIANOS[0], heard=True)
+    assert n_notes.tolist() == [0, 1, 0, 1, 0, 2]
+    assert n_matched.tolist() == [0, 1, 0, 1, 0, 0]
+    assert hits(levels["one"], OCTAVES, PIANOS[1])[1].tolist() == [0] * 6
+
+
+def test_accuracy_has_a_column_for_each_system_and_piano(levels):
+    keys, velocity, *_, precise = map(cells, accuracy_tables(levels))
+    assert keys["C2–B2"] == ["1", "1.000", "1", "0.000", "1.000", "0.000"]
+    assert keys["C3–B3"] == ["0", "", "0", "", "", ""]
+    assert velocity["1–24"] == ["1", "0.000", "1", "0.000", "0.000", "0.000"]
+    assert precise["C4–B4"] == ["1", "1.000", "0", "", "1", "1.000", "0", ""]
+
+
+def test_classes_are_counted(levels):
+    missed, extra, *_ = map(cells, error_tables(levels))
+    assert missed["too soft"] == ["1", "0", "17%", "1", "100%"]
+    assert missed["late"] == ["1", "0", "17%", "", ""]
+    assert missed["other"] == ["0", "4", "67%", "", ""]
+    assert missed["all"] == ["2", "4", "100%", "8", "75%"]
+    assert extra["undertone"] == ["1", "0", "50%", "1", "100%"]
+    assert extra["with others"] == ["0", "0", "0%", "2", "50%"]
+    assert extra["all"] == ["2", "0", "100%", "4", "50%"]
+    assert cells(lag_table(levels))["one"] == [PIANOS[1], "0", "0", "0"]
+
+
+def test_the_figure_has_a_line_for_each_system_and_piano(levels):
+    figure = draw(levels)
+    assert [len(axes.lines) for axes in figure.axes] == [4, 4, 4, 4, 0, 0]
+    figure.draw_without_rendering()
+
+
+def test_tables_are_replaced_only_where_there_is_a_place_for_them():
+    text = replace_tables(f"a\n{BEGIN}\n{END}\nb\n", "| new |")
+    assert replace_tables(text, "| newer |") == f"a\n{BEGIN}\n\n| newer |\n\n{END}\nb\n"
+    with pytest.raises(ValueError, match="has no"):
+        replace_tables(f"{END}{BEGIN}", "| new |")
