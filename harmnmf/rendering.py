@@ -34,7 +34,7 @@ _SUFFIXES = (".flac", ".ogg", ".wav")
 _LEAD = 0.02  # seconds from the beginning of a prepared sample to its attack
 _LONGEST = 12.0  # seconds of a note
 _TAIL = 1.0  # seconds after the last damper has fallen
-_FADE_IN, _FADE_OUT = SAMPLE_RATE // 500, SAMPLE_RATE // 20
+_FADE_IN, _FADE_OUT = SAMPLE_RATE // 500, SAMPLE_RATE // 4  # samples
 _LEVEL_TIME = 0.3  # seconds after the attack in which levels are measured
 _LONGEST_LAG = 0.003  # seconds
 
@@ -88,7 +88,7 @@ class SampledPiano:
     Raises
     ------
     ParameterError
-        If there are no samples, a key is none of a piano's, or a sample is silent.
+        If there are no samples, a key is none of a piano's, or a sample is silent or not mono.
 
     Notes
     -----
@@ -279,6 +279,8 @@ class SampledPiano:
 
 def _prepare(pitch: int, layers: Sequence[ArrayLike]) -> _Key:
     """Order, scale and align the layers of a key; make up softer ones if there is one only."""
+    if not layers:
+        raise ParameterError(f"key {pitch} has no samples")
     lead = round(_LEAD * SAMPLE_RATE)
     ordered = []
     for layer in layers:
