@@ -11,11 +11,9 @@ README.md says where the material comes from.
 from __future__ import annotations
 
 import functools
-from collections import defaultdict
 from pathlib import Path
 
 import click
-import mido
 import numpy as np
 import soundfile
 import soxr
@@ -40,10 +38,7 @@ SEED = 466
 
 
 def read_performance(path: Path) -> NoteList:
-    """Read a file of GiantMIDI-Piano.
-
-    There a repeated note begins a few ticks before the release of the last one, which
-    `read_notes` takes for the release of both; here each release ends the oldest note of its key.
+    """Read a file of GiantMIDI-Piano, without overlaps.
 
     Parameters
     ----------
@@ -53,24 +48,13 @@ def read_performance(path: Path) -> NoteList:
     Returns
     -------
     NoteList
-        Without overlaps, with the pedal, and with offsets where keys are released.
+        With the pedal, and with offsets where keys are released.
     """
-    sounding = defaultdict(list)
-    notes = []
-    now = 0.0
-    for message in mido.MidiFile(path):
-        now += message.time
-        if message.type == "note_on" and message.velocity > 0:
-            sounding[message.note].append((now, message.velocity))
-        elif message.type in ("note_on", "note_off"):
-            onset, velocity = sounding[message.note].pop(0)
-            notes.append((onset, now, message.note, velocity))
-    pedal = read_notes(path, offset="key").pedal
-    performance = NoteList(*np.array(notes).T, pedal).without_overlaps()
+    performance = read_notes(path, offset="key").without_overlaps()
     columns = (performance.onset, performance.offset, performance.pitch, performance.velocity)
     # What sounds shorter nobody played: the network that transcribed the recording was wrong.
     played = performance.pedalled().offset - performance.onset > SHORTEST_NOTE
-    return NoteList(*np.array(columns)[:, played], pedal)
+    return NoteList(*np.array(columns)[:, played], performance.pedal)
 
 
 class SampledPiano:
