@@ -42,8 +42,9 @@ def excerpt(notes: NoteList, rng: np.random.Generator, duration: float) -> NoteL
     Returns
     -------
     NoteList
-        What begins within `duration` seconds, moved to time zero and cut at `duration`; all if
-        the performance is shorter.
+        What begins within `duration` seconds, moved to time zero and cut at `duration`. They lie
+        between the first onset and the last offset, or begin with the first onset if the
+        performance is shorter.
 
     Raises
     ------
@@ -58,8 +59,10 @@ def excerpt(notes: NoteList, rng: np.random.Generator, duration: float) -> NoteL
     """
     if not duration > 0:
         raise ParameterError(f"duration must be positive seconds, not {duration}")
+    # Files that were cut out of a recording may begin after minutes of silence.
+    earliest = notes.onset[0] if len(notes) else 0.0
     latest = notes.offset.max(initial=0.0) - duration
-    start = rng.uniform(0, max(latest, 0.0))
+    start = rng.uniform(earliest, max(latest, earliest))
     return notes.slice(start, start + duration).shift(-start)
 
 
@@ -106,8 +109,9 @@ def vary_performance(notes: NoteList, rng: np.random.Generator) -> NoteList:
     elif not len(pedal) and rng.random() < _PEDAL_ADDED:
         pedal = _legato_pedal(stretch * notes.onset, offset.max(initial=0.0), rng)
     kept = is_played & (pitch >= _KEYS[0]) & (pitch <= _KEYS[1])
-    columns = (values[kept] for values in (onset, offset, pitch, velocity))
-    return NoteList(*columns, pedal).without_overlaps()
+    return NoteList(
+        onset[kept], offset[kept], pitch[kept], velocity[kept], pedal
+    ).without_overlaps()
 
 
 def _vary_velocity(velocity: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:

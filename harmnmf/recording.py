@@ -157,7 +157,7 @@ def simulate_recording(
     for seed, (probability, part) in zip(seeds, parts, strict=True):
         own = np.random.default_rng(seed)
         if own.random() < probability:
-            audio = part(audio, own).astype(np.float32, copy=False)
+            audio = part(audio, own)
     return audio
 
 
@@ -197,7 +197,7 @@ def _room_response(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _equalize(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    gain_db = _equalizer_gain(np.fft.rfftfreq(_N_FFT, 1 / _SAMPLE_RATE), rng)
+    gain_db = _equalizer_gain(np.linspace(0.0, _SAMPLE_RATE / 2, _N_FFT // 2 + 1), rng)
     return np.asarray(oaconvolve(audio, _minimum_phase(gain_db))[: len(audio)])
 
 
@@ -249,13 +249,14 @@ def _compress(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     gain_db = -(1 - 1 / ratio) * np.maximum(excess_db, 0)
     # A gain that changes in steps would click.
     frames = (np.arange(len(power)) + 0.5) * _FRAME
-    return audio * 10 ** (np.interp(np.arange(len(audio)), frames, gain_db) / 20)
+    gain = 10 ** (np.interp(np.arange(len(audio)), frames, gain_db) / 20)
+    return audio * gain.astype(np.float32)
 
 
 def _limit_band(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     low = butter(2, rng.uniform(*_LOW_CUT), "highpass", fs=_SAMPLE_RATE, output="sos")
     high = butter(4, rng.uniform(*_HIGH_CUT), "lowpass", fs=_SAMPLE_RATE, output="sos")
-    return np.asarray(sosfilt(np.concatenate([low, high]), audio))
+    return np.asarray(sosfilt(np.concatenate([low, high]), audio), np.float32)
 
 
 def _scale(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -264,10 +265,11 @@ def _scale(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.f
 
 def _scaled(
     disturbance: NDArray[np.float64], audio: NDArray[np.float32], level_db: float
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     """Bring a disturbance to a level relative to the loud parts of a sound."""
     power = np.mean(disturbance**2)
-    return disturbance * np.sqrt(10 ** (level_db / 10) * _loud_power(audio) / power)
+    gain = np.sqrt(10 ** (level_db / 10) * _loud_power(audio) / power)
+    return np.asarray(disturbance * gain, np.float32)
 
 
 def _loud_power(audio: NDArray[np.float32]) -> float:
