@@ -36,7 +36,7 @@ _LONGEST = 12.0  # seconds of a note
 _TAIL = 1.0  # seconds after the last damper has fallen
 _FADE_IN, _FADE_OUT = SAMPLE_RATE // 500, SAMPLE_RATE // 4  # samples
 _LEVEL_TIME = 0.3  # seconds after the attack in which levels are measured
-_LONGEST_LAG = 0.003  # seconds
+_LONGEST_LAG = 0.002  # seconds
 
 # Sound pressure goes with about this power of the velocity: 20 dB from 30 to 110. The levels of
 # the layers themselves do not count, since collections normalise them in ways of their own.
@@ -188,8 +188,8 @@ class SampledPiano:
         -------
         ndarray, shape (n_samples,)
             Samples at `SAMPLE_RATE`, until a second after the last damper has fallen. Attacks lie
-            at onsets within 3 ms; a note of velocity 127 has an RMS of about -20 dBFS, and loud
-            chords may exceed full scale.
+            at onsets within 3 ms, of soft low notes within 10; a note of velocity 127 has an RMS
+            of about -20 dBFS, and loud chords may exceed full scale.
 
         Raises
         ------
@@ -322,14 +322,18 @@ def _softened(sample: NDArray[np.float32], pitch: int, n_partials: float) -> NDA
 
 
 def _attack(sample: NDArray[np.float32]) -> int:
-    """Find where a sample first comes within 20 dB of its peak, averaged over 1 ms."""
+    """Find where the slope of a sample first comes within 20 dB of its peak, averaged over 1 ms.
+
+    Of the slope, because the high partials of a low string arrive first, by up to 15 ms.
+    """
     window = SAMPLE_RATE // 1000
-    power = np.convolve(sample[: SAMPLE_RATE // 10] ** 2, np.ones(window), mode="same")
+    slope = np.diff(sample[: SAMPLE_RATE // 10], prepend=sample[:1])
+    power = np.convolve(slope**2, np.ones(window), mode="same")
     return int(np.argmax(power > 0.01 * power.max()))
 
 
 def _in_phase(sample: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Move a sample by up to 3 ms to where it is most like another of its key.
+    """Move a sample by up to 2 ms to where it is most like another of its key.
 
     Layers of a key differ little but in loudness: mixed out of phase, partials would cancel.
     """
