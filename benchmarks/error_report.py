@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harmnmf import NoteList
 
-from .note_errors import EXTRA, MISSED, Errors, count_sounding, count_struck
+from .note_errors import EXTRA, MISSED, TIMING, Errors, Sound, count_sounding, count_struck
 
 PIANOS = ("ENSTDkCl", "ENSTDkAm")
 # Between these lines of a document everything is replaced.
@@ -24,10 +24,12 @@ FEWEST = 20  # notes that a point of the figure needs
 
 
 class Judged(NamedTuple):
-    """A transcribed piece: its piano, what was played, what was heard, and how they differ."""
+    """A transcribed piece: what was played, what was heard, and how they differ."""
 
     piano: str
+    name: str
     reference: NoteList
+    sound: Sound
     estimated: NoteList
     errors: Errors
 
@@ -45,14 +47,14 @@ class Feature(NamedTuple):
 
 
 OCTAVES = Feature(
-    "keys",
+    "key",
     lambda notes: notes.pitch,
     {"A0–B1": 0, "C2–B2": 36, "C3–B3": 48, "C4–B4": 60, "C5–B5": 72, "C6–C8": 84},
 )
 VELOCITIES = Feature(
     "velocity",
     lambda notes: notes.velocity,
-    {"1–24": 0, "25–34": 25, "35–44": 35, "45–54": 45, "55–64": 55, "65–74": 65, "75–127": 75},
+    {"1–24": 0, "25–34": 25, "35–44": 35, "45–54": 45, "55–64": 55, "65–74": 65, "75 on": 75},
 )
 SOUNDING = Feature(
     "notes that sound",
@@ -201,8 +203,8 @@ def error_tables(levels: dict[str, list[Judged]]) -> Iterator[str]:
             )
 
 
-def lag_table(levels: dict[str, list[Judged]]) -> str:
-    """Write by how much matched notes are transcribed later than annotated, in milliseconds.
+def piece_table(levels: dict[str, list[Judged]]) -> str:
+    """Write for each piece when its notes sound and are heard, F, and F were it annotated right.
 
     Parameters
     ----------
@@ -212,14 +214,35 @@ def lag_table(levels: dict[str, list[Judged]]) -> str:
     Returns
     -------
     str
-        A table in Markdown.
+        A table in Markdown, with medians in milliseconds and the mean F of each piano.
     """
+    header = ["piece", "piano", "notes", "ms from annotation to sound"]
+    for name in levels:
+        header += [f"ms to {name}", f"F, {name}", f"F if annotated right, {name}"]
     rows = []
-    for name, level in levels.items():
-        for piano in PIANOS:
-            lags = [1000 * piece.errors.lag for piece in level if piece.piano == piano]
-            rows.append([name, piano, *(f"{f(lags):.0f}" for f in (min, np.median, max))])
-    return table(["lag (ms) of", "", "least piece", "median piece", "worst piece"], rows)
+    scores: dict[str, list[list[float]]] = {piano: [] for piano in PIANOS}
+    for versions in zip(*levels.values(), strict=True):
+        piece = versions[0]
+        delay = 1000 * np.median(piece.sound.onset - piece.reference.onset)
+        row = [piece.name, piece.piano, str(len(piece.reference)), str(round(delay))]
+        both = [_f_measures(version.errors) for version in versions]
+        for version, F in zip(versions, both, strict=True):
+            row += [str(round(1000 * version.errors.lag)), *(f"{value:.3f}" for value in F)]
+        rows.append(row)
+        scores[piece.piano].append([value for F in both for value in F])
+    for piano, values in scores.items():
+        row = ["mean", piano, "", ""]
+        for i, mean in enumerate(np.mean(values, axis=0)):
+            row += ([] if i % 2 else [""]) + [f"{mean:.3f}"]
+        rows.append(row)
+    return table(header, rows)
+
+
+def _f_measures(errors: Errors) -> tuple[float, float]:
+    """Compute F as it is, and with notes that are annotated late or early among the right ones."""
+    n_found, n_more = (errors.missed == "").sum(), np.isin(errors.missed, TIMING[:2]).sum()
+    n_notes = len(errors.missed) + len(errors.extra)
+    return 2 * n_found / n_notes, 2 * (n_found + n_more) / n_notes
 
 
 def draw(levels: dict[str, list[Judged]]) -> Figure:
@@ -259,7 +282,7 @@ def _draw_hits(axes: Axes, levels: dict[str, list[Judged]], feature: Feature, he
             n_notes, n_matched = hits(level, feature, piano, heard=heard)
             shown = np.where(n_notes >= FEWEST, n_matched / np.maximum(1, n_notes), np.nan)
             axes.plot(shown, color=colour, linestyle=line, marker=marker, label=f"{name}, {piano}")
-    axes.set_xticks(range(len(feature.bands)), list(feature.bands), fontsize="small")
+    axes.set_xticks(range(len(feature.bands)), list(feature.bands), fontsize="small", rotation=30)
     kind = "Precision" if heard else "Recall"
     axes.set(title=f"{kind} by {feature.name}", ylabel=kind)
     axes.grid(axis="y", color="#00000022", linewidth=0.6)

@@ -2,36 +2,40 @@
 
 Notes match as for the scores: same pitch, onsets within 50 ms, one to one, by mir_eval. What is
 missed and what is extra falls into classes that exclude each other: the first that applies counts.
+Together is within 50 ms.
 
 Notes that are missed:
 
-=============  ====================================================================================
-annotation     the note is among the extra ones, 50 to 150 ms away, and would match if the piece's
-               annotation were shifted by the median lag of its matched notes
-late, early    the note is among the extra ones, 50 to 150 ms after or before
-too soft       the energy at its first partials rises by less than 1 dB at the onset
-repeated       the same key has sounded until less than 50 ms before
-octave         a note 12, 19 or 24 semitones away was struck together with it, at least as loud
-chord          at least four notes were struck together
-pedal          at least eight notes sound
+================  =================================================================================
+annotated late,   the note was heard 50 to 150 ms before or after its annotation, and is among the
+annotated early   extra ones, but its sound begins nearer to where it was heard
+heard late,       the same, but its sound begins nearer to where it is annotated
+heard early
+too soft          the energy at its first partials rises by less than 1 dB at the onset
+repeated          the same key has sounded until less than 50 ms before
+octave            a note 12, 19 or 24 semitones away was struck together with it, as loud or louder
+chord             at least four notes were struck together
+pedal             at least eight notes sound
 other
-=============  ====================================================================================
+================  =================================================================================
 
 Notes that are extra:
 
-=============  ====================================================================================
-annotation,    as above: as many as among the missed ones
-late, early
-repetition     the same key sounds: it was struck once and heard twice
-overtone       a note 12, 19 or 24 semitones below was struck together with it
-undertone      a note 12, 19 or 24 semitones above was struck together with it
-neighbour      a neighbouring key was struck together with it
-with others    other notes were struck together with it
-alone          nothing was struck
-=============  ====================================================================================
+================  =================================================================================
+annotated late,   as above: as many as among the missed ones
+annotated early,
+heard late,
+heard early
+repetition        the same key sounds: it was struck once and heard twice
+overtone          a note 12, 19 or 24 semitones below was struck together with it
+undertone         a note 12, 19 or 24 semitones above was struck together with it
+neighbour         a neighbouring key was struck together with it
+with others       other notes were struck together with it
+alone             nothing was struck
+================  =================================================================================
 
-Together is within 50 ms. For extra notes, the annotation is first shifted by the median lag of the
-piece's matched notes; scores are never.
+To tell what was struck together with an extra note, notes that were found, or that are annotated
+late or early, count where they were heard; others where they are annotated plus the median lag.
 """
 
 from __future__ import annotations
@@ -47,20 +51,38 @@ from harmnmf.harmonics import HarmonicSeries, piano_inharmonicity, pitch_to_hz
 from harmnmf.spectrogram import LogFrequency
 
 TOLERANCE = 0.05  # seconds, between onsets that match; also of notes struck together
-MISTIMED = 0.15  # seconds, between onsets of a note that was heard at a wrong time
+MISTIMED = 0.15  # seconds, between an annotation and where its note may have been heard
 HARMONICS = (12, 19, 24)  # semitones from a fundamental to its partials 2 to 4
 INAUDIBLE = 1.0  # decibels
 CHORD = 4  # notes struck together
 PEDAL = 8  # notes that sound
-N_PARTIALS = 5
-LATEST = 0.06  # seconds from the annotation to the onset of the sound, at most
 
-TIMING = ("annotation", "late", "early")
+N_PARTIALS = 5
+RISE_REACH = 0.06  # seconds from the annotation to where the rise is read
+SHORT = {"n_fft": 2048, "max_window": 0.1, "hop_length": 80}  # of LogFrequency, to see onsets
+SHORT_FLOOR = 0.01  # of each partial's greatest energy there: -20 dB, as much as windows leak
+
+TIMING = ("annotated late", "annotated early", "heard late", "heard early")
 MISSED = (*TIMING, "too soft", "repeated", "octave", "chord", "pedal", "other")
 EXTRA = (
     *TIMING,
     *("repetition", "overtone", "undertone", "neighbour", "with others", "alone"),
 )
+
+
+class Sound(NamedTuple):
+    """What a recording has of the notes that were played.
+
+    Parameters
+    ----------
+    onset : ndarray, shape (n_notes,)
+        Where each note's sound begins, in seconds.
+    rise : ndarray, shape (n_notes,)
+        By how many decibels the energy at its partials rises then.
+    """
+
+    onset: NDArray[np.float64]
+    rise: NDArray[np.float64]
 
 
 class Errors(NamedTuple):
@@ -76,7 +98,8 @@ class Errors(NamedTuple):
         Which notes, found or missed, right or extra, a class applies to, whatever comes before it
         in order. Classes about timing are not among them: they apply to errors only.
     lag : float
-        Median of the seconds from annotated to transcribed onsets of notes that match, 0 if none.
+        Median of the seconds from where notes are annotated to where they were heard, of those
+        that were found or that are annotated late or early; 0 if there are none.
     """
 
     missed: NDArray[np.str_]
@@ -165,57 +188,84 @@ def count_sounding(notes: NoteList) -> NDArray[np.int64]:
     return (begun & (notes.offset > notes.onset[:, None])).sum(axis=1)
 
 
-def onset_rise(audio: Audio, notes: NoteList) -> NDArray[np.float64]:
-    """Measure by how much the energy at a note's first partials rises at its onset.
+def find_sound(audio: Audio, notes: NoteList) -> Sound:
+    """Measure when the sound of each note begins, and by how much it rises.
 
-    A bin is read a quarter of its window before the onset and as long after, in both of which the
-    other side of the onset has hardly any weight. Since an annotation may precede the sound, the
-    greatest rise counts of those with the later reading up to 60 ms later still. What else is
-    struck on the same partials raises them, too, so that too few notes seem too soft.
+    Both are read at the first five partials, three bins each, a quarter of each bin's window
+    before and after: there the other side hardly counts. The sound begins where the levels of the
+    partials rise most together, up to 150 ms from the annotation, seen through windows of at most
+    100 ms. The rise of their energy is seen through the windows of
+    :class:`harmnmf.spectrogram.LogFrequency`, which tell keys apart; the greatest up to 60 ms from
+    the annotation counts. What else is struck on the same partials raises them, too, so that too
+    few notes seem too soft.
 
     Parameters
     ----------
     audio : Audio
         The recording.
     notes : NoteList
-        What was played.
+        What was played, and when by its annotation.
 
     Returns
     -------
-    ndarray, shape (n_notes,)
-        Decibels.
+    Sound
+        Of each note.
 
     Examples
     --------
-    >>> tone = np.sin(2 * np.pi * 440 * np.arange(32000) / 16000) * (np.arange(32000) > 16000)
+    >>> t = np.arange(32000) / 16000
+    >>> tone = sum(np.sin(2 * np.pi * h * 440 * t) / h for h in range(1, 6)) * (t > 1.04)
     >>> played = NoteList([0.5, 1.0], [1.0, 2.0], [69, 69], [70, 70])
-    >>> onset_rise(Audio(tone, 16000), played) > INAUDIBLE
-    array([False,  True])
+    >>> sound = find_sound(Audio(tone, 16000), played)
+    >>> bool(abs(sound.onset[1] - 1.04) < 0.02), sound.rise > INAUDIBLE
+    (True, array([False,  True]))
     """
-    front_end = LogFrequency()
-    energy = front_end.transform(audio.to_mono().resample(front_end.sample_rate).samples).values
-    energy = np.square(energy, dtype=np.float64)
-    energy += 1e-10 * energy.max() + np.finfo(np.float64).tiny
+    long, short = LogFrequency(), LogFrequency(**SHORT)
+    samples = audio.to_mono().resample(long.sample_rate).samples
+    reach = round(RISE_REACH * long.sample_rate / long.hop_length)
+    before, after = (energy.sum(axis=-1) for energy in _around(samples, notes, long, reach))
+    rise = 10 * np.log10(after / before).max(axis=0)
+    reach = round(MISTIMED * short.sample_rate / short.hop_length)
+    before, after = _around(samples, notes, short, reach)
+    floor = SHORT_FLOOR * np.maximum(before, after).max(axis=0)
+    rises = np.log((after + floor) / (before + floor)).clip(min=0).sum(axis=-1)
+    steepest = rises.argmax(axis=0) - reach
+    return Sound(notes.onset + steepest * short.hop_length / short.sample_rate, rise)
+
+
+def _around(
+    samples: NDArray[np.float32],
+    notes: NoteList,
+    front_end: LogFrequency,
+    reach: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read the energy of partials before and after `reach` frames on either side of onsets.
+
+    Returns
+    -------
+    before, after : ndarray, shape (2 * reach + 1, n_notes, n_partials)
+        At least 1e-10 of the greatest of the recording.
+    """
+    energy = np.square(front_end.transform(samples).values, dtype=np.float64)
     series = HarmonicSeries(N_PARTIALS, piano_inharmonicity(notes.pitch))
     positions, valid = series.positions(pitch_to_hz(notes.pitch), front_end.axis)
-    bins = np.round(positions).astype(int).clip(0, front_end.axis.n_bins - 1)
-    hop = front_end.hop_length / front_end.sample_rate
-
-    def at(times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Energy of each note at times (n_notes, n_partials), from three bins a partial."""
-        frames = np.round(times / hop).astype(int).clip(0, energy.shape[1] - 1)
-        total = sum(
-            energy[(bins + d).clip(0, front_end.axis.n_bins - 1), frames] for d in (-1, 0, 1)
-        )
-        return np.where(valid, total, 0.0).sum(axis=1)
-
+    last_bin, last_frame = (n - 1 for n in energy.shape)
+    bins = np.round(positions).astype(int).clip(0, last_bin)
     quarter = front_end.window_durations[bins] / 4
-    onsets = notes.onset[:, None]
-    after = np.max([at(onsets + quarter + d) for d in np.arange(0, LATEST + hop / 2, hop)], axis=0)
-    return 10 * np.log10(after / at(onsets - quarter))
+    hop = front_end.hop_length / front_end.sample_rate
+    steps = np.arange(-reach, reach + 1)[:, None, None]
+    least = 1e-10 * energy.max() + np.finfo(np.float64).tiny
+
+    def read(times: NDArray[np.float64]) -> NDArray[np.float64]:
+        frames = (np.round(times / hop).astype(int) + steps).clip(0, last_frame)
+        total = sum(energy[(bins + d).clip(0, last_bin), frames] for d in (-1, 0, 1))
+        return np.where(valid, total, 0.0) + least
+
+    onset = notes.onset[:, None]
+    return read(onset - quarter), read(onset + quarter)
 
 
-def find_errors(reference: NoteList, estimated: NoteList, rise: NDArray[np.float64]) -> Errors:
+def find_errors(reference: NoteList, estimated: NoteList, sound: Sound) -> Errors:
     """Classify every note that is missed or extra.
 
     Parameters
@@ -224,8 +274,8 @@ def find_errors(reference: NoteList, estimated: NoteList, rise: NDArray[np.float
         What was played, with pedalled offsets.
     estimated : NoteList
         What was heard.
-    rise : ndarray, shape (n_reference,)
-        As :func:`onset_rise` gives it.
+    sound : Sound
+        What the recording has of the notes of the reference.
 
     Returns
     -------
@@ -235,31 +285,41 @@ def find_errors(reference: NoteList, estimated: NoteList, rise: NDArray[np.float
     Examples
     --------
     >>> played = NoteList([0.0, 0.0, 2.0], [1, 1, 3], [48, 60, 64], [70, 60, 70])
-    >>> heard = NoteList([0.0, 2.1, 2.0], [1, 3, 3], [48, 64, 76], [70, 70, 70])
-    >>> errors = find_errors(played, heard, rise=np.array([20.0, 10.0, 15.0]))
+    >>> heard = NoteList([0.0, 0.0, 2.1], [1, 1, 3], [48, 72, 64], [70, 70, 70])
+    >>> errors = find_errors(played, heard, Sound(played.onset, rise=np.array([20.0, 10.0, 15.0])))
     >>> errors.missed.tolist(), errors.extra.tolist()
-    (['', 'octave', 'late'], ['', 'overtone', 'late'])
+    (['', 'octave', 'heard late'], ['', 'overtone', 'heard late'])
     """
     found, right = match_notes(reference, estimated)
-    matched = np.flatnonzero(found >= 0)
-    delays = estimated.onset[found[matched]] - reference.onset[matched]
-    lag = float(np.median(delays)) if len(delays) else 0.0
-
-    missed_if = _missed_if(reference, rise)
-    extra_if = _extra_if(reference.onset + lag, reference, estimated, right)
-    missed = np.select(list(missed_if.values()), list(missed_if), default="other")
-    extra = np.select(list(extra_if.values()), list(extra_if), default="alone")
-
     lost, spare = np.flatnonzero(found < 0), np.flatnonzero(right < 0)
     moved, _ = match_notes(_taken(reference, lost), _taken(estimated, spare), MISTIMED)
-    pairs = lost[moved >= 0], spare[moved[moved >= 0]]
-    delay = estimated.onset[pairs[1]] - reference.onset[pairs[0]]
-    timing = np.select([np.abs(delay - lag) <= TOLERANCE, delay > 0], TIMING[:2], TIMING[2])
-    # Long enough for any class, or assignment would cut names off.
-    missed, extra = missed.astype("<U16"), extra.astype("<U16")
-    missed[pairs[0]], extra[pairs[1]] = timing, timing
+    mistimed, moved = lost[moved >= 0], spare[moved[moved >= 0]]
+
+    timing = _timing(reference.onset[mistimed], estimated.onset[moved], sound.onset[mistimed])
+    is_heard_right = np.isin(timing, TIMING[:2])
+    heard = np.full(len(reference), np.nan)
+    heard[found >= 0] = estimated.onset[found[found >= 0]]
+    heard[mistimed[is_heard_right]] = estimated.onset[moved[is_heard_right]]
+    delay = heard - reference.onset
+    lag = 0.0 if np.isnan(delay).all() else float(np.nanmedian(delay))
+
+    missed_if = _missed_if(reference, sound.rise)
+    onset = np.where(np.isnan(heard), reference.onset + lag, heard)
+    extra_if = _extra_if(onset, reference, estimated, right)
+    # Longer than any name, since assignment would cut off the rest.
+    missed = np.select(list(missed_if.values()), list(missed_if), MISSED[-1]).astype("<U16")
+    extra = np.select(list(extra_if.values()), list(extra_if), EXTRA[-1]).astype("<U16")
+    missed[mistimed], extra[moved] = timing, timing
     missed[found >= 0], extra[right >= 0] = "", ""
     return Errors(missed, extra, missed_if, extra_if, lag)
+
+
+def _timing(
+    annotated: NDArray[np.float64], heard: NDArray[np.float64], sound: NDArray[np.float64]
+) -> NDArray[np.str_]:
+    is_late = heard > annotated
+    is_right = np.abs(heard - sound) < np.abs(annotated - sound)
+    return np.select([is_right & ~is_late, is_right, is_late], TIMING[:3], TIMING[3])
 
 
 def _missed_if(notes: NoteList, rise: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:

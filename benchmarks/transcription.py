@@ -39,12 +39,12 @@ from .error_report import (
     accuracy_tables,
     draw,
     error_tables,
-    lag_table,
+    piece_table,
     replace_tables,
     table,
 )
 from .inputs import INPUTS, Change, unchanged
-from .note_errors import find_errors, onset_rise
+from .note_errors import find_errors, find_sound
 
 # Parameters of Transcriber for what is measured in full, and for what is only scored.
 LEVELS: dict[str, dict[str, Any]] = {"harmnmf": {}}
@@ -214,10 +214,11 @@ def judge(levels: dict[str, Measured], duration: float) -> dict[str, list[Judged
     judged: dict[str, list[Judged]] = {name: [] for name in levels}
     for versions in zip(*(measured.pieces for measured in levels.values()), strict=True):
         path, reference, _ = versions[0]
-        rise = onset_rise(read_audio(path, duration=duration), reference)
+        sound = find_sound(read_audio(path, duration=duration), reference)
         for name, piece in zip(levels, versions, strict=True):
-            errors = find_errors(reference, piece.estimated, rise)
-            judged[name].append(Judged(path.parent.name, reference, piece.estimated, errors))
+            errors = find_errors(reference, piece.estimated, sound)
+            notes = (reference, sound, piece.estimated)
+            judged[name].append(Judged(path.parent.name, path.stem, *notes, errors))
     return judged
 
 
@@ -274,7 +275,7 @@ def main(
     if document is not None or tables & {"accuracy", "errors"}:
         judged = judge(levels, duration)
         accuracy = list(accuracy_tables(judged))
-        errors = [*error_tables(judged), lag_table(judged)]
+        errors = [*error_tables(judged), piece_table(judged)]
         for name, texts in (("accuracy", accuracy), ("errors", errors)):
             for text in texts if name in tables else ():
                 click.echo(f"\n{text}")

@@ -6,11 +6,13 @@ import pytest
 from benchmarks.note_errors import (
     EXTRA,
     MISSED,
+    TIMING,
+    Sound,
     count_sounding,
     count_struck,
     find_errors,
+    find_sound,
     match_notes,
-    onset_rise,
 )
 from harmnmf import Audio, NoteList, evaluate_notes
 
@@ -22,8 +24,9 @@ def notes(*rows):
     return NoteList(*np.array([(*row, 64)[:4] for row in rows], dtype=float).reshape(-1, 4).T)
 
 
-def errors(played, heard, rise=20.0):
-    return find_errors(played, heard, np.broadcast_to(rise, len(played)))
+def errors(played, heard, rise=20.0, sound=0.0):
+    sound = Sound(played.onset + sound, np.broadcast_to(rise, len(played)))
+    return find_errors(played, heard, sound)
 
 
 # Found notes a second apart, so that the median lag is what they say.
@@ -86,21 +89,22 @@ def test_extra_notes(heard, expected):
 
 
 @pytest.mark.parametrize(
-    ("delay", "lag", "expected"),
+    ("delay", "sound", "expected"),
     [
-        (0.06, 0.0, "late"),
-        (-0.06, 0.0, "early"),
-        (0.06, 0.03, "annotation"),
-        (0.09, 0.03, "late"),
-        (-0.06, -0.03, "annotation"),
+        (0.06, 0.02, "heard late"),
+        (0.06, 0.04, "annotated early"),
+        (0.14, 0.15, "annotated early"),
+        (-0.06, -0.02, "heard early"),
+        (-0.06, 0.04, "heard early"),
+        (-0.06, -0.04, "annotated late"),
     ],
 )
-def test_notes_at_a_wrong_time_are_missed_and_extra_in_pairs(delay, lag, expected):
-    result = errors(
-        with_steady([(1.0, 2.0, 60)]), with_steady([(1.0 + delay, 2.0, 60)], lag=lag), rise=0.0
-    )
+def test_notes_at_a_wrong_time_are_missed_and_extra_in_pairs(delay, sound, expected):
+    played, heard = with_steady([(1.0, 2.0, 60)]), with_steady([(1.0 + delay, 2.0, 60)])
+    result = errors(played, heard, rise=0.0, sound=sound)
     assert result.missed[0] == result.extra[0] == expected
-    assert result.lag == pytest.approx(lag)
+    assert (result.missed != "").sum() == (result.extra != "").sum() == 1
+    assert result.lag == pytest.approx(0.0)
 
 
 def test_notes_too_far_away_are_two_errors():
@@ -108,10 +112,14 @@ def test_notes_too_far_away_are_two_errors():
     assert (result.missed[0], result.extra[0]) == ("other", "alone")
 
 
-def test_a_note_is_struck_together_with_where_it_was_heard():
-    played, heard = [(1.0, 2.0, 60)], [(1.04, 2.0, 60), (1.06, 2.0, 72)]
-    result = errors(with_steady(played), with_steady(heard, lag=0.04))
-    assert result.extra[result.extra != ""].tolist() == ["overtone"]
+@pytest.mark.parametrize("heard", [[(1.12, 2.0, 60)], []])
+def test_a_note_is_struck_together_with_where_it_was_heard_or_would_have_been(heard):
+    lag = 0.04
+    extra = (1.12 if heard else 1.06, 2.0, 72)
+    shifted = [(on - lag, off - lag, pitch) for on, off, pitch in [*heard, extra]]
+    result = errors(with_steady([(1.0, 2.0, 60)]), with_steady(shifted).shift(lag), sound=0.1)
+    assert result.lag == pytest.approx(lag)
+    assert result.extra[result.extra != ""].tolist()[-1] == "overtone"
 
 
 def test_what_cannot_be_heard_comes_before_what_is_masked():
@@ -150,7 +158,7 @@ def test_counts_add_up_and_agree_with_the_scores(seed):
     assert n_extra == (result.extra != "").sum()
     assert 1 - n_missed / len(played) == pytest.approx(scores["Recall_no_offset"])
     assert 1 - n_extra / len(heard) == pytest.approx(scores["Precision_no_offset"])
-    for name in ("annotation", "late", "early"):
+    for name in TIMING:
         assert (result.missed == name).sum() == (result.extra == name).sum()
     found, right = match_notes(played, heard)
     assert ((found >= 0) == (result.missed == "")).all()
@@ -175,18 +183,28 @@ def test_polyphony():
 
 
 @pytest.mark.parametrize("pitch", [33, 60, 90])
-def test_the_rise_is_that_of_the_louder_sound(pitch):
+@pytest.mark.parametrize("late", [-0.04, 0.04])
+def test_the_sound_is_found_near_its_annotation(pitch, late):
     t = np.arange(4 * RATE) / RATE
     frequency = 440 * 2 ** ((pitch - 69) / 12)
-    gain = np.where(t < 1, 0.1, np.where(t < 2, 0.2, np.where(t < 3, 0.21, 0.1)))
-    # Sounds 40 ms later than annotated.
-    tone = np.roll(gain, round(0.04 * RATE)) * np.sin(2 * np.pi * frequency * t)
+    attack = late + np.array([-0.01, 0.02])  # 30 ms long
+    times = np.concatenate([1 + attack, 2 + attack, 3 + attack])
+    tone = sum(np.sin(2 * np.pi * h * frequency * t) / h for h in range(1, 6))
+    tone *= np.interp(t, times, [0.1, 0.2, 0.2, 0.21, 0.21, 0.1])
     played = notes(*((onset, onset + 0.5, pitch) for onset in (1.0, 2.0, 3.0)))
-    rise = onset_rise(Audio(tone, RATE), played)
-    assert rise[0] == pytest.approx(6.0, abs=0.7)
-    assert rise[1] == pytest.approx(0.4, abs=0.3)
-    assert rise[2] < 0.5
+    sound = find_sound(Audio(tone, RATE), played)
+    assert sound.onset[0] - 1.0 == pytest.approx(late, abs=0.025)
+    assert sound.rise[0] == pytest.approx(6.0, abs=1.0)
+    assert sound.rise[1] == pytest.approx(0.4, abs=0.3)
+    assert sound.rise[2] < 0.5
 
 
-def test_the_rise_of_silence_is_none():
-    assert onset_rise(Audio(np.zeros(RATE), RATE), notes((0.0, 1.0, 60))).tolist() == [0.0]
+def test_silence_does_not_rise():
+    sound = find_sound(Audio(np.zeros(RATE), RATE), notes((0.5, 1.0, 60)))
+    assert sound.rise.tolist() == [0.0]
+    assert abs(sound.onset[0] - 0.5) < 0.16
+
+
+def test_nothing_has_no_sound():
+    sound = find_sound(Audio(np.zeros(RATE), RATE), notes())
+    assert len(sound.onset) == len(sound.rise) == 0
