@@ -62,7 +62,7 @@ def main(data: Path, duration: float, threads: int) -> None:
     for name, front_end in FRONT_ENDS.items():
         dictionary = learn_from_notes(instruments, front_end=front_end)
         scores, _ = score_recordings(
-            Transcriber(dictionary, adapt=False, device="cpu"), data, duration
+            Transcriber(dictionary, decoder="nmf", adapt=False, device="cpu"), data, duration
         )
         cl, am = mean_f(scores)
         cost = fastest(lambda front_end=front_end: front_end.transform(noise))

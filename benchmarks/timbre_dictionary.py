@@ -322,7 +322,7 @@ def pianos(data: Path) -> list[Path]:
 
 def note_measures(dictionary: TimbreDictionary | str, data: Path) -> tuple[float, float]:
     scores, _ = score_recordings(
-        Transcriber(dictionary, adapt=False, device="cpu"), data, TRANSCRIBED
+        Transcriber(dictionary, decoder="nmf", adapt=False, device="cpu"), data, TRANSCRIBED
     )
     return mean_f(scores)
 

@@ -15,7 +15,7 @@ _LIBRARIES = ("torch", "numpy", "scipy", "librosa", "soundfile", "soxr", "pretty
 
 @click.command()
 def command() -> None:
-    """Show versions, devices and the shipped dictionary."""
+    """Show versions, devices and what is shipped."""
     import torch
 
     rows = [("harmnmf", harmnmf.__version__), ("python", platform.python_version())]
@@ -23,9 +23,10 @@ def command() -> None:
     rows.append(("platform", platform.platform()))
     rows.append(("threads", str(torch.get_num_threads())))
     rows += [("device", device) for device in _devices()]
-    folder = Path(harmnmf.__file__).parent
-    shipped = sorted((folder / "data").glob("*.npz"))
-    rows += [("dictionary", str(path)) for path in shipped] or [("dictionary", "none shipped")]
+    data = Path(harmnmf.__file__).parent / "data"
+    for kind, folder in (("dictionary", data), ("network", data / "networks")):
+        shipped = [str(path) for path in sorted(folder.glob("*.npz"))] or ["none shipped"]
+        rows += [(kind, path) for path in shipped]
     for name, value in rows:
         click.echo(f"{name:<12} {value}")
 

@@ -21,9 +21,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 COMMANDS = {
     "transcribe": "Transcribe recordings to MIDI.",
     "learn": "Learn a dictionary from notes, or from music and its score.",
+    "train": "Train the networks.",
     "evaluate": "Score transcriptions against references.",
     "dictionary": "List, show and plot dictionaries.",
-    "info": "Show versions, devices and the shipped dictionary.",
+    "info": "Show versions, devices and what is shipped.",
 }
 
 

@@ -52,7 +52,7 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     callback=_parse_formats,
     metavar="LIST",
     help="What to write, separated by commas: mid (notes as MIDI), csv (notes as a table), npz "
-    "(the activations that notes are decoded from, for NumPy). [default: mid]",
+    "(what notes are decoded from, frame by frame, for NumPy). [default: mid]",
 )
 @click.option(
     "--plot",
@@ -61,11 +61,19 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 )
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option(
+    "--decoder",
+    default="learned",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="What finds the notes: learned, a network that reads activations and spectrum; nmf, rules "
+    "on the activations alone; or the file of a network, from `harmnmf train notes`.",
+)
+@click.option(
     "--onset-threshold",
     type=float,
-    metavar="DB",
-    help="Evidence that a note needs, in decibels: higher (-17) gives fewer notes and surer ones, "
-    "lower (-23) more of the soft ones. [default: -20]",
+    metavar="NUMBER",
+    help="What a note needs, higher for fewer notes and surer ones: a probability with a network, "
+    "evidence in decibels with nmf. [default: 0.4; -20 with nmf]",
 )
 @click.option(
     "--dictionary",
@@ -96,6 +104,7 @@ def command(
     output: Path | None,
     formats: list[str],
     plot: bool,
+    decoder: str,
     dictionary: str,
     onset_threshold: float | None,
     adapt: bool,
@@ -120,7 +129,9 @@ def command(
 
     from harmnmf.transcription import Transcriber
 
-    options: dict[str, Any] = {"dictionary": dictionary, "adapt": adapt, "device": device}
+    options: dict[str, Any] = {
+        "dictionary": dictionary, "decoder": decoder, "adapt": adapt, "device": device,
+    }  # fmt: skip
     if onset_threshold is not None:
         options["onset_threshold"] = onset_threshold
     transcriber = Transcriber(**options)
@@ -200,15 +211,15 @@ def _transcribe(
     """Transcribe one recording and write all that was asked for."""
     from harmnmf.notefiles import write_csv, write_midi
 
-    activations = transcriber.activations(source, progress=progress)
-    notes = transcriber.decode(activations)
+    analysis = transcriber.analyse(source, progress=progress)
+    notes = transcriber.decode(analysis)
     for path in outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
         suffix = path.suffix.lower()
         if suffix == ".csv":
             write_csv(path, notes)
         elif suffix == ".npz":
-            activations.save(path)
+            analysis.save(path)
         elif suffix == ".png":
             _plot(transcriber, source, notes, path)
         else:

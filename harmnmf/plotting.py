@@ -6,6 +6,7 @@ without a display, and :func:`save_figure` writes it. A notebook shows it as the
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mir_eval
@@ -25,7 +26,10 @@ from .notes import NoteList
 from .pitchnames import pitch_name
 from .spectrogram import Spectrogram
 
-__all__ = ["plot_activations", "plot_dictionary", "plot_transcription", "save_figure"]
+__all__ = [
+    "plot_activations", "plot_dictionary", "plot_learning_curve", "plot_transcription",
+    "save_figure",
+]  # fmt: skip
 
 _ROWS_PER_SEMITONE = 4
 # Colours of Okabe and Ito, which the colour-blind can tell apart.
@@ -245,6 +249,50 @@ def plot_transcription(
     if last - first < spectrogram.n_frames:
         summary += f" ({left:.0f} to {right:.0f} s of {spectrogram.n_frames * hop:.0f} s)"
     axes.set_title(summary, loc="right", fontsize="medium", color="#444444")
+    return figure
+
+
+def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
+    """Draw how a training went.
+
+    Parameters
+    ----------
+    metrics : sequence of mapping
+        Lines of a run's ``metrics.jsonl``: "step", the terms of the loss, and "f_measure", if the
+        network was validated.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The terms of the loss, relative to the first, and the F-measure, over steps.
+
+    Raises
+    ------
+    ParameterError
+        If there are no lines.
+
+    Examples
+    --------
+    >>> lines = [{"step": 100, "onset": 4.0, "f_measure": 0.2},
+    ...          {"step": 200, "onset": 1.0, "f_measure": 0.8}]
+    >>> [axes.get_ylabel() for axes in plot_learning_curve(lines).axes]
+    ['Loss, relative to the first', 'F-measure']
+    """
+    if not metrics:
+        raise ParameterError("a learning curve needs at least one line of metrics")
+    names = [name for name in metrics[0] if name not in ("step", "f_measure")]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    left = figure.add_subplot(xlabel="Step", ylabel="Loss, relative to the first", yscale="log")
+    steps = [line["step"] for line in metrics]
+    for name in names:
+        left.plot(steps, [line[name] / metrics[0][name] for line in metrics], label=name)
+    if "f_measure" in metrics[0]:
+        right = left.twinx()
+        right.set(ylabel="F-measure", ylim=(0, 1))
+        scores = [line["f_measure"] for line in metrics]
+        right.plot(steps, scores, _BLACK, linewidth=2, label="F-measure, held out")
+        right.legend(loc="lower right")
+    left.legend(loc="lower left")
     return figure
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import tee
 from os import PathLike
 
 import numpy as np
@@ -16,8 +17,12 @@ from .audio import Audio, read_audio, stream_audio
 from .decoding import PianoActivations, check_thresholds, decode_notes
 from .device import resolve_device
 from .dictionary import TimbreDictionary
+from .errors import ParameterError
+from .note_decoding import NotePosteriors, decode_posteriors
+from .note_features import ONSET_FRONT_END, NoteFeatures, reference_level
+from .note_network import NoteNetwork
 from .notes import NoteList
-from .solvers.convolutive import estimate_note_activations, room_bands
+from .solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
 from .spectrogram import FrontEnd, Spectrogram
 from .tuning import estimate_tuning
 
@@ -29,6 +34,8 @@ _BLOCK = 30.0
 _CONTEXT = 1.0
 # The beginning of a recording, from which its tuning is estimated and its piano's sound learned.
 _LEARNED = 180.0
+# The decoder without a network.
+_RULES = "nmf"
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,13 @@ class Transcriber:
     ----------
     dictionary : TimbreDictionary, str or path-like, default="default"
         The dictionary, the name of one that is shipped, or a file.
-    onset_threshold, offset_threshold, latency : float
-        As in :func:`harmnmf.decoding.decode_notes`.
+    decoder : NoteNetwork, str or path-like, default="learned"
+        What finds the notes: a network, the name of one that is shipped or a file of one reads the
+        activations of the factorisation together with the spectrum; "nmf" weighs the activations
+        alone, by rule.
+    onset_threshold, offset_threshold, latency : float, optional
+        As in :func:`harmnmf.decoding.decode_notes` with "nmf", or as in
+        :func:`harmnmf.note_decoding.decode_posteriors`, with their defaults.
     tuning : float, optional
         Semitones by which recordings are sharper than the dictionary, negative if flatter.
         Default: estimated from the first three minutes of each.
@@ -55,9 +67,10 @@ class Transcriber:
     Raises
     ------
     FormatError
-        If the dictionary is damaged.
+        If the dictionary or the network is damaged.
     ParameterError
-        If there is no such device, or a threshold, the latency or the tuning is not finite.
+        If there is no such device, a threshold, the latency or the tuning is not finite, or the
+        network reads other activations than the dictionary gives.
 
     Examples
     --------
@@ -69,9 +82,10 @@ class Transcriber:
     """
 
     dictionary: TimbreDictionary | str | PathLike[str] = "default"
-    onset_threshold: float = -20.0
-    offset_threshold: float = -26.0
-    latency: float = 0.008
+    decoder: NoteNetwork | str | PathLike[str] = "learned"
+    onset_threshold: float | None = None
+    offset_threshold: float | None = None
+    latency: float | None = None
     tuning: float | None = None
     adapt: bool = True
     n_iter: int = 30
@@ -82,8 +96,15 @@ class Transcriber:
             object.__setattr__(self, "dictionary", TimbreDictionary.load(self.dictionary))
         object.__setattr__(self, "device", str(resolve_device(self.device)))
         # Found here, and not when a long recording has been analysed.
-        numbers = (self.onset_threshold, self.offset_threshold, self.latency, self.tuning or 0.0)
-        check_thresholds(*numbers)
+        check_thresholds(self.tuning or 0.0, *self._thresholds.values())
+        if self.decoder == _RULES:
+            return
+        network = self.decoder
+        if not isinstance(network, NoteNetwork):
+            network = NoteNetwork.load(network)
+            object.__setattr__(self, "decoder", network)
+        network.check_dictionary(self._dictionary)
+        network.to(self.device)
 
     def transcribe(
         self,
@@ -110,7 +131,34 @@ class Transcriber:
         AudioError
             If the file cannot be read.
         """
-        return self.decode(self.activations(source, progress=progress))
+        return self.decode(self.analyse(source, progress=progress))
+
+    def analyse(
+        self,
+        source: Audio | str | PathLike[str],
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> PianoActivations | NotePosteriors:
+        """Estimate what this transcriber's decoder decodes notes from.
+
+        Parameters
+        ----------
+        source, progress
+            As in :meth:`transcribe`.
+
+        Returns
+        -------
+        PianoActivations or NotePosteriors
+            Of the whole recording: :meth:`activations`, or what a network makes of them.
+
+        Raises
+        ------
+        AudioError
+            If the file cannot be read.
+        """
+        if self.decoder == _RULES:
+            return self.activations(source, progress=progress)
+        return self.posteriors(source, progress=progress)
 
     def activations(
         self,
@@ -137,45 +185,67 @@ class Transcriber:
         """
         if self.adapt:
             return self.adapted(source).activations(source, progress=progress)
-        front_end = self.front_end
         rate = self._tuned_rate(self._estimate_tuning(source))
-        if isinstance(source, Audio):
-            blocks: Iterable[NDArray[np.float32]] = [source.to_mono().resample(rate).samples]
-        else:
-            blocks = stream_audio(source, sample_rate=rate)
-        hop = front_end.hop_length / rate
         attack, sustain = [], []
-        n_done = 0
-        for V, inner in _overlapping(
-            front_end.stream(blocks), round(_BLOCK / hop), round(_CONTEXT / hop)
-        ):
-            result = estimate_note_activations(
-                torch.from_numpy(V).to(self.device),
-                self._W,
-                self._dictionary.n_attack,
-                bands=self._bands,
-                n_iter=self.n_iter,
-            )
-            attack.append(result.A[:, inner].cpu().numpy())
-            sustain.append(result.S.sum(dim=1)[:, inner].cpu().numpy())
-            n_done += attack[-1].shape[1]
-            if progress is not None:
-                progress(n_done * hop)
+        for _, played, inner in self._blocks(source, rate, [self.front_end], progress):
+            attack.append(played.A[:, inner].cpu().numpy())
+            sustain.append(played.S.sum(dim=1)[:, inner].cpu().numpy())
         return PianoActivations(
             np.concatenate(attack, axis=1),
             np.concatenate(sustain, axis=1),
             self._dictionary.pitches,
-            hop,
+            self.front_end.hop_length / rate,
             self._dictionary.n_attack,
             self._dictionary.attack_lead,
         )
 
-    def decode(self, activations: PianoActivations) -> NoteList:
+    def posteriors(
+        self,
+        source: Audio | str | PathLike[str],
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> NotePosteriors:
+        """Estimate how probable it is that each key begins, sounds and ends, by the network.
+
+        Parameters
+        ----------
+        source, progress
+            As in :meth:`transcribe`.
+
+        Returns
+        -------
+        NotePosteriors
+            Of the whole recording.
+
+        Raises
+        ------
+        AudioError
+            If the file cannot be read.
+        ParameterError
+            If the decoder is "nmf", which has no network.
+        """
+        network = self.decoder
+        if not isinstance(network, NoteNetwork):
+            raise ParameterError("posteriors come from a network; choose another decoder")
+        if self.adapt:
+            return self.adapted(source).posteriors(source, progress=progress)
+        rate = self._tuned_rate(self._estimate_tuning(source))
+        reference = reference_level(self._beginning(source, rate).values)
+        parts = []
+        for spectra, played, inner in self._blocks(
+            source, rate, [self.front_end, ONSET_FRONT_END], progress
+        ):
+            features = NoteFeatures.measure(*spectra, played, reference)
+            parts.append([x[..., inner] for x in network.probabilities(features)])
+        joined = (np.concatenate(same, axis=-1) for same in zip(*parts, strict=True))
+        return NotePosteriors(*joined, self._dictionary.pitches, self.front_end.hop_length / rate)
+
+    def decode(self, analysis: PianoActivations | NotePosteriors) -> NoteList:
         """Decode notes with this transcriber's thresholds.
 
         Parameters
         ----------
-        activations : PianoActivations
+        analysis : PianoActivations or NotePosteriors
             Of a whole recording.
 
         Returns
@@ -183,12 +253,9 @@ class Transcriber:
         NoteList
             The notes.
         """
-        return decode_notes(
-            activations,
-            onset_threshold=self.onset_threshold,
-            offset_threshold=self.offset_threshold,
-            latency=self.latency,
-        )
+        if isinstance(analysis, NotePosteriors):
+            return decode_posteriors(analysis, **self._thresholds)
+        return decode_notes(analysis, **self._thresholds)
 
     def adapted(self, source: Audio | str | PathLike[str]) -> Transcriber:
         """Adapt to the piano, the room and the tuning of a recording.
@@ -245,6 +312,51 @@ class Transcriber:
             samples = read_audio(source, sample_rate=rate, duration=_LEARNED).samples
         return self.front_end.transform(samples)
 
+    def _blocks(
+        self,
+        source: Audio | str | PathLike[str],
+        rate: int,
+        front_ends: Sequence[FrontEnd],
+        progress: Callable[[float], None] | None,
+    ) -> Iterator[tuple[list[NDArray[np.float32]], NoteActivations, slice]]:
+        """Analyse a recording block by block.
+
+        Yields each block's spectra, one of each front end, what the solver makes of the first,
+        and the frames that are not context.
+        """
+        if isinstance(source, Audio):
+            signal: Iterable[NDArray[np.float32]] = [source.to_mono().resample(rate).samples]
+        else:
+            signal = stream_audio(source, sample_rate=rate)
+        streams = [
+            front_end.stream(copy)
+            for front_end, copy in zip(front_ends, tee(signal, len(front_ends)), strict=True)
+        ]
+        # Of one hop and one length of frames, they give as many frames at a time.
+        stacked = (np.concatenate([V.values for V in same]) for same in zip(*streams, strict=True))
+        hop = self.front_end.hop_length / rate
+        n_done = 0
+        for block, inner in _overlapping(stacked, round(_BLOCK / hop), round(_CONTEXT / hop)):
+            spectra = np.split(block, len(front_ends))
+            played = estimate_note_activations(
+                torch.from_numpy(spectra[0]).to(self.device),
+                self._W,
+                self._dictionary.n_attack,
+                bands=self._bands,
+                n_iter=self.n_iter,
+            )
+            yield spectra, played, inner
+            n_done += len(range(*inner.indices(block.shape[1])))
+            if progress is not None:
+                progress(n_done * hop)
+
+    @property
+    def _thresholds(self) -> dict[str, float]:
+        """Those that were given; a decoder has defaults of its own."""
+        names = ("onset_threshold", "offset_threshold", "latency")
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
     @property
     def _dictionary(self) -> TimbreDictionary:
         assert isinstance(self.dictionary, TimbreDictionary)
@@ -260,7 +372,7 @@ class Transcriber:
 
 
 def _overlapping(
-    parts: Iterable[Spectrogram], n_frames: int, context: int
+    parts: Iterable[NDArray[np.float32]], n_frames: int, context: int
 ) -> Iterator[tuple[NDArray[np.float32], slice]]:
     """Cut a stream of spectrograms into blocks with context on either side.
 
@@ -270,7 +382,7 @@ def _overlapping(
     buffer: NDArray[np.float32] | None = None
     start = 0  # where in the buffer the frames begin that have not been yielded as inner ones
     for part in parts:
-        buffer = part.values if buffer is None else np.concatenate([buffer, part.values], axis=1)
+        buffer = part if buffer is None else np.concatenate([buffer, part], axis=1)
         while buffer.shape[1] - start >= 2 * n_frames + context:
             end = start + n_frames
             yield buffer[:, : end + context], slice(start, end)

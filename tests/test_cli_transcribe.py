@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import shutil
@@ -16,6 +17,8 @@ from click.testing import CliRunner
 from harmnmf import Transcriber, read_notes
 from harmnmf.cli import transcribe as transcribe_module
 from harmnmf.cli.main import main
+from harmnmf.decoding import decode_notes
+from harmnmf.note_decoding import decode_posteriors
 from harmnmf.storage import load_arrays
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -124,20 +127,33 @@ class TestOutputs:
         midi, csv = (read_notes(song.with_suffix(s)) for s in (".mid", ".csv"))
         assert midi.pitch.tolist() == csv.pitch.tolist()
         np.testing.assert_allclose(midi.onset, csv.onset, atol=1e-3)
-        arrays, _ = load_arrays(song.with_suffix(".npz"), kind="piano-activations")
-        assert len(arrays["attack"]) == 88
+        arrays, _ = load_arrays(song.with_suffix(".npz"), kind="note-posteriors")
+        assert len(arrays["onset"]) == 88
         assert song.with_suffix(".png").read_bytes().startswith(PNG)
 
-    def test_the_threshold(self, song):
+    def test_the_decoder_without_a_network(self, song):
+        assert transcribe(song, "--decoder", "nmf", "--format", "mid,npz").exit_code == 0
+        arrays, _ = load_arrays(song.with_suffix(".npz"), kind="piano-activations")
+        assert len(arrays["attack"]) == 88
+
+    @pytest.mark.parametrize(
+        ("decoder", "thresholds"), [("learned", (0.05, 0.4, 1.0)), ("nmf", (-45, -20, 5))]
+    )
+    def test_the_threshold(self, song, decoder, thresholds):
         counts = []
-        for threshold in (-45, -20, 5):
-            transcribe(song, "--onset-threshold", threshold, "--overwrite")
+        for threshold in thresholds:
+            options = ("--decoder", decoder, "--onset-threshold", threshold, "--overwrite")
+            transcribe(song, *options)
             counts.append(len(read_notes(song.with_suffix(".mid"))))
         assert counts[0] > counts[1] > counts[2]
 
     def test_help_tells_the_default(self):
         text = " ".join(transcribe("--help").stdout.split())
-        assert f"[default: {Transcriber.onset_threshold:g}]" in text
+        learned, nmf = (
+            inspect.signature(function).parameters["onset_threshold"].default
+            for function in (decode_posteriors, decode_notes)
+        )
+        assert f"[default: {learned:g}; {nmf:g} with nmf]" in text
 
 
 class TestInputs:
@@ -472,6 +488,8 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from harmnmf import adaptation
 from harmnmf.cli.main import main
+from harmnmf.decoding import decode_notes
+from harmnmf.note_decoding import decode_posteriors
 estimate = adaptation.estimate_note_activations
 def begin(*args, **kwargs):
     adaptation.estimate_note_activations = estimate

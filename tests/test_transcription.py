@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +21,14 @@ from harmnmf import (
     transcription,
     write_audio,
 )
-from harmnmf.harmonics import FrequencyAxis
-from harmnmf.spectrogram import Spectrogram
 from harmnmf.transcription import Transcriber
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="module")
-def transcriber():
-    return Transcriber()
+@pytest.fixture(scope="module", params=["learned", "nmf"])
+def transcriber(request):
+    return Transcriber(decoder=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +37,13 @@ def example():
 
 
 @pytest.fixture(scope="module")
-def example_activations(transcriber, example):
-    return transcriber.activations(example)
+def example_analysis(transcriber, example):
+    return transcriber.analyse(example)
 
 
 @pytest.fixture(scope="module")
-def example_notes(transcriber, example_activations):
-    return transcriber.decode(example_activations)
+def example_notes(transcriber, example_analysis):
+    return transcriber.decode(example_analysis)
 
 
 def note_f(reference, notes, tolerance=0.05):
@@ -58,7 +57,8 @@ class TestRecordings:
         assert scores["F-measure_no_offset"] > 0.85
         assert scores["Frame_F-measure"] > 0.7
         matched = np.abs(reference.onset[:, None] - example_notes.onset).min(axis=1)
-        assert np.median(matched) < 0.015
+        # Onsets are moved forward to where keys go down; here they are where the sound begins.
+        assert np.median(matched) < 0.025
 
     @pytest.mark.parametrize(
         ("sample_rate", "least"), [(8000, 0.9), (22050, 0.95), (44100, 0.95), (96000, 0.95)]
@@ -92,13 +92,14 @@ class TestRecordings:
 
     @pytest.mark.parametrize("n_samples", [1, 319, 320, 2000, 50000])
     @pytest.mark.parametrize("level", [0.0, 1e-5])
-    def test_silence_has_no_notes(self, n_samples, level):
-        transcriber = Transcriber(tuning=0.0)
+    @pytest.mark.parametrize("decoder", ["learned", "nmf"])
+    def test_silence_has_no_notes(self, n_samples, level, decoder):
+        transcriber = Transcriber(decoder=decoder, tuning=0.0)
         samples = level * np.random.default_rng(0).standard_normal(n_samples)
-        activations = transcriber.activations(Audio(samples, 16000))
-        assert activations.attack.shape == (88, 1 + n_samples // 320)
-        assert np.isfinite(activations.level).all()
-        assert len(transcriber.decode(activations)) == 0
+        analysis = transcriber.analyse(Audio(samples, 16000))
+        frames = analysis.attack if decoder == "nmf" else analysis.onset
+        assert frames.shape == (88, 1 + n_samples // 320)
+        assert len(transcriber.decode(analysis)) == 0
 
     def test_silence_among_music_has_no_notes(self, transcriber, example, monkeypatch):
         monkeypatch.setattr(transcription, "_BLOCK", 4.0)
@@ -110,15 +111,26 @@ class TestRecordings:
         # The end of the excerpt is cut off, which makes a noise.
         assert notes.onset.max() < 6.1
 
-    def test_thresholds_are_passed_on(self, transcriber, example_activations, example_notes):
-        surer = Transcriber(transcriber.dictionary, onset_threshold=-15.0)
-        assert 0 < len(surer.decode(example_activations)) < len(example_notes)
-        shorter = Transcriber(transcriber.dictionary, offset_threshold=-10.0)
-        assert shorter.decode(example_activations).offset.sum() < example_notes.offset.sum()
-        later = Transcriber(transcriber.dictionary, latency=transcriber.latency - 0.1)
-        np.testing.assert_allclose(
-            later.decode(example_activations).onset, example_notes.onset + 0.1
-        )
+    def test_thresholds_are_passed_on(self, transcriber, example_analysis, example_notes):
+        def decode(**thresholds):
+            return replace(transcriber, **thresholds).decode(example_analysis)
+
+        is_nmf = transcriber.decoder == "nmf"
+        assert 0 < len(decode(onset_threshold=-15.0 if is_nmf else 0.6)) < len(example_notes)
+        shorter = decode(offset_threshold=-10.0 if is_nmf else 0.9)
+        assert shorter.offset.sum() < example_notes.offset.sum()
+        earlier, later = decode(latency=0.2), decode(latency=0.1)
+        np.testing.assert_allclose(later.onset, earlier.onset + 0.1)
+
+    def test_the_network_hears_the_pedal(self, example):
+        reference = read_notes(ROOT / "examples" / "reference.mid", offset="key")
+        pedal = Transcriber(decoder="learned", adapt=False).transcribe(example).pedal
+        times = np.arange(0, 22, 0.02)
+
+        def is_down(intervals):
+            return ((times[:, None] >= intervals[:, 0]) & (times[:, None] < intervals[:, 1])).any(1)
+
+        assert (is_down(pedal) == is_down(reference.pedal)).mean() > 0.6
 
 
 class TestBlocks:
@@ -133,12 +145,13 @@ class TestBlocks:
         whole = transcriber.transcribe(twice)
         monkeypatch.setattr(transcription, "_BLOCK", 10.0)
         progress = []
-        activations = transcriber.activations(twice, progress=progress.append)
-        heard = activations.attack.shape[1] * activations.hop_duration
+        analysis = transcriber.analyse(twice, progress=progress.append)
+        frames = analysis.attack if transcriber.decoder == "nmf" else analysis.onset
+        heard = frames.shape[1] * analysis.hop_duration
         assert heard == pytest.approx(twice.duration, abs=0.02)
         # Three blocks of 10 s, and a last one that is not too short to learn from.
         assert progress == pytest.approx([10, 20, 30, twice.duration], abs=0.05)
-        blocks = transcriber.decode(activations)
+        blocks = transcriber.decode(analysis)
         assert note_f(whole, blocks, 0.02) > 0.93
         for border in (10, 20, 30):
             near, there = (notes.slice(border - 1.5, border + 1.5) for notes in (whole, blocks))
@@ -168,12 +181,8 @@ class TestBlocks:
     def test_every_frame_once(self, lengths, n_frames, context):
         total = sum(lengths)
         numbers = np.arange(total, dtype=np.float32)[None]
-        axis = FrequencyAxis.logarithmic(100.0, 12, 1)
         ends = np.cumsum(lengths)
-        parts = (
-            Spectrogram(numbers[:, end - n : end], axis, 16000, 320)
-            for n, end in zip(lengths, ends, strict=True)
-        )
+        parts = (numbers[:, end - n : end] for n, end in zip(lengths, ends, strict=True))
         done = 0
         blocks = list(transcription._overlapping(parts, n_frames, context))
         for i, (V, inner) in enumerate(blocks):
@@ -204,7 +213,7 @@ class TestBlocks:
             write_audio(path, Audio(samples, 8000))
             code = (
                 "import sys, resource; from harmnmf.transcription import Transcriber; "
-                "Transcriber(n_iter=1).activations(sys.argv[1]); "
+                "Transcriber(n_iter=1).analyse(sys.argv[1]); "
                 "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
             )
             done = subprocess.run(
@@ -234,7 +243,9 @@ class TestTranscriber:
         front_end = STFT(sample_rate=8000, hop_length=160, n_fft=1024)
         W = np.random.default_rng(0).random((front_end.axis.n_bins, 3, 4))
         dictionary = TimbreDictionary(W, np.array([60, 64, 67]), front_end, 2, 0.01)
-        activations = Transcriber(dictionary, n_iter=2, tuning=0.0).activations(
+        with pytest.raises(ParameterError, match="nmf"):
+            Transcriber(dictionary)
+        activations = Transcriber(dictionary, decoder="nmf", n_iter=2, tuning=0.0).activations(
             Audio(example.samples[:32000], 16000)
         )
         assert activations.attack.shape == activations.sustain.shape == (3, 101)

@@ -1,0 +1,151 @@
+"""`harmnmf train`: networks from training material."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import harmnmf
+from harmnmf.errors import HarmnmfError
+
+if TYPE_CHECKING:
+    from harmnmf.note_excerpts import NoteExcerpt
+    from harmnmf.note_network import NoteNetwork
+
+# One performance in so many is kept from training, and gives one excerpt for so many others.
+VALIDATION = 20
+VALIDATION_EXCERPTS = 40
+CURVE = "learning_curve.png"
+MIDI_SUFFIXES = (".mid", ".midi")
+
+
+@click.group()
+def command() -> None:
+    """Train the networks of harmnmf. What was interrupted goes on where it stopped."""
+
+
+@command.command()
+@click.option(
+    "--pianos",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder with a folder for each piano, of isolated notes called <MIDI number>_<layer>.",
+)
+@click.option(
+    "--performances",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of MIDI files.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="RUN",
+    help="Folder of all that is made: network.npz and learning_curve.png, and on the way to them "
+    "dictionaries, excerpts, a checkpoint and metrics.jsonl.",
+)
+@click.option("--excerpts", default=1200, show_default=True, help="Excerpts of 20 s to render.")
+@click.option("--steps", default=5000, show_default=True, help="Steps of the training.")
+@click.option("--seed", default=0, show_default=True, help="Of all that is random.")
+@click.option("-j", "--jobs", default=1, show_default=True, help="Processes that render.")
+@click.option("--about", metavar="TEXT", help="Sources, licence and attribution: kept in it.")
+def notes(
+    pianos: Path,
+    performances: Path,
+    output: Path,
+    excerpts: int,
+    steps: int,
+    seed: int,
+    jobs: int,
+    about: str | None,
+) -> None:
+    """Train the decoder that `harmnmf transcribe` finds notes with.
+
+    Performances are rendered with the pianos, recorded in simulated rooms and factorised. This
+    takes about as many processor seconds as there are seconds in the excerpts, divided by 10;
+    a step of training takes a second.
+    """
+    folders = {path.name: path for path in sorted(pianos.iterdir()) if path.is_dir()}
+    files = sorted(p for p in performances.rglob("*") if p.suffix.lower() in MIDI_SUFFIXES)
+    if not folders or len(files) < 2:
+        raise HarmnmfError(f"{pianos} needs a folder of notes, {performances} two MIDI files")
+
+    import torch
+
+    from harmnmf.note_excerpts import NoteExcerpt
+    from harmnmf.note_network import NoteNetwork
+    from harmnmf.note_training import train_network
+    from harmnmf.plotting import plot_learning_curve, save_figure
+    from harmnmf.training_set import ExcerptSource, learn_foreign_dictionaries, write_excerpts
+
+    with _progress("Dictionaries", len(folders)) as progress:
+        dictionaries = learn_foreign_dictionaries(
+            folders, output / "dictionaries", progress=progress
+        )
+    held_out = files[:: max(2, VALIDATION)]
+    parts = {"validation": held_out, "training": [f for f in files if f not in set(held_out)]}
+    sets: dict[str, list[NoteExcerpt]] = {}
+    for offset, (part, played) in enumerate(parts.items()):
+        n_excerpts = max(1, excerpts // VALIDATION_EXCERPTS) if part == "validation" else excerpts
+        source = ExcerptSource(folders, dictionaries, played, seed=2 * seed + offset)
+        with _progress(f"Excerpts for {part}", n_excerpts) as progress:
+            paths = write_excerpts(
+                source, output / part, range(n_excerpts), n_jobs=jobs, progress=progress
+            )
+        sets[part] = [NoteExcerpt.load(path) for path in paths]
+    torch.manual_seed(seed)
+    metadata = {"name": output.name, "harmnmf": harmnmf.__version__}
+    if about:
+        metadata["about"] = about
+    network = NoteNetwork(metadata=metadata)
+    with _progress("Steps", steps) as progress:
+        train_network(
+            network,
+            sets["training"],
+            output,
+            n_steps=steps,
+            seed=seed,
+            validate=lambda network: _validate(network, sets["validation"]),
+            progress=progress,
+        )
+    network.save(output / "network.npz")
+    lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    save_figure(plot_learning_curve([json.loads(line) for line in lines]), output / CURVE)
+    score = _validate(network, sets["validation"])["f_measure"]
+    click.echo(f"{output / 'network.npz'}: F-measure {score:.3f} on held-out performances")
+
+
+def _validate(network: NoteNetwork, excerpts: list[NoteExcerpt]) -> dict[str, float]:
+    """Mean onset-only F-measure of excerpts."""
+    import numpy as np
+
+    from harmnmf.evaluation import evaluate_notes
+    from harmnmf.note_decoding import NotePosteriors, decode_posteriors
+    from harmnmf.note_network import PITCHES
+
+    scores = []
+    for excerpt in excerpts:
+        posteriors = NotePosteriors(
+            *network.probabilities(excerpt.features), np.array(PITCHES), excerpt.hop_duration
+        )
+        notes = decode_posteriors(posteriors, latency=0.0)
+        scores.append(evaluate_notes(excerpt.notes, notes)["F-measure_no_offset"])
+    return {"f_measure": float(np.mean(scores))}
+
+
+@contextmanager
+def _progress(label: str, length: int) -> Iterator[Callable[[object], None] | None]:
+    """Show on a terminal how much is done; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield lambda _: bar.update(1)

@@ -1,0 +1,97 @@
+"""Posteriors to notes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmnmf import NoteList, ParameterError
+from harmnmf.note_decoding import NotePosteriors, decode_posteriors
+from harmnmf.note_excerpts import NoteExcerpt
+from harmnmf.note_features import NoteFeatures
+from harmnmf.storage import load_arrays
+
+HOP = 0.02
+N_FRAMES = 300
+KEYS = np.arange(21, 109)
+
+
+def posteriors_of(notes: NoteList) -> NotePosteriors:
+    """What a perfect network says of notes: its targets."""
+    silence = np.zeros((390, N_FRAMES), np.uint8)
+    features = NoteFeatures(silence, silence, np.zeros((88, 3, N_FRAMES), np.uint8))
+    return NotePosteriors(*NoteExcerpt(features, notes, HOP).targets(), KEYS, HOP)
+
+
+@st.composite
+def note_lists(draw: st.DrawFn) -> NoteList:
+    """Notes of different keys, or of one key at least 0.2 s apart."""
+    notes = []
+    for pitch in draw(st.lists(st.integers(21, 108), min_size=1, max_size=6, unique=True)):
+        time = draw(st.floats(0.1, 2.0))
+        for _ in range(draw(st.integers(1, 3))):
+            duration = draw(st.floats(0.1, 0.8))
+            notes.append((time, time + duration, pitch, draw(st.integers(1, 127))))
+            time += duration + draw(st.floats(0.1, 0.3))
+    return NoteList(*np.array(notes).T)
+
+
+@settings(max_examples=50, deadline=None)
+@given(notes=note_lists())
+def test_targets_decode_to_their_notes(notes: NoteList) -> None:
+    decoded = decode_posteriors(posteriors_of(notes), onset_threshold=0.3, latency=0.0)
+    order, found = (np.lexsort((n.onset, n.pitch)) for n in (notes, decoded))
+    np.testing.assert_array_equal(decoded.pitch[found], notes.pitch[order])
+    np.testing.assert_allclose(decoded.onset[found], notes.onset[order], atol=1e-4)
+    np.testing.assert_allclose(decoded.offset[found], notes.offset[order], atol=HOP)
+    np.testing.assert_array_equal(decoded.velocity[found], notes.velocity[order])
+
+
+def test_pedal_comes_back() -> None:
+    notes = NoteList([0.5], [1.0], [60], [64], pedal=[[0.4, 1.2], [2.0, 3.0]])
+    decoded = decode_posteriors(posteriors_of(notes))
+    np.testing.assert_allclose(decoded.pedal, notes.pedal, atol=HOP)
+
+
+def test_latency_moves_onsets_and_threshold_removes_them() -> None:
+    posteriors = posteriors_of(NoteList([0.5, 1.0], [0.9, 1.4], [60, 64], [64, 64]))
+    early = decode_posteriors(posteriors, latency=0.03)
+    np.testing.assert_allclose(early.onset, [0.47, 0.97], atol=1e-6)
+    assert len(decode_posteriors(posteriors, onset_threshold=1.1)) == 0
+
+
+def test_repetition_ends_the_note_before() -> None:
+    onset, sounding, offset, velocity = np.zeros((4, 88, N_FRAMES), np.float32)
+    onset[40, [50, 80]], sounding[40, 50:120], velocity[40] = 1.0, 1.0, 0.5
+    pedal = np.zeros(N_FRAMES, np.float32)
+    notes = decode_posteriors(
+        NotePosteriors(onset, sounding, offset, velocity, pedal, KEYS, HOP), latency=0.0
+    )
+    np.testing.assert_allclose(notes.onset, [1.0, 1.6])
+    np.testing.assert_allclose(notes.offset, [1.6, 2.4])
+
+
+def test_posteriors_are_checked() -> None:
+    arrays = [*np.zeros((4, 88, 10), np.float32), np.zeros(10, np.float32)]
+    NotePosteriors(*arrays, KEYS, HOP)
+    for index, wrong in ((0, arrays[0] - 1), (1, arrays[1] + np.nan), (2, arrays[2][:, :5])):
+        changed = list(arrays)
+        changed[index] = wrong
+        with pytest.raises(ParameterError):
+            NotePosteriors(*changed, KEYS, HOP)
+    with pytest.raises(ParameterError):
+        NotePosteriors(*arrays, KEYS, 0.0)
+    with pytest.raises(ParameterError, match="finite"):
+        decode_posteriors(NotePosteriors(*arrays, KEYS, HOP), onset_threshold=np.nan)
+
+
+def test_posteriors_are_saved(tmp_path: Path) -> None:
+    posteriors = posteriors_of(NoteList([0.5], [1.0], [60], [64]))
+    posteriors.save(tmp_path / "song.npz")
+    arrays, metadata = load_arrays(tmp_path / "song.npz", kind="note-posteriors")
+    np.testing.assert_array_equal(arrays["onset"], posteriors.onset)
+    assert metadata["hop_duration"] == HOP
