@@ -1,0 +1,232 @@
+"""Measure harmonic convolutions beside Conv2d of the same kernel, and beside plain lowering.
+
+::
+
+    export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592
+    export MALLOC_TOP_PAD_=268435456
+    python -m benchmarks.harmonic_conv
+    python -m benchmarks.harmonic_conv --setting 1 --setting 1a --seconds 5
+
+The settings are those of H. Takeuchi et al., "Harmonic Lowering for accelerating harmonic
+convolution for audio signals", Interspeech 2020: anchor n, S × S inputs, K × K kernels, 16 samples
+of 16 channels to 32. Lowering stacks K resampled copies of the input as channels and convolves
+them along time. On the logarithmic axis an octave has S / 4 bins.
+
+Each system runs in both memory formats, and the faster counts. Ratios are to the first. Memory is
+the largest that the process ever had, above what it had before, arguments included.
+
+glibc gives large blocks back to the system and has new ones zeroed page by page, which costs up to
+as much again as the convolution. With the variables above, it keeps them: this is what is printed
+first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import torch
+from torch.nn import functional
+
+from harmnmf.enhancement import harmonic_conv2d, log_harmonic_conv2d
+from harmnmf.enhancement.harmonic_rows import Taps, read_positions
+
+N_SAMPLES, N_IN, N_OUT = 16, 16, 32
+FORMATS = (torch.contiguous_format, torch.channels_last)
+
+
+class Setting(NamedTuple):
+    """Anchor, rows and frames, length of the kernel in both directions."""
+
+    anchor: int
+    size: int
+    kernel: int
+
+    @property
+    def bins_per_octave(self) -> float:
+        """Bins of the logarithmic axis."""
+        return self.size / 4
+
+
+SETTINGS = {
+    "1": Setting(1, 256, 7),
+    "2": Setting(1, 256, 5),
+    "3": Setting(1, 256, 3),
+    "1a": Setting(7, 256, 7),
+    "2a": Setting(5, 256, 5),
+    "3a": Setting(3, 256, 3),
+    "4": Setting(1, 512, 3),
+    "5": Setting(1, 256, 3),
+    "6": Setting(1, 128, 3),
+    "7": Setting(1, 64, 3),
+    "8": Setting(1, 32, 3),
+    "9": Setting(1, 16, 3),
+}
+
+System = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def conv2d(setting: Setting) -> System:
+    return partial(functional.conv2d, padding=setting.kernel // 2)
+
+
+def ours(setting: Setting) -> System:
+    return partial(harmonic_conv2d, padding=setting.kernel // 2, anchor=setting.anchor)
+
+
+def ours_log(setting: Setting) -> System:
+    return partial(
+        log_harmonic_conv2d,
+        padding=setting.kernel // 2,
+        anchor=setting.anchor,
+        out_log_scale=setting.bins_per_octave,
+        radix=2.0,
+    )
+
+
+def lowering(setting: Setting, bins_per_octave: float | None = None) -> System:
+    taps = Taps(setting.size, setting.kernel, setting.anchor, bins_per_octave=bins_per_octave)
+    lower, fraction, valid = map(torch.from_numpy, read_positions(taps))
+    columns = [
+        (low.clamp(0, setting.size - 1), (low + 1).clamp(0, setting.size - 1), part, on)
+        for low, part, on in zip(lower.T, fraction.T.float(), valid.T.float(), strict=True)
+    ]
+
+    def convolve(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        copies = [
+            x[:, :, low] * ((1 - part) * on)[:, None] + x[:, :, high] * (part * on)[:, None]
+            for low, high, part, on in columns
+        ]
+        kernel = weight.transpose(1, 2).flatten(1, 2)[:, :, None]
+        return functional.conv2d(torch.cat(copies, 1), kernel, padding=(0, setting.kernel // 2))
+
+    return convolve
+
+
+def lowering_log(setting: Setting) -> System:
+    return lowering(setting, setting.bins_per_octave)
+
+
+SYSTEMS: dict[str, Callable[[Setting], System]] = {
+    "Conv2d": conv2d,
+    "**harmnmf**": ours,
+    "lowering": lowering,
+    "**harmnmf**, log": ours_log,
+    "lowering, log": lowering_log,
+}
+
+
+def arguments(setting: Setting, memory_format: torch.memory_format) -> list[torch.Tensor]:
+    """Make the input, the weight and the gradient with respect to the output."""
+    shapes = [
+        (N_SAMPLES, N_IN, setting.size, setting.size),
+        (N_OUT, N_IN, setting.kernel, setting.kernel),
+        (N_SAMPLES, N_OUT, setting.size, setting.size),
+    ]
+    generator = torch.Generator().manual_seed(0)
+    x, weight, grad = (
+        torch.randn(shape, generator=generator).to(memory_format=memory_format) for shape in shapes
+    )
+    return [x.requires_grad_(), weight.requires_grad_(), grad]
+
+
+def forward(system: System, x: torch.Tensor, weight: torch.Tensor, grad: torch.Tensor) -> None:
+    with torch.no_grad():
+        system(x, weight)
+
+
+def backward(system: System, x: torch.Tensor, weight: torch.Tensor, grad: torch.Tensor) -> None:
+    torch.autograd.grad(system(x, weight), (x, weight), grad)
+
+
+PASSES = (forward, backward)
+
+
+def times(systems: dict[str, System], setting: Setting, seconds: float) -> dict[str, list[float]]:
+    """Time systems in turn, so that what else the machine does strikes all alike."""
+    runs = [
+        (name, which, partial(PASSES[which], system, *arguments(setting, memory_format)))
+        for memory_format in FORMATS
+        for name, system in systems.items()
+        for which in range(2)
+    ]
+    best = {name: [math.inf, math.inf] for name in systems}
+    spent, rounds = 0.0, 0
+    while rounds < 2 or spent < seconds * len(systems):
+        for name, which, run in runs:
+            start = time.perf_counter()
+            run()
+            elapsed = time.perf_counter() - start
+            best[name][which] = min(best[name][which], elapsed)
+            spent += elapsed
+        rounds += 1
+    return best
+
+
+def peak_memory(run: Callable[..., None], system: System, setting: Setting) -> float:
+    """Measure the largest size of the process, above that before, in MB."""
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    run(system, *arguments(setting, torch.channels_last))
+    return resident("VmHWM") - before
+
+
+def resident(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--setting", "names", type=click.Choice(list(SETTINGS)), multiple=True, default=list(SETTINGS)
+)
+@click.option(
+    "--system", "labels", type=click.Choice(list(SYSTEMS)), multiple=True, default=list(SYSTEMS)
+)
+@click.option("--seconds", default=4.0, show_default=True, help="For a system, and at least twice.")
+@click.option("--threads", default=2, show_default=True)
+def main(names: tuple[str, ...], labels: tuple[str, ...], seconds: float, threads: int) -> None:
+    torch.set_num_threads(threads)
+    allocator = {k: v for k, v in os.environ.items() if k.startswith("MALLOC_")}
+    click.echo(
+        f"{platform.machine()}, {threads} threads, PyTorch {torch.__version__}, {date.today()}, "
+        f"allocator: {' '.join(f'{k}={v}' for k, v in allocator.items()) or 'as it is'}\n"
+    )
+    click.echo(
+        "| setting | n | S | K | system | forward, ms | ratio | with backward, ms | ratio "
+        "| memory, MB | ratio | with backward, MB | ratio |"
+    )
+    click.echo("|" + "---|" * 13)
+    for name in names:
+        setting = SETTINGS[name]
+        systems = {label: SYSTEMS[label](setting) for label in labels}
+        measured = {
+            label: [1000 * t for t in both]
+            for label, both in times(systems, setting, seconds).items()
+        }
+        for label, system in systems.items():
+            measured[label] += [peak_memory(run, system, setting) for run in PASSES]
+        for label, values in measured.items():
+            cells = (
+                f"{value:.3g} | {value / reference:.2f}"
+                for value, reference in zip(values, measured[labels[0]], strict=True)
+            )
+            click.echo(
+                f"| {name} | {' | '.join(map(str, setting))} | {label} | {' | '.join(cells)} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
