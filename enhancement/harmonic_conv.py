@@ -36,11 +36,12 @@ __all__ = ["HarmonicConv2d", "LogHarmonicConv2d", "harmonic_conv2d", "log_harmon
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
-# Samples are computed together as long as their output stays in the cache of a processor.
-_BYTES_AT_A_TIME = 2**23
+# Samples are computed together as long as their output is no larger: what they leave behind stays
+# in the cache, and rows of a single sample need not be copied to be a block of memory.
+_BYTES_AT_A_TIME = 2**21
 
 # Products of a usual convolution up to which all taps are one.
-_SMALL = 2**27
+_SMALL = 2**26
 
 # So do rows of what is spread. There are no more operations than with all rows together, but
 # smaller ones, and those of the gradient suffer from that more than they gain.
@@ -576,7 +577,7 @@ def _gradients(
         return stack(of_rows, transposed=True) if needed[0] else None, of_weight
     kernels = _split(weight, memory_format)
     plan = make_plan(taps, weight.shape[0] < x.shape[1])
-    grad_x = _input_gradient_whole(x, grad, kernels, plan, time) if needed[0] else None
+    grad_x = torch.empty_like(x) if needed[0] else None
     grad_kernels = torch.zeros_like(kernels) if needed[1] else None
     if grad_kernels is not None and plan.whole is not None:
         rows, step = _strided(x, plan.whole)
@@ -586,45 +587,37 @@ def _gradients(
     for part in _parts(grad):
         stacks = [s.matrix(grad[part, :, s.outputs], transposed=True) for s in plan.spreads]
         if grad_x is not None:
-            _add_input_gradient(grad_x[part], grad[part], stacks, kernels, plan, time)
+            grad_x[part] = _input_gradient(grad[part], stacks, x[part], kernels, plan, time)
         if grad_kernels is not None:
             _add_kernel_gradients(grad_kernels, grad[part], stacks, x[part], kernels, plan, time)
     grad_weight = None if grad_kernels is None else grad_kernels[:, :, :, 0].permute(1, 2, 0, 3)
     return grad_x, grad_weight
 
 
-def _input_gradient_whole(
-    x: torch.Tensor, grad: torch.Tensor, kernels: torch.Tensor, plan: Plan, time: _Time
-) -> torch.Tensor:
-    """Compute what the tap that reaches all rows has in the gradient."""
-    if plan.whole is None:
-        return torch.zeros_like(x)
-    gradient = time.rows_gradient(grad, kernels[plan.whole.index], x.shape[3])
-    if gradient.shape == x.shape:
-        return gradient
-    grad_x = torch.zeros_like(x)
-    grad_x[:, :, plan.whole.inputs] = gradient
-    return grad_x
-
-
-def _add_input_gradient(
-    grad_x: torch.Tensor,
+def _input_gradient(
     grad: torch.Tensor,
     stacks: list[torch.Tensor],
+    x: torch.Tensor,
     kernels: torch.Tensor,
     plan: Plan,
     time: _Time,
-) -> None:
+) -> torch.Tensor:
     def of_rows(grad: torch.Tensor, tap: Tap) -> torch.Tensor:
-        return time.rows_gradient(grad[:, :, tap.outputs], kernels[tap.index], grad_x.shape[3])
+        return time.rows_gradient(grad[:, :, tap.outputs], kernels[tap.index], x.shape[3])
 
-    for tap in plan.strided:
+    strided = plan.strided if plan.whole is None else (plan.whole, *plan.strided)
+    if plan.whole is not None and plan.n_outputs == x.shape[2]:
+        grad_x, strided = of_rows(grad, plan.whole), plan.strided
+    else:
+        grad_x = torch.zeros_like(x)
+    for tap in strided:
         grad_x[:, :, tap.inputs].add_(of_rows(grad, tap))
     for spread, stack in zip(plan.spreads, stacks, strict=True):
         for tap in spread.taps:
             grad_x[:, :, tap.inputs].add_(of_rows(stack, tap))
     for tap, matrix in plan.gathers:
         grad_x.add_(matrix(of_rows(grad, tap), transposed=True))
+    return grad_x
 
 
 def _add_kernel_gradients(
