@@ -36,9 +36,11 @@ __all__ = ["HarmonicConv2d", "LogHarmonicConv2d", "harmonic_conv2d", "log_harmon
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
-# Samples are computed together as long as their output is no larger: what they leave behind stays
-# in the cache, and rows of a single sample need not be copied to be a block of memory.
-_BYTES_AT_A_TIME = 2**21
+# Samples are computed together as long as their output is no larger, so that what they leave behind
+# stays in the cache. If rows have to be taken out of them, they had better be a block of memory,
+# which those of a single sample are: this is worth more than larger operations.
+_BYTES_WHOLE = 2**24
+_BYTES_IN_ROWS = 2**21
 
 # Products of a usual convolution up to which all taps are one.
 _SMALL = 2**26
@@ -515,8 +517,10 @@ def _convolve_on_cpu(
     kernels = _split(weight, memory_format)
     plan = make_plan(taps, weight.shape[0] < x.shape[1], _ROWS_AT_A_TIME)
     y = _convolve_whole(x, kernels, bias, plan, time)
-    for part in _parts(y):
-        _add_other_taps(y[part], x[part], kernels, plan, time)
+    for part in _parts(y, _BYTES_WHOLE):
+        _add_strided(y[part], x[part], kernels, plan, time)
+    for part in _parts(y, _BYTES_IN_ROWS):
+        _add_resampled(y[part], x[part], kernels, plan, time)
     return y
 
 
@@ -545,13 +549,18 @@ def _strided(x: torch.Tensor, tap: Tap) -> tuple[torch.Tensor, int]:
     return x[:, :, tap.inputs.start : tap.inputs.stop], tap.inputs.step
 
 
-def _add_other_taps(
+def _add_strided(
     y: torch.Tensor, x: torch.Tensor, kernels: torch.Tensor, plan: Plan, time: _Time
 ) -> None:
     # `y[rows] += z` would write the sum twice: once to add, and once to assign.
     for tap in plan.strided:
         rows, step = _strided(x, tap)
         y[:, :, tap.outputs].add_(time.convolve(rows, kernels[tap.index], step=step))
+
+
+def _add_resampled(
+    y: torch.Tensor, x: torch.Tensor, kernels: torch.Tensor, plan: Plan, time: _Time
+) -> None:
     for outputs, taps, matrix in plan.spreads:
         parts = [time.convolve(x[:, :, tap.inputs], kernels[tap.index]) for tap in taps]
         y[:, :, outputs].add_(matrix(torch.cat(parts, 2)))
@@ -584,7 +593,7 @@ def _gradients(
         kernel = kernels[plan.whole.index]
         _, gradient = time.gradients(grad, rows, kernel, step, (False, True))
         grad_kernels[plan.whole.index] = gradient
-    for part in _parts(grad):
+    for part in _parts(grad, _BYTES_IN_ROWS):
         stacks = [s.matrix(grad[part, :, s.outputs], transposed=True) for s in plan.spreads]
         if grad_x is not None:
             grad_x[part] = _input_gradient(grad[part], stacks, x[part], kernels, plan, time)
@@ -665,10 +674,9 @@ def _memory_format(x: torch.Tensor, weight: torch.Tensor) -> torch.memory_format
     return torch.contiguous_format
 
 
-def _parts(y: torch.Tensor) -> Iterator[slice]:
-    """Part a batch into as many samples as are computed at a time."""
-    n_bytes = y.shape[1:].numel() * y.element_size()
-    n = max(1, _BYTES_AT_A_TIME // n_bytes)
+def _parts(y: torch.Tensor, n_bytes: int) -> Iterator[slice]:
+    """Part a batch into as many samples as take some memory, and at least one."""
+    n = max(1, n_bytes // (y.shape[1:].numel() * y.element_size()))
     return (slice(start, start + n) for start in range(0, len(y), n))
 
 

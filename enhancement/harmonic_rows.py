@@ -403,7 +403,10 @@ def make_plan(taps: Taps, fewer_outputs: bool, block: int | None = None) -> Plan
         inputs = _rows_read(low, above)
         n_outputs, n_inputs = len(low), inputs.stop - inputs.start
         if not above.any() and (np.diff(low) == step).all():
-            tap = Tap(index, outputs, slice(inputs.start, inputs.stop, step))
+            # Up to the last row if the step leaves these out: all rows are a block of memory.
+            rest = range(inputs.start, taps.n_rows, step)
+            stop = taps.n_rows if len(rest) == n_outputs else inputs.stop
+            tap = Tap(index, outputs, slice(inputs.start, stop, step))
             if whole is None and n_outputs == len(lower):
                 whole = tap
             else:
