@@ -23,6 +23,7 @@ import platform
 import resource
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,15 @@ import click
 import numpy as np
 import torch
 
-from harmnmf import NoteList, Transcriber, canvas, evaluate_notes, read_audio, read_notes
+from harmnmf import (
+    NoteList,
+    TimbreDictionary,
+    Transcriber,
+    canvas,
+    evaluate_notes,
+    read_audio,
+    read_notes,
+)
 
 from .error_report import (
     PIANOS,
@@ -46,9 +55,8 @@ from .error_report import (
 from .inputs import INPUTS, Change, unchanged
 from .note_errors import find_errors, find_sound
 
-# Parameters of Transcriber for what is measured in full, and for what is only scored.
-LEVELS: dict[str, dict[str, Any]] = {"harmnmf": {}}
-ABLATIONS: dict[str, dict[str, Any]] = {"harmnmf --no-adapt": {"adapt": False}}
+# Parameters of Transcriber for what is measured in full. What needs more memory comes later.
+LEVELS: dict[str, dict[str, Any]] = {"harmnmf --decoder nmf": {"decoder": "nmf"}, "harmnmf": {}}
 # (onset-only note F on ENSTDkCl, on ENSTDkAm, real-time factor), same excerpts.
 ANCHORS = {
     "transkun 2.0.1 (13.6 M parameters)": (0.913, 0.804, "1.0"),
@@ -185,6 +193,28 @@ def measure(parameters: dict[str, Any], data: Path, duration: float) -> Measured
     return Measured(pieces, factor, peak / 2**20 if peak > before else None)
 
 
+def ablations() -> dict[str, dict[str, Any]]:
+    """Name the parameters of Transcriber of what is only scored: one part less each."""
+    default = TimbreDictionary.load("default")
+    no_decay = default.W.copy()
+    no_decay[:, :, -1] = 0
+    # The frame on which attacks are centred.
+    one_frame = default.W[:, :, 1 : 2 + default.W.shape[2] - default.n_attack].copy()
+    one_frame[:, :, 1:] = default.W[:, :, default.n_attack :]
+    changes: dict[str, dict[str, Any]] = {
+        "without adaptation": {"adapt": False},
+        "without decay": {"dictionary": replace(default, W=no_decay)},
+        "attacks of one frame": {
+            "dictionary": replace(default, W=one_frame, n_attack=1, attack_lead=0.0)
+        },
+    }
+    return {
+        f"{level}, {name}": {**parameters, **change}
+        for level, parameters in LEVELS.items()
+        for name, change in changes.items()
+    }
+
+
 def score_tables(levels: dict[str, Measured], data: Path, duration: float) -> Iterator[str]:
     scores = {name: score_pieces(measured.pieces) for name, measured in levels.items()}
     rows = []
@@ -198,7 +228,7 @@ def score_tables(levels: dict[str, Measured], data: Path, duration: float) -> It
     for name, measured in levels.items():
         memory = f"{measured.memory:.2f} GB" if measured.memory else ""
         rows.append([f"**{name}**", *mean_f(scores[name]), f"{measured.factor:.3f}", memory])
-    for name, parameters in ABLATIONS.items():
+    for name, parameters in ablations().items():
         transcriber = Transcriber(**parameters, device="cpu")
         ablated, factor = score_recordings(transcriber, data, duration)
         rows.append([name, *mean_f(ablated), f"{factor:.3f}", ""])

@@ -69,9 +69,9 @@ def notes(
 ) -> None:
     """Train the decoder that `harmnmf transcribe` finds notes with.
 
-    Performances are rendered with the pianos, recorded in simulated rooms and factorised. This
-    takes about as many processor seconds as there are seconds in the excerpts, divided by 10;
-    a step of training takes a second.
+    Performances are rendered with the pianos, recorded in simulated rooms and factorised: each
+    excerpt takes one to two seconds of a core. Then a network is trained on them; a step takes
+    half a second of two cores.
     """
     folders = {path.name: path for path in sorted(pianos.iterdir()) if path.is_dir()}
     files = sorted(p for p in performances.rglob("*") if p.suffix.lower() in MIDI_SUFFIXES)

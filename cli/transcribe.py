@@ -73,7 +73,7 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     type=float,
     metavar="NUMBER",
     help="What a note needs, higher for fewer notes and surer ones: a probability with a network, "
-    "evidence in decibels with nmf. [default: 0.4; -20 with nmf]",
+    "evidence in decibels with nmf. [default: 0.45; -20 with nmf]",
 )
 @click.option(
     "--dictionary",

@@ -86,8 +86,8 @@ class NotePosteriors:
 def decode_posteriors(
     posteriors: NotePosteriors,
     *,
-    onset_threshold: float = 0.4,
-    offset_threshold: float = 0.5,
+    onset_threshold: float = 0.45,
+    offset_threshold: float = 0.4,
     latency: float = 0.02,
 ) -> NoteList:
     """Decode notes from what the network says of a recording.
@@ -96,9 +96,9 @@ def decode_posteriors(
     ----------
     posteriors : NotePosteriors
         Of a whole recording.
-    onset_threshold : float, default=0.4
+    onset_threshold : float, default=0.45
         Probability that an onset needs: higher gives fewer notes, and surer ones.
-    offset_threshold : float, default=0.5
+    offset_threshold : float, default=0.4
         A note ends when the probability that it sounds falls below this, and at the latest when
         its key is struck again.
     latency : float, default=0.02

@@ -230,15 +230,42 @@ class Transcriber:
         if self.adapt:
             return self.adapted(source).posteriors(source, progress=progress)
         rate = self._tuned_rate(self._estimate_tuning(source))
-        reference = reference_level(self._beginning(source, rate).values)
-        parts = []
-        for spectra, played, inner in self._blocks(
-            source, rate, [self.front_end, ONSET_FRONT_END], progress
-        ):
-            features = NoteFeatures.measure(*spectra, played, reference)
-            parts.append([x[..., inner] for x in network.probabilities(features)])
+        parts = [
+            [x[..., inner] for x in network.probabilities(features)]
+            for features, inner in self._feature_blocks(source, rate, progress)
+        ]
         joined = (np.concatenate(same, axis=-1) for same in zip(*parts, strict=True))
         return NotePosteriors(*joined, self._dictionary.pitches, self.front_end.hop_length / rate)
+
+    def features(self, source: Audio | str | PathLike[str]) -> tuple[NoteFeatures, float]:
+        """Measure the levels that a network reads, to train one or to compare many.
+
+        Parameters
+        ----------
+        source : Audio, str or path-like
+            The recording.
+
+        Returns
+        -------
+        features : NoteFeatures
+            Of the whole recording.
+        hop_duration : float
+            Seconds from frame to frame.
+
+        Raises
+        ------
+        AudioError
+            If the file cannot be read.
+        """
+        if self.adapt:
+            return self.adapted(source).features(source)
+        rate = self._tuned_rate(self._estimate_tuning(source))
+        blocks = [
+            features[inner].arrays.values()
+            for features, inner in self._feature_blocks(source, rate, None)
+        ]
+        joined = (np.concatenate(same, axis=-1) for same in zip(*blocks, strict=True))
+        return NoteFeatures(*joined), self.front_end.hop_length / rate
 
     def decode(self, analysis: PianoActivations | NotePosteriors) -> NoteList:
         """Decode notes with this transcriber's thresholds.
@@ -311,6 +338,18 @@ class Transcriber:
         else:
             samples = read_audio(source, sample_rate=rate, duration=_LEARNED).samples
         return self.front_end.transform(samples)
+
+    def _feature_blocks(
+        self,
+        source: Audio | str | PathLike[str],
+        rate: int,
+        progress: Callable[[float], None] | None,
+    ) -> Iterator[tuple[NoteFeatures, slice]]:
+        """Measure levels block by block, and say which frames are not context."""
+        reference = reference_level(self._beginning(source, rate).values)
+        front_ends = [self.front_end, ONSET_FRONT_END]
+        for spectra, played, inner in self._blocks(source, rate, front_ends, progress):
+            yield NoteFeatures.measure(*spectra, played, reference), inner
 
     def _blocks(
         self,

@@ -14,7 +14,7 @@ PLAYED = NoteList([0.2, 0.6, 1.2], [0.5, 1.0, 1.4], [60, 64, 72], [40, 60, 80])
 class Perfect:
     """Hears what is played in every recording, at its speed, and a note more without adapting."""
 
-    def __init__(self, adapt=True, device="auto"):
+    def __init__(self, dictionary="default", decoder="learned", adapt=True, device="auto"):
         self.adapt = adapt
 
     def transcribe(self, audio):
@@ -47,7 +47,9 @@ def test_all_tables_are_printed(monkeypatch, data):
     assert result.exception is None
     rows = [[c.strip() for c in row.split("|")[1:-1]] for row in result.output.splitlines()]
     assert ["harmnmf", "ENSTDkAm", "1", *["1.000"] * 6] in rows
-    assert ["harmnmf --no-adapt", "0.857", "0.857"] in [row[:3] for row in rows]
+    for level in ("harmnmf", "harmnmf --decoder nmf"):
+        assert [f"{level}, without adaptation", "0.857", "0.857"] in [row[:3] for row in rows]
+        assert [f"{level}, without decay", "1.000", "1.000"] in [row[:3] for row in rows]
     assert ["C4–B4", "2", "1.000", "2", "1.000"] in rows
     assert ["all", "0", "0", "100%", "6", "0%"] in rows
     for name in ("as it is", "phone", "35 cents flat", "MP3, 64 kbit/s"):
