@@ -272,7 +272,7 @@ def draw(levels: dict[str, list[Judged]]) -> Figure:
     for axes in (velocity, sounding, precise):
         axes.sharey(keys)
     keys.set_ylim(0, 1)
-    figure.legend(*keys.get_legend_handles_labels(), ncols=4, loc="outside lower center")
+    figure.legend(*keys.get_legend_handles_labels(), ncols=2, loc="outside lower center")
     return figure
 
 

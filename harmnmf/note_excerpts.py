@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FormatError, ParameterError
 from .note_features import NoteFeatures
+from .note_network import NoteProbabilities
 from .notes import NoteList
 from .storage import load_arrays, save_arrays
 
-__all__ = ["NoteExcerpt", "NoteTargets"]
+__all__ = ["NoteExcerpt"]
 
 _KIND = "note-excerpt"
 _NOTE_FIELDS = ("onset", "offset", "pitch", "velocity", "pedal")
@@ -22,24 +22,6 @@ _LOWEST, _N_PITCHES = 21, 88
 # Frames over which the target of an onset or an offset falls from 1 to 0. The frames beside an
 # onset tell where between them it lies.
 _WIDTH = 2.0
-
-
-class NoteTargets(NamedTuple):
-    """What the network shall say; the fields of :class:`harmnmf.note_network.NoteLogits`.
-
-    Attributes
-    ----------
-    onset, sounding, offset, velocity : ndarray, shape (n_pitches, n_frames)
-        From 0 to 1; `velocity` matters where `onset` is not 0.
-    pedal : ndarray, shape (n_frames,)
-        0 or 1.
-    """
-
-    onset: NDArray[np.float32]
-    sounding: NDArray[np.float32]
-    offset: NDArray[np.float32]
-    velocity: NDArray[np.float32]
-    pedal: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +51,14 @@ class NoteExcerpt:
         if not 0 < self.hop_duration < np.inf:
             raise ParameterError("hop_duration must be positive seconds")
 
-    def targets(self) -> NoteTargets:
+    def targets(self) -> NoteProbabilities:
         """Write the notes out, frame by frame.
 
         Returns
         -------
-        NoteTargets
-            Onsets and offsets are triangles, so that fractions of frames count.
+        NoteProbabilities
+            What a network shall say. Onsets and offsets are triangles, so that fractions of frames
+            count; velocities matter where onsets are not 0.
 
         Examples
         --------
@@ -102,7 +85,7 @@ class NoteExcerpt:
         pedal = np.zeros(n_frames, np.float32)
         for down, up in np.round(self.notes.pedal / self.hop_duration).astype(int):
             pedal[down:up] = 1
-        return NoteTargets(onset, sounding, offset, velocity, pedal)
+        return NoteProbabilities(onset, sounding, offset, velocity, pedal)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the excerpt to one .npz file, without pickle.

@@ -7,7 +7,7 @@ compare those that share partials, an octave or a twelfth apart, or are neighbou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from os import PathLike, fspath
@@ -26,12 +26,17 @@ from .note_features import NoteFeatures
 from .spectrogram import LogFrequency
 from .storage import load_arrays, save_arrays
 
-__all__ = ["HarmonicStack", "NoteLogits", "NoteNetwork", "NoteNetworkConfig", "shipped_networks"]
+__all__ = [
+    "HarmonicStack", "NoteLogits", "NoteNetwork", "NoteNetworkConfig", "NoteProbabilities",
+    "join_frames", "shipped_networks",
+]  # fmt: skip
 
 _KIND = "note-network"
 PITCHES = range(21, 109)
 # Rows of activations that a key has: its attack, its sustain and its decay.
 N_ROWS = 3
+# More take more memory and are no faster.
+_FRAMES_AT_ONCE = 512
 # What is rare starts as improbable.
 _PRIORS = (-4.0, -3.0, -4.0, 0.0)
 
@@ -94,6 +99,24 @@ class NoteLogits(NamedTuple):
     offset: torch.Tensor
     velocity: torch.Tensor
     pedal: torch.Tensor
+
+
+class NoteProbabilities(NamedTuple):
+    """What a network says of each key and frame, or what it shall say.
+
+    Attributes
+    ----------
+    onset, sounding, offset, velocity : ndarray, shape (n_pitches, n_frames)
+        The logistic function of :class:`NoteLogits`, from 0 to 1.
+    pedal : ndarray, shape (n_frames,)
+        Likewise.
+    """
+
+    onset: NDArray[np.float32]
+    sounding: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    velocity: NDArray[np.float32]
+    pedal: NDArray[np.float32]
 
 
 class HarmonicStack(nn.Module):
@@ -217,8 +240,6 @@ class NoteNetwork(nn.Module):
         with torch.no_grad():
             assert self.head.bias is not None
             self.head.bias.copy_(torch.tensor(_PRIORS))
-        # Matrix products over channels are faster where these lie together.
-        self.to(memory_format=torch.channels_last)
 
     @property
     def context(self) -> int:
@@ -252,15 +273,17 @@ class NoteNetwork(nn.Module):
         ]
         if self.config.activations:
             inputs.append(activations.transpose(1, 2))
+        # Matrix products over channels are faster where these lie together.
         x = torch.cat(inputs, dim=1).contiguous(memory_format=torch.channels_last)
         x = torch.relu(self.stem_norm(self.stem(x)))
         for block in self.blocks:
             x = block(x)
         pooled = torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1)
-        return NoteLogits(*self.head(x).unbind(dim=1), self.pedal(pooled)[:, 0])
+        onset, sounding, offset, velocity = self.head(x).unbind(dim=1)
+        return NoteLogits(onset, sounding, offset, velocity, self.pedal(pooled)[:, 0])
 
     @torch.inference_mode()
-    def probabilities(self, features: NoteFeatures) -> list[NDArray[np.float32]]:
+    def probabilities(self, features: NoteFeatures) -> NoteProbabilities:
         """Read a part of a recording.
 
         Parameters
@@ -270,11 +293,21 @@ class NoteNetwork(nn.Module):
 
         Returns
         -------
-        list of ndarray
-            From 0 to 1, in the order and the shapes of :class:`NoteLogits`.
+        NoteProbabilities
+            Of each key and frame.
         """
-        levels = (x[None].to(self.height.device) for x in features.tensors())
-        return [torch.sigmoid(logits)[0].cpu().numpy() for logits in self(*levels)]
+        n_frames = features.n_frames
+        parts = []
+        for start in range(0, n_frames, _FRAMES_AT_ONCE):
+            end = min(start + _FRAMES_AT_ONCE, n_frames)
+            first = max(0, start - self.context)
+            levels = features[first : end + self.context].tensors()
+            logits = self(*(x[None].to(self.height.device) for x in levels))
+            inner = slice(start - first, end - first)
+            parts.append(
+                NoteProbabilities(*(torch.sigmoid(x)[0, ..., inner].cpu().numpy() for x in logits))
+            )
+        return join_frames(parts)
 
     def check_dictionary(self, dictionary: TimbreDictionary) -> None:
         """Refuse a dictionary whose activations the network does not know how to read.
@@ -354,6 +387,22 @@ class NoteNetwork(nn.Module):
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise FormatError(f"{path}: damaged note network ({error})") from error
         return network.eval()
+
+
+def join_frames(parts: Sequence[NoteProbabilities]) -> NoteProbabilities:
+    """Join probabilities of consecutive frames.
+
+    Parameters
+    ----------
+    parts : sequence of NoteProbabilities
+        At least one.
+
+    Returns
+    -------
+    NoteProbabilities
+        Of all frames.
+    """
+    return NoteProbabilities(*(np.concatenate(same, axis=-1) for same in zip(*parts, strict=True)))
 
 
 def shipped_networks() -> dict[str, Path]:

@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional
 
 from .errors import FormatError, HarmnmfError, ParameterError
-from .note_excerpts import NoteExcerpt, NoteTargets
-from .note_network import NoteLogits, NoteNetwork
+from .note_excerpts import NoteExcerpt
+from .note_network import NoteLogits, NoteNetwork, NoteProbabilities
 from .storage import load_arrays, save_arrays
 
 __all__ = ["note_loss", "train_network"]
@@ -31,7 +31,7 @@ _CHECKPOINT_SECONDS = 180.0
 _KIND = "note-training"
 
 
-def note_loss(logits: NoteLogits, targets: NoteTargets) -> dict[str, torch.Tensor]:
+def note_loss(logits: NoteLogits, targets: NoteLogits) -> dict[str, torch.Tensor]:
     """Measure how wrong a network is.
 
     Binary cross entropies, and the squared error of velocities, added up over keys and frames
@@ -41,8 +41,8 @@ def note_loss(logits: NoteLogits, targets: NoteTargets) -> dict[str, torch.Tenso
     ----------
     logits : NoteLogits
         What the network says.
-    targets : NoteTargets
-        What it shall say, as tensors of the same shapes.
+    targets : NoteLogits
+        What it shall say, from 0 to 1, in the same fields and shapes.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def note_loss(logits: NoteLogits, targets: NoteTargets) -> dict[str, torch.Tenso
 
     Examples
     --------
-    >>> targets = NoteTargets(*torch.zeros(4, 1, 88, 50), torch.zeros(1, 50))
+    >>> targets = NoteLogits(*torch.zeros(4, 1, 88, 50), torch.zeros(1, 50))
     >>> wrong, right = (NoteLogits(*(x + level for x in targets)) for level in (9.0, -9.0))
     >>> all(note_loss(right, targets)[name] <= loss for name, loss in
     ...     note_loss(wrong, targets).items())
@@ -150,7 +150,7 @@ def train_network(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * _schedule(step, n_steps)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
         optimizer.step()
         recent.append({name: float(term.detach()) for name, term in terms.items()})
@@ -180,12 +180,12 @@ def _schedule(step: int, n_steps: int) -> float:
 
 def _batch(
     excerpts: Sequence[NoteExcerpt],
-    targets: Sequence[NoteTargets],
+    targets: Sequence[NoteProbabilities],
     rng: np.random.Generator,
     batch_size: int,
     n_frames: int,
     augment: bool,
-) -> tuple[list[torch.Tensor], NoteTargets]:
+) -> tuple[list[torch.Tensor], NoteLogits]:
     """Cut frames out of random excerpts."""
     inputs, wanted = [], []
     for index in rng.integers(len(excerpts), size=batch_size):
@@ -201,7 +201,7 @@ def _batch(
             [functional.pad(torch.from_numpy(x[..., frames]), (0, missing)) for x in targets[index]]
         )
     stacked = (torch.stack(same) for same in zip(*wanted, strict=True))
-    return [torch.stack(same) for same in zip(*inputs, strict=True)], NoteTargets(*stacked)
+    return [torch.stack(same) for same in zip(*inputs, strict=True)], NoteLogits(*stacked)
 
 
 def _augmented(levels: Sequence[torch.Tensor], rng: np.random.Generator) -> Iterator[torch.Tensor]:
@@ -209,9 +209,9 @@ def _augmented(levels: Sequence[torch.Tensor], rng: np.random.Generator) -> Iter
     n_bins = levels[0].shape[0]
     centres = np.linspace(0, n_bins - 1, _N_BANDS)
     curve = np.interp(np.arange(n_bins), centres, rng.normal(0, _EQUALISER, _N_BANDS))
-    gain = rng.normal(0, _GAIN)
-    bins = torch.tensor((gain + curve)[:, None] / _DECIBELS, dtype=torch.float32)
-    for x, change in zip(levels, (bins, bins, gain / _DECIBELS), strict=True):
+    gain = torch.tensor(rng.normal(0, _GAIN) / _DECIBELS, dtype=torch.float32)
+    bins = gain + torch.tensor(curve[:, None] / _DECIBELS, dtype=torch.float32)
+    for x, change in zip(levels, (bins, bins, gain), strict=True):
         yield torch.where(x > 0, x + change, x).clamp_min(0)
 
 

@@ -282,16 +282,16 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
         raise ParameterError("a learning curve needs at least one line of metrics")
     names = [name for name in metrics[0] if name not in ("step", "f_measure")]
     figure = Figure(figsize=(7, 4), layout="constrained")
-    left = figure.add_subplot(xlabel="Step", ylabel="Loss, relative to the first", yscale="log")
+    left = figure.add_subplot(xlabel="Step", ylabel="Loss, relative to the first", ylim=(0, 1))
     steps = [line["step"] for line in metrics]
     for name in names:
         left.plot(steps, [line[name] / metrics[0][name] for line in metrics], label=name)
     if "f_measure" in metrics[0]:
         right = left.twinx()
-        right.set(ylabel="F-measure", ylim=(0, 1))
+        right.set(ylabel="F-measure")
         scores = [line["f_measure"] for line in metrics]
         right.plot(steps, scores, _BLACK, linewidth=2, label="F-measure, held out")
-        right.legend(loc="lower right")
+        right.legend(loc="center right")
     left.legend(loc="lower left")
     return figure
 

@@ -96,7 +96,7 @@ class ExcerptSource:
         """
         rng = np.random.default_rng([self.seed, index])
         name = list(self.pianos)[index % len(self.pianos)]
-        performance = self.performances[rng.integers(len(self.performances))]
+        performance = self.performances[int(rng.integers(len(self.performances)))]
         # Longer than the excerpt, in case that it is played faster.
         part = excerpt(_performance(performance), rng, 1.25 * self.duration)
         notes = vary_performance(part, rng).slice(0.0, self.duration)

@@ -20,7 +20,7 @@ from .dictionary import TimbreDictionary
 from .errors import ParameterError
 from .note_decoding import NotePosteriors, decode_posteriors
 from .note_features import ONSET_FRONT_END, NoteFeatures, reference_level
-from .note_network import NoteNetwork
+from .note_network import NoteNetwork, NoteProbabilities, join_frames
 from .notes import NoteList
 from .solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
 from .spectrogram import FrontEnd, Spectrogram
@@ -231,11 +231,11 @@ class Transcriber:
             return self.adapted(source).posteriors(source, progress=progress)
         rate = self._tuned_rate(self._estimate_tuning(source))
         parts = [
-            [x[..., inner] for x in network.probabilities(features)]
+            NoteProbabilities(*(x[..., inner] for x in network.probabilities(features)))
             for features, inner in self._feature_blocks(source, rate, progress)
         ]
-        joined = (np.concatenate(same, axis=-1) for same in zip(*parts, strict=True))
-        return NotePosteriors(*joined, self._dictionary.pitches, self.front_end.hop_length / rate)
+        hop_duration = self.front_end.hop_length / rate
+        return NotePosteriors(*join_frames(parts), self._dictionary.pitches, hop_duration)
 
     def features(self, source: Audio | str | PathLike[str]) -> tuple[NoteFeatures, float]:
         """Measure the levels that a network reads, to train one or to compare many.
@@ -348,8 +348,8 @@ class Transcriber:
         """Measure levels block by block, and say which frames are not context."""
         reference = reference_level(self._beginning(source, rate).values)
         front_ends = [self.front_end, ONSET_FRONT_END]
-        for spectra, played, inner in self._blocks(source, rate, front_ends, progress):
-            yield NoteFeatures.measure(*spectra, played, reference), inner
+        for (V, onset_V), played, inner in self._blocks(source, rate, front_ends, progress):
+            yield NoteFeatures.measure(V, onset_V, played, reference), inner
 
     def _blocks(
         self,
