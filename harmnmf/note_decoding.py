@@ -99,8 +99,8 @@ def decode_posteriors(
     onset_threshold : float, default=0.45
         Probability that an onset needs: higher gives fewer notes, and surer ones.
     offset_threshold : float, default=0.4
-        A note ends when the probability that it sounds falls below this, and at the latest when
-        its key is struck again.
+        A note ends when the probability that it sounds falls below this, or when the pedal is
+        released that holds it, and at the latest when its key is struck again.
     latency : float, default=0.02
         Seconds from the moment that a key goes down to its sound, by which onsets are moved
         forward: one constant for all pianos.
@@ -143,7 +143,9 @@ def decode_posteriors(
     pedal = _runs(posteriors.pedal > 0.5) * hop
     pedal = pedal[pedal[:, 1] - pedal[:, 0] >= _SHORTEST_PEDAL]
     notes = NoteList(onsets, offsets, posteriors.pitches[keys], velocities, pedal)
-    return notes.without_overlaps()
+    # The pedal is surer than the end of a note that has faded.
+    sounding = notes.without_overlaps().pedalled()
+    return NoteList(sounding.onset, sounding.offset, sounding.pitch, sounding.velocity, pedal)
 
 
 def _peak_offset(

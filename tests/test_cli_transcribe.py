@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from harmnmf import Transcriber, read_notes
+from harmnmf import Transcriber, read_notes, shipped_dictionaries
 from harmnmf.cli import transcribe as transcribe_module
 from harmnmf.cli.main import main
 from harmnmf.decoding import decode_notes
@@ -377,6 +377,17 @@ class TestRefusals:
         assert_refused(
             transcribe("song.wav", "--dictionary", "stradivari"), "stradivari", "no such dictionary"
         )
+
+    def test_decoders(self, song, unchanged):
+        (song.parent / "mine.npz").write_bytes(b"PK\x03\x04 and no more")
+        shutil.copy(shipped_dictionaries()["default"], "dictionary.npz")
+        unchanged()
+        for name, reason in (
+            ("mine.npz", "corrupt"),
+            ("rules", "no such network"),
+            ("dictionary.npz", "note-network is needed"),
+        ):
+            assert_refused(transcribe("song.wav", "--decoder", name), name, reason)
 
     @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta"])
     def test_devices(self, song, unchanged, device):

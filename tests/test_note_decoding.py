@@ -57,6 +57,12 @@ def test_pedal_comes_back() -> None:
     np.testing.assert_allclose(decoded.pedal, notes.pedal, atol=HOP)
 
 
+def test_pedal_holds_notes() -> None:
+    notes = NoteList([0.5, 1.5], [1.0, 1.7], [60, 60], [64, 64], pedal=[[0.8, 2.5]])
+    decoded = decode_posteriors(posteriors_of(notes), latency=0.0)
+    np.testing.assert_allclose(decoded.offset, [1.5, 2.5], atol=HOP)
+
+
 def test_latency_moves_onsets_and_threshold_removes_them() -> None:
     posteriors = posteriors_of(NoteList([0.5, 1.0], [0.9, 1.4], [60, 64], [64, 64]))
     early = decode_posteriors(posteriors, latency=0.03)
