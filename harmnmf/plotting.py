@@ -276,23 +276,22 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     >>> lines = [{"step": 100, "onset": 4.0, "f_measure": 0.2},
     ...          {"step": 200, "onset": 1.0, "f_measure": 0.8}]
     >>> [axes.get_ylabel() for axes in plot_learning_curve(lines).axes]
-    ['Loss, relative to the first', 'F-measure']
+    ['Loss, relative to the first', 'F-measure, held out']
     """
     if not metrics:
         raise ParameterError("a learning curve needs at least one line of metrics")
-    names = [name for name in metrics[0] if name not in ("step", "f_measure")]
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    left = figure.add_subplot(xlabel="Step", ylabel="Loss, relative to the first", ylim=(0, 1))
+    losses = [name for name in metrics[0] if name not in ("step", "f_measure")]
     steps = [line["step"] for line in metrics]
-    for name in names:
-        left.plot(steps, [line[name] / metrics[0][name] for line in metrics], label=name)
-    if "f_measure" in metrics[0]:
-        right = left.twinx()
-        right.set(ylabel="F-measure")
-        scores = [line["f_measure"] for line in metrics]
-        right.plot(steps, scores, _BLACK, linewidth=2, label="F-measure, held out")
-        right.legend(loc="center right")
-    left.legend(loc="lower left")
+    is_validated = "f_measure" in metrics[0]
+    figure = Figure(figsize=(5 * (1 + is_validated), 4), layout="constrained")
+    axes = figure.subplots(1, 1 + is_validated, squeeze=False)[0]
+    for name in losses:
+        axes[0].plot(steps, [line[name] / metrics[0][name] for line in metrics], label=name)
+    axes[0].set(xlabel="Step", ylabel="Loss, relative to the first", ylim=(0, None))
+    axes[0].legend(loc="lower left")
+    if is_validated:
+        axes[1].plot(steps, [line["f_measure"] for line in metrics], _BLACK)
+        axes[1].set(xlabel="Step", ylabel="F-measure, held out")
     return figure
 
 
