@@ -137,7 +137,7 @@ class HarmonicStack(nn.Module):
     >>> stack = HarmonicStack(axis, [69], n_partials=3)
     >>> spectrum = torch.arange(390.0)[:, None]
     >>> axis.to_hz(stack(spectrum)[:, 0, 0].numpy()).round()
-    array([ 440.,  881., 1325.])
+    array([ 440.,  881., 1324.])
     """
 
     lower: torch.Tensor
