@@ -55,8 +55,12 @@ from .error_report import (
 from .inputs import INPUTS, Change, unchanged
 from .note_errors import find_errors, find_sound
 
-# Parameters of Transcriber for what is measured in full. What needs more memory comes later.
-LEVELS: dict[str, dict[str, Any]] = {"harmnmf --decoder nmf": {"decoder": "nmf"}, "harmnmf": {}}
+# Parameters of Transcriber for what is measured in full, both levels at their most accurate. What
+# needs more memory comes later.
+LEVELS: dict[str, dict[str, Any]] = {
+    "harmnmf --decoder nmf": {"decoder": "nmf"},
+    "harmnmf --adapt": {"adapt": True},
+}
 # (onset-only note F on ENSTDkCl, on ENSTDkAm, real-time factor), same excerpts.
 ANCHORS = {
     "transkun 2.0.1 (13.6 M parameters)": (0.913, 0.804, "1.0"),

@@ -46,14 +46,14 @@ def test_all_tables_are_printed(monkeypatch, data):
     result = run(monkeypatch, "--data", data, "--tables", "all")
     assert result.exception is None
     rows = [[c.strip() for c in row.split("|")[1:-1]] for row in result.output.splitlines()]
-    assert ["harmnmf", "ENSTDkAm", "1", *["1.000"] * 6] in rows
-    for level in ("harmnmf", "harmnmf --decoder nmf"):
+    assert ["harmnmf --adapt", "ENSTDkAm", "1", *["1.000"] * 6] in rows
+    for level in ("harmnmf --adapt", "harmnmf --decoder nmf"):
         assert [f"{level}, without adaptation", "0.857", "0.857"] in [row[:3] for row in rows]
         assert [f"{level}, without decay", "1.000", "1.000"] in [row[:3] for row in rows]
     assert ["C4–B4", "2", "1.000", "2", *["1.000"] * 3] in rows
     assert ["all", "0", "0", "100%", "6", "0%"] in rows
     for name in ("as it is", "phone", "35 cents flat", "MP3, 64 kbit/s"):
-        assert [name, "harmnmf", *["1.000"] * 6] in rows
+        assert [name, "harmnmf --adapt", *["1.000"] * 6] in rows
 
 
 def test_only_what_is_asked_for_is_printed(monkeypatch, data):
@@ -73,9 +73,9 @@ def test_the_document_is_updated(monkeypatch, data, tmp_path):
     text = path.read_text("utf-8")
     assert text.startswith("Before\n")
     assert text.endswith("\nafter\n")
-    assert "missed by harmnmf" in text
-    assert "recall, harmnmf" in text
-    assert "recall, harmnmf" not in result.output
+    assert "missed by harmnmf --adapt" in text
+    assert "recall, harmnmf --adapt" in text
+    assert "recall, harmnmf --adapt" not in result.output
     assert (tmp_path / "transcription_errors.png").stat().st_size > 10_000
 
 

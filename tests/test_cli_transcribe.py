@@ -73,11 +73,14 @@ def assert_refused(result, *parts, exit_code=1):
         assert str(part) in lines[0]
 
 
-def test_adaptation_is_the_default_and_can_be_left_out(song, monkeypatch):
+def test_adaptation_can_be_asked_for_and_is_the_default_of_rules(song, monkeypatch):
     adapted = []
     adapt = Transcriber.adapted
     monkeypatch.setattr(Transcriber, "adapted", lambda *args: adapted.append(args) or adapt(*args))
-    for options, n_adapted in (([], 1), (["--adapt"], 2), (["--no-adapt"], 2)):
+    nmf = ["--decoder", "nmf"]
+    for options, n_adapted in (
+        ([], 0), (["--adapt"], 1), (["--no-adapt"], 1), (nmf, 2), ([*nmf, "--no-adapt"], 2)
+    ):  # fmt: skip
         assert transcribe(song, "--overwrite", *options).exit_code == 0
         assert len(adapted) == n_adapted
         assert len(read_notes(song.with_name("song.mid"))) > 3
