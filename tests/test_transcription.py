@@ -125,7 +125,7 @@ class TestRecordings:
             return replace(transcriber, **thresholds).decode(example_analysis)
 
         is_nmf = transcriber.decoder == "nmf"
-        assert 0 < len(decode(onset_threshold=-15.0 if is_nmf else 0.6)) < len(example_notes)
+        assert 0 < len(decode(onset_threshold=-15.0 if is_nmf else 0.95)) < len(example_notes)
         shorter = decode(offset_threshold=-10.0 if is_nmf else 0.9)
         assert shorter.offset.sum() < example_notes.offset.sum()
         earlier, later = decode(latency=0.2), decode(latency=0.1)
