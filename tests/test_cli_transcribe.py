@@ -500,15 +500,13 @@ class TestProcesses:
 CTRL_C = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from harmnmf import adaptation
+from harmnmf import transcription
 from harmnmf.cli.main import main
-from harmnmf.decoding import decode_notes
-from harmnmf.note_decoding import decode_posteriors
-estimate = adaptation.estimate_note_activations
+estimate = transcription.estimate_note_activations
 def begin(*args, **kwargs):
-    adaptation.estimate_note_activations = estimate
+    transcription.estimate_note_activations = estimate
     print("working", flush=True)
     return estimate(*args, **kwargs)
-adaptation.estimate_note_activations = begin
+transcription.estimate_note_activations = begin
 main(prog_name="harmnmf")
 """
