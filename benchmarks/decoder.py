@@ -24,14 +24,13 @@ import numpy as np
 import torch
 
 from harmnmf import NoteList, Transcriber, evaluate_notes, read_audio, read_notes
-from harmnmf.cli.train import MIDI_SUFFIXES, VALIDATION
 from harmnmf.note_decoding import NotePosteriors, decode_posteriors
 from harmnmf.note_excerpts import NoteExcerpt
 from harmnmf.note_features import NoteFeatures
 from harmnmf.note_network import PITCHES, NoteNetwork, NoteNetworkConfig
 from harmnmf.note_training import train_network
 from harmnmf.recording import RecordingConditions
-from harmnmf.training_set import ExcerptSource, write_excerpts
+from harmnmf.training_set import ExcerptSource, split_performances, write_excerpts
 
 DURATION = 30.0
 SMALL = NoteNetworkConfig(n_channels=32)
@@ -67,13 +66,11 @@ def render(
 ) -> list[NoteExcerpt]:
     """Render the run's excerpts under other conditions."""
     pianos = {path.stem: data / "piano/notes" / path.stem for path in run.glob("dictionaries/*")}
-    files = sorted((data / "piano/performances_free").rglob("*"))
-    files = [path for path in files if path.suffix.lower() in MIDI_SUFFIXES]
-    held_out = set(files[::VALIDATION])
+    performances, _ = split_performances(data / "piano/performances_free")
     source = ExcerptSource(
         dict(sorted(pianos.items())),
         {name: run / "dictionaries" / f"{name}.npz" for name in pianos},
-        [path for path in files if path not in held_out],
+        performances,
         conditions,
         seed=1,
     )

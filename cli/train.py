@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from harmnmf.note_excerpts import NoteExcerpt
     from harmnmf.note_network import NoteNetwork
 
-# One performance in so many is kept from training, and gives one excerpt for so many others.
-VALIDATION = 20
-VALIDATION_EXCERPTS = 40
+# One excerpt for so many others is for validation.
+VALIDATION = 40
 CURVE = "learning_curve.png"
-MIDI_SUFFIXES = (".mid", ".midi")
 
 
 @click.group()
@@ -74,9 +72,8 @@ def notes(
     half a second of two cores.
     """
     folders = {path.name: path for path in sorted(pianos.iterdir()) if path.is_dir()}
-    files = sorted(p for p in performances.rglob("*") if p.suffix.lower() in MIDI_SUFFIXES)
-    if not folders or len(files) < 2:
-        raise HarmnmfError(f"{pianos} needs a folder of notes, {performances} two MIDI files")
+    if not folders:
+        raise HarmnmfError(f"{pianos}: needs a folder of notes for each piano")
 
     import torch
 
@@ -84,17 +81,22 @@ def notes(
     from harmnmf.note_network import NoteNetwork
     from harmnmf.note_training import train_network
     from harmnmf.plotting import plot_learning_curve, save_figure
-    from harmnmf.training_set import ExcerptSource, learn_foreign_dictionaries, write_excerpts
+    from harmnmf.training_set import (
+        ExcerptSource,
+        learn_foreign_dictionaries,
+        split_performances,
+        write_excerpts,
+    )
 
+    training, validation = split_performances(performances)
     with _progress("Dictionaries", len(folders)) as progress:
         dictionaries = learn_foreign_dictionaries(
             folders, output / "dictionaries", progress=progress
         )
-    held_out = files[:: max(2, VALIDATION)]
-    parts = {"validation": held_out, "training": [f for f in files if f not in set(held_out)]}
+    parts = {"validation": validation, "training": training}
     sets: dict[str, list[NoteExcerpt]] = {}
     for offset, (part, played) in enumerate(parts.items()):
-        n_excerpts = max(1, excerpts // VALIDATION_EXCERPTS) if part == "validation" else excerpts
+        n_excerpts = max(1, excerpts // VALIDATION) if part == "validation" else excerpts
         source = ExcerptSource(folders, dictionaries, played, seed=2 * seed + offset)
         with _progress(f"Excerpts for {part}", n_excerpts) as progress:
             paths = write_excerpts(

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .errors import ParameterError
+from .note_features import reference_level
 from .notes import NoteList
 from .storage import save_arrays
 
@@ -41,19 +42,12 @@ _REPETITION = 0.08
 _BEFORE = 0.06
 _AFTER = ((0.1, 0.15), (0.24, 0.05))
 _SHORTEST_NOTE = 0.04
-# Decibels. Below the floor levels make no difference. A recording whose loudest attacks lie
-# below the threshold of silence (a full-scale sinusoid is at about 0 dB) has no notes.
+# Decibels. Below the floor levels make no difference.
 _FLOOR = -60.0
-_SILENCE = -70.0
 # How much stronger the octave below may be before a note is taken for its overtone, from first
 # doubts to certainty, and what that costs.
 _OCTAVE_GAP = (2.0, 6.0)
 _OVERTONE = 16.0
-# The loud attacks that others are compared with: this quantile of the loudest of each frame. Frames
-# 40 dB below another quantile do not count, or a long silence would make everything loud.
-_LOUD = 0.99
-_LOUD_OF_ALL = 0.995
-_HEARD = 0.01
 # MIDI velocity of an attack as strong as the loud ones, and its change per decibel, from a
 # regression on recordings of sampled pianos.
 _LOUD_VELOCITY = 65.0
@@ -161,10 +155,7 @@ def onset_evidence(activations: PianoActivations) -> tuple[NDArray[np.float32], 
     frames = _Frames(activations.hop_duration)
     width = frames(_ATTACK_WIDTH)
     strength = width * ndimage.uniform_filter1d(activations.attack, width, axis=1)
-    loudest = strength.max(axis=0, initial=0.0)
-    heard = loudest[loudest > _HEARD * np.quantile(loudest, _LOUD_OF_ALL)] if loudest.size else []
-    loud = np.quantile(heard, _LOUD) if len(heard) else 0.0
-    reference = max(float(loud), 10 ** (_SILENCE / 20))
+    reference = reference_level(strength)
 
     def decibels(level: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.float32(20) * np.log10(level / reference + np.float32(10 ** (_FLOOR / 20)))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .errors import FormatError, ParameterError
 from .note_features import NoteFeatures
-from .note_network import NoteProbabilities
+from .note_network import PITCHES, NoteProbabilities
 from .notes import NoteList
 from .storage import load_arrays, save_arrays
 
@@ -18,7 +18,6 @@ __all__ = ["NoteExcerpt"]
 
 _KIND = "note-excerpt"
 _NOTE_FIELDS = ("onset", "offset", "pitch", "velocity", "pedal")
-_LOWEST, _N_PITCHES = 21, 88
 # Frames over which the target of an onset or an offset falls from 1 to 0. The frames beside an
 # onset tell where between them it lies.
 _WIDTH = 2.0
@@ -69,9 +68,9 @@ class NoteExcerpt:
         array([0.  , 0.25, 0.75, 0.75, 0.25, 0.  ], dtype=float32)
         """
         n_frames = self.features.n_frames
-        onset, sounding, offset, velocity = np.zeros((4, _N_PITCHES, n_frames), np.float32)
+        onset, sounding, offset, velocity = np.zeros((4, len(PITCHES), n_frames), np.float32)
         for note in zip(
-            self.notes.pitch - _LOWEST,
+            self.notes.pitch - PITCHES[0],
             self.notes.onset / self.hop_duration,
             self.notes.offset / self.hop_duration,
             self.notes.velocity / 127,

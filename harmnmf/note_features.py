@@ -25,7 +25,7 @@ _FLOOR = -60.0
 _STEPS = 3
 # Of 20 dB, which is what a network gets as 1.
 _UNIT = 20.0 * _STEPS
-# The loud parts: this quantile of the loudest bin of each frame. Frames 40 dB below another
+# The loud parts: this quantile of the loudest row of each frame. Frames 40 dB below another
 # quantile do not count, or a long silence would make everything loud.
 _LOUD = 0.99
 _LOUD_OF_ALL = 0.995
@@ -137,8 +137,8 @@ def reference_level(V: NDArray[np.float32]) -> float:
 
     Parameters
     ----------
-    V : ndarray, shape (n_bins, n_frames)
-        Magnitudes of the recording, or of its beginning.
+    V : ndarray, shape (n_rows, n_frames)
+        Magnitudes of the recording's bins, or of its keys.
 
     Returns
     -------

@@ -22,20 +22,24 @@ from .errors import ParameterError
 from .learning import learn_from_notes
 from .note_excerpts import NoteExcerpt
 from .note_features import ONSET_FRONT_END, NoteFeatures, reference_level
-from .notefiles import read_notes
+from .notefiles import MIDI_SUFFIXES, read_notes
 from .notes import NoteList
 from .performances import excerpt, vary_performance
 from .recording import RecordingConditions, simulate_recording
 from .rendering import SAMPLE_RATE, SampledPiano
 from .solvers.convolutive import estimate_note_activations, room_bands
 
-__all__ = ["ExcerptSource", "learn_foreign_dictionaries", "write_excerpts"]
+__all__ = [
+    "ExcerptSource", "learn_foreign_dictionaries", "split_performances", "write_excerpts"
+]  # fmt: skip
 
 # Semitones, standard deviation: what is left of the tuning when it has been estimated.
 _MISTUNING = 0.04
 # Decibels relative to the sound, of the resonance of open strings.
 _RESONANCE_DB = (-38.0, -24.0)
 _N_ITER = 30
+# One performance in so many is kept from training.
+_HELD_OUT = 20
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,31 @@ class ExcerptSource:
         return NoteExcerpt(features, NoteList(*columns, notes.pedal), hop_duration)
 
 
+def split_performances(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Find the MIDI files in a folder, and keep some of them from training.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder, with folders inside.
+
+    Returns
+    -------
+    training, validation : list of Path
+        The files; every twentieth, and the first, is for validation.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MIDI_SUFFIXES)
+    if len(files) < 2:
+        raise ParameterError(f"{folder}: needs two MIDI files, one to train on and one to validate")
+    validation = files[::_HELD_OUT]
+    return [path for path in files if path not in set(validation)], validation
+
+
 def learn_foreign_dictionaries(
     pianos: Mapping[str, Path], folder: Path, *, progress: Callable[[str], None] | None = None
 ) -> dict[str, Path]:
@@ -203,13 +232,17 @@ def write_excerpts(
     missing = [(index, path) for index, path in zip(indices, paths, strict=True)
                if not path.exists()]  # fmt: skip
     # A forked process of one that has used threads may hang.
-    with ProcessPoolExecutor(n_jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+    pool = ProcessPoolExecutor(n_jobs, get_context("spawn"), torch.set_num_threads, (1,))
+    try:
         pending = {path: pool.submit(_write, source, index, path) for index, path in missing}
         for path in paths:
             if path in pending:
                 pending.pop(path).result()
             if progress is not None:
                 progress(path)
+    finally:
+        # Who interrupts does not wait for hundreds of others.
+        pool.shutdown(cancel_futures=True)
     return paths
 
 
