@@ -55,11 +55,10 @@ from .error_report import (
 from .inputs import INPUTS, Change, unchanged
 from .note_errors import find_errors, find_sound
 
-# Parameters of Transcriber for what is measured in full, both levels at their most accurate. What
-# needs more memory comes later.
+# Parameters of Transcriber for what is measured in full. What needs more memory comes later.
 LEVELS: dict[str, dict[str, Any]] = {
     "harmnmf --decoder nmf": {"decoder": "nmf"},
-    "harmnmf --adapt": {"adapt": True},
+    "harmnmf": {},
 }
 # (onset-only note F on ENSTDkCl, on ENSTDkAm, real-time factor), same excerpts.
 ANCHORS = {
@@ -198,7 +197,7 @@ def measure(parameters: dict[str, Any], data: Path, duration: float) -> Measured
 
 
 def ablations() -> dict[str, dict[str, Any]]:
-    """Name the parameters of Transcriber of what is only scored: one part less each."""
+    """Name the parameters of Transcriber of what is only scored: one part less or more each."""
     default = TimbreDictionary.load("default")
     no_decay = default.W.copy()
     no_decay[:, :, -1] = 0
@@ -206,6 +205,7 @@ def ablations() -> dict[str, dict[str, Any]]:
     one_frame = default.W[:, :, 1 : 2 + default.W.shape[2] - default.n_attack].copy()
     one_frame[:, :, 1:] = default.W[:, :, default.n_attack :]
     changes: dict[str, dict[str, Any]] = {
+        "with adaptation": {"adapt": True},
         "without adaptation": {"adapt": False},
         "without decay": {"dictionary": replace(default, W=no_decay)},
         "attacks of one frame": {
@@ -216,6 +216,8 @@ def ablations() -> dict[str, dict[str, Any]]:
         f"{level}, {name}": {**parameters, **change}
         for level, parameters in LEVELS.items()
         for name, change in changes.items()
+        # What a level does anyway is no change.
+        if change != {"adapt": Transcriber(**parameters).adapt}
     }
 
 

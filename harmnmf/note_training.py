@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .errors import FormatError, HarmnmfError, ParameterError
+from .checkpoint import load_checkpoint, save_checkpoint
+from .errors import HarmnmfError, ParameterError
 from .note_excerpts import NoteExcerpt
 from .note_network import NoteLogits, NoteNetwork, NoteProbabilities
-from .storage import load_arrays, save_arrays
+from .storage import save_arrays
 
 __all__ = ["note_loss", "train_network"]
 
@@ -129,7 +130,10 @@ def train_network(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY
     )
-    first = _resume(checkpoint, network, optimizer) if checkpoint.exists() else 0
+    first = 0
+    if checkpoint.exists():
+        _, description = load_checkpoint(checkpoint, network, optimizer, kind=_KIND)
+        first = int(description["step"])
     targets = [excerpt.targets() for excerpt in excerpts]
     network.train()
     recent: list[dict[str, float]] = []
@@ -167,7 +171,7 @@ def train_network(
                 network.train()
             with (run / "metrics.jsonl").open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(metrics) + "\n")
-            _save(checkpoint, network, optimizer, step + 1)
+            save_checkpoint(checkpoint, network, optimizer, {"kind": _KIND, "step": step + 1})
             recent.clear()
             saved = time.monotonic()
     network.eval()
@@ -213,36 +217,3 @@ def _augmented(levels: Sequence[torch.Tensor], rng: np.random.Generator) -> Iter
     bins = gain + torch.tensor(curve[:, None] / _DECIBELS, dtype=torch.float32)
     for x, change in zip(levels, (bins, bins, gain), strict=True):
         yield torch.where(x > 0, x + change, x).clamp_min(0)
-
-
-def _save(path: Path, network: NoteNetwork, optimizer: torch.optim.Optimizer, step: int) -> None:
-    arrays = {f"w{i}": x.numpy() for i, x in enumerate(network.state_dict().values())}
-    for i, moments in optimizer.state_dict()["state"].items():
-        for name, value in moments.items():
-            arrays[f"{name}_{i}"] = value.numpy()
-    save_arrays(path, arrays, {"kind": _KIND, "step": step})
-
-
-def _resume(path: Path, network: NoteNetwork, optimizer: torch.optim.Optimizer) -> int:
-    """Take up a checkpoint; return the steps that it has behind it."""
-    arrays, description = load_arrays(path, kind=_KIND)
-    try:
-        names = network.state_dict().keys()
-        network.load_state_dict(
-            {name: torch.from_numpy(arrays[f"w{i}"]) for i, name in enumerate(names)}
-        )
-        state = optimizer.state_dict()
-        state["state"] = {
-            i: {
-                name: torch.from_numpy(arrays[f"{name}_{i}"])
-                for name in ("step", "exp_avg", "exp_avg_sq")
-            }
-            for i in range(len(list(network.parameters())))
-        }
-        optimizer.load_state_dict(state)
-        return int(description["step"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise FormatError(
-            f"{path}: a checkpoint of another network, or damaged ({str(error).splitlines()[0]}); "
-            "remove it or choose another folder"
-        ) from error

@@ -16,6 +16,7 @@ SIGNAL, FACTORIZATION, MUSIC = range(3)
 # All that is not here stands on the music floor, and may import everything in harmnmf.
 FLOORS = {
     "audio": SIGNAL,
+    "checkpoint": SIGNAL,
     "decibels": SIGNAL,
     "device": SIGNAL,
     "errors": SIGNAL,
