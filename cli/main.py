@@ -22,6 +22,7 @@ COMMANDS = {
     "transcribe": "Transcribe recordings to MIDI.",
     "learn": "Learn a dictionary from notes, or from music and its score.",
     "train": "Train the networks.",
+    "enhance": "Take noise out of recordings.",
     "evaluate": "Score transcriptions against references.",
     "dictionary": "List, show and plot dictionaries.",
     "info": "Show versions, devices and what is shipped.",

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from harmnmf.errors import HarmnmfError
-
-from .paths import AUDIO_SUFFIXES, audio_files, check_output
+from .batch import Progress, process_each
+from .paths import AUDIO_SUFFIXES, check_plan, find_recordings
 
 if TYPE_CHECKING:
     from harmnmf.notes import NoteList
@@ -125,7 +118,7 @@ def command(
       harmnmf transcribe recordings/ -o notes/ --format mid,csv
     """  # noqa: D301 (click needs the backspace itself)
     plan = _plan(audio, output, formats, plot)
-    _check(plan, overwrite, make_folders=output is not None)
+    check_plan(plan, overwrite=overwrite, make_folders=output is not None)
 
     from harmnmf.transcription import Transcriber
 
@@ -135,39 +128,19 @@ def command(
     if onset_threshold is not None:
         options["onset_threshold"] = onset_threshold
     transcriber = Transcriber(**options)
-    failures = []
-    for source, outputs in plan.items():
-        start = time.perf_counter()
-        try:
-            with _progress(source) as progress:
-                notes = _transcribe(transcriber, source, outputs, progress)
-        except (HarmnmfError, OSError) as error:
-            failures.append(error)
-            continue
-        names = ", ".join(map(click.format_filename, outputs))
-        n_notes = f"{len(notes)} note{'s' * (len(notes) != 1)}"
-        click.echo(f"{names}: {n_notes} in {time.perf_counter() - start:.1f} s")
-    for failure in failures:
-        click.echo(f"harmnmf: error: {' '.join(str(failure).split())}", err=True)
-    if failures:
-        click.echo(f"harmnmf: {len(failures)} of {len(plan)} recordings failed", err=True)
-        ctx.exit(1)
+
+    def work(source: Path, outputs: list[Path], progress: Progress | None) -> str:
+        notes = _transcribe(transcriber, source, outputs, progress)
+        return f"{len(notes)} note{'s' * (len(notes) != 1)}"
+
+    process_each(ctx, plan, work)
 
 
 def _plan(
     audio: tuple[str, ...], output: Path | None, formats: list[str], plot: bool
 ) -> dict[Path, list[Path]]:
     """Decide which files each recording shall give."""
-    # Each recording, however it was named, and its place in a folder of outputs.
-    sources: dict[str, tuple[Path, Path]] = {}
-    for argument in audio:
-        # That a file is missing is found when it is read, and does not stop the others.
-        found = [] if Path(argument).exists() else sorted(glob.glob(argument, recursive=True))
-        for path in map(Path, found or [argument]):
-            for file in audio_files(path) if path.is_dir() else [path]:
-                place = file.relative_to(path) if path.is_dir() else Path(file.name)
-                sources.setdefault(os.path.abspath(file), (file, place))
-
+    sources = find_recordings(audio)
     to_file = output is not None and not output.is_dir() and output.suffix.lower() in FILE_SUFFIXES
     if output is not None and to_file:
         own_format = output.suffix.lower()[1:].replace("midi", "mid")
@@ -178,7 +151,7 @@ def _plan(
         if len(sources) > 1:
             raise click.UsageError(f"{output} is one file, but there are {len(sources)} recordings")
     plan = {}
-    for file, place in sources.values():
+    for file, place in sources:
         base = file if output is None else output if to_file else output / place
         plan[file] = [
             base.with_suffix(f".{name}") for name in [*(formats or ["mid"]), *["png"] * plot]
@@ -188,25 +161,11 @@ def _plan(
     return plan
 
 
-def _check(plan: dict[Path, list[Path]], overwrite: bool, make_folders: bool) -> None:
-    """Refuse outputs that collide, exist or cannot be written, before any work is done."""
-    origin: dict[str, Path] = {}
-    for source, outputs in plan.items():
-        for path in outputs:
-            other = origin.setdefault(os.path.realpath(path), source)
-            if other != source:
-                raise HarmnmfError(f"{path}: would be written for both {other} and {source}")
-    for source, outputs in plan.items():
-        # One that is missing gives no outputs.
-        for path in outputs if source.exists() else []:
-            check_output(path, overwrite=overwrite, folder_may_be_missing=make_folders)
-
-
 def _transcribe(
     transcriber: Transcriber,
     source: Path,
     outputs: list[Path],
-    progress: Callable[[float], None] | None,
+    progress: Progress | None,
 ) -> NoteList:
     """Transcribe one recording and write all that was asked for."""
     from harmnmf.notefiles import write_csv, write_midi
@@ -237,17 +196,3 @@ def _plot(transcriber: Transcriber, source: Path, notes: NoteList, path: Path) -
         front_end.transform(start.samples), notes, title=click.format_filename(source.name)
     )
     save_figure(figure, path)
-
-
-@contextmanager
-def _progress(source: Path) -> Iterator[Callable[[float], None] | None]:
-    """Show on a terminal how many seconds of a recording are done; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from harmnmf.audio import audio_info
-
-    length = round(audio_info(source).duration)
-    label = f"{click.format_filename(source.name)} (seconds)"
-    with click.progressbar(length=length, label=label, show_pos=True, file=sys.stderr) as bar:
-        yield lambda seconds: bar.update(round(seconds) - bar.pos)

@@ -101,18 +101,16 @@ def load_checkpoint(
         network.load_state_dict(
             {name: torch.from_numpy(arrays.pop(f"w{i}")) for i, name in enumerate(names)}
         )
-        state = optimizer.state_dict()
-        n_parameters = len(list(network.parameters()))
         # Before its first step, an optimiser has no moments.
-        if "step_0" in arrays:
-            state["state"] = {
-                i: {
-                    name: torch.from_numpy(arrays.pop(f"{name}_{i}"))
-                    for name in ("step", "exp_avg", "exp_avg_sq")
-                }
-                for i in range(n_parameters)
+        n_moments = len(list(network.parameters())) if "step_0" in arrays else 0
+        moments = {
+            i: {
+                name: torch.from_numpy(arrays.pop(f"{name}_{i}"))
+                for name in ("step", "exp_avg", "exp_avg_sq")
             }
-        optimizer.load_state_dict(state)
+            for i in range(n_moments)
+        }
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FormatError(
             f"{path}: a checkpoint of another network, or damaged ({str(error).splitlines()[0]}); "

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import inspect
-import io
 import os
 import shutil
 import signal
@@ -15,7 +14,6 @@ import soundfile
 from click.testing import CliRunner
 
 from harmnmf import Transcriber, read_notes, shipped_dictionaries
-from harmnmf.cli import transcribe as transcribe_module
 from harmnmf.cli.main import main
 from harmnmf.decoding import decode_notes
 from harmnmf.note_decoding import decode_posteriors
@@ -436,22 +434,6 @@ def test_one_failure_does_not_stop_the_others(song):
     assert second.startswith("harmnmf: error: missing.wav: no such file")
     assert last == "harmnmf: 2 of 4 recordings failed"
     assert files(song.parent / "midi") == ["song.mid", "z.mid"]
-
-
-def test_progress_is_for_terminals(song, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
-        monkeypatch.setattr("sys.stderr", stream)
-        with transcribe_module._progress(song) as progress:
-            assert (progress is not None) == shown
-            if progress is not None:
-                progress(1.0)
-                progress(2.02)  # the last frame ends a little after the last sample
-        assert ("song.wav (seconds)" in stream.getvalue()) == shown
-        assert ("2/2" in stream.getvalue()) == shown
 
 
 class TestProcesses:

@@ -1,0 +1,404 @@
+"""Deep audio prior: enhancement by a network that has never heard anything.
+
+A network is fitted to one noisy spectrogram, from noise. Sounds with harmonics that last are what
+a network of harmonic convolutions can say with few of its weights, and says first; noise it learns
+last. Stopped early, it gives the sounds [1]_ [2]_.
+
+References
+----------
+.. [1] Z. Zhang, Y. Wang, C. Gan, J. Wu, J. B. Tenenbaum, A. Torralba and W. T. Freeman, "Deep
+   audio priors emerge from harmonic convolutional networks", ICLR 2020.
+.. [2] D. Ulyanov, A. Vedaldi and V. Lempitsky, "Deep image prior", CVPR 2018.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from harmnmf.audio import Audio
+from harmnmf.checkpoint import load_checkpoint, save_checkpoint
+from harmnmf.device import resolve_device
+from harmnmf.errors import FormatError, ParameterError
+from harmnmf.storage import load_arrays, save_arrays
+
+from .harmonic_conv import HarmonicConv2d
+
+__all__ = ["CONVOLUTIONS", "DeepPrior", "PriorFit", "PriorNetwork"]
+
+CONVOLUTIONS = ("harmonic", "dilated", "plain")
+
+_WINDOW = 0.064  # seconds
+_OVERLAP = 4  # windows over each sample
+# Seconds that are fitted together, and that parts have in common.
+_LONGEST, _COMMON = 4.0, 0.5
+_CHECKPOINT_SECONDS = 180.0
+_KIND = "deep-prior"
+
+
+class PriorNetwork(nn.Module):
+    """A U-Net from noise to the real and imaginary part of a spectrogram.
+
+    Levels halve the number of bins and frames. Bin 0 stays 0 Hz, and bin f of one level is bin 2f
+    of the one above it, so that harmonics lie at the same ratios in all of them.
+
+    Parameters
+    ----------
+    convolution : {"harmonic", "dilated", "plain"}
+        Kernels of 3 × 3 taps, all with the same number of weights: of neighbouring harmonics and
+        frames, of every second bin and frame, or of neighbouring bins and frames.
+    n_channels : sequence of int
+        Of the levels, from the finest.
+    anchor : int
+        Harmonic that lies at the output's own frequency.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is not as described.
+
+    References
+    ----------
+    .. [1] Z. Zhang et al., "Deep audio priors emerge from harmonic convolutional networks",
+       ICLR 2020.
+
+    Examples
+    --------
+    >>> network = PriorNetwork("harmonic", n_channels=(4, 8), anchor=3)
+    >>> network(torch.randn(1, 4, 129, 20)).shape
+    torch.Size([1, 2, 129, 20])
+    """
+
+    def __init__(
+        self,
+        convolution: str = "harmonic",
+        n_channels: Sequence[int] = (16, 32, 32),
+        anchor: int = 3,
+    ) -> None:
+        super().__init__()
+        if convolution not in CONVOLUTIONS:
+            raise ParameterError(
+                f"convolution must be one of {', '.join(CONVOLUTIONS)}, not {convolution!r}"
+            )
+        if not n_channels or min(n_channels) < 1:
+            raise ParameterError(f"n_channels must be positive numbers, not {n_channels}")
+
+        def layer(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
+            conv: nn.Module
+            if convolution == "harmonic":
+                conv = HarmonicConv2d(n_in, n_out, 3, stride, (0, 1), anchor=anchor)
+            else:
+                dilation = 2 if convolution == "dilated" else 1
+                conv = nn.Conv2d(n_in, n_out, 3, stride, dilation, dilation)
+            return nn.Sequential(conv, nn.InstanceNorm2d(n_out, affine=True), nn.LeakyReLU(0.2))
+
+        first = n_channels[0]
+        levels = list(pairwise(n_channels))
+        self.first = nn.Sequential(layer(first, first), layer(first, first))
+        self.down = nn.ModuleList(
+            nn.Sequential(layer(fine, coarse, 2), layer(coarse, coarse)) for fine, coarse in levels
+        )
+        self.up = nn.ModuleList(layer(fine + coarse, fine) for fine, coarse in reversed(levels))
+        self.last = nn.Conv2d(first, 2, 1)
+
+    def forward(self, noise: torch.Tensor) -> torch.Tensor:
+        """Turn (1, n_channels[0], n_bins, n_frames) into (1, 2, n_bins, n_frames)."""
+        x = self.first(noise)
+        finer = []
+        for down in self.down:
+            finer.append(x)
+            x = down(x)
+        for up in self.up:
+            skipped = finer.pop()
+            # With corners aligned, bin f becomes bin 2f.
+            x = functional.interpolate(
+                x, size=skipped.shape[-2:], mode="bilinear", align_corners=True
+            )
+            x = up(torch.cat([x, skipped], dim=1))
+        output: torch.Tensor = self.last(x)
+        return output
+
+
+@dataclass(frozen=True)
+class DeepPrior:
+    """Enhance a recording by fitting an untrained network to it, and stopping early.
+
+    Nothing is learned beforehand, and nothing is kept: the recording itself decides. What is
+    harmonic and lasts comes out, noise does not; so do consonants not.
+
+    Parameters
+    ----------
+    convolution : {"harmonic", "dilated", "plain"}, default="harmonic"
+        What the network is made of.
+    n_steps : int, default=500
+        Steps of the fit. More of them give more of the sound, and of the noise.
+    n_channels : tuple of int, default=(16, 32, 32)
+        Of the network's levels.
+    anchor : int, default=3
+        Of harmonic convolutions.
+    learning_rate : float, default=5e-3
+        Of Adam.
+    seed : int, default=0
+        Of the first weights and of the noise that goes in.
+    device : str, default="auto"
+        Where to compute.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is not as described.
+
+    References
+    ----------
+    .. [1] Z. Zhang et al., "Deep audio priors emerge from harmonic convolutional networks",
+       ICLR 2020.
+
+    Examples
+    --------
+    >>> noisy = Audio(np.random.default_rng(0).normal(0, 0.1, 4000), 8000)
+    >>> DeepPrior(n_steps=2, n_channels=(4,), device="cpu").enhance(noisy).duration
+    0.5
+    """
+
+    convolution: str = "harmonic"
+    n_steps: int = 500
+    n_channels: tuple[int, ...] = (16, 32, 32)
+    anchor: int = 3
+    learning_rate: float = 5e-3
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.n_steps < 1:
+            raise ParameterError(f"n_steps must be at least 1, not {self.n_steps}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ParameterError(f"learning_rate must be positive, not {self.learning_rate}")
+        object.__setattr__(self, "n_channels", tuple(self.n_channels))
+        object.__setattr__(self, "device", str(resolve_device(self.device)))
+        with torch.device("meta"):  # where nothing is computed
+            PriorNetwork(self.convolution, self.n_channels, self.anchor)
+
+    def enhance(
+        self,
+        audio: Audio,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Audio:
+        """Enhance a recording, each channel by itself, in parts of at most four seconds.
+
+        Parameters
+        ----------
+        audio : Audio
+            The noisy recording.
+        checkpoint : path-like, optional
+            File that is written every three minutes and on an interrupt, and removed at the end.
+            If it is there, the work goes on from it.
+        progress : callable, optional
+            Called with the seconds of the recording that are done.
+
+        Returns
+        -------
+        Audio
+            As long, with the same rate and channels.
+
+        Raises
+        ------
+        FormatError
+            If the checkpoint is of another recording or other parameters, or damaged.
+        HarmnmfError
+            If the checkpoint cannot be written.
+        """
+        channels = np.atleast_2d(audio.samples)
+        places = _parts(channels.shape[1], audio.sample_rate)
+        parts = [channel[place] for channel in channels for place in places]
+        work = _identify(self, audio)
+        done: list[NDArray[np.float32]] = []
+        fit: PriorFit | None = None
+        if checkpoint is not None and Path(checkpoint).exists():
+            done, fit = _resume(Path(checkpoint), work, self, parts, audio.sample_rate)
+        saved = time.monotonic()
+        try:
+            while len(done) < len(parts):
+                part = parts[len(done)]
+                fit = fit or PriorFit(self, part, audio.sample_rate)
+                # There is nothing to learn from silence.
+                while part.any() and fit.n_done < self.n_steps:
+                    fit.step()
+                    if progress is not None:
+                        share = (len(done) + fit.n_done / self.n_steps) / len(parts)
+                        progress(share * audio.duration)
+                    if checkpoint is not None and time.monotonic() - saved > _CHECKPOINT_SECONDS:
+                        _save(checkpoint, work, done, fit)
+                        saved = time.monotonic()
+                done, fit = [*done, fit.estimate()], None
+        except KeyboardInterrupt:
+            if checkpoint is not None:
+                _save(checkpoint, work, done, fit)
+            raise
+        if checkpoint is not None:
+            Path(checkpoint).unlink(missing_ok=True)
+        enhanced = np.stack(
+            [
+                _join(done[first : first + len(places)], places)
+                for first in range(0, len(parts), len(places))
+            ]
+        )
+        return Audio(enhanced.reshape(audio.samples.shape), audio.sample_rate)
+
+
+class PriorFit:
+    """The fit of a network to a few seconds of a recording, step by step.
+
+    Parameters
+    ----------
+    prior : DeepPrior
+        The parameters.
+    samples : ndarray, shape (n_samples,)
+        What it is fitted to.
+    sample_rate : int
+        Its rate in Hz.
+
+    Attributes
+    ----------
+    n_done : int
+        Steps that are done.
+
+    Examples
+    --------
+    >>> prior = DeepPrior(n_channels=(4,), device="cpu")
+    >>> fit = PriorFit(prior, np.random.default_rng(0).normal(0, 0.1, 4000), 8000)
+    >>> for _ in range(2):
+    ...     fit.step()
+    >>> fit.n_done, fit.estimate().shape
+    (2, (4000,))
+    """
+
+    def __init__(self, prior: DeepPrior, samples: NDArray[np.floating], sample_rate: int) -> None:
+        self.prior = prior
+        self.n_samples = len(samples)
+        self.n_done = 0
+        self._n_fft = 2 ** round(math.log2(_WINDOW * sample_rate))
+        self._window = torch.hann_window(self._n_fft, device=prior.device)
+        spectrum = torch.stft(
+            torch.as_tensor(samples, dtype=torch.float32, device=prior.device),
+            self._n_fft,
+            self._n_fft // _OVERLAP,
+            window=self._window,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        parts = torch.view_as_real(spectrum).permute(2, 0, 1)[None]
+        self._level = parts.square().mean().sqrt()
+        self._target = parts / torch.where(self._level > 0, self._level, 1.0)
+        # One generator for all devices, so that all start from the same network.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(prior.seed)
+            network = PriorNetwork(prior.convolution, prior.n_channels, prior.anchor)
+            self._noise = torch.randn(1, prior.n_channels[0], *spectrum.shape).to(prior.device)
+        self.network = network.to(prior.device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), prior.learning_rate)
+
+    def step(self) -> None:
+        """Go a step towards the noisy spectrogram, in the square of the difference."""
+        loss = functional.mse_loss(self.network(self._noise), self._target)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.n_done += 1
+
+    def estimate(self) -> NDArray[np.float32]:
+        """Give the enhanced samples after the steps that are done, of shape (n_samples,)."""
+        with torch.no_grad():
+            parts = self._level * self.network(self._noise)[0]
+        spectrum = torch.view_as_complex(parts.permute(1, 2, 0).contiguous())
+        samples = torch.istft(
+            spectrum,
+            self._n_fft,
+            self._n_fft // _OVERLAP,
+            window=self._window,
+            length=self.n_samples,
+        )
+        result: NDArray[np.float32] = samples.cpu().numpy()
+        return result
+
+
+def _parts(n_samples: int, sample_rate: int) -> list[slice]:
+    """Divide a recording into parts of equal length that have half a second in common."""
+    longest, common = round(_LONGEST * sample_rate), round(_COMMON * sample_rate)
+    n_parts = max(1, math.ceil((n_samples - common) / (longest - common)))
+    length = math.ceil((n_samples + (n_parts - 1) * common) / n_parts)
+    starts = (i * (length - common) for i in range(n_parts))
+    return [slice(start, min(start + length, n_samples)) for start in starts]
+
+
+def _join(parts: Sequence[NDArray[np.float32]], places: Sequence[slice]) -> NDArray[np.float32]:
+    """Fade from each part to the next where they overlap."""
+    joined = np.zeros(places[-1].stop, np.float32)
+    for i, (part, place) in enumerate(zip(parts, places, strict=True)):
+        weight = np.ones_like(part)
+        if i > 0:
+            n_common = places[i - 1].stop - place.start
+            weight[:n_common] = (np.arange(n_common) + 0.5) / n_common
+        if i + 1 < len(places):
+            n_common = place.stop - places[i + 1].start
+            weight[-n_common:] = 1 - (np.arange(n_common) + 0.5) / n_common
+        joined[place] += weight * part
+    return joined
+
+
+def _identify(prior: DeepPrior, audio: Audio) -> str:
+    """Name the work that a checkpoint belongs to."""
+    parameters = {name: value for name, value in asdict(prior).items() if name != "device"}
+    digest = hashlib.sha256(repr((parameters, audio.sample_rate, audio.samples.shape)).encode())
+    digest.update(audio.samples.tobytes())
+    return digest.hexdigest()
+
+
+def _save(
+    path: str | os.PathLike[str],
+    work: str,
+    done: Sequence[NDArray[np.float32]],
+    fit: PriorFit | None,
+) -> None:
+    arrays = {f"done_{i}": part for i, part in enumerate(done)}
+    # One that has not made a step is made anew.
+    if fit is None or fit.n_done == 0:
+        save_arrays(path, arrays, {"kind": _KIND, "work": work, "n_done": 0})
+    else:
+        metadata = {"kind": _KIND, "work": work, "n_done": fit.n_done}
+        save_checkpoint(path, fit.network, fit.optimizer, metadata, arrays)
+
+
+def _resume(
+    path: Path,
+    work: str,
+    prior: DeepPrior,
+    parts: Sequence[NDArray[np.float32]],
+    sample_rate: int,
+) -> tuple[list[NDArray[np.float32]], PriorFit | None]:
+    """Read which parts are done, and the fit of the one that is not."""
+    arrays, metadata = load_arrays(path, kind=_KIND)
+    if metadata.get("work") != work:
+        raise FormatError(
+            f"{path}: a checkpoint of another recording, or of other parameters; remove it"
+        )
+    done = [arrays[f"done_{i}"] for i in range(len(parts)) if f"done_{i}" in arrays]
+    if metadata["n_done"] == 0:
+        return done, None
+    fit = PriorFit(prior, parts[len(done)], sample_rate)
+    load_checkpoint(path, fit.network, fit.optimizer, kind=_KIND)
+    fit.n_done = int(metadata["n_done"])
+    return done, fit

@@ -1,0 +1,117 @@
+"""`harmnmf enhance` from end to end."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from harmnmf import Audio, read_audio, write_audio
+from harmnmf.cli.main import main
+from harmnmf.enhancement.deep_prior import PriorFit
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    write_audio("noisy.wav", Audio(rng.normal(0, 0.1, (2, 2000)), 8000))
+    return tmp_path
+
+
+def enhance(*arguments):
+    return CliRunner().invoke(main, ["enhance", *map(str, arguments), "--steps", "2"])
+
+
+def test_a_recording_is_enhanced(folder):
+    result = enhance("noisy.wav")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("noisy_enhanced.wav: 0.2 s in ")
+    assert result.stderr == ""
+    enhanced = read_audio("noisy_enhanced.wav", mono=False)
+    assert (enhanced.sample_rate, enhanced.samples.shape) == (8000, (2, 2000))
+    assert 0 < np.abs(enhanced.samples - read_audio("noisy.wav", mono=False).samples).max() < 1
+    assert enhance("noisy.wav", "-o", "new/one.flac").exit_code == 0
+    assert sorted(path.name for path in folder.rglob("*.*")) == [
+        *("noisy.wav", "noisy_enhanced.wav", "one.flac")
+    ]
+
+
+def test_results_depend_on_seed_and_convolution(folder):
+    variants = [[], ["--seed", 1], ["--convolution", "plain"], ["--convolution", "dilated"]]
+    for i, options in enumerate(variants):
+        assert enhance("noisy.wav", "-o", f"{i}.wav", *options).exit_code == 0
+    results = [read_audio(f"{i}.wav").samples for i in range(4)]
+    assert all(np.abs(a - b).max() > 1e-5 for i, a in enumerate(results) for b in results[:i])
+
+
+def test_nothing_is_replaced_unless_asked(folder):
+    assert enhance("noisy.wav").exit_code == 0
+    before = os.stat("noisy_enhanced.wav").st_mtime_ns
+    result = enhance("noisy.wav")
+    assert result.exit_code == 1
+    assert "noisy_enhanced.wav: exists already" in result.stderr
+    assert os.stat("noisy_enhanced.wav").st_mtime_ns == before
+    assert enhance("noisy.wav", "--overwrite").exit_code == 0
+    assert enhance("noisy.wav", "-o", "noisy.wav").exit_code == 1
+
+
+def test_one_bad_file_does_not_stop_the_others(folder):
+    (folder / "text.wav").write_text("Dear diary,\n")
+    result = enhance("text.wav", "missing.wav", "noisy.wav", "-o", "out")
+    assert result.exit_code == 1
+    assert "text.wav: is not audio" in result.stderr
+    assert "missing.wav" in result.stderr
+    assert "2 of 3 recordings failed" in result.stderr
+    assert [path.name for path in (folder / "out").iterdir()] == ["noisy_enhanced.wav"]
+
+
+def test_outputs_are_planned(folder):
+    write_audio("other.wav", read_audio("noisy.wav"))
+    assert enhance("noisy.wav", "other.wav", "-o", "one.wav").exit_code == 2
+    result = enhance("noisy.wav", "-o", "notes.mid")
+    assert result.exit_code == 1
+    assert "notes.mid: is neither a folder nor of a format of audio" in result.stderr
+    (folder / "a").mkdir()
+    write_audio("a/noisy.wav", read_audio("noisy.wav"))
+    result = enhance("noisy.wav", "a/noisy.wav", "-o", "out")
+    assert result.exit_code == 1
+    assert "would be written for both" in result.stderr
+
+
+def test_what_is_interrupted_goes_on(folder, monkeypatch):
+    """Ctrl-C leaves a checkpoint and says where; the same command ends the work."""
+    assert enhance("noisy.wav", "-o", "whole.wav").exit_code == 0
+    step, n_steps = PriorFit.step, 0
+
+    def interrupted(self):
+        nonlocal n_steps
+        n_steps += 1
+        if n_steps == 2:
+            raise KeyboardInterrupt
+        step(self)
+
+    monkeypatch.setattr(PriorFit, "step", interrupted)
+    result = enhance("noisy.wav")
+    assert result.exit_code == 130
+    name = "noisy_enhanced.wav.checkpoint.npz"
+    assert result.stderr.splitlines() == [
+        f"{name}: the same command goes on from here",
+        "harmnmf: interrupted",
+    ]
+    assert (folder / name).exists()
+    assert not (folder / "noisy_enhanced.wav").exists()
+    # Other parameters are other work.
+    result = enhance("noisy.wav", "--seed", "1")
+    assert result.exit_code == 1
+    assert f"{name}: a checkpoint of another recording" in result.stderr
+    # Of four steps, one was made.
+    n_steps = 2
+    assert enhance("noisy.wav").exit_code == 0
+    assert n_steps == 5
+    np.testing.assert_array_equal(
+        read_audio("noisy_enhanced.wav").samples, read_audio("whole.wav").samples
+    )
+    assert not (folder / name).exists()
