@@ -35,6 +35,7 @@ from harmnmf.training_set import ExcerptSource, split_performances, write_excerp
 DURATION = 30.0
 SMALL = NoteNetworkConfig(n_channels=32)
 SAMPLED = "MAPS sampled pianos instead of rendering"
+SAMPLED_PIECES = "their pieces, rendered"
 
 Recording = tuple[str, NoteFeatures, float, NoteList]
 
@@ -62,11 +63,15 @@ def score(network: NoteNetwork, recordings: Sequence[Recording]) -> list[float]:
 
 
 def render(
-    conditions: RecordingConditions, data: Path, run: Path, name: str, n_excerpts: int
+    performances: Sequence[Path],
+    conditions: RecordingConditions,
+    data: Path,
+    run: Path,
+    name: str,
+    n_excerpts: int,
 ) -> list[NoteExcerpt]:
-    """Render the run's excerpts under other conditions."""
+    """Render excerpts with the run's pianos, of other performances or under other conditions."""
     pianos = {path.stem: data / "piano/notes" / path.stem for path in run.glob("dictionaries/*")}
-    performances, _ = split_performances(data / "piano/performances_free")
     source = ExcerptSource(
         dict(sorted(pianos.items())),
         {name: run / "dictionaries" / f"{name}.npz" for name in pianos},
@@ -118,12 +123,13 @@ def main(
     }
     click.echo(f"{platform.machine()}, {threads} threads, {date.today()}, {steps} steps\n")
     click.echo("| network | ENSTDkCl F | ENSTDkAm F |\n|---|---|---|")
+    performances, _ = split_performances(data / "piano/performances_free")
     for name in conditions:
         off = fields(RecordingConditions) if name == "all" else [name]
         names = [getattr(part, "name", part) for part in off]
         changed = replace(RecordingConditions(), **dict.fromkeys(names, 0.0))
         part = "all conditions" if name == "all" else name
-        material = render(changed, data, run, f"without {part}", len(rendered))
+        material = render(performances, changed, data, run, f"without {part}", len(rendered))
         variants[f"recorded without {part}"] = (SMALL, material, {})
     if sampled:
         material = [
@@ -131,6 +137,9 @@ def main(
             for _, features, hop, notes in analyse(sorted(data.glob("piano/sampled/*/*.ogg")), None)
         ]
         variants[SAMPLED] = (SMALL, material, {})
+        pieces = sorted(data.glob("piano/sampled/*/*.tsv"))
+        material = render(pieces, RecordingConditions(), data, run, SAMPLED_PIECES, len(rendered))
+        variants[SAMPLED_PIECES] = (SMALL, material, {})
     for name, (config, material, options) in variants.items():
         torch.manual_seed(0)
         network = NoteNetwork(config)
