@@ -1,7 +1,16 @@
 # The public names, one `from .module import Name as Name` each: enhancement/__init__.py loads
 # them lazily from this file.
 from .deep_prior import DeepPrior as DeepPrior
+from .frame_metrics import log_likelihood_ratio as log_likelihood_ratio
+from .frame_metrics import segmental_snr as segmental_snr
+from .frame_metrics import weighted_spectral_slope as weighted_spectral_slope
 from .harmonic_conv import HarmonicConv2d as HarmonicConv2d
 from .harmonic_conv import LogHarmonicConv2d as LogHarmonicConv2d
 from .harmonic_conv import harmonic_conv2d as harmonic_conv2d
 from .harmonic_conv import log_harmonic_conv2d as log_harmonic_conv2d
+from .metrics import composite as composite
+from .metrics import evaluate_enhancement as evaluate_enhancement
+from .metrics import evaluate_singing as evaluate_singing
+from .metrics import si_sdr as si_sdr
+from .metrics import stoi as stoi
+from .metrics import wb_pesq as wb_pesq
