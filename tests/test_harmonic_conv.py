@@ -15,7 +15,7 @@ from harmnmf import FrequencyAxis, HarmonicSeries, ParameterError
 from harmnmf.enhancement import (
     HarmonicConv2d,
     LogHarmonicConv2d,
-    harmonic_conv,
+    harmonic_compute,
     harmonic_conv2d,
     log_harmonic_conv2d,
 )
@@ -23,18 +23,18 @@ from harmnmf.enhancement.harmonic_rows import Taps, make_bands, make_plan, read_
 
 
 def stacked(x, weight, bias, taps, time):
-    return harmonic_conv._convolve_stacked(x, weight, bias, taps, harmonic_conv._Time(*time))
+    return harmonic_compute._convolve_stacked(x, weight, bias, taps, harmonic_compute.Time(*time))
 
 
 @pytest.fixture(params=["tap by tap", "stacked on CPU", "stacked"])
 def convolve(request, monkeypatch):
     """The ways to compute a convolution, for all types and sizes."""
-    monkeypatch.setattr(harmonic_conv, "_SMALL", 0 if request.param == "tap by tap" else 2**60)
+    monkeypatch.setattr(harmonic_compute, "_SMALL", 0 if request.param == "tap by tap" else 2**60)
     if request.param == "stacked":
         return stacked
 
     def on_cpu(x, weight, bias, taps, time):
-        return harmonic_conv._OnCPU.apply(x, weight, bias, taps, harmonic_conv._Time(*time))
+        return harmonic_compute._OnCPU.apply(x, weight, bias, taps, harmonic_compute.Time(*time))
 
     return on_cpu
 
@@ -265,7 +265,7 @@ def test_logarithmic_layer_keeps_its_parameters():
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("small", [0, 2**60])
 def test_memory_format_is_kept(memory_format, small, monkeypatch):
-    monkeypatch.setattr(harmonic_conv, "_SMALL", small)
+    monkeypatch.setattr(harmonic_compute, "_SMALL", small)
     x = torch.randn(2, 4, 30, 9).to(memory_format=memory_format).requires_grad_()
     y = HarmonicConv2d(4, 8, 3, padding=1, anchor=2)(x)
     assert y.is_contiguous(memory_format=memory_format)
@@ -274,12 +274,12 @@ def test_memory_format_is_kept(memory_format, small, monkeypatch):
 
 
 def test_parts_of_a_batch_are_the_batch(monkeypatch):
-    monkeypatch.setattr(harmonic_conv, "_SMALL", 0)
+    monkeypatch.setattr(harmonic_compute, "_SMALL", 0)
     x, layer = torch.randn(5, 2, 30, 9), HarmonicConv2d(2, 4, 3, padding=1, anchor=2)
     whole = layer(x)
     expected = torch.autograd.grad(whole.square().sum(), layer.parameters())
     for name in ("_BYTES_WHOLE", "_BYTES_IN_ROWS"):
-        monkeypatch.setattr(harmonic_conv, name, 2 * whole[0].numel() * 4)
+        monkeypatch.setattr(harmonic_compute, name, 2 * whole[0].numel() * 4)
     parts = layer(x)
     torch.testing.assert_close(parts, whole)
     for a, b in zip(

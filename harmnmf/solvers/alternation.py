@@ -185,7 +185,7 @@ def _sweep(
             negative, positive = terms_of(v, W_next, h)
             positive = h.sum(dim=-1).unsqueeze(-2) if flat else positive @ h.mT
             terms = negative @ h.mT, positive
-            sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else [*terms]
+            sums = [a.add_(b) for a, b in zip(sums, terms, strict=True)] if sums else [*terms]
     return updated, sums
 
 
@@ -206,4 +206,4 @@ def _momentum() -> Iterator[float]:
 
 
 def _extrapolate(X: torch.Tensor, X_before: torch.Tensor, alpha: float) -> torch.Tensor:
-    return X + alpha * (X - X_before).clamp_min(0) if alpha > 0 else X
+    return (X - X_before).clamp_min_(0).mul_(alpha).add_(X) if alpha > 0 else X

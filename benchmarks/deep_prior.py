@@ -1,0 +1,174 @@
+"""Measure whether harmonic convolutions are a prior for sound: SI-SDR and WB-PESQ over a fit.
+
+::
+
+    pip install '.[bench]'
+    python -m benchmarks.deep_prior --data PATH/TO/data --run RUN --figures docs
+
+Fits untrained networks of harmonic, dilated and plain convolutions, which differ in nothing else,
+to the beginnings of ten noisy files of VoiceBank+DEMAND, and of five files of clean speech and five
+of piano with white noise at 0 and 10 dB. What is measured is kept in RUN, and not measured again.
+"Best" is the step of the highest mean in a column, which nobody knows who has no clean sound.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from harmnmf import canvas, read_audio
+from harmnmf.enhancement.deep_prior import CONVOLUTIONS, DeepPrior, PriorFit
+from harmnmf.enhancement.metrics import si_sdr, wb_pesq
+
+from .error_report import COLOURS, table
+
+SAMPLE_RATE = 16000
+STEPS = (0, 50, 100, 150, 200, 250, 300, 400, 500, 600)
+N_PAIRS, N_CLEAN = 10, 5
+FIGURE = "deep_prior.png"
+
+Scores = dict[str, list[float]]
+
+
+class Sound(NamedTuple):
+    """A noisy sound and the clean one."""
+
+    group: str
+    name: str
+    clean: NDArray[np.float32]
+    noisy: NDArray[np.float32]
+
+
+def spread(paths: Sequence[Path], n: int) -> list[Path]:
+    """Choose n of the paths at equal distances."""
+    return [paths[i] for i in np.linspace(0, len(paths) - 1, n).round().astype(int)]
+
+
+def sounds(data: Path, duration: float) -> Iterator[Sound]:
+    """Read the sounds, from where something is heard."""
+    pairs = data / "speech/voicebank_demand_dev"
+    for path in spread(sorted((pairs / "clean").iterdir()), N_PAIRS):
+        both = [
+            read_audio(folder / path.name, sample_rate=SAMPLE_RATE).samples
+            for folder in (pairs / "clean", pairs / "noisy")
+        ]
+        part = loudest(both[0], duration)
+        yield Sound("VoiceBank+DEMAND", path.stem, both[0][part], both[1][part])
+    for kind, paths in (
+        ("speech", sorted((data / "speech/clean").glob("*/*.ogg"))),
+        ("piano", sorted((data / "piano/real").glob("*/*.flac"))),
+    ):
+        for i, path in enumerate(spread(paths, N_CLEAN)):
+            samples = read_audio(path, sample_rate=SAMPLE_RATE).samples
+            clean = samples[loudest(samples, duration)]
+            noise = np.random.default_rng(i).standard_normal(len(clean))
+            noise *= np.sqrt(np.mean(clean**2) / np.mean(noise**2))
+            for snr in (0, 10):
+                noisy = (clean + noise * 10 ** (-snr / 20)).astype(np.float32)
+                yield Sound(f"{kind}, white noise at {snr} dB", path.stem, clean, noisy)
+
+
+def loudest(samples: NDArray[np.float32], duration: float) -> slice:
+    """Find the loudest part of the first ten seconds."""
+    length = round(duration * SAMPLE_RATE)
+    squares = np.square(samples[: 10 * SAMPLE_RATE], dtype=np.float64)
+    energy = np.cumsum(np.concatenate([[0.0], squares]))
+    start = int(np.argmax(energy[length:] - energy[:-length])) if len(energy) > length else 0
+    return slice(start, start + length)
+
+
+def measure(sound: Sound, prior: DeepPrior) -> Scores:
+    """Score a fit at each of the steps; of piano, only SI-SDR means something."""
+    fit = PriorFit(prior, sound.noisy, SAMPLE_RATE)
+    scores: Scores = {"SI-SDR": [], "WB-PESQ": []}
+    for step in STEPS:
+        while fit.n_done < step:
+            fit.step()
+        estimate = fit.estimate() if step else sound.noisy
+        scores["SI-SDR"].append(si_sdr(sound.clean, estimate))
+        if "piano" not in sound.group:
+            scores["WB-PESQ"].append(wb_pesq(sound.clean, estimate, SAMPLE_RATE))
+    return scores
+
+
+def summarise(results: dict[str, dict[str, list[Scores]]]) -> Iterator[Sequence[str]]:
+    """Write for each group and network the mean scores at the last step, and at the best."""
+    for group, networks in results.items():
+        for convolution, pieces in networks.items():
+            row = [group, convolution, str(len(pieces))]
+            for metric in ("SI-SDR", "WB-PESQ"):
+                means = np.mean([piece[metric] for piece in pieces], axis=0)
+                if len(means):
+                    best = int(np.argmax(means))
+                    values = (means[0], means[-1], means[best])
+                    row += [*(f"{value:.2f}" for value in values), str(STEPS[best])]
+                else:
+                    row += [""] * 4
+            yield row
+
+
+def draw(results: dict[str, dict[str, list[Scores]]]) -> Figure:
+    """Draw mean SI-SDR over steps, a panel a group."""
+    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    panels = figure.subplots(1, len(results), squeeze=False)[0]
+    for axes, (group, networks) in zip(panels, results.items(), strict=True):
+        for (convolution, pieces), colour in zip(networks.items(), COLOURS, strict=True):
+            means = np.mean([piece["SI-SDR"] for piece in pieces], axis=0)
+            axes.plot(STEPS[1:], means[1:], color=colour, label=convolution)
+        axes.axhline(means[0], color="#888888", linestyle=":", label="noisy")
+        axes.set_title(group, fontsize="small")
+        axes.set(xlabel="Step", ylim=(means[0] - 8, None))
+        axes.grid(axis="y", color="#00000022", linewidth=0.6)
+    panels[0].set_ylabel("SI-SDR (dB)")
+    panels[0].legend(fontsize="small")
+    return figure
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
+)
+@click.option("--run", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option("--duration", default=1.5, show_default=True, help="Seconds of each sound.")
+@click.option("--threads", default=2, show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option(
+    "--figures",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the figure to draw.",
+)
+def main(
+    data: Path, run: Path, duration: float, threads: int, device: str, figures: Path | None
+) -> None:
+    torch.set_num_threads(threads)
+    run.mkdir(parents=True, exist_ok=True)
+    results: dict[str, dict[str, list[Scores]]] = {}
+    for sound in sounds(data, duration):
+        for convolution in CONVOLUTIONS:
+            path = run / f"{sound.group}, {sound.name}, {convolution}.json"
+            if not path.exists():
+                prior = DeepPrior(convolution, device=device)
+                path.write_text(json.dumps(measure(sound, prior)), encoding="utf-8")
+            scores = json.loads(path.read_text(encoding="utf-8"))
+            results.setdefault(sound.group, {}).setdefault(convolution, []).append(scores)
+    click.echo(f"{platform.machine()}, {threads} threads, {date.today()}, first {duration:g} s\n")
+    header = ["sounds", "convolutions", "n"]
+    for metric in ("SI-SDR", "WB-PESQ"):
+        header += [f"{metric}, noisy", f"at step {STEPS[-1]}", "at best", "best step"]
+    click.echo(table(header, summarise(results)))
+    if figures is not None:
+        canvas.save_figure(draw(results), figures / FIGURE)
+
+
+if __name__ == "__main__":
+    main()
