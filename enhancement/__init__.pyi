@@ -1,5 +1,7 @@
 # The public names, one `from .module import Name as Name` each: enhancement/__init__.py loads
 # them lazily from this file.
+from .comb import comb_matrix as comb_matrix
+from .comb import comb_pitch as comb_pitch
 from .deep_prior import DeepPrior as DeepPrior
 from .frame_metrics import log_likelihood_ratio as log_likelihood_ratio
 from .frame_metrics import segmental_snr as segmental_snr
