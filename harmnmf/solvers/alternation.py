@@ -33,7 +33,7 @@ __all__ = ["Constraint", "alternate"]
 _LONG_STEP = 4 / 3
 # Bins times frames that are processed at once: few enough to stay in a processor's cache, and
 # enough to occupy any other device.
-_CACHED = 2**20
+_CACHED = 2**21
 _LARGE = 2**26
 
 _Terms = tuple[torch.Tensor, torch.Tensor]
