@@ -9,18 +9,19 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
 	&& echo $$python && break; done)
 BIN := .venv/bin
-READY := .venv/ready
+INSTALLED := .venv/installed
+TESTABLE := .venv/testable
 DEMO := build/demo
 
 .PHONY: demo test typed clean
 
-demo: $(READY)
+demo: $(INSTALLED)
 	mkdir -p $(DEMO)
 	$(BIN)/harmnmf transcribe examples/example.flac -o $(DEMO)/example.mid --plot --overwrite
 	@echo "MIDI:    $(DEMO)/example.mid"
 	@echo "Picture: $(DEMO)/example.png"
 
-test: $(READY) typed
+test: $(TESTABLE) typed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy build/typed/harmnmf
@@ -34,10 +35,15 @@ typed:
 	cd build/typed/harmnmf && ln -s ../../../harmnmf/* ../../../enhancement ../../../cli .
 
 # PyTorch first and by itself, so that a wheel on disk is taken as it is.
-$(READY): setup.cfg pyproject.toml constraints.txt
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or newer is needed" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install torch==2.13.0
+	$(BIN)/pip install --constraint constraints.txt --editable .
+	touch $@
+
+# Of what the tests need, pesq has to be compiled.
+$(TESTABLE): $(INSTALLED)
 	$(BIN)/pip install --constraint constraints.txt --editable '.[test]'
 	touch $@
 
