@@ -6,8 +6,9 @@
     python -m benchmarks.deep_prior --data PATH/TO/data --run RUN --figures docs
 
 Fits untrained networks of harmonic, dilated and plain convolutions, which differ in nothing else,
-to the beginnings of ten noisy files of VoiceBank+DEMAND, and of five files of clean speech and five
-of piano with white noise at 0 and 10 dB. What is measured is kept in RUN, and not measured again.
+to ten noisy files of VoiceBank+DEMAND, and to five of clean speech and five of piano with white
+noise at 0 and 10 dB: of each to the loudest part of its first ten seconds. What is measured is kept
+in RUN, and not measured again.
 "Best" is the step of the highest mean in a column, which nobody knows who has no clean sound.
 """
 
@@ -30,6 +31,7 @@ from harmnmf import canvas, read_audio
 from harmnmf.enhancement.deep_prior import CONVOLUTIONS, DeepPrior, PriorFit
 from harmnmf.enhancement.metrics import si_sdr, wb_pesq
 
+from .comb_pitch import evenly_spaced
 from .error_report import COLOURS, table
 
 SAMPLE_RATE = 16000
@@ -49,15 +51,10 @@ class Sound(NamedTuple):
     noisy: NDArray[np.float32]
 
 
-def spread(paths: Sequence[Path], n: int) -> list[Path]:
-    """Choose n of the paths at equal distances."""
-    return [paths[i] for i in np.linspace(0, len(paths) - 1, n).round().astype(int)]
-
-
 def sounds(data: Path, duration: float) -> Iterator[Sound]:
     """Read the sounds, from where something is heard."""
     pairs = data / "speech/voicebank_demand_dev"
-    for path in spread(sorted((pairs / "clean").iterdir()), N_PAIRS):
+    for path in evenly_spaced(sorted((pairs / "clean").iterdir()), N_PAIRS):
         both = [
             read_audio(folder / path.name, sample_rate=SAMPLE_RATE).samples
             for folder in (pairs / "clean", pairs / "noisy")
@@ -68,7 +65,7 @@ def sounds(data: Path, duration: float) -> Iterator[Sound]:
         ("speech", sorted((data / "speech/clean").glob("*/*.ogg"))),
         ("piano", sorted((data / "piano/real").glob("*/*.flac"))),
     ):
-        for i, path in enumerate(spread(paths, N_CLEAN)):
+        for i, path in enumerate(evenly_spaced(paths, N_CLEAN)):
             samples = read_audio(path, sample_rate=SAMPLE_RATE).samples
             clean = samples[loudest(samples, duration)]
             noise = np.random.default_rng(i).standard_normal(len(clean))
@@ -161,7 +158,7 @@ def main(
                 path.write_text(json.dumps(measure(sound, prior)), encoding="utf-8")
             scores = json.loads(path.read_text(encoding="utf-8"))
             results.setdefault(sound.group, {}).setdefault(convolution, []).append(scores)
-    click.echo(f"{platform.machine()}, {threads} threads, {date.today()}, first {duration:g} s\n")
+    click.echo(f"{platform.machine()}, {threads} threads, {date.today()}, {duration:g} s of each\n")
     header = ["sounds", "convolutions", "n"]
     for metric in ("SI-SDR", "WB-PESQ"):
         header += [f"{metric}, noisy", f"at step {STEPS[-1]}", "at best", "best step"]

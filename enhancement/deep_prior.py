@@ -1,8 +1,8 @@
 """Deep audio prior: enhancement by a network that has never heard anything.
 
-A network is fitted to one noisy spectrogram, from noise. Sounds with harmonics that last are what
-a network of harmonic convolutions can say with few of its weights, and says first; noise it learns
-last. Stopped early, it gives the sounds [1]_ [2]_.
+A network is fitted to one noisy spectrogram, from noise. The idea is that sounds with harmonics
+that last are what a network of harmonic convolutions learns first, and noise last, so that it gives
+the sounds if it is stopped early [1]_ [2]_. benchmarks/deep_prior.py measures how far that holds.
 
 References
 ----------
@@ -135,8 +135,7 @@ class PriorNetwork(nn.Module):
 class DeepPrior:
     """Enhance a recording by fitting an untrained network to it, and stopping early.
 
-    Nothing is learned beforehand, and nothing is kept: the recording itself decides. What is
-    harmonic and lasts comes out, noise does not; so do consonants not.
+    Nothing is learned beforehand, and nothing is kept: the recording itself decides.
 
     Parameters
     ----------
