@@ -94,6 +94,8 @@ def command(
         checkpoint = path.with_name(f"{path.name}.checkpoint.npz")
         try:
             write_audio(path, prior.enhance(noisy, checkpoint=checkpoint, progress=progress))
+            # Not before: an hour's work shall outlive a disk that is full.
+            checkpoint.unlink()
         except KeyboardInterrupt:
             click.echo(f"{checkpoint}: the same command goes on from here", err=True)
             raise

@@ -203,8 +203,8 @@ class DeepPrior:
         audio : Audio
             The noisy recording.
         checkpoint : path-like, optional
-            File that is written every three minutes and on an interrupt, and removed at the end.
-            If it is there, the work goes on from it.
+            File that is written every three minutes, on an interrupt and at the end. If it is
+            there, the work goes on from it. Remove it when the result is kept.
         progress : callable, optional
             Called with the seconds of the recording that are done.
 
@@ -248,7 +248,7 @@ class DeepPrior:
                 _save(checkpoint, work, done, fit)
             raise
         if checkpoint is not None:
-            Path(checkpoint).unlink(missing_ok=True)
+            _save(checkpoint, work, done, None)
         enhanced = np.stack(
             [
                 _join(done[first : first + len(places)], places)

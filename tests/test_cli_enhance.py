@@ -115,3 +115,16 @@ def test_what_is_interrupted_goes_on(folder, monkeypatch):
         read_audio("noisy_enhanced.wav").samples, read_audio("whole.wav").samples
     )
     assert not (folder / name).exists()
+
+
+def test_work_outlives_an_output_that_cannot_be_written(folder, monkeypatch):
+    with monkeypatch.context() as patch:
+
+        def full(path, audio):
+            raise OSError("No space left on device")
+
+        patch.setattr("harmnmf.audio.write_audio", full)
+        assert enhance("noisy.wav").exit_code == 1
+    monkeypatch.setattr(PriorFit, "step", None)
+    assert enhance("noisy.wav").exit_code == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["noisy.wav", "noisy_enhanced.wav"]
