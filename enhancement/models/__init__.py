@@ -1,0 +1,1 @@
+"""Networks that turn noisy complex spectrograms into clean ones; one system a file."""
