@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from harmnmf.audiofiles import AUDIO_SUFFIXES
 from harmnmf.errors import HarmnmfError
 
 from .batch import Progress, process_each
-from .paths import AUDIO_SUFFIXES, check_plan, find_recordings
+from .paths import check_plan, find_recordings
 
 MODELS = ("deep-prior",)
 CONVOLUTIONS = ("harmonic", "dilated", "plain")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import harmnmf
+from harmnmf.audiofiles import audio_files
 from harmnmf.errors import HarmnmfError
 
-from .paths import audio_files, check_output
+from .paths import check_output
 
 if TYPE_CHECKING:
     from harmnmf.dictionary import TimbreDictionary

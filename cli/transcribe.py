@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harmnmf.audiofiles import AUDIO_SUFFIXES
+
 from .batch import Progress, process_each
-from .paths import AUDIO_SUFFIXES, check_plan, find_recordings
+from .paths import check_plan, find_recordings
 
 if TYPE_CHECKING:
     from harmnmf.notes import NoteList

@@ -15,7 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SIGNAL, FACTORIZATION, MUSIC = range(3)
 # All that is not here stands on the music floor, and may import everything in harmnmf.
 FLOORS = {
+    "acoustics": SIGNAL,
     "audio": SIGNAL,
+    "audiofiles": SIGNAL,
+    "canvas": SIGNAL,
     "checkpoint": SIGNAL,
     "decibels": SIGNAL,
     "device": SIGNAL,

@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 
 from harmnmf import ParameterError
-from harmnmf.recording import (
-    RecordingConditions,
-    _equalize,
-    _equalizer_gain,
-    _room_response,
-    simulate_recording,
-)
+from harmnmf.acoustics import _equalizer_gain, equalize, room_response
+from harmnmf.recording import RecordingConditions, simulate_recording
 
 RATE = 16000
 PARTS = [field.name for field in fields(RecordingConditions)]
@@ -122,7 +117,7 @@ class TestParts:
         assert np.argmax(np.abs(record(click, only("band_limit"), seed))) < 0.0005 * RATE
 
     def test_room(self, seed):
-        response = _room_response(np.random.default_rng(seed))
+        response = room_response(np.random.default_rng(seed))
         assert response[0] == 1
         reverberant = response[1:]
         assert -20.5 < 10 * np.log10(np.sum(reverberant**2)) < 3.5
@@ -131,7 +126,7 @@ class TestParts:
         assert 0.1 * RATE < np.argmax(decay < 1e-4) < 1.8 * RATE
 
     def test_treble_decays_faster(self, seed):
-        response = _room_response(np.random.default_rng(seed))
+        response = room_response(np.random.default_rng(seed))
         centroid = []
         for part in np.array_split(response[RATE // 20 : RATE // 4], 2):
             spectrum = np.abs(np.fft.rfft(part)) ** 2
@@ -147,7 +142,7 @@ class TestParts:
 
     def test_equalizer_has_the_gain_drawn(self, click, seed):
         gain = _equalizer_gain(np.fft.rfftfreq(2048, 1 / RATE), np.random.default_rng(seed))
-        measured = np.fft.rfft(_equalize(click, np.random.default_rng(seed))[:2048])
+        measured = np.fft.rfft(equalize(click, np.random.default_rng(seed))[:2048])
         # What lies below a few bins is too sharp for the filter's length.
         np.testing.assert_allclose(20 * np.log10(np.abs(measured))[8:], gain[8:], atol=0.5)
 
