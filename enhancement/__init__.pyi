@@ -2,6 +2,8 @@
 # them lazily from this file.
 from .comb import comb_matrix as comb_matrix
 from .comb import comb_pitch as comb_pitch
+from .data import SpeechMixtures as SpeechMixtures
+from .data import split_material as split_material
 from .deep_prior import DeepPrior as DeepPrior
 from .frame_metrics import log_likelihood_ratio as log_likelihood_ratio
 from .frame_metrics import segmental_snr as segmental_snr
@@ -16,3 +18,6 @@ from .metrics import evaluate_singing as evaluate_singing
 from .metrics import si_sdr as si_sdr
 from .metrics import stoi as stoi
 from .metrics import wb_pesq as wb_pesq
+from .mixing import Mixture as Mixture
+from .mixing import MixtureConditions as MixtureConditions
+from .singing import SingingMixtures as SingingMixtures
