@@ -1,0 +1,369 @@
+"""Spectrogram fusion: take each bin from the better of two estimates of a voice.
+
+A recurrent network estimates the magnitudes of the voice twice: it maps those of the mixture to
+them, and it masks those of the mixture. The two err in different bins. A second stage attends over
+the frames of all three and gives, for each bin, how likely each estimate is the nearer one: the
+minimum-difference masks [2]_, with which the estimates are added up [1]_.
+
+References
+----------
+.. [1] H. Shi, L. Wang, S. Li, C. Ding, M. Ge, N. Li, J. Dang and H. Seki, "Singing voice
+   extraction with attention-based spectrograms fusion", Interspeech 2020.
+.. [2] H. Shi, L. Wang, M. Ge, S. Li and J. Dang, "Spectrograms fusion with minimum difference
+   masks estimation for monaural speech dereverberation", ICASSP 2020.
+.. [3] O. Press, N. A. Smith and M. Lewis, "Train short, test long: attention with linear biases
+   enables input length extrapolation", ICLR 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from harmnmf.errors import ParameterError
+
+from ..transform import ShortTimeFourier
+
+__all__ = ["ATTENTIONS", "FusionOutputs", "SpectrogramFusion", "SpectrogramFusionConfig"]
+
+_Names = tuple[str, ...]
+_MIXTURE, _SPECTROGRAMS = ("mixture",), ("mapped", "masked")
+_ALL = _MIXTURE + _SPECTROGRAMS
+_OUTPUTS = ("fusion", "mapping", "masking")
+# Full scale is 1: what is below -160 dB counts as silence.
+_SILENCE = 1e-8
+
+# For each branch of the second stage, what its queries and what its keys and values come from.
+ATTENTIONS: Mapping[str, tuple[tuple[_Names, _Names], ...]] = {
+    "all-info": ((_ALL, _ALL),),
+    "separate-info": ((_MIXTURE, _SPECTROGRAMS),),
+    "no-encoder-info": (
+        (("mixture", "mapped"), ("mixture", "mapped")),
+        (("mixture", "masked"), ("mixture", "masked")),
+    ),
+    "dual": ((_MIXTURE, _MIXTURE), (_SPECTROGRAMS, _SPECTROGRAMS)),
+}
+
+
+@dataclass(frozen=True)
+class SpectrogramFusionConfig:
+    """What a `SpectrogramFusion` is made of.
+
+    Parameters
+    ----------
+    attention : {"all-info", "separate-info", "no-encoder-info", "dual"}, default="all-info"
+        What the second stage's attention sees: the mixture and both estimates together; the
+        estimates, asked by the mixture; the mixture with one estimate in each of two branches;
+        or the mixture in one branch, both estimates in the other.
+    lstm_size : int, default=256
+        Units of each layer and direction of the first stage. The published network has 1024,
+        which is too slow to train on few cores.
+    n_lstm_layers : int, default=2
+        Bidirectional layers of the first stage.
+    hidden_size : int, default=256
+        Of each branch of the second stage; a multiple of `n_heads`.
+    n_heads : int, default=4
+        Of its attention.
+    power : float, default=0.5
+        To which magnitudes are raised before all else, above 0 and at most 1.
+
+    Raises
+    ------
+    ParameterError
+        If a value is not as described.
+    """
+
+    attention: str = "all-info"
+    lstm_size: int = 256
+    n_lstm_layers: int = 2
+    hidden_size: int = 256
+    n_heads: int = 4
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.attention not in ATTENTIONS:
+            raise ParameterError(
+                f"attention must be one of {', '.join(ATTENTIONS)}, not {self.attention!r}"
+            )
+        for name in ("lstm_size", "n_lstm_layers", "hidden_size", "n_heads"):
+            if getattr(self, name) < 1:
+                raise ParameterError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.hidden_size % self.n_heads:
+            raise ParameterError(
+                f"hidden_size must be a multiple of n_heads, {self.n_heads}, not {self.hidden_size}"
+            )
+        if not 0 < self.power <= 1:
+            raise ParameterError(f"power must be above 0 and at most 1, not {self.power}")
+
+
+class FusionOutputs(NamedTuple):
+    """All that the two stages say of a mixture, in compressed magnitudes.
+
+    Attributes
+    ----------
+    mapped, masked : Tensor, shape (batch, n_bins, n_frames)
+        spc_map and spc_mask, the estimates of the first stage.
+    mask_mapped, mask_masked : Tensor, shape (batch, n_bins, n_frames)
+        The minimum-difference masks of both, from 0 to 1; together they are 1.
+    mapped_again, masked_again : Tensor, shape (batch, n_bins, n_frames)
+        The estimates of the second stage. They only help to learn the masks.
+    level : Tensor, shape (batch, 1, 1)
+        Root mean square of the mixture's magnitudes, which all are relative to.
+    """
+
+    mapped: torch.Tensor
+    masked: torch.Tensor
+    mask_mapped: torch.Tensor
+    mask_masked: torch.Tensor
+    mapped_again: torch.Tensor
+    masked_again: torch.Tensor
+    level: torch.Tensor
+
+    @property
+    def fused(self) -> torch.Tensor:
+        """spc_f = Σ MDM_i ⊙ spc_i, from which only the masks learn."""
+        return self.mask_mapped * self.mapped.detach() + self.mask_masked * self.masked.detach()
+
+    @property
+    def linear(self) -> torch.Tensor:
+        """The linear fusion, (spc_map + spc_mask) / 2."""
+        return (self.mapped + self.masked) / 2
+
+
+class SpectrogramFusion(nn.Module):
+    """Separate a singing voice, or speech, by two estimates of it and their fusion.
+
+    The first stage is a bidirectional LSTM on magnitudes, with a layer for either estimate. The
+    second has one or two branches of a hidden layer and multi-head attention over frames, and
+    layers for two masks and two more estimates. No gradient goes from the second stage to the
+    first, so that they learn the same together as one after the other: see
+    `harmnmf.enhancement.fusion_losses`.
+
+    Magnitudes are divided by their root mean square over the mixture and raised to a power, so
+    that the level of a recording does not matter, and weak bins matter more. The literature does
+    not say how the attention knows the order of frames, nor what surrounds it. Here the distance
+    between frames is subtracted from the scores, times a slope that differs from head to head
+    [3]_, and the queries are added to the result, which is then normalised. Its memory grows with
+    the square of the number of frames: give it a minute at most.
+
+    Parameters
+    ----------
+    config : SpectrogramFusionConfig, optional
+        Sizes, and which attention.
+
+    References
+    ----------
+    .. [1] H. Shi et al., "Singing voice extraction with attention-based spectrograms fusion",
+       Interspeech 2020.
+    .. [2] H. Shi et al., "Spectrograms fusion with minimum difference masks estimation for
+       monaural speech dereverberation", ICASSP 2020.
+    .. [3] O. Press, N. A. Smith and M. Lewis, "Train short, test long: attention with linear
+       biases enables input length extrapolation", ICLR 2022.
+
+    Examples
+    --------
+    >>> model = SpectrogramFusion(SpectrogramFusionConfig(lstm_size=8, hidden_size=8))
+    >>> spectrum = model.transform.analyze(torch.randn(1, 16000))
+    >>> model(spectrum).shape
+    torch.Size([1, 257, 64])
+    >>> outputs = model.estimate(spectrum)
+    >>> torch.allclose(outputs.mask_mapped + outputs.mask_masked, torch.ones(1, 257, 64))
+    True
+    """
+
+    def __init__(self, config: SpectrogramFusionConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or SpectrogramFusionConfig()
+        self.transform = ShortTimeFourier(512, 256)
+        self.first = _FirstStage(self.transform.n_bins, config)
+        self.second = _SecondStage(self.transform.n_bins, config)
+
+    def forward(self, spectrum: torch.Tensor, output: str = "fusion") -> torch.Tensor:
+        """Estimate the spectrum of the voice.
+
+        The fusion has the phase of the linear fusion's waveform, analysed again; either estimate
+        alone has that of the mixture. Phases are taken as they are: no gradient goes through them.
+
+        Parameters
+        ----------
+        spectrum : Tensor, shape (batch, n_bins, n_frames)
+            Of the mixture, complex.
+        output : {"fusion", "mapping", "masking"}, default="fusion"
+            Whether to fuse the estimates of the first stage, or to give one of them.
+
+        Returns
+        -------
+        Tensor, shape (batch, n_bins, n_frames)
+            Complex.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such output.
+        """
+        if output not in _OUTPUTS:
+            raise ParameterError(f"output must be one of {', '.join(_OUTPUTS)}, not {output!r}")
+        outputs = self.estimate(spectrum)
+        phase = spectrum.sgn()
+        if output == "mapping":
+            return self.expand(outputs.mapped, outputs.level) * phase
+        if output == "masking":
+            return self.expand(outputs.masked, outputs.level) * phase
+        with torch.no_grad():
+            linear = self.expand(outputs.linear, outputs.level) * phase
+            n_samples = (spectrum.shape[-1] - 1) * self.transform.hop_length
+            phase = self.transform.analyze(self.transform.synthesize(linear, n_samples)).sgn()
+        return self.expand(outputs.fused, outputs.level) * phase
+
+    def estimate(self, spectrum: torch.Tensor) -> FusionOutputs:
+        """Give the outputs of both stages, which the losses compare with the clean voice.
+
+        Parameters
+        ----------
+        spectrum : Tensor, shape (batch, n_bins, n_frames)
+            Of the mixture; only its magnitudes count.
+
+        Returns
+        -------
+        FusionOutputs
+            Estimates and masks.
+        """
+        level = spectrum.abs().square().mean(dim=(1, 2), keepdim=True).sqrt()
+        # Layers want features last.
+        mixture = self.compress(spectrum, level).mT
+        mapped, masked = self.first(mixture)
+        fusion = self.second(mixture, mapped.detach(), masked.detach())
+        return FusionOutputs._make([*(x.mT for x in (mapped, masked, *fusion)), level])
+
+    def compress(self, spectrum: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        """Turn a spectrum into the compressed magnitudes that the network works with.
+
+        Parameters
+        ----------
+        spectrum : Tensor, shape (batch, n_bins, n_frames)
+            Complex, or magnitudes.
+        level : Tensor, shape (batch, 1, 1)
+            What they are relative to.
+
+        Returns
+        -------
+        Tensor, shape (batch, n_bins, n_frames)
+            (magnitude / level)^power.
+        """
+        relative: torch.Tensor = spectrum.abs() / level.clamp_min(_SILENCE)
+        return relative**self.config.power
+
+    def expand(self, compressed: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        """Turn compressed magnitudes back, the inverse of `compress`."""
+        return level * compressed ** (1 / self.config.power)
+
+
+class _Heads(nn.Module):
+    """Estimate a spectrogram twice: map features to it, and mask the mixture."""
+
+    def __init__(self, n_features: int, n_bins: int) -> None:
+        super().__init__()
+        self.mapping = nn.Linear(n_features, n_bins)
+        self.masking = nn.Linear(n_features, n_bins)
+
+    def forward(
+        self, features: torch.Tensor, mixture: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        mask = self.masking(features).sigmoid()
+        return functional.softplus(self.mapping(features)), mask * mixture
+
+
+class _FirstStage(nn.Module):
+    """Turn the mixture, (batch, n_frames, n_bins), into two estimates of the same shape."""
+
+    def __init__(self, n_bins: int, config: SpectrogramFusionConfig) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(
+            n_bins, config.lstm_size, config.n_lstm_layers, batch_first=True, bidirectional=True
+        )
+        self.heads = _Heads(2 * config.lstm_size, n_bins)
+
+    def forward(self, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features, _ = self.lstm(mixture)
+        estimates: tuple[torch.Tensor, torch.Tensor] = self.heads(features, mixture)
+        return estimates
+
+
+class _SecondStage(nn.Module):
+    """Turn the mixture and both estimates into two masks, and two estimates more."""
+
+    def __init__(self, n_bins: int, config: SpectrogramFusionConfig) -> None:
+        super().__init__()
+        branches = ATTENTIONS[config.attention]
+        self.branches = nn.ModuleList(_Branch(*names, n_bins, config) for names in branches)
+        n_features = len(branches) * config.hidden_size
+        self.masks = nn.Linear(n_features, 2 * n_bins)
+        self.heads = _Heads(n_features, n_bins)
+
+    def forward(
+        self, mixture: torch.Tensor, mapped: torch.Tensor, masked: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        inputs = {"mixture": mixture, "mapped": mapped, "masked": masked}
+        features = torch.cat([branch(inputs) for branch in self.branches], dim=-1)
+        masks = self.masks(features).unflatten(-1, (2, -1)).softmax(dim=-2)
+        return *masks.unbind(dim=-2), *self.heads(features, mixture)
+
+
+class _Branch(nn.Module):
+    """A hidden layer, and attention over its frames; another for keys and values of other input."""
+
+    def __init__(
+        self, queries: _Names, sources: _Names, n_bins: int, config: SpectrogramFusionConfig
+    ) -> None:
+        super().__init__()
+        self.queries, self.sources = queries, sources
+        size = config.hidden_size
+        self.query_layer = nn.Linear(len(queries) * n_bins, size)
+        self.source_layer = None
+        if sources != queries:
+            self.source_layer = nn.Linear(len(sources) * n_bins, size)
+        self.attention = _Attention(size, config.n_heads)
+        self.norm = nn.LayerNorm(size)
+
+    def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        query = source = self.query_layer(_concatenate(inputs, self.queries)).relu()
+        if self.source_layer is not None:
+            source = self.source_layer(_concatenate(inputs, self.sources)).relu()
+        result: torch.Tensor = self.norm(query + self.attention(query, source))
+        return result
+
+
+class _Attention(nn.Module):
+    """Multi-head attention over frames, with head h: softmax(Q Kᵀ / √d - m_h |t - s|) V."""
+
+    slopes: torch.Tensor
+
+    def __init__(self, size: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.query = nn.Linear(size, size)
+        self.key = nn.Linear(size, size)
+        self.value = nn.Linear(size, size)
+        self.output = nn.Linear(size, size)
+        slopes = 2 ** (-8 * torch.arange(1, n_heads + 1) / n_heads)
+        self.register_buffer("slopes", slopes[:, None, None], persistent=False)
+
+    def forward(self, query: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        q, k, v = (
+            layer(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+            for layer, x in ((self.query, query), (self.key, source), (self.value, source))
+        )
+        frames = torch.arange(query.shape[1], device=query.device)
+        bias = -self.slopes * (frames - frames[:, None]).abs()
+        mixed = functional.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
+        result: torch.Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return result
+
+
+def _concatenate(inputs: Mapping[str, torch.Tensor], names: _Names) -> torch.Tensor:
+    return torch.cat([inputs[name] for name in names], dim=-1)
