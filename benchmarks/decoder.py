@@ -28,7 +28,7 @@ from harmnmf.note_decoding import NotePosteriors, decode_posteriors
 from harmnmf.note_excerpts import NoteExcerpt
 from harmnmf.note_features import NoteFeatures
 from harmnmf.note_network import PITCHES, NoteNetwork, NoteNetworkConfig
-from harmnmf.note_training import train_network
+from harmnmf.note_training import train_note_network
 from harmnmf.recording import RecordingConditions
 from harmnmf.training_set import ExcerptSource, split_performances, write_excerpts
 
@@ -143,7 +143,7 @@ def main(
     for name, (config, material, options) in variants.items():
         torch.manual_seed(0)
         network = NoteNetwork(config)
-        train_network(network, material, run / "ablation" / name, n_steps=steps, **options)
+        train_note_network(network, material, run / "ablation" / name, n_steps=steps, **options)
         cl, am = score(network, recordings)
         click.echo(f"| {name} | {cl:.3f} | {am:.3f} |")
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +10,15 @@ import click
 import harmnmf
 from harmnmf.errors import HarmnmfError
 
+from .train_enhancement import MODELS, model_command
+from .train_run import draw_learning_curve, show_progress
+
 if TYPE_CHECKING:
     from harmnmf.note_excerpts import NoteExcerpt
     from harmnmf.note_network import NoteNetwork
 
 # One excerpt for so many others is for validation.
 VALIDATION = 40
-CURVE = "learning_curve.png"
 
 
 @click.group()
@@ -79,8 +77,7 @@ def notes(
 
     from harmnmf.note_excerpts import NoteExcerpt
     from harmnmf.note_network import NoteNetwork
-    from harmnmf.note_training import train_network
-    from harmnmf.plotting import plot_learning_curve, save_figure
+    from harmnmf.note_training import train_note_network
     from harmnmf.training_set import (
         ExcerptSource,
         learn_foreign_dictionaries,
@@ -89,7 +86,7 @@ def notes(
     )
 
     training, validation = split_performances(performances)
-    with _progress("Dictionaries", len(folders)) as progress:
+    with show_progress("Dictionaries", len(folders)) as progress:
         dictionaries = learn_foreign_dictionaries(
             folders, output / "dictionaries", progress=progress
         )
@@ -98,7 +95,7 @@ def notes(
     for offset, (part, played) in enumerate(parts.items()):
         n_excerpts = max(1, excerpts // VALIDATION) if part == "validation" else excerpts
         source = ExcerptSource(folders, dictionaries, played, seed=2 * seed + offset)
-        with _progress(f"Excerpts for {part}", n_excerpts) as progress:
+        with show_progress(f"Excerpts for {part}", n_excerpts) as progress:
             paths = write_excerpts(
                 source, output / part, range(n_excerpts), n_jobs=jobs, progress=progress
             )
@@ -108,8 +105,8 @@ def notes(
     if about:
         metadata["about"] = about
     network = NoteNetwork(metadata=metadata)
-    with _progress("Steps", steps) as progress:
-        train_network(
+    with show_progress("Steps", steps) as progress:
+        train_note_network(
             network,
             sets["training"],
             output,
@@ -119,8 +116,7 @@ def notes(
             progress=progress,
         )
     network.save(output / "network.npz")
-    lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    save_figure(plot_learning_curve([json.loads(line) for line in lines]), output / CURVE)
+    draw_learning_curve(output)
     score = _validate(network, sets["validation"])["f_measure"]
     click.echo(f"{output / 'network.npz'}: F-measure {score:.3f} on held-out performances")
 
@@ -143,11 +139,5 @@ def _validate(network: NoteNetwork, excerpts: list[NoteExcerpt]) -> dict[str, fl
     return {"f_measure": float(np.mean(scores))}
 
 
-@contextmanager
-def _progress(label: str, length: int) -> Iterator[Callable[[object], None] | None]:
-    """Show on a terminal how much is done; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        yield lambda _: bar.update(1)
+for _name in MODELS:
+    command.add_command(model_command(_name))

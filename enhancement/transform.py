@@ -1,4 +1,4 @@
-"""Between samples and complex spectrograms, for networks: differentiable, and any number of each."""
+"""From samples to complex spectrograms and back, for networks: differentiable."""
 
 from __future__ import annotations
 

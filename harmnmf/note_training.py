@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
-from .checkpoint import load_checkpoint, save_checkpoint
-from .errors import HarmnmfError, ParameterError
+from .errors import ParameterError
 from .note_excerpts import NoteExcerpt
 from .note_network import NoteLogits, NoteNetwork, NoteProbabilities
-from .storage import save_arrays
+from .training import Batch, train_network
 
-__all__ = ["note_loss", "train_network"]
+__all__ = ["note_loss", "train_note_network"]
 
 # Weights of the terms of the loss: in a trained network, onsets make up half of it.
 _WEIGHTS = {"onset": 1.0, "sounding": 0.1, "offset": 0.3, "velocity": 10.0, "pedal": 0.1}
-_WEIGHT_DECAY = 0.01
-_LARGEST_GRADIENT = 5.0
-_WARM_UP = 100  # steps
-_LAST_RATE = 0.02  # of the learning rate
 # Decibels: standard deviations of an excerpt's gain and of its equaliser, and the bands of that.
 _GAIN, _EQUALISER, _N_BANDS = 5.0, 3.0, 8
 _DECIBELS = 20.0  # in a unit of the levels
-_CHECKPOINT_SECONDS = 180.0
+_LEVELS = ("spectrum", "onset_spectrum", "activations")
 _KIND = "note-training"
 
 
@@ -70,7 +64,7 @@ def note_loss(logits: NoteLogits, targets: NoteLogits) -> dict[str, torch.Tensor
     return {name: term / n_onsets for name, term in terms.items()}
 
 
-def train_network(
+def train_note_network(
     network: NoteNetwork,
     excerpts: Sequence[NoteExcerpt],
     run: str | Path,
@@ -81,13 +75,12 @@ def train_network(
     n_frames: int = 200,
     augment: bool = True,
     seed: int = 0,
-    validate: Callable[[NoteNetwork], dict[str, float]] | None = None,
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Train a network in place, from where an earlier call in the same folder stopped.
 
-    AdamW; the learning rate rises over 100 steps and falls by a cosine to a fiftieth. A
-    checkpoint is written every three minutes, with a line of ``metrics.jsonl``.
+    As `harmnmf.training.train_network` does it.
 
     Parameters
     ----------
@@ -122,64 +115,32 @@ def train_network(
     HarmnmfError
         If the loss is not finite; the batch is saved.
     """
-    if not excerpts or n_steps < 1:
-        raise ParameterError("training needs at least one excerpt and one step")
-    run = Path(run)
-    run.mkdir(parents=True, exist_ok=True)
-    checkpoint = run / "checkpoint.npz"
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY
-    )
-    first = 0
-    if checkpoint.exists():
-        _, description = load_checkpoint(checkpoint, network, optimizer, kind=_KIND)
-        first = int(description["step"])
+    if not excerpts:
+        raise ParameterError("training needs at least one excerpt")
     targets = [excerpt.targets() for excerpt in excerpts]
-    network.train()
-    recent: list[dict[str, float]] = []
-    saved = time.monotonic()
-    for step in range(first, n_steps):
-        inputs, wanted = _batch(
-            excerpts, targets, np.random.default_rng([seed, step]), batch_size, n_frames, augment
-        )
-        terms = note_loss(network(*inputs), wanted)
-        loss = torch.stack([_WEIGHTS[name] * term for name, term in terms.items()]).sum()
-        if not torch.isfinite(loss):
-            names = ("spectrum", "onset_spectrum", "activations")
-            batch = {name: x.numpy() for name, x in zip(names, inputs, strict=True)}
-            save_arrays(run / "failed_batch.npz", batch, {"kind": "batch", "step": step})
-            raise HarmnmfError(
-                f"{run}: the loss of step {step} is not finite; its batch is in failed_batch.npz"
-            )
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * _schedule(step, n_steps)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
-        optimizer.step()
-        recent.append({name: float(term.detach()) for name, term in terms.items()})
-        if progress is not None:
-            progress(step + 1)
-        if step + 1 == n_steps or time.monotonic() - saved > _CHECKPOINT_SECONDS:
-            metrics: dict[str, float] = {
-                "step": step + 1,
-                **{name: float(np.mean([terms[name] for terms in recent])) for name in _WEIGHTS},
-            }
-            if validate is not None:
-                network.eval()
-                metrics.update(validate(network))
-                network.train()
-            with (run / "metrics.jsonl").open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(metrics) + "\n")
-            save_checkpoint(checkpoint, network, optimizer, {"kind": _KIND, "step": step + 1})
-            recent.clear()
-            saved = time.monotonic()
-    network.eval()
+
+    def batches(first: int) -> Iterator[Batch]:
+        for step in range(first, n_steps):
+            rng = np.random.default_rng([seed, step])
+            yield _batch(excerpts, targets, rng, batch_size, n_frames, augment)
+
+    train_network(
+        network,
+        batches,
+        _loss,
+        run,
+        kind=_KIND,
+        weights=_WEIGHTS,
+        n_steps=n_steps,
+        learning_rate=learning_rate,
+        validate=validate,
+        progress=progress,
+    )
 
 
-def _schedule(step: int, n_steps: int) -> float:
-    cosine = 0.5 * (1 + np.cos(np.pi * step / n_steps))
-    return float(min(1.0, (step + 1) / _WARM_UP) * (_LAST_RATE + (1 - _LAST_RATE) * cosine))
+def _loss(network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+    wanted = NoteLogits(*(batch[name] for name in NoteLogits._fields))
+    return note_loss(network(*(batch[name] for name in _LEVELS)), wanted)
 
 
 def _batch(
@@ -189,7 +150,7 @@ def _batch(
     batch_size: int,
     n_frames: int,
     augment: bool,
-) -> tuple[list[torch.Tensor], NoteLogits]:
+) -> Batch:
     """Cut frames out of random excerpts."""
     inputs, wanted = [], []
     for index in rng.integers(len(excerpts), size=batch_size):
@@ -204,8 +165,8 @@ def _batch(
         wanted.append(
             [functional.pad(torch.from_numpy(x[..., frames]), (0, missing)) for x in targets[index]]
         )
-    stacked = (torch.stack(same) for same in zip(*wanted, strict=True))
-    return [torch.stack(same) for same in zip(*inputs, strict=True)], NoteLogits(*stacked)
+    stacked = [torch.stack(same) for both in (inputs, wanted) for same in zip(*both, strict=True)]
+    return dict(zip((*_LEVELS, *NoteLogits._fields), stacked, strict=True))
 
 
 def _augmented(levels: Sequence[torch.Tensor], rng: np.random.Generator) -> Iterator[torch.Tensor]:

@@ -39,6 +39,9 @@ _EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}
 _SOFT_GREY = LinearSegmentedColormap.from_list("soft grey", ["#ffffff", "#8c8c8c"])
 _LOWEST = 25.0  # Hz: where pictures begin that could begin at 0
 _LONGEST_NOTE = 30.0  # seconds
+# In metrics of a training: what is no term of the loss, and what precedes those held out.
+_SCORES = {"f_measure": "F-measure", "si_sdr_gain": "SI-SDR gain in dB"}
+_HELD_OUT = "validation_"
 
 
 def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -> Figure:
@@ -258,13 +261,14 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     Parameters
     ----------
     metrics : sequence of mapping
-        Lines of a run's ``metrics.jsonl``: "step", the terms of the loss, and "f_measure", if the
-        network was validated.
+        Lines of a run's ``metrics.jsonl``: "step", the terms of the loss, and, if the network was
+        validated, a score, "f_measure" or "si_sdr_gain", and perhaps the terms with "validation_"
+        before them. Terms in decibels, which may be negative, are left out.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The terms of the loss, relative to the first, and the F-measure, over steps.
+        The terms of the loss, relative to the first, and the score, over steps.
 
     Raises
     ------
@@ -280,18 +284,25 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     """
     if not metrics:
         raise ParameterError("a learning curve needs at least one line of metrics")
-    losses = [name for name in metrics[0] if name not in ("step", "f_measure")]
     steps = [line["step"] for line in metrics]
-    is_validated = "f_measure" in metrics[0]
-    figure = Figure(figsize=(5 * (1 + is_validated), 4), layout="constrained")
-    axes = figure.subplots(1, 1 + is_validated, squeeze=False)[0]
+    score = next((name for name in _SCORES if name in metrics[0]), None)
+    figure = Figure(figsize=(10 if score else 5, 4), layout="constrained")
+    axes = figure.subplots(1, 2 if score else 1, squeeze=False)[0]
+    losses = [name for name in metrics[0] if name not in ("step", score)]
     for name in losses:
-        axes[0].plot(steps, [line[name] / metrics[0][name] for line in metrics], label=name)
+        values = np.array([line[name] for line in metrics])
+        term = name.removeprefix(_HELD_OUT)
+        if values.min() > 0:
+            style = "--" if name.startswith(_HELD_OUT) else "-"
+            label = f"{term}, held out" if name.startswith(_HELD_OUT) else term
+            axes[0].plot(
+                steps, values / values[0], style, color=f"C{losses.index(term)}", label=label
+            )
     axes[0].set(xlabel="Step", ylabel="Loss, relative to the first", ylim=(0, None))
     axes[0].legend(loc="lower left")
-    if is_validated:
-        axes[1].plot(steps, [line["f_measure"] for line in metrics], _BLACK)
-        axes[1].set(xlabel="Step", ylabel="F-measure, held out")
+    if score:
+        axes[1].plot(steps, [line[score] for line in metrics], _BLACK)
+        axes[1].set(xlabel="Step", ylabel=f"{_SCORES[score]}, held out")
     return figure
 
 

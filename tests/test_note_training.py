@@ -13,7 +13,7 @@ from harmnmf import FormatError, HarmnmfError, NoteList, ParameterError
 from harmnmf.note_excerpts import NoteExcerpt
 from harmnmf.note_features import NoteFeatures
 from harmnmf.note_network import NoteNetwork, NoteNetworkConfig
-from harmnmf.note_training import train_network
+from harmnmf.note_training import train_note_network
 from harmnmf.storage import load_arrays
 
 SMALL = NoteNetworkConfig(n_channels=6, n_partials=2, time_dilations=(1,), key_dilations=(12,))
@@ -44,7 +44,7 @@ def trained(run: Path, n_steps: int, *calls: int, seed: int = 0) -> NoteNetwork:
                 raise KeyboardInterrupt
 
         try:
-            train_network(
+            train_note_network(
                 network, excerpts, run, n_steps=n_steps, batch_size=2, n_frames=40, seed=seed,
                 progress=interrupt,
             )  # fmt: skip
@@ -58,7 +58,7 @@ def lines(run: Path) -> list[dict[str, float]]:
 
 
 def test_loss_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harmnmf.note_training._CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("harmnmf.training._CHECKPOINT_SECONDS", 0.0)
     trained(tmp_path, 150)
     onset = [line["onset"] for line in lines(tmp_path)]
     assert np.mean(onset[-10:]) < 0.7 * np.mean(onset[:10])
@@ -67,7 +67,7 @@ def test_loss_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interrupted_training_ends_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harmnmf.note_training._CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("harmnmf.training._CHECKPOINT_SECONDS", 0.0)
     whole, parts = trained(tmp_path / "a", 8), trained(tmp_path / "b", 8, 3, 5)
     # The checkpoint of step 3 is written after its progress is reported: two steps are repeated.
     assert [line["step"] for line in lines(tmp_path / "b")] == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -80,7 +80,7 @@ def test_another_networks_checkpoint_is_refused(tmp_path: Path) -> None:
     trained(tmp_path, 1)
     other = NoteNetwork(NoteNetworkConfig(8, 2, (1,), (12,)))
     with pytest.raises(FormatError, match="another network"):
-        train_network(other, [excerpt(0)], tmp_path, n_steps=2)
+        train_note_network(other, [excerpt(0)], tmp_path, n_steps=2)
 
 
 def test_losses_that_are_not_finite_end_it(tmp_path: Path) -> None:
@@ -88,14 +88,14 @@ def test_losses_that_are_not_finite_end_it(tmp_path: Path) -> None:
     with torch.no_grad():
         network.stem.weight.fill_(torch.nan)
     with pytest.raises(HarmnmfError, match="not finite"):
-        train_network(network, [excerpt(0)], tmp_path, n_steps=2, n_frames=40)
+        train_note_network(network, [excerpt(0)], tmp_path, n_steps=2, n_frames=40)
     arrays, _ = load_arrays(tmp_path / "failed_batch.npz", kind="batch")
     assert arrays["spectrum"].shape == (4, 390, 40)
 
 
 def test_there_must_be_something_to_learn(tmp_path: Path) -> None:
     with pytest.raises(ParameterError):
-        train_network(NoteNetwork(SMALL), [], tmp_path, n_steps=1)
+        train_note_network(NoteNetwork(SMALL), [], tmp_path, n_steps=1)
 
 
 def test_excerpts_are_kept(tmp_path: Path) -> None:

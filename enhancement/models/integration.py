@@ -16,8 +16,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from numpy.typing import ArrayLike
 
-__all__ = ["Integration", "integrate_harmonics"]
+from harmnmf.harmonics import FrequencyAxis
+
+from ..comb import comb_matrix
+
+__all__ = ["Integration", "integrate_harmonics", "pitch_combs"]
 
 
 class Integration(NamedTuple):
@@ -57,10 +62,7 @@ def integrate_harmonics(K: torch.Tensor, U: torch.Tensor) -> Integration:
 
     Examples
     --------
-    >>> from harmnmf.enhancement import comb_matrix
-    >>> from harmnmf.harmonics import FrequencyAxis
-    >>> combs = comb_matrix(FrequencyAxis.linear(512, 16000))[:, :256]
-    >>> U = torch.from_numpy(combs).float()
+    >>> U = pitch_combs(range(60, 420), n_fft=512, construction="smooth")
     >>> K = 100 * U[[50]].T  # a voice of 109 Hz in one frame
     >>> found = integrate_harmonics(K, U)
     >>> found.significance.argmax().item(), found.harmonics.shape
@@ -68,3 +70,40 @@ def integrate_harmonics(K: torch.Tensor, U: torch.Tensor) -> Integration:
     """
     significance = U @ K
     return Integration(significance, U.mT @ significance.softmax(dim=-2))
+
+
+def pitch_combs(candidates: ArrayLike, n_fft: int, construction: str) -> torch.Tensor:
+    """Build the combs U for frames of speech at 16 kHz.
+
+    Parameters
+    ----------
+    candidates : array_like, shape (n_candidates,)
+        Pitches in Hz.
+    n_fft : int
+        Samples in a frame.
+    construction : {"smooth", "published"}
+        As of :func:`harmnmf.enhancement.comb_matrix`. Smooth combs have norm one, published ones
+        are as published.
+
+    Returns
+    -------
+    Tensor, shape (1 + n_candidates, n_fft // 2)
+        Row 0, for no pitch, is zero. There is no bin at half the sample rate.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such construction.
+
+    Examples
+    --------
+    >>> pitch_combs(range(60, 420), n_fft=512, construction="published").shape
+    torch.Size([361, 256])
+    """
+    combs = comb_matrix(
+        FrequencyAxis.linear(n_fft, 16_000),
+        candidates,
+        construction=construction,
+        normalize=construction == "smooth",
+    )
+    return torch.from_numpy(combs[:, : n_fft // 2]).float()

@@ -1,0 +1,101 @@
+"""What the networks are trained for: modules from mixtures to the terms of a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from harmnmf.errors import ParameterError
+
+from .fusion_losses import multi_target_loss, tend_loss
+from .losses import SPEECH_WEIGHTS, speech_loss
+from .models.spectrogram_fusion import SpectrogramFusion
+from .transform import Waveform
+
+__all__ = ["Objective", "build_objective"]
+
+
+class Objective(nn.Module):
+    """The terms of a loss, and their weights.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        What is trained.
+    weights : mapping of str to float
+        Of the terms.
+    """
+
+    def __init__(self, model: nn.Module, weights: Mapping[str, float]) -> None:
+        super().__init__()
+        self.waveform = Waveform(model)
+        self.weights = weights
+
+    def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Compute the terms for samples, (batch, n_samples), by their names."""
+        raise NotImplementedError
+
+
+class _SpeechObjective(Objective):
+    """Clean samples, by `speech_loss`."""
+
+    def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
+        # Only a GPU is faster with lower precision.
+        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=noisy.is_cuda):
+            estimate = self.waveform(noisy)
+        return speech_loss(estimate.float(), clean, noisy)
+
+
+class _FusionObjective(Objective):
+    """The two stages of spectrogram fusion, neither of which reaches the other's weights."""
+
+    def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
+        model = self.waveform.model
+        assert isinstance(model, SpectrogramFusion)
+        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=noisy.is_cuda):
+            outputs = model.estimate(model.transform.analyze(noisy))
+        magnitudes = model.compress(model.transform.analyze(clean), outputs.level)
+        return {
+            "first_stage": multi_target_loss(outputs, magnitudes),
+            "second_stage": tend_loss(outputs, magnitudes),
+        }
+
+
+def build_objective(model: nn.Module, weights: Mapping[str, float] | None = None) -> Objective:
+    """Choose what a model is trained for.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Spectrogram fusion has losses of its own; all others have `speech_loss`.
+    weights : mapping of str to float, optional
+        Of terms of the loss, where they shall not have those that they usually have.
+
+    Returns
+    -------
+    Objective
+        A module that holds the model.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such term.
+
+    Examples
+    --------
+    >>> from harmnmf.enhancement.registry import build_model
+    >>> build_objective(build_model("harmonic-light"), {"perceptual": 0.0}).weights["perceptual"]
+    0.0
+    """
+    if isinstance(model, SpectrogramFusion):
+        kind: type[Objective] = _FusionObjective
+        usual: Mapping[str, float] = {"first_stage": 1.0, "second_stage": 1.0}
+    else:
+        kind, usual = _SpeechObjective, SPEECH_WEIGHTS
+    if unknown := set(weights or {}) - set(usual):
+        raise ParameterError(
+            f"there is no term {', '.join(sorted(unknown))} in the loss; it has {', '.join(usual)}"
+        )
+    return kind(model, {**usual, **(weights or {})})

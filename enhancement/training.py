@@ -1,0 +1,174 @@
+"""Training of the enhancement networks on mixtures that are made on the fly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import distributed, nn
+from torch.utils.data import DataLoader, Dataset
+
+from harmnmf.device import resolve_device
+from harmnmf.errors import ParameterError
+from harmnmf.training import Batch, train_network
+
+from .data import Mixtures
+from .metrics import si_sdr
+from .mixing import Mixture
+from .objectives import Objective, build_objective
+
+__all__ = ["several_processes", "train_enhancement"]
+
+_KIND = "enhancement-training"
+_AVERAGING = 0.998
+_N_VALIDATION = 48
+
+
+def train_enhancement(
+    model: nn.Module,
+    training: Mixtures,
+    validation: Mixtures,
+    run: str | Path,
+    *,
+    n_steps: int,
+    batch_size: int = 16,
+    learning_rate: float = 2e-3,
+    weights: Mapping[str, float] | None = None,
+    n_workers: int = 1,
+    device: str = "auto",
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Train a model in place, from where an earlier call in the same folder stopped.
+
+    As `harmnmf.training.train_network` does it, with a moving average of the weights. On a GPU,
+    operations that allow it work in bfloat16. In each of several processes (`several_processes`),
+    a batch has its share of the mixtures.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        From complex spectra to complex spectra, with a `transform`.
+    training, validation : Mixtures
+        The first for steps; the first 48 of the second for ``metrics.jsonl``.
+    run : path-like
+        Folder of the checkpoint and the metrics.
+    n_steps : int
+        Steps in all.
+    batch_size : int, default=16
+        Mixtures in a step of each process.
+    learning_rate : float, default=2e-3
+        The highest.
+    weights : mapping of str to float, optional
+        Of terms of the loss, where they shall not have those that they usually have.
+    n_workers : int, default=1
+        Processes that make mixtures; 0 to make them between steps.
+    device : str, default="auto"
+        Where to compute.
+    progress : callable, optional
+        Called with the number of steps done.
+
+    Raises
+    ------
+    ParameterError
+        If a number is not as described.
+    FormatError
+        If the folder holds a checkpoint of another network, or a damaged one.
+    HarmnmfError
+        If the loss is not finite; the batch is saved.
+    """
+    if batch_size < 1 or n_workers < 0:
+        raise ParameterError("batch_size must be at least 1, and n_workers not negative")
+    place = resolve_device(device)
+    objective = build_objective(model, weights).to(place)
+    held_out: list[Mixture] = list(
+        DataLoader(_Endless(validation), batch_size, sampler=range(_N_VALIDATION))
+    )
+    rank, n_processes = 0, 1
+    if distributed.is_initialized():
+        rank, n_processes = distributed.get_rank(), distributed.get_world_size()
+
+    def batches(first: int) -> Iterator[Batch]:
+        in_a_step = batch_size * n_processes
+        loader = DataLoader(
+            _Endless(training),
+            batch_size,
+            sampler=range(first * in_a_step + rank, n_steps * in_a_step, n_processes),
+            num_workers=n_workers,
+            pin_memory=place.type == "cuda",
+        )
+        for mixture in loader:
+            yield {name: x.to(place, non_blocking=True) for name, x in mixture._asdict().items()}
+
+    train_network(
+        objective,
+        batches,
+        lambda objective, batch: objective(**batch),
+        run,
+        kind=_KIND,
+        weights=objective.weights,
+        n_steps=n_steps,
+        learning_rate=learning_rate,
+        averaging=_AVERAGING,
+        validate=lambda objective: _validate(objective, held_out, place),
+        progress=progress,
+    )
+
+
+@contextmanager
+def several_processes() -> Iterator[bool]:
+    """Join the processes that `torchrun` started, if it did.
+
+    Yields
+    ------
+    bool
+        Whether this is the first one, which writes and reports.
+
+    Examples
+    --------
+    >>> with several_processes() as first:
+    ...     print(first)
+    True
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield True
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield distributed.get_rank() == 0
+    finally:
+        distributed.destroy_process_group()
+
+
+class _Endless(Dataset[Mixture]):
+    """Mixtures for a loader, which says the numbers."""
+
+    def __init__(self, mixtures: Mixtures) -> None:
+        self.mixtures = mixtures
+
+    def __getitem__(self, index: int) -> Mixture:
+        return self.mixtures[index]
+
+
+@torch.no_grad()
+def _validate(
+    objective: nn.Module, held_out: list[Mixture], place: torch.device
+) -> dict[str, float]:
+    """Mean terms of the loss, and the gain in SI-SDR where there is something to keep."""
+    assert isinstance(objective, Objective)
+    terms: dict[str, float] = {}
+    gains: list[float] = []
+    for mixture in held_out:
+        noisy, clean = (torch.as_tensor(x).to(place) for x in mixture)
+        for name, term in objective(noisy, clean).items():
+            share = len(noisy) / _N_VALIDATION
+            terms[f"validation_{name}"] = terms.get(f"validation_{name}", 0.0) + share * float(term)
+        samples = (x.cpu().numpy() for x in (objective.waveform(noisy), noisy, clean))
+        for after, before, reference in zip(*samples, strict=True):
+            if reference.any():
+                gains.append(si_sdr(reference, after) - si_sdr(reference, before))
+    return {**terms, "si_sdr_gain": sum(gains) / max(1, len(gains))}
