@@ -155,7 +155,7 @@ class Sound:
         frame = int(self._active[rng.integers(len(self._active))])
         first = frame * FRAME_LENGTH - int(rng.integers(n_samples))
         part = self._samples.take(np.arange(first, first + n_samples), axis=-1, mode="wrap")
-        return part / np.float32(_FULL_SCALE)
+        return np.asarray(part / np.float32(_FULL_SCALE), np.float32)
 
 
 def load_samples(path: Path, *, mono: bool = True) -> NDArray[np.int16]:
@@ -293,4 +293,4 @@ class SpeechMixtures(Mixtures):
         return mix_speech(speech, noises, rng, self._conditions)
 
     def _draw(self, sounds: Sequence[Sound], rng: np.random.Generator) -> NDArray[np.float32]:
-        return sounds[rng.integers(len(sounds))].draw(self.n_samples, rng)
+        return sounds[int(rng.integers(len(sounds)))].draw(self.n_samples, rng)

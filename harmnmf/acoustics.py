@@ -184,8 +184,9 @@ def limit_band(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
 
     Examples
     --------
-    >>> limit_band(np.ones((2, 16000), np.float32), np.random.default_rng(0))[:, -1].round(3)
-    array([0., 0.], dtype=float32)
+    >>> steady = np.ones((2, 16000), np.float32)
+    >>> bool(np.abs(limit_band(steady, np.random.default_rng(0))[:, -1]).max() < 1e-3)
+    True
     """
     low = butter(2, rng.uniform(*_LOW_CUT), "highpass", fs=SAMPLE_RATE, output="sos")
     high = butter(4, rng.uniform(*_HIGH_CUT), "lowpass", fs=SAMPLE_RATE, output="sos")
