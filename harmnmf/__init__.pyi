@@ -7,6 +7,7 @@ from .audio import audio_info as audio_info
 from .audio import read_audio as read_audio
 from .audio import stream_audio as stream_audio
 from .audio import write_audio as write_audio
+from .audio import write_blocks as write_blocks
 from .dictionary import TimbreDictionary as TimbreDictionary
 from .dictionary import shipped_dictionaries as shipped_dictionaries
 from .errors import AudioError as AudioError

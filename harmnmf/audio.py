@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,9 @@ import soxr
 from .errors import AudioError, ParameterError
 from .storage import atomic_path
 
-__all__ = ["Audio", "AudioInfo", "audio_info", "read_audio", "stream_audio", "write_audio"]
+__all__ = [
+    "Audio", "AudioInfo", "audio_info", "read_audio", "stream_audio", "write_audio", "write_blocks",
+]  # fmt: skip
 
 MIN_SAMPLE_RATE = 1_000
 MAX_SAMPLE_RATE = 768_000
@@ -256,6 +259,7 @@ def stream_audio(
     path: str | os.PathLike[str],
     *,
     sample_rate: int | None = None,
+    mono: bool = True,
     block_duration: float = 30.0,
 ) -> Iterator[np.ndarray]:
     """Read an audio file block by block, in memory that does not grow with its length.
@@ -268,13 +272,15 @@ def stream_audio(
         WAV, FLAC, OGG, MP3, AIFF or another format that libsndfile reads.
     sample_rate : int, optional
         Rate in Hz to convert to; by default that of the file.
+    mono : bool
+        Average the channels.
     block_duration : float
         Seconds in a block. With resampling, the lengths of blocks vary a little.
 
     Yields
     ------
-    ndarray, shape=(n_samples,)
-        The channels' average, float32.
+    ndarray, shape=(n_samples,) if `mono`, else (n_channels, n_samples)
+        float32.
 
     Raises
     ------
@@ -301,8 +307,8 @@ def stream_audio(
     if not 0 < block_duration < float("inf"):
         raise ParameterError(f"block_duration must be positive seconds, not {block_duration}")
     with _open(path) as file:
-        for block in _blocks(file, path, sample_rate, True, 0.0, None, block_duration):
-            yield block[:, 0]
+        for block in _blocks(file, path, sample_rate, mono, 0.0, None, block_duration):
+            yield block[:, 0] if mono else block.T
 
 
 def write_audio(path: str | os.PathLike[str], audio: Audio) -> None:
@@ -332,15 +338,57 @@ def write_audio(path: str | os.PathLike[str], audio: Audio) -> None:
     ...     read_audio(f"{folder}/three.wav").samples
     array([ 0.  ,  0.5 , -0.25], dtype=float32)
     """
+    write_blocks(path, [audio.samples], audio.sample_rate)
+
+
+def write_blocks(
+    path: str | os.PathLike[str], blocks: Iterable[np.ndarray], sample_rate: int
+) -> None:
+    """Write audio to a file while it is made, in memory that does not grow with its length.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        As of `write_audio`.
+    blocks : iterable of ndarray, shape=(n_samples,) or (n_channels, n_samples)
+        What to write, from its beginning.
+    sample_rate : int
+        Samples per second.
+
+    Raises
+    ------
+    AudioError
+        As of `write_audio`, and if there are no blocks or one is not valid as `Audio`.
+    HarmnmfError
+        If the folder is not writable.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_blocks(f"{folder}/two.wav", (np.full(2, level) for level in (0.5, 0.25)), 8000)
+    ...     read_audio(f"{folder}/two.wav").samples
+    array([0.5 , 0.5 , 0.25, 0.25], dtype=float32)
+    """
     subtype = _SUBTYPES.get(Path(path).suffix.lower())
-    with atomic_path(path) as temporary:
-        try:
-            soundfile.write(temporary, audio.samples.T, audio.sample_rate, subtype=subtype)
-        except (soundfile.SoundFileError, TypeError, ValueError) as error:
-            raise AudioError(
-                f"{path}: cannot write {audio.n_channels} channels at {audio.sample_rate} Hz to "
-                f"a file of this name ({error}); use .wav"
-            ) from error
+    with atomic_path(path) as temporary, ExitStack() as stack:
+        file: soundfile.SoundFile | None = None
+        for block in blocks:
+            audio = Audio(block, sample_rate)
+            try:
+                if file is None:
+                    file = soundfile.SoundFile(
+                        temporary, "w", sample_rate, audio.n_channels, subtype
+                    )
+                    stack.enter_context(file)
+                file.write(audio.samples.T)
+            except (soundfile.SoundFileError, TypeError, ValueError) as error:
+                raise AudioError(
+                    f"{path}: cannot write {audio.n_channels} channels at {sample_rate} Hz to "
+                    f"a file of this name ({error}); use .wav"
+                ) from error
+        if file is None:
+            raise AudioError(f"{path}: there are no samples to write")
 
 
 def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:

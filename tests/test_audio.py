@@ -18,6 +18,7 @@ from harmnmf import (
     read_audio,
     stream_audio,
     write_audio,
+    write_blocks,
 )
 
 
@@ -177,6 +178,12 @@ def test_a_stream_is_the_whole(tmp_path_factory, n_samples, file_rate, sample_ra
     np.testing.assert_allclose(whole.samples, at_once.samples, atol=1e-5)
 
 
+def test_channels_of_a_stream(tmp_path, noise):
+    write_audio(tmp_path / "a.wav", noise)
+    blocks = list(stream_audio(tmp_path / "a.wav", mono=False, block_duration=0.3))
+    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), noise.samples)
+
+
 @pytest.mark.parametrize("block_duration", [0, -1, float("nan"), float("inf")])
 def test_stream_refuses_parameters(tmp_path, noise, block_duration):
     write_audio(tmp_path / "a.wav", noise)
@@ -272,6 +279,25 @@ def test_write_is_exact_and_replaces(tmp_path, noise):
     write_audio(path, noise)
     np.testing.assert_array_equal(read_audio(path, mono=False).samples, noise.samples)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_blocks_are_written_as_the_whole_is(tmp_path, noise):
+    rows = iter(np.array_split(noise.samples, 7, axis=1))
+    write_blocks(tmp_path / "blocks.flac", rows, noise.sample_rate)
+    write_audio(tmp_path / "whole.flac", noise)
+    blocks, whole = (read_audio(tmp_path / f"{name}.flac") for name in ("blocks", "whole"))
+    np.testing.assert_array_equal(blocks.samples, whole.samples)
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [[], [np.zeros(9), np.full(9, np.nan)], [np.zeros(9), np.zeros((2, 9))]],
+    ids=["nothing", "NaN", "other channels"],
+)
+def test_blocks_that_fail_leave_nothing(tmp_path, blocks):
+    with pytest.raises(AudioError):
+        write_blocks(tmp_path / "a.wav", blocks, 8000)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_write_failures_leave_nothing(tmp_path, noise):
