@@ -5,6 +5,8 @@ from .comb import comb_pitch as comb_pitch
 from .data import SpeechMixtures as SpeechMixtures
 from .data import split_material as split_material
 from .deep_prior import DeepPrior as DeepPrior
+from .enhancer import Enhancer as Enhancer
+from .enhancer import shipped_models as shipped_models
 from .frame_metrics import log_likelihood_ratio as log_likelihood_ratio
 from .frame_metrics import segmental_snr as segmental_snr
 from .frame_metrics import weighted_spectral_slope as weighted_spectral_slope
@@ -21,3 +23,4 @@ from .metrics import wb_pesq as wb_pesq
 from .mixing import Mixture as Mixture
 from .mixing import MixtureConditions as MixtureConditions
 from .singing import SingingMixtures as SingingMixtures
+from .streaming import EnhancementStream as EnhancementStream
