@@ -1,0 +1,34 @@
+"""Masks that networks put on spectra."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["bounded_mask"]
+
+
+def bounded_mask(parts: torch.Tensor) -> torch.Tensor:
+    """Turn what a network gives into a complex mask that amplifies nothing.
+
+    The phase of z remains, and its magnitude becomes tanh |z|.
+
+    Parameters
+    ----------
+    parts : Tensor, shape (batch, 2, n_bins, n_frames)
+        Real and imaginary part of z.
+
+    Returns
+    -------
+    Tensor, shape (batch, n_bins, n_frames)
+        Complex, of single precision.
+
+    Examples
+    --------
+    >>> bounded_mask(torch.tensor([3.0, -4.0]).reshape(1, 2, 1, 1))
+    tensor([[[0.5999-0.7999j]]])
+    """
+    # There are no complex numbers of the lower precisions that networks are trained with.
+    real, imaginary = parts.float().unbind(1)
+    # A magnitude that is never zero: the gradient of a root at zero is infinite.
+    magnitude = (real.square() + imaginary.square() + 1e-12).sqrt()
+    return torch.complex(real, imaginary) * (magnitude.tanh() / magnitude)
