@@ -1,0 +1,263 @@
+"""Harmonic Attention: a network that looks for the harmonics of a voice in every frame.
+
+Each of its blocks has four parts [1]_. A convolution reads the neighbourhood of a bin. Harmonic
+integration compares each frame with the combs of the pitches that a voice may have, and shows the
+network where the harmonics of the likeliest ones lie. Frequency-channel recombination lets the
+channels of a frame, then its bins, attend to each other. A temporal module connects the frames.
+
+How many blocks there are, how wide, what they see of the spectrum, and what becomes of their
+output is our choice, and so are the details of attention over time.
+
+References
+----------
+.. [1] T. Wang, W. Zhu, Y. Gao, S. Zhang and J. Feng, "Harmonic attention for monaural speech
+   enhancement", IEEE/ACM Trans. Audio, Speech, Lang. Process. 31, 2023,
+   doi 10.1109/TASLP.2023.3284522.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from harmnmf.errors import ParameterError
+
+from ..transform import ShortTimeFourier, compress
+from .axial import DualPath, FrameNorm, FrequencyChannelRecombination, TimeAttention
+from .integration import Integration, integrate_harmonics, pitch_combs
+from .masks import bounded_mask
+
+__all__ = ["HarmonicAttention", "HarmonicAttentionConfig", "HarmonicIntegration"]
+
+_N_FFT, _HOP_LENGTH = 512, 128
+_N_BINS = 256  # without the one at half the sample rate
+_EXPANSION = 4  # of the channels in harmonic integration
+
+
+@dataclass(frozen=True)
+class HarmonicAttentionConfig:
+    """Size and kind of a `HarmonicAttention`.
+
+    Parameters
+    ----------
+    n_channels : tuple of int, default=(12, 24, 24)
+        Of what each block gives; even.
+    temporal : {"dprnn", "attention"}, default="dprnn"
+        What connects the frames: LSTMs along frequency and time, or attention over time.
+    causal : bool, default=True
+        Whether a frame of the output depends on no later frame of the input.
+    comb : {"smooth", "published"}, default="smooth"
+        Which combs: see :func:`harmnmf.enhancement.comb_matrix`. Smooth ones have norm one.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is not as described.
+    """
+
+    n_channels: tuple[int, ...] = (12, 24, 24)
+    temporal: str = "dprnn"
+    causal: bool = True
+    comb: str = "smooth"
+
+    def __post_init__(self) -> None:
+        # JSON gives lists.
+        object.__setattr__(self, "n_channels", tuple(self.n_channels))
+        if not self.n_channels or any(n < 2 or n % 2 for n in self.n_channels):
+            raise ParameterError(
+                f"n_channels must be even and positive, a number a block, not {self.n_channels}"
+            )
+        if self.temporal not in ("dprnn", "attention"):
+            raise ParameterError(f"temporal must be 'dprnn' or 'attention', not {self.temporal!r}")
+        if self.comb not in ("smooth", "published"):
+            raise ParameterError(f"comb must be 'smooth' or 'published', not {self.comb!r}")
+
+
+class HarmonicAttention(nn.Module):
+    """The network of harmonic attention, with 1.02 million parameters.
+
+    Three quarters of them are in the attention over channels.
+
+    Parameters
+    ----------
+    config : HarmonicAttentionConfig, optional
+        Size and kind.
+
+    Attributes
+    ----------
+    transform : ShortTimeFourier
+        What makes the spectra, of samples at 16 kHz.
+    candidates : range
+        Pitches in Hz that are looked for.
+
+    References
+    ----------
+    .. [1] T. Wang et al., "Harmonic attention for monaural speech enhancement", IEEE/ACM Trans.
+       Audio, Speech, Lang. Process. 31, 2023, doi 10.1109/TASLP.2023.3284522.
+
+    Examples
+    --------
+    >>> model = HarmonicAttention(HarmonicAttentionConfig(n_channels=(4, 8))).eval()
+    >>> noisy = model.transform.analyze(torch.randn(1, 1000))
+    >>> noisy.shape, model(noisy).shape
+    (torch.Size([1, 257, 9]), torch.Size([1, 257, 9]))
+    >>> [found.significance.shape for found in model.integrate(noisy)]
+    [torch.Size([1, 16, 361, 9]), torch.Size([1, 32, 361, 9])]
+    """
+
+    def __init__(self, config: HarmonicAttentionConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or HarmonicAttentionConfig()
+        self.transform = ShortTimeFourier(_N_FFT, _HOP_LENGTH)
+        self.candidates = range(60, 420)
+        U = pitch_combs(self.candidates, _N_FFT, config.comb)
+        self.blocks = nn.Sequential(
+            *(_block(n_in, n_out, U, config) for n_in, n_out in pairwise((2, *config.n_channels)))
+        )
+        self.mask = nn.Conv2d(config.n_channels[-1], 2, 1)
+
+    def forward(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Enhance complex spectra by a mask that amplifies nothing.
+
+        Parameters
+        ----------
+        spectrum : Tensor, shape (batch, n_bins, n_frames)
+            Complex.
+
+        Returns
+        -------
+        Tensor, shape (batch, n_bins, n_frames)
+            Complex; zero at half the sample rate, which the network does not see.
+        """
+        mask = bounded_mask(self.mask(self.blocks(_features(spectrum))))
+        return spectrum * functional.pad(mask, (0, 0, 0, 1))
+
+    @torch.no_grad()
+    def integrate(self, spectrum: torch.Tensor) -> list[Integration]:
+        """Show which pitches the network sees, and where it expects their harmonics.
+
+        Parameters
+        ----------
+        spectrum : Tensor, shape (batch, n_bins, n_frames)
+            Complex.
+
+        Returns
+        -------
+        list of Integration
+            Of each block, of shapes (batch, n_inner, 1 + n_candidates, n_frames) and
+            (batch, n_inner, n_bins - 1, n_frames), with four times the channels of the block.
+            :func:`harmnmf.enhancement.plot_integration` draws them.
+        """
+        found = []
+        x = _features(spectrum)
+        for block in self.blocks:
+            for part in block.children():
+                if isinstance(part, HarmonicIntegration):
+                    found.append(part.select(x))
+                x = part(x)
+        return found
+
+
+class HarmonicIntegration(nn.Module):
+    """Show each frame where the harmonics of its pitch lie.
+
+    With LN a normalization over the bins of each channel and frame, convolutions along frequency,
+    and ⊙ the product of elements::
+
+        V = conv(LN(X)),  K = conv(LN(X²)),  H = softmax(K Uᵀ) U,  output = X + conv(conv(H) ⊙ V)
+
+    Parameters
+    ----------
+    n_channels : int
+        Of X and of the output; V, K and H have four times as many.
+    U : Tensor, shape (n_candidates, n_bins)
+        The combs.
+
+    References
+    ----------
+    .. [1] T. Wang et al., "Harmonic attention for monaural speech enhancement", IEEE/ACM Trans.
+       Audio, Speech, Lang. Process. 31, 2023: harmonic integration.
+
+    Examples
+    --------
+    >>> integration = HarmonicIntegration(6, pitch_combs(range(60, 420), 512, "smooth"))
+    >>> integration(torch.randn(1, 6, 256, 3)).shape
+    torch.Size([1, 6, 256, 3])
+    """
+
+    U: torch.Tensor
+
+    def __init__(self, n_channels: int, U: torch.Tensor) -> None:
+        super().__init__()
+        n_bins, n_inner = U.shape[1], _EXPANSION * n_channels
+
+        def conv(n_in: int, n_out: int) -> nn.Conv2d:
+            return nn.Conv2d(n_in, n_out, (3, 1), padding=(1, 0))
+
+        self.register_buffer("U", U, persistent=False)
+        self.value = nn.Sequential(FrameNorm(n_bins), conv(n_channels, n_inner))
+        self.key = nn.Sequential(FrameNorm(n_bins), conv(n_channels, n_inner))
+        self.harmonics = conv(n_inner, n_inner)
+        self.output = conv(n_inner, n_channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn (batch, n_channels, n_bins, n_frames) into the same shape."""
+        return x + self.output(self.harmonics(self.select(x).harmonics) * self.value(x))
+
+    def select(self, x: torch.Tensor) -> Integration:
+        """Find K Uᵀ and H.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, n_channels, n_bins, n_frames)
+            X.
+
+        Returns
+        -------
+        Integration
+            With four times as many channels.
+        """
+        return integrate_harmonics(self.key(x.square()), self.U)
+
+
+class _Convolution(nn.Module):
+    """Five bins by two frames, or three where later ones may be seen; residual if it can be."""
+
+    def __init__(self, n_in: int, n_out: int, causal: bool) -> None:
+        super().__init__()
+        self.beyond = (1, 0) if causal else (1, 1)
+        self.is_residual = n_in == n_out
+        self.norm = FrameNorm((n_in, _N_BINS))
+        self.layers = nn.Sequential(
+            nn.Conv2d(n_in, n_out, (5, 1 + sum(self.beyond)), padding=(2, 0), bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.PReLU(),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(x)
+        output: torch.Tensor = self.layers(functional.pad(x, self.beyond))
+        return x + output if self.is_residual else output
+
+
+def _block(n_in: int, n_out: int, U: torch.Tensor, config: HarmonicAttentionConfig) -> nn.Module:
+    temporal: nn.Module
+    if config.temporal == "dprnn":
+        temporal = DualPath(n_out, _N_BINS, config.causal)
+    else:
+        temporal = TimeAttention(n_out, config.causal)
+    return nn.Sequential(
+        _Convolution(n_in, n_out, config.causal),
+        HarmonicIntegration(n_out, U),
+        FrequencyChannelRecombination(n_out, _N_BINS),
+        temporal,
+    )
+
+
+def _features(spectrum: torch.Tensor) -> torch.Tensor:
+    """Split into real and imaginary part, (batch, 2, 256, n_frames), of compressed magnitude."""
+    return torch.view_as_real(compress(spectrum[:, :_N_BINS])).movedim(-1, 1)
