@@ -136,7 +136,7 @@ def draw_image(
     step: float,
     cmap: str | Colormap,
 ) -> AxesImage:
-    """Draw magnitudes over time and pitch in decibels.
+    """Draw magnitudes over time and pitch, or frequency, in decibels.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def draw_image(
     left, hop : float
         Centre of the first frame, and from each to the next, in seconds.
     bottom, step : float
-        Centre of the first row, and from each to the next, in semitones.
+        Centre of the first row, and from each to the next, in semitones or hertz.
     cmap : str or Colormap
         Colours.
 
