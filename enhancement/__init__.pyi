@@ -22,5 +22,10 @@ from .metrics import stoi as stoi
 from .metrics import wb_pesq as wb_pesq
 from .mixing import Mixture as Mixture
 from .mixing import MixtureConditions as MixtureConditions
+from .models.harmonic_attention import HarmonicAttention as HarmonicAttention
+from .models.harmonic_attention import HarmonicAttentionConfig as HarmonicAttentionConfig
+from .models.spectrogram_fusion import SpectrogramFusion as SpectrogramFusion
+from .models.spectrogram_fusion import SpectrogramFusionConfig as SpectrogramFusionConfig
+from .plotting import plot_integration as plot_integration
 from .singing import SingingMixtures as SingingMixtures
 from .streaming import EnhancementStream as EnhancementStream
