@@ -274,7 +274,7 @@ def test_four_mixtures_are_learned_by_heart(temporal):
     noisy = clean + clean.std() * torch.randn(clean.shape)
     model = Waveform(small(temporal, n_channels=(8,)))
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    for _ in range(40):
+    for _ in range(30):
         loss = (model(noisy) - clean).square().mean().log()
         optimizer.zero_grad()
         loss.backward()
