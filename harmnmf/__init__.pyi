@@ -31,6 +31,7 @@ from .pitchnames import parse_pitch as parse_pitch
 from .pitchnames import pitch_from_name as pitch_from_name
 from .pitchnames import pitch_name as pitch_name
 from .plotting import plot_activations as plot_activations
+from .plotting import plot_before_after as plot_before_after
 from .plotting import plot_dictionary as plot_dictionary
 from .plotting import plot_transcription as plot_transcription
 from .plotting import save_figure as save_figure

@@ -1,4 +1,4 @@
-"""Pictures of dictionaries, activations and transcriptions.
+"""Pictures of dictionaries, activations, transcriptions and enhancements.
 
 Each function returns a :class:`matplotlib.figure.Figure` that belongs to no window: it works
 without a display, and :func:`save_figure` writes it. A notebook shows it as the value of a cell.
@@ -27,8 +27,8 @@ from .pitchnames import pitch_name
 from .spectrogram import Spectrogram
 
 __all__ = [
-    "plot_activations", "plot_dictionary", "plot_learning_curve", "plot_transcription",
-    "save_figure",
+    "plot_activations", "plot_before_after", "plot_dictionary", "plot_learning_curve",
+    "plot_transcription", "save_figure",
 ]  # fmt: skip
 
 _ROWS_PER_SEMITONE = 4
@@ -252,6 +252,60 @@ def plot_transcription(
     if last - first < spectrogram.n_frames:
         summary += f" ({left:.0f} to {right:.0f} s of {spectrogram.n_frames * hop:.0f} s)"
     axes.set_title(summary, loc="right", fontsize="medium", color="#444444")
+    return figure
+
+
+def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "") -> Figure:
+    """Draw the spectrograms of a recording before and after it was enhanced.
+
+    Parameters
+    ----------
+    before, after : Spectrogram
+        On one linear axis from 0 Hz.
+    title : str, optional
+        Title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two images of the first minute in decibels, both below the maximum of the first.
+
+    Raises
+    ------
+    ParameterError
+        If the spectrograms are of different axes, or one is not linear.
+
+    Examples
+    --------
+    >>> from harmnmf.spectrogram import STFT
+    >>> noise = np.random.default_rng(0).normal(size=16000)
+    >>> spectrograms = [STFT(n_fft=512).transform(x) for x in (noise, 0.1 * noise)]
+    >>> [axes.get_title() for axes in plot_before_after(*spectrograms).axes[:2]]
+    ['Before', 'After']
+    """
+    axis = before.axis
+    if axis != after.axis or axis.scale != "linear" or axis.fmin != 0:
+        raise ParameterError("both spectrograms must have the same linear axis from 0 Hz")
+    hop = before.hop_length / before.sample_rate
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    images, maxima = [], []
+    for part, spectrogram, name in zip(
+        figure.subplots(2, 1, sharex=True), (before, after), ("Before", "After"), strict=True
+    ):
+        first, last = canvas.frames_between(0.0, None, spectrogram.n_frames, hop)
+        values = spectrogram.values[:, first:last]
+        maxima.append(max(float(values.max()), np.finfo(np.float32).tiny))
+        image = canvas.draw_image(
+            part, values, left=0.0, hop=hop, bottom=0.0, step=float(axis.to_hz(1)), cmap="magma"
+        )
+        # The decibels of the image are below its own maximum.
+        top = 20 * np.log10(maxima[0] / maxima[-1])
+        image.set_clim(top - canvas.RANGE, top)
+        images.append(image)
+        part.set(title=name, ylabel="Frequency (Hz)")
+    figure.axes[1].set_xlabel("Time (s)")
+    figure.colorbar(images[0], ax=figure.axes, label="Level (dB)", pad=0.01, aspect=40)
+    figure.suptitle(title, fontweight="bold")
     return figure
 
 

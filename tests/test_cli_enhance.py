@@ -6,11 +6,14 @@ import os
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from harmnmf import Audio, read_audio, write_audio
 from harmnmf.cli.main import main
 from harmnmf.enhancement.deep_prior import PriorFit
+from harmnmf.enhancement.enhancer import Enhancer
+from harmnmf.enhancement.registry import build_model, save_model
 
 
 @pytest.fixture
@@ -22,7 +25,18 @@ def folder(tmp_path, monkeypatch):
 
 
 def enhance(*arguments):
-    return CliRunner().invoke(main, ["enhance", *map(str, arguments), "--steps", "2"])
+    return run(*arguments, "--steps", "2")
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(main, ["enhance", *map(str, arguments)], **options)
+
+
+@pytest.fixture
+def network(folder):
+    torch.manual_seed(0)
+    save_model("model.npz", "harmonic-light", build_model("harmonic-light", n_blocks=1), {})
+    return Enhancer.load("model.npz", device="cpu")
 
 
 def test_a_recording_is_enhanced(folder):
@@ -128,3 +142,63 @@ def test_work_outlives_an_output_that_cannot_be_written(folder, monkeypatch):
     monkeypatch.setattr(PriorFit, "step", None)
     assert enhance("noisy.wav").exit_code == 0
     assert sorted(path.name for path in folder.iterdir()) == ["noisy.wav", "noisy_enhanced.wav"]
+
+
+def test_a_trained_network_enhances(folder, network):
+    result = run("noisy.wav", "--model", "model.npz", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("noisy_enhanced.wav: 0.2 s in ")
+    assert result.stderr == ""
+    noisy, enhanced = (
+        read_audio(f"{name}.wav", mono=False) for name in ("noisy", "noisy_enhanced")
+    )
+    assert enhanced.sample_rate == 8000
+    expected = network(noisy.samples, 8000)
+    np.testing.assert_array_equal(enhanced.samples, expected)
+    result = run("noisy.wav", "--model", "model.npz", "-o", "dry.wav", "--dry", 1)
+    np.testing.assert_array_equal(read_audio("dry.wav", mono=False).samples, noisy.samples)
+    result = run("noisy.wav", "--model", "model.npz", "-o", "limited.wav", "--atten-lim", 0)
+    limited = read_audio("limited.wav", mono=False).samples
+    assert np.sum(limited**2) > np.sum(expected**2)
+
+
+def test_pictures(folder, network):
+    for options in (["--model", "model.npz"], ["--steps", 1]):
+        result = run("noisy.wav", "--plot", *options, "-o", "new", "--overwrite")
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith("new/noisy_enhanced.wav, new/noisy_enhanced.png: ")
+        assert (folder / "new/noisy_enhanced.png").stat().st_size > 10_000
+    result = run("noisy.wav", "--plot", "--model", "model.npz", "-o", "new")
+    assert "exists already" in result.stderr
+
+
+def test_options_of_another_model_are_refused(folder, network):
+    for options in (["--steps", 500], ["--seed", 1], ["--convolution", "plain"]):
+        result = run("noisy.wav", "--model", "model.npz", *options)
+        assert result.exit_code == 2
+        assert f"--model model.npz has no {options[0]}" in result.stderr
+    for options in (["--dry", 0.5], ["--atten-lim", 10], ["--stdin", "--stdout"]):
+        result = run("noisy.wav", "--model", "deep-prior", *options)
+        assert result.exit_code == 2
+        assert f"--model deep-prior has no {options[0]}" in result.stderr
+    assert run("noisy.wav", "--model", "model.npz", "--dry", 2).exit_code == 2
+    assert run("--model", "model.npz").exit_code == 2
+    result = run("noisy.wav", "--model", "no-such-model")
+    assert result.exit_code == 1
+    assert "no-such-model: no such model" in result.stderr
+
+
+def test_raw_samples_are_streamed(folder, network):
+    options = ["--model", "model.npz", "--stdin", "--stdout", "--device", "cpu"]
+    noisy = np.random.default_rng(0).normal(0, 3000, 5000).round().astype("<i2")
+    result = run(*options, input=noisy.tobytes() + b"\x00")
+    assert result.exit_code == 0
+    assert result.stderr == "latency: 31.9 ms\n"
+    expected = network(noisy / 32768, 16000) * 32768
+    samples = np.frombuffer(result.stdout_bytes, "<i2")
+    assert len(samples) == 5000
+    assert np.abs(samples - expected).max() < 0.6
+    assert run(*options, input=b"").stdout_bytes == b""
+    for wrong in (["noisy.wav"], ["-o", "a.wav"], ["--plot"], ["--rate", 8000]):
+        assert run(*options, *wrong).exit_code == 2
+    assert run("--model", "model.npz", "--stdin").exit_code == 2

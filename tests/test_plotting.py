@@ -10,6 +10,7 @@ from harmnmf import (
     ParameterError,
     TimbreDictionary,
     plot_activations,
+    plot_before_after,
     plot_dictionary,
     plot_transcription,
     save_figure,
@@ -249,3 +250,24 @@ def test_at_pitches_agrees_on_both_scales():
     ]
     np.testing.assert_allclose(read[0], read[1], rtol=1e-3)
     assert read[0][-1] == 0
+
+
+def test_before_and_after_share_their_colours(tmp_path):
+    front_end = STFT(n_fft=512, hop_length=256)
+    noisy = np.random.default_rng(0).normal(size=32000)
+    pairs = [(noisy, 0.1 * noisy), (0.1 * noisy, noisy), (noisy, 0 * noisy), (0 * noisy, noisy)]
+    for before, after in pairs:
+        spectrograms = [front_end.transform(x) for x in (before, after)]
+        figure = plot_before_after(*spectrograms, title="song")
+        upper, lower = (axes.images[0] for axes in figure.axes[:2])
+        if before.any() and after.any():
+            ratio = 20 * np.log10(np.abs(before).max() / np.abs(after).max())
+            assert np.subtract(lower.get_clim(), upper.get_clim()) == pytest.approx(ratio, abs=0.1)
+        assert upper.get_extent()[2:] == pytest.approx((-15.625, 8015.625))
+    save_figure(figure, tmp_path / "a.png")
+    long = STFT(n_fft=512, hop_length=512).transform(np.zeros(61 * 16000))
+    assert plot_before_after(long, long).axes[0].get_xlim()[1] == pytest.approx(60, abs=0.1)
+    with pytest.raises(ParameterError, match="linear axis"):
+        plot_before_after(spectrograms[0], silence(2))
+    with pytest.raises(ParameterError, match="linear axis"):
+        plot_before_after(silence(2), silence(2))
