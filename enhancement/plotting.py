@@ -21,7 +21,7 @@ __all__ = ["plot_integration"]
 _VERMILION = "#D55E00"
 # From nothing to a colour through which the spectrogram still shows.
 _TINT = LinearSegmentedColormap.from_list(
-    "tint", [to_rgba(_VERMILION, 0.0), to_rgba(_VERMILION, 0.7)]
+    "tint", [to_rgba(_VERMILION, 0.0), to_rgba(_VERMILION, 0.9)]
 )
 
 
@@ -108,7 +108,7 @@ def plot_integration(
     bin_width = float(spectrogram.axis.to_hz(1))
     levels = spectrogram.values[: combs.shape[1], first:last]
     image = canvas.draw_image(
-        lower, levels, left=left, hop=hop, bottom=0.0, step=bin_width, cmap="Greys"
+        lower, levels, left=left, hop=hop, bottom=0.0, step=bin_width, cmap=canvas.SOFT_GREY
     )
     figure.colorbar(image, ax=lower, label="Level (dB)", pad=0.01, aspect=40)
     lower.imshow(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -21,6 +21,7 @@ from .storage import atomic_path
 
 __all__ = [
     "RANGE",
+    "SOFT_GREY",
     "at_pitches",
     "decibels",
     "draw_image",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 RANGE = 60.0  # decibels from the first colour to the last
+# Under what is drawn on a spectrogram.
+SOFT_GREY = LinearSegmentedColormap.from_list("soft grey", ["#ffffff", "#8c8c8c"])
 _MAX_DURATION = 60.0  # seconds: in a longer picture, notes are thinner than a pixel
 _MAX_COLUMNS = 4000  # of an image: more than a screen shows
 _HZ_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000)

@@ -13,7 +13,7 @@ import mir_eval
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -36,7 +36,6 @@ _ROWS_PER_SEMITONE = 4
 _BLUE, _VERMILION, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#111111"
 # Keeps repeated notes apart.
 _EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}
-_SOFT_GREY = LinearSegmentedColormap.from_list("soft grey", ["#ffffff", "#8c8c8c"])
 _LOWEST = 25.0  # Hz: where pictures begin that could begin at 0
 _LONGEST_NOTE = 30.0  # seconds
 # In metrics of a training: what is no term of the loss, and what precedes those held out.
@@ -233,7 +232,7 @@ def plot_transcription(
     values = canvas.at_pitches(spectrogram.values[:, first:last], spectrogram.axis, grid)
     step = 1 / _ROWS_PER_SEMITONE
     image = canvas.draw_image(
-        axes, values, left=left, hop=hop, bottom=grid[0], step=step, cmap=_SOFT_GREY
+        axes, values, left=left, hop=hop, bottom=grid[0], step=step, cmap=canvas.SOFT_GREY
     )
     figure.colorbar(image, ax=axes, label="Level (dB)", pad=0.01, aspect=40)
     if reference is None:
