@@ -26,6 +26,10 @@ from .models.harmonic_attention import HarmonicAttention as HarmonicAttention
 from .models.harmonic_attention import HarmonicAttentionConfig as HarmonicAttentionConfig
 from .models.spectrogram_fusion import SpectrogramFusion as SpectrogramFusion
 from .models.spectrogram_fusion import SpectrogramFusionConfig as SpectrogramFusionConfig
+from .models.spectrum_attention_fusion import SpectrumAttentionFusion as SpectrumAttentionFusion
+from .models.spectrum_attention_fusion import (
+    SpectrumAttentionFusionConfig as SpectrumAttentionFusionConfig,
+)
 from .plotting import plot_integration as plot_integration
 from .singing import SingingMixtures as SingingMixtures
 from .streaming import EnhancementStream as EnhancementStream

@@ -1,0 +1,264 @@
+"""Spectrum Attention Fusion: its parts against plain formulas, its switches, and what it learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from harmnmf import ParameterError
+from harmnmf.enhancement.models.spectrum_attention_fusion import (
+    NORMALIZATIONS,
+    SpectrumAttentionFusion,
+    SpectrumAttentionFusionConfig,
+)
+from harmnmf.enhancement.registry import build_model, load_model, save_model
+from harmnmf.enhancement.transform import Waveform
+
+SMALL = SpectrumAttentionFusionConfig(
+    n_fft=40, hop_length=10, n_channels=8, n_blocks=2, n_heads=2, time_dilations=(1, 2)
+)
+SWITCHES = [
+    {"phase_input": False},
+    {"bias_decoder": False},
+    {"band_window": 1},
+    {"band_window": 5},
+    {"band_window": 7},
+    {"kernel_size": 3},
+    {"time_dilations": ()},
+    {"normalization": "batch"},
+    {"normalization": "instance"},
+    {"normalization": "none"},
+]
+
+
+def build(config=SMALL):
+    torch.manual_seed(0)
+    return SpectrumAttentionFusion(config).eval()
+
+
+def noise(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator)
+
+
+def spectra(batch=2, n_bins=21, n_frames=12, seed=0):
+    return torch.view_as_complex(noise(batch, n_bins, n_frames, 2, seed=seed))
+
+
+def test_it_has_as_many_parameters_as_the_paper_says():
+    n_parameters = sum(weights.numel() for weights in SpectrumAttentionFusion().parameters())
+    assert 570_000 <= n_parameters <= 590_000
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 8])
+def test_what_is_along_time_is_its_formula(dilation):
+    layer = build(replace(SMALL, time_dilations=(dilation,))).double().blocks[0][-1]
+    x = noise(8, 5, 20).double().numpy()
+    weights = {name: values.detach().numpy() for name, values in layer.named_parameters()}
+
+    def normalize(x):
+        return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
+
+    def mix(name, x):
+        weight, bias = weights[f"layer.{name}.weight"], weights[f"layer.{name}.bias"]
+        return np.einsum("oc,cft->oft", weight, x) + bias[:, None, None]
+
+    def activate(x):
+        return x / (1 + np.exp(-x))
+
+    hidden = activate(mix("0", normalize(x)))
+    around = np.pad(hidden, [(0, 0), (0, 0), (dilation, dilation)])
+    convolved = weights["layer.2.bias"][:, None, None] + sum(
+        weights["layer.2.weight"][:, 0, :, i, None] * around[..., i * dilation :][..., :20]
+        for i in range(3)
+    )
+    expected = x + mix("5", activate(normalize(convolved)))
+    np.testing.assert_allclose(layer(torch.from_numpy(x)[None])[0].detach(), expected, atol=1e-10)
+
+
+def test_output_is_mask_and_bias_of_compressed_spectra():
+    model, spectrum = build(), 0.01 * spectra()
+    for x, estimate in zip(spectrum.numpy(), model(spectrum).detach().numpy(), strict=True):
+        level = np.sqrt(np.mean(np.abs(x) ** 2))
+        X = np.abs(x / level) ** 0.3 * np.exp(1j * np.angle(x))
+        M, B = (part[0].detach().numpy() for part in model.decode(torch.from_numpy(X)[None]))
+        assert (M >= 0).all()
+        assert (M <= 1).all()
+        S = M * X + B
+        expected = level * np.abs(S) ** (1 / 0.3) * np.exp(1j * np.angle(S))
+        np.testing.assert_allclose(estimate, expected, rtol=1e-4, atol=1e-8)
+
+
+def test_without_bias_the_phase_stays():
+    spectrum = spectra()
+    ratio = build(replace(SMALL, bias_decoder=False))(spectrum).detach() / spectrum
+    np.testing.assert_allclose(ratio.imag, 0, atol=1e-6)
+    assert (ratio.real > 0).all()
+    assert not np.allclose(build()(spectrum).detach().angle(), spectrum.angle(), atol=0.01)
+
+
+@pytest.mark.parametrize("phase_input", [True, False])
+def test_encoders_read_what_they_say(phase_input):
+    model, X, read = build(replace(SMALL, phase_input=phase_input)), spectra(), []
+    for encoder in (model.polar_encoder, model.cartesian_encoder):
+        encoder.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].numpy()))
+    model.decode(X)
+    polar, cartesian = read
+    X = X.numpy()
+    expected = [np.abs(X), np.angle(X) / np.pi] if phase_input else [np.abs(X)]
+    np.testing.assert_allclose(polar, np.stack(expected, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(cartesian, np.stack([X.real, X.imag], axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+def test_switches_change_the_estimate_and_not_its_shape(switch):
+    spectrum = spectra()
+    default, model = build(), build(replace(SMALL, **switch))
+    # As far as there are the same weights.
+    same = default.state_dict()
+    model.load_state_dict(
+        {
+            name: same[name] if name in same and same[name].shape == values.shape else values
+            for name, values in model.state_dict().items()
+        }
+    )
+    estimate = model(spectrum)
+    assert estimate.shape == spectrum.shape
+    assert torch.isfinite(torch.view_as_real(estimate)).all()
+    assert not np.allclose(estimate.detach(), default(spectrum).detach(), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "axes"), [("layer", 1), ("batch", (0, 2, 3)), ("instance", (2, 3))]
+)
+def test_normalization_is_over_the_axes_that_it_says(normalization, axes):
+    norm = SpectrumAttentionFusion(replace(SMALL, normalization=normalization)).blocks[0][0].norm
+    x = norm(3 * noise(2, 8, 5, 6) + noise(2, 8, 1, 1, seed=1)).detach().numpy()
+    np.testing.assert_allclose(x.mean(axes), 0, atol=1e-5)
+    np.testing.assert_allclose(x.std(axes), 1, atol=1e-3)
+    for other in {1, (0, 2, 3), (2, 3)} - {axes, (0, 2, 3) if axes == (2, 3) else axes}:
+        assert np.abs(x.mean(other)).max() > 0.1
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_gradients_reach_every_parameter(normalization):
+    model = build(replace(SMALL, normalization=normalization)).train()
+    model(spectra()).abs().square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("n_samples", [1, 9, 10, 11, 203])
+@pytest.mark.parametrize("n_fft", [40, 20, 22])
+def test_any_number_of_samples(n_fft, n_samples):
+    # 21, 11 and 12 bins.
+    model = build(replace(SMALL, n_fft=n_fft, hop_length=n_fft // 2))
+    samples = noise(2, n_samples)
+    enhanced = Waveform(model)(samples)
+    assert enhanced.shape == samples.shape
+    assert torch.isfinite(enhanced).all()
+    # One spectrum does not depend on another beside it.
+    np.testing.assert_allclose(
+        Waveform(model)(samples[1]).detach(), enhanced[1].detach(), atol=1e-5
+    )
+
+
+def test_the_level_does_not_matter():
+    model, spectrum = build(), spectra()
+    estimate = model(spectrum).detach()
+    for factor in (1e-4, 3.0, 1e4):
+        np.testing.assert_allclose(
+            model(factor * spectrum).detach() / factor, estimate, rtol=1e-3, atol=1e-6
+        )
+    assert (model(torch.zeros_like(spectrum)) == 0).all()
+
+
+def test_it_sees_as_many_frames_on_both_sides_as_it_says():
+    config = SpectrumAttentionFusionConfig(n_channels=4, n_fft=8, hop_length=4)
+    model, n_frames, n, reach = build(config).double(), 240, 120, 103
+    parts = noise(1, 5, n_frames, 2).double().requires_grad_()
+    M, B = model.decode(torch.view_as_complex(parts))
+    (M[..., n].sum() + B[..., n].abs().sum()).backward()
+    seen = np.flatnonzero(parts.grad.abs().sum((0, 1, 3)))
+    assert (seen[0], seen[-1]) == (n - reach, n + reach)
+
+
+def test_mixed_precision_is_close():
+    model, spectrum = build(), spectra()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model(spectrum)
+    assert mixed.dtype == torch.complex64
+    expected = model(spectrum).detach()
+    error = (mixed.detach() - expected).abs().square().sum() / expected.abs().square().sum()
+    assert error < 0.01
+
+
+def test_file_keeps_it(tmp_path):
+    model = build(replace(SMALL, normalization="batch"))
+    save_model(tmp_path / "model.npz", "spectrum-attention-fusion", model, {"about": "a test"})
+    loaded, metadata = load_model(tmp_path / "model.npz")
+    assert loaded.config == model.config
+    assert metadata == {"about": "a test"}
+    np.testing.assert_array_equal(loaded(spectra()).detach(), model(spectra()).detach())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_fft": 401}, "n_fft"),
+        ({"hop_length": 150}, "hop_length"),
+        ({"n_channels": 0}, "n_channels must be at least 1"),
+        ({"n_blocks": 0}, "n_blocks must be at least 1"),
+        ({"n_channels": 30}, "a multiple of n_heads, 4, not 30"),
+        ({"band_window": 4}, "band_window must be odd, not 4"),
+        ({"kernel_size": 10}, "kernel_size must be odd, not 10"),
+        ({"kernel_size": -1}, "kernel_size must be at least 1"),
+        ({"time_dilations": [1, 0]}, "time_dilations must be positive"),
+        ({"normalization": "group"}, "'layer', 'batch', 'instance', 'none', not 'group'"),
+    ],
+)
+def test_invalid_parameters_are_refused(change, message):
+    with pytest.raises(ParameterError, match=message) as refused:
+        build_model("spectrum-attention-fusion", **change)
+    assert "\n" not in str(refused.value)
+
+
+def si_sdr(estimate, clean):
+    scale = (estimate * clean).sum(-1, keepdim=True) / clean.square().sum(-1, keepdim=True)
+    error = estimate - scale * clean
+    return 10 * torch.log10((scale * clean).square().sum(-1) / error.square().sum(-1))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_it_overfits_four_mixtures():
+    t = torch.arange(6400) / 16000
+    pitches = (110, 147, 196, 262)
+    clean = torch.stack(
+        [
+            sum(torch.sin(2 * math.pi * k * f0 * t + k**2) / k for k in range(1, 16))
+            * torch.sin(math.pi * (2 + i) * t / t[-1]).square()
+            for i, f0 in enumerate(pitches)
+        ]
+    )
+    clean = clean / clean.square().mean(-1, keepdim=True).sqrt()
+    mixtures = clean + noise(*clean.shape)
+    torch.manual_seed(0)
+    enhance = Waveform(build_model("spectrum-attention-fusion", n_channels=32, n_blocks=2))
+    optimizer = torch.optim.Adam(enhance.parameters(), 3e-3, betas=(0.95, 0.999))
+    before = si_sdr(mixtures, clean).mean()
+    for _ in range(150):
+        loss = -si_sdr(enhance(mixtures), clean).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(enhance.parameters(), 5.0)
+        optimizer.step()
+    with torch.no_grad():
+        after = si_sdr(enhance(mixtures), clean).mean()
+    assert after - before > 15
