@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike, NDArray
 
 from . import canvas
@@ -287,13 +288,14 @@ def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "
         raise ParameterError("both spectrograms must have the same linear axis from 0 Hz")
     hop = before.hop_length / before.sample_rate
     figure = Figure(figsize=(12, 8), layout="constrained")
-    images, maxima = [], []
+    images: list[AxesImage] = []
+    maxima: list[float] = []
     for part, spectrogram, name in zip(
         figure.subplots(2, 1, sharex=True), (before, after), ("Before", "After"), strict=True
     ):
         first, last = canvas.frames_between(0.0, None, spectrogram.n_frames, hop)
         values = spectrogram.values[:, first:last]
-        maxima.append(max(float(values.max()), np.finfo(np.float32).tiny))
+        maxima.append(max(float(values.max()), float(np.finfo(np.float32).tiny)))
         image = canvas.draw_image(
             part, values, left=0.0, hop=hop, bottom=0.0, step=float(axis.to_hz(1)), cmap="magma"
         )
