@@ -20,6 +20,7 @@ FLOORS = {
     "audiofiles": SIGNAL,
     "canvas": SIGNAL,
     "checkpoint": SIGNAL,
+    "training": SIGNAL,
     "decibels": SIGNAL,
     "device": SIGNAL,
     "errors": SIGNAL,
