@@ -80,6 +80,17 @@ def test_what_is_along_time_is_its_formula(dilation):
     np.testing.assert_allclose(layer(torch.from_numpy(x)[None])[0].detach(), expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("n_bins", [9, 10])
+def test_bands_are_spread_by_a_transposed_convolution(n_bins):
+    decoder, x = build().mask_decoder, noise(2, 8, 5, 4)
+    decoder.bins = torch.nn.Identity()
+    weight, bias = decoder.fill.weight.flip(2), decoder.fill.bias
+    expected = torch.nn.functional.conv_transpose2d(
+        decoder.bands(x), weight, bias, (2, 1), (1, 0), (n_bins - 9, 0), groups=8
+    )
+    np.testing.assert_allclose(decoder(x, n_bins).detach(), expected.detach(), atol=1e-6)
+
+
 def test_output_is_mask_and_bias_of_compressed_spectra():
     model, spectrum = build(), 0.01 * spectra()
     for x, estimate in zip(spectrum.numpy(), model(spectrum).detach().numpy(), strict=True):
