@@ -1,0 +1,105 @@
+"""Write a page to listen to what enhancement does: ten recordings, before and after.
+
+::
+
+    python -m benchmarks.listening --data PATH/TO/data -o PAGE [--model NAME|FILE]
+
+Speech of LibriSpeech (CC BY 4.0) is mixed with noise of DEMAND (CC BY-SA 3.0) and ESC-10 (CC BY
+3.0), all of which may be passed on. No network that is shipped was trained on these speakers, nor
+on these recordings of noise. ``PAGE/index.html`` plays the files beside it, and shows their
+spectrograms; nothing is chosen by how it sounds.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+import click
+import numpy as np
+
+from harmnmf import Audio, write_audio
+from harmnmf.enhancement.data import SpeechMixtures, split_material
+from harmnmf.enhancement.enhancer import Enhancer
+from harmnmf.enhancement.metrics import si_sdr
+from harmnmf.enhancement.mixing import Mixture, MixtureConditions
+from harmnmf.plotting import plot_before_after, save_figure
+from harmnmf.spectrogram import STFT
+from harmnmf.storage import atomic_path
+
+SAMPLE_RATE = 16_000
+N_PAIRS = 10
+SECONDS = 6.0
+SNRS_DB = np.linspace(0, 18, N_PAIRS)
+NOISES = ("demand", "esc10")
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Before and after: {model}</title>
+<style>
+body {{ font: 16px sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }}
+img {{ max-width: 100% }}
+</style>
+<h1>Before and after: {model}</h1>
+<p>Speech: LibriSpeech, CC BY 4.0. Noise: DEMAND, CC BY-SA 3.0, and ESC-10, CC BY 3.0. Mixed at
+random; the network was trained on neither these speakers nor these recordings of noise.</p>
+{pairs}
+</html>
+"""
+_PAIR = """<h2>{number}: noise {snr:.0f} dB below the speech</h2>
+<p>SI-SDR {before:.1f} dB before, {after:.1f} dB after</p>
+<p>Before <audio controls preload="none" src="{number}_noisy.flac"></audio>
+After <audio controls preload="none" src="{number}_enhanced.flac"></audio>
+Clean <audio controls preload="none" src="{number}_clean.flac"></audio></p>
+<img src="{number}.png" alt="Spectrograms before and after" loading="lazy">
+"""
+
+
+def draw_mixtures(data: Path) -> list[Mixture]:
+    """Mix held-out speech with held-out noise, each pair at its own SNR."""
+    _, held_out = split_material(
+        data / "speech/clean", [data / "speech/noise" / name for name in NOISES]
+    )
+    mixtures = []
+    for number, snr in enumerate(SNRS_DB):
+        conditions = MixtureConditions(
+            snr_db=(snr, snr), level_db=(-6, -6), clean_only=0, noise_only=0, clipping=0, codec=0
+        )
+        source = SpeechMixtures(
+            held_out.speech, held_out.noise, duration=SECONDS, conditions=conditions
+        )
+        mixtures.append(source[number])
+    return mixtures
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="PAGE")
+@click.option("--model", default="harmonic-light", show_default=True, help="Name or file.")
+def main(data: Path, output: Path, model: str) -> None:
+    enhance = Enhancer.load(model)
+    front_end = STFT(SAMPLE_RATE, hop_length=256, n_fft=512)
+    output.mkdir(parents=True, exist_ok=True)
+    pairs = []
+    for number, (snr, mixture) in enumerate(
+        zip(SNRS_DB, draw_mixtures(data), strict=True), start=1
+    ):
+        enhanced = enhance(mixture.noisy, SAMPLE_RATE)
+        sounds = {"noisy": mixture.noisy, "enhanced": enhanced, "clean": mixture.clean}
+        for name, samples in sounds.items():
+            write_audio(output / f"{number}_{name}.flac", Audio(samples, SAMPLE_RATE))
+        figure = plot_before_after(*map(front_end.transform, (mixture.noisy, enhanced)))
+        save_figure(figure, output / f"{number}.png")
+        before, after = (si_sdr(mixture.clean, x) for x in (mixture.noisy, enhanced))
+        pairs.append(_PAIR.format(number=number, snr=snr, before=before, after=after))
+    with atomic_path(output / "index.html") as temporary:
+        page = _PAGE.format(model=escape(Path(model).stem), pairs="\n".join(pairs))
+        temporary.write_text(page, encoding="utf-8")
+    click.echo(output / "index.html")
+
+
+if __name__ == "__main__":
+    main()
