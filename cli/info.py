@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from importlib import resources
 from pathlib import Path
 
 import click
@@ -24,7 +25,12 @@ def command() -> None:
     rows.append(("threads", str(torch.get_num_threads())))
     rows += [("device", device) for device in _devices()]
     data = Path(harmnmf.__file__).parent / "data"
-    for kind, folder in (("dictionary", data), ("network", data / "networks")):
+    folders = {
+        "dictionary": data,
+        "network": data / "networks",
+        "enhancement": Path(str(resources.files("harmnmf.enhancement"))) / "data",
+    }
+    for kind, folder in folders.items():
         shipped = [str(path) for path in sorted(folder.glob("*.npz"))] or ["none shipped"]
         rows += [(kind, path) for path in shipped]
     for name, value in rows:
