@@ -14,8 +14,9 @@ from .train_enhancement import MODELS, model_command
 from .train_run import draw_learning_curve, show_progress
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from harmnmf.note_excerpts import NoteExcerpt
-    from harmnmf.note_network import NoteNetwork
 
 # One excerpt for so many others is for validation.
 VALIDATION = 40
@@ -121,14 +122,15 @@ def notes(
     click.echo(f"{output / 'network.npz'}: F-measure {score:.3f} on held-out performances")
 
 
-def _validate(network: NoteNetwork, excerpts: list[NoteExcerpt]) -> dict[str, float]:
+def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, float]:
     """Mean onset-only F-measure of excerpts."""
     import numpy as np
 
     from harmnmf.evaluation import evaluate_notes
     from harmnmf.note_decoding import NotePosteriors, decode_posteriors
-    from harmnmf.note_network import PITCHES
+    from harmnmf.note_network import PITCHES, NoteNetwork
 
+    assert isinstance(network, NoteNetwork)
     scores = []
     for excerpt in excerpts:
         posteriors = NotePosteriors(
