@@ -118,7 +118,7 @@ def minimum_difference_loss(
 
 
 def tend_loss(
-    outputs: FusionOutputs, clean: torch.Tensor, *, beta: float = 1.0, gamma: float = 1.0
+    outputs: FusionOutputs, clean: torch.Tensor, *, beta: float = 1.0, gamma: float = 30.0
 ) -> torch.Tensor:
     """Compute the loss of the second stage, L_tend = L_MDM + γ ‖spc_f - spc_clean‖².
 
@@ -128,8 +128,13 @@ def tend_loss(
         Of a mixture.
     clean : Tensor, shape (batch, n_bins, n_frames)
         Compressed magnitudes of the voice in it.
-    beta, gamma : float, default=1.0
-        Weights β and γ, which the papers do not give.
+    beta : float, default=1.0
+        Weight β.
+    gamma : float, default=30.0
+        Weight γ. The papers give neither, and it depends on the unit of magnitudes. Of masks the
+        squared errors are near 1/4, of compressed magnitudes near 1/30: in a short
+        training on singing, the squared error of the fusion was 5 % above that of the better
+        estimate with γ = 1, and no longer with 30.
 
     Returns
     -------

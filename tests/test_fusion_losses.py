@@ -51,9 +51,9 @@ def test_losses_by_hand(alpha, beta, gamma):
     assert tend_loss(BY_HAND, CLEAN, beta=beta, gamma=gamma).item() == pytest.approx(second)
 
 
-def test_weights_are_one_unless_told():
+def test_weights_unless_told():
     assert multi_target_loss(BY_HAND, CLEAN).item() == pytest.approx(MAPPING + MASKING)
-    assert tend_loss(BY_HAND, CLEAN).item() == pytest.approx(MASKS + AGAIN + FUSED)
+    assert tend_loss(BY_HAND, CLEAN).item() == pytest.approx(MASKS + AGAIN + 30 * FUSED)
 
 
 @pytest.mark.parametrize("loss", [multi_target_loss, tend_loss])
