@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from harmnmf.errors import ParameterError
 
-__all__ = ["ShortTimeFourier", "Waveform", "compress"]
+__all__ = ["ShortTimeFourier", "Waveform", "compress", "compress_parts"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ShortTimeFourier:
     >>> transform = ShortTimeFourier(512, 256)
     >>> spectrum = transform.analyze(torch.randn(2, 1000))
     >>> spectrum.shape
-    torch.Size([2, 257, 4])
+    torch.Size([2, 257, 5])
     >>> transform.synthesize(spectrum, 1000).shape
     torch.Size([2, 1000])
     """
@@ -167,9 +167,36 @@ def compress(spectrum: torch.Tensor, power: float = 0.3) -> torch.Tensor:
     >>> compress(torch.tensor([3 + 4j]), 0.5).abs()
     tensor([2.2361])
     """
+    return spectrum * _compression(spectrum.real, spectrum.imag, power)
+
+
+def compress_parts(parts: torch.Tensor, power: float = 0.3) -> torch.Tensor:
+    """Do what `compress` does without complex numbers.
+
+    Parameters
+    ----------
+    parts : Tensor, shape (batch, 2, ...)
+        Real and imaginary part.
+    power : float, default=0.3
+        Below one, weak bins count for more than they would.
+
+    Returns
+    -------
+    Tensor, shape (batch, 2, ...)
+        Real and imaginary part.
+
+    Examples
+    --------
+    >>> compress_parts(torch.tensor([[3.0, 4.0]]), 0.5)
+    tensor([[1.3416, 1.7889]])
+    """
+    return parts * _compression(parts[:, :1], parts[:, 1:], power)
+
+
+def _compression(real: torch.Tensor, imaginary: torch.Tensor, power: float) -> torch.Tensor:
     # A square that is never zero: the gradient of a root at zero is infinite.
-    square = spectrum.real.square() + spectrum.imag.square() + 1e-12
-    return spectrum * square ** ((power - 1) / 2)
+    square = real.square() + imaginary.square() + 1e-12
+    return square ** ((power - 1) / 2)
 
 
 @lru_cache
