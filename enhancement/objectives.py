@@ -26,12 +26,21 @@ class Objective(nn.Module):
         What is trained.
     weights : mapping of str to float
         Of the terms.
+    low_precision : bool
+        Whether the model works in bfloat16 where that is exact enough; losses never do.
     """
 
-    def __init__(self, model: nn.Module, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self, model: nn.Module, weights: Mapping[str, float], low_precision: bool = False
+    ) -> None:
         super().__init__()
         self.waveform = Waveform(model)
         self.weights = weights
+        self.low_precision = low_precision
+
+    def precision(self, samples: torch.Tensor) -> torch.autocast:
+        """Give the context that the model works in."""
+        return torch.autocast(samples.device.type, torch.bfloat16, enabled=self.low_precision)
 
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         """Compute the terms for samples, (batch, n_samples), by their names."""
@@ -42,8 +51,7 @@ class _SpeechObjective(Objective):
     """Clean samples, by `speech_loss`."""
 
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
-        # Only a GPU is faster with lower precision.
-        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=noisy.is_cuda):
+        with self.precision(noisy):
             estimate = self.waveform(noisy)
         return speech_loss(estimate.float(), clean, noisy)
 
@@ -54,7 +62,7 @@ class _FusionObjective(Objective):
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         model = self.waveform.model
         assert isinstance(model, SpectrogramFusion)
-        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=noisy.is_cuda):
+        with self.precision(noisy):
             outputs = model.estimate(model.transform.analyze(noisy))
         magnitudes = model.compress(model.transform.analyze(clean), outputs.level)
         return {
@@ -63,7 +71,12 @@ class _FusionObjective(Objective):
         }
 
 
-def build_objective(model: nn.Module, weights: Mapping[str, float] | None = None) -> Objective:
+def build_objective(
+    model: nn.Module,
+    weights: Mapping[str, float] | None = None,
+    *,
+    low_precision: bool = False,
+) -> Objective:
     """Choose what a model is trained for.
 
     Parameters
@@ -72,6 +85,8 @@ def build_objective(model: nn.Module, weights: Mapping[str, float] | None = None
         Spectrogram fusion has losses of its own; all others have `speech_loss`.
     weights : mapping of str to float, optional
         Of terms of the loss, where they shall not have those that they usually have.
+    low_precision : bool, default=False
+        Whether the model works in bfloat16 where that is exact enough.
 
     Returns
     -------
@@ -98,4 +113,4 @@ def build_objective(model: nn.Module, weights: Mapping[str, float] | None = None
         raise ParameterError(
             f"there is no term {', '.join(sorted(unknown))} in the loss; it has {', '.join(usual)}"
         )
-    return kind(model, {**usual, **(weights or {})})
+    return kind(model, {**usual, **(weights or {})}, low_precision)

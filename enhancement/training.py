@@ -20,7 +20,9 @@ from .metrics import si_sdr
 from .mixing import Mixture
 from .objectives import Objective, build_objective
 
-__all__ = ["several_processes", "train_enhancement"]
+__all__ = ["PRECISIONS", "several_processes", "train_enhancement"]
+
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 _KIND = "enhancement-training"
 _AVERAGING = 0.998
@@ -37,15 +39,15 @@ def train_enhancement(
     batch_size: int = 16,
     learning_rate: float = 2e-3,
     weights: Mapping[str, float] | None = None,
+    precision: str = "auto",
     n_workers: int = 1,
     device: str = "auto",
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Train a model in place, from where an earlier call in the same folder stopped.
 
-    As `harmnmf.training.train_network` does it, with a moving average of the weights. On a GPU,
-    operations that allow it work in bfloat16. In each of several processes (`several_processes`),
-    a batch has its share of the mixtures.
+    As `harmnmf.training.train_network` does it, with a moving average of the weights. In each of
+    several processes (`several_processes`), a batch has its share of the mixtures.
 
     Parameters
     ----------
@@ -63,6 +65,9 @@ def train_enhancement(
         The highest.
     weights : mapping of str to float, optional
         Of terms of the loss, where they shall not have those that they usually have.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the operations in the model that allow a lower one. GPUs are faster with it, which is
+        what "auto" means, and so are processors that have instructions for it.
     n_workers : int, default=1
         Processes that make mixtures; 0 to make them between steps.
     device : str, default="auto"
@@ -81,8 +86,11 @@ def train_enhancement(
     """
     if batch_size < 1 or n_workers < 0:
         raise ParameterError("batch_size must be at least 1, and n_workers not negative")
+    if precision not in PRECISIONS:
+        raise ParameterError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     place = resolve_device(device)
-    objective = build_objective(model, weights).to(place)
+    low_precision = precision == "bfloat16" or (precision == "auto" and place.type == "cuda")
+    objective = build_objective(model, weights, low_precision=low_precision).to(place)
     held_out: list[Mixture] = list(
         DataLoader(_Endless(validation), batch_size, sampler=range(_N_VALIDATION))
     )

@@ -96,8 +96,24 @@ def test_unknown_terms_are_refused() -> None:
         build_objective(build_model("harmonic-light", **SMALL), {"beauty": 1.0})
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"n_workers": -1}, {"n_steps": 0}])
-def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, int]) -> None:
+@pytest.mark.parametrize("name", ["harmonic-light", "spectrogram-fusion"])
+def test_low_precision_is_near(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_model(name)
+    noisy, clean = torch.randn(2, 1, 8000)
+    full, low = (
+        build_objective(model, low_precision=low).eval()(noisy, clean) for low in (False, True)
+    )
+    for term, value in full.items():
+        assert low[term].dtype == torch.float32
+        assert low[term].item() != value.item()
+        torch.testing.assert_close(low[term], value, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"n_workers": -1}, {"n_steps": 0}, {"precision": "float8"}]
+)
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(ParameterError):
         train(tmp_path, **{"n_steps": 1, **options})
 
