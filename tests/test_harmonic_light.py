@@ -71,6 +71,27 @@ def test_streams_are_equal_to_the_whole(sizes: tuple[int, ...]) -> None:
         torch.testing.assert_close(torch.cat(parts, dim=-1), light(spectrum), atol=1e-5, rtol=0)
 
 
+def test_real_and_imaginary_parts_suffice() -> None:
+    spectrum = spectra(20)
+    light = model(SMALL)
+    parts = torch.view_as_real(spectrum).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected, expected_state = light.step(spectrum, None)
+        estimate, state = light.step_parts(parts, torch.zeros_like(expected_state))
+    torch.testing.assert_close(
+        torch.view_as_complex(estimate.movedim(1, -1).contiguous()), expected
+    )
+    torch.testing.assert_close(state, expected_state)
+    assert expected_state.shape == (2, 1, 2 * 5, 4)
+
+
+def test_silence_has_a_gradient() -> None:
+    silence = torch.zeros(2, 257, 3, dtype=torch.complex64, requires_grad=True)
+    model(SMALL)(silence).real.sum().backward()
+    assert silence.grad is not None
+    assert silence.grad.isfinite().all()
+
+
 def test_masks_are_bounded_and_silence_stays() -> None:
     light = model(SMALL)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harmnmf import ParameterError
-from harmnmf.enhancement.transform import ShortTimeFourier, Waveform, compress
+from harmnmf.enhancement.transform import ShortTimeFourier, Waveform, compress, compress_parts
 
 
 @settings(deadline=None)
@@ -74,3 +74,9 @@ def test_compression_has_a_gradient_in_silence() -> None:
     compress(spectrum).abs().sum().backward()
     assert spectrum.grad is not None
     assert torch.isfinite(torch.view_as_real(spectrum.grad)).all()
+
+
+def test_compression_of_parts_is_that_of_complex_numbers() -> None:
+    spectrum = torch.randn(2, 5, 3, dtype=torch.complex64)
+    parts = compress_parts(torch.stack([spectrum.real, spectrum.imag], dim=1), 0.3)
+    torch.testing.assert_close(torch.complex(*parts.unbind(1)), compress(spectrum, 0.3))

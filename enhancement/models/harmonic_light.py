@@ -15,18 +15,18 @@ References
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from harmnmf.errors import ParameterError
 
-from ..transform import ShortTimeFourier, compress
+from ..transform import ShortTimeFourier, compress_parts
 from .integration import Integration, integrate_harmonics, pitch_combs
-from .masks import bounded_mask
+from .masks import bound_parts
 
 __all__ = ["HarmonicLight", "HarmonicLightConfig"]
 
@@ -153,24 +153,45 @@ class HarmonicLight(nn.Module):
         state : Tensor
             For the next step.
         """
-        # Without the Nyquist frequency, the number of bins can be divided.
-        bins = compress(spectrum[:, :-1])
-        level = bins.abs()[:, None]
-        x = self.first(torch.cat([torch.view_as_real(bins).permute(0, 3, 1, 2), level], dim=1))
+        parts, state = self.step_parts(_parts(spectrum), state)
+        return torch.complex(*parts.unbind(1)), state
+
+    def step_parts(
+        self, parts: torch.Tensor, state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Do what `step` does without complex numbers, which ONNX does not have.
+
+        Parameters
+        ----------
+        parts : Tensor, shape (batch, 2, n_bins, n_frames)
+            Real and imaginary part; any number of frames.
+        state : Tensor or None
+            What the step before gave; None, or zeros, at the beginning.
+
+        Returns
+        -------
+        estimate : Tensor, shape (batch, 2, n_bins, n_frames)
+            Real and imaginary part.
+        state : Tensor, shape (n_blocks, 1, batch · n_bands, n_features)
+            For the next step.
+        """
+        bins = _compressed(parts)
+        level = _magnitude(bins)
+        x = self.first(torch.cat([bins, level], dim=1))
         if self.config.n_candidates:
             x = x + self.harmonics(self._integrate(level).harmonics) * self.value(x)
         x = self.encoder(x)
         skipped = x
-        # (batch, channels, n_frames, groups) for a product along frequency.
-        x = self.to_features(self.to_bands(x.mT).mT)
+        x = self.to_features(_along_frequency(self.to_bands, x))
         states = []
         for i, block in enumerate(self.blocks):
             x, last = block(x, None if state is None else state[i])
             states.append(last)
-        x = self.to_groups(self.to_channels(x).mT).mT
+        x = _along_frequency(self.to_groups, self.to_channels(x))
         x = self.decoder(self.join(torch.cat([x, skipped], dim=1)))
-        mask = functional.pad(bounded_mask(self.last(x)), (0, 0, 0, 1))
-        return spectrum * mask, torch.stack(states)
+        estimate = _product(parts[:, :, :-1], bound_parts(self.last(x)))
+        nothing = 0 * parts[:, :, -1:]
+        return torch.cat([estimate, nothing], dim=2), torch.stack(states)
 
     def integrate(self, spectrum: torch.Tensor) -> Integration:
         """Show which pitches the model sees, and where it expects their harmonics.
@@ -185,7 +206,7 @@ class HarmonicLight(nn.Module):
         Integration
             Of shapes (batch, 1, 1 + n_candidates, n_frames) and (batch, 1, n_bins - 1, n_frames).
         """
-        return self._integrate(compress(spectrum[:, :-1]).abs()[:, None])
+        return self._integrate(_magnitude(_compressed(_parts(spectrum))))
 
     def _integrate(self, level: torch.Tensor) -> Integration:
         """Compare spectra of norm √n_bins with the combs."""
@@ -235,10 +256,40 @@ class _Block(nn.Module):
         heads = self.attention(self.frequency_norm(bands) + self.place)
         # (batch, n_frames, 3 n_heads, n_bands, size of a head)
         heads = heads.unflatten(-1, (3 * self.n_heads, -1)).transpose(2, 3)
-        mixed = functional.scaled_dot_product_attention(*heads.chunk(3, dim=2))
+        Q, K, V = heads.chunk(3, dim=2)
+        mixed = (Q @ K.transpose(-2, -1) / math.sqrt(Q.shape[-1])).softmax(dim=-1) @ V
         bands = bands + self.after_attention(mixed.transpose(2, 3).flatten(3))
         assert state is not None
         return bands.permute(0, 3, 2, 1), state
+
+
+def _parts(spectrum: torch.Tensor) -> torch.Tensor:
+    return torch.stack([spectrum.real, spectrum.imag], dim=1)
+
+
+def _compressed(parts: torch.Tensor) -> torch.Tensor:
+    # Without the Nyquist frequency, the number of bins can be divided.
+    return compress_parts(parts[:, :, :-1])
+
+
+def _magnitude(parts: torch.Tensor) -> torch.Tensor:
+    square = parts[:, :1].square() + parts[:, 1:].square()
+    # The gradient of a root at zero is infinite.
+    return square.clamp_min(torch.finfo(square.dtype).tiny).sqrt()
+
+
+def _along_frequency(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    result: torch.Tensor = layer(x.transpose(2, 3)).transpose(2, 3)
+    return result
+
+
+def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Multiply complex numbers given by their parts, (batch, 2, n_bins, n_frames)."""
+    (a_real, a_imaginary), (b_real, b_imaginary) = a.unbind(1), b.unbind(1)
+    return torch.stack(
+        [a_real * b_real - a_imaginary * b_imaginary, a_real * b_imaginary + a_imaginary * b_real],
+        dim=1,
+    )
 
 
 def _grouping(n_in: int, n_out: int) -> nn.Conv2d:

@@ -69,7 +69,7 @@ def integrate_harmonics(K: torch.Tensor, U: torch.Tensor) -> Integration:
     (50, torch.Size([256, 1]))
     """
     significance = U @ K
-    return Integration(significance, U.mT @ significance.softmax(dim=-2))
+    return Integration(significance, U.T @ significance.softmax(dim=-2))
 
 
 def pitch_combs(candidates: ArrayLike, n_fft: int, construction: str) -> torch.Tensor:
