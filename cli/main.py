@@ -23,6 +23,7 @@ COMMANDS = {
     "learn": "Learn a dictionary from notes, or from music and its score.",
     "train": "Train the networks.",
     "enhance": "Take noise out of recordings.",
+    "export": "Write a network that enhances as ONNX.",
     "evaluate": "Score transcriptions against references.",
     "dictionary": "List, show and plot dictionaries.",
     "info": "Show versions, devices and what is shipped.",

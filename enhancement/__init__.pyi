@@ -7,6 +7,7 @@ from .data import split_material as split_material
 from .deep_prior import DeepPrior as DeepPrior
 from .enhancer import Enhancer as Enhancer
 from .enhancer import shipped_models as shipped_models
+from .export import export_onnx as export_onnx
 from .frame_metrics import log_likelihood_ratio as log_likelihood_ratio
 from .frame_metrics import segmental_snr as segmental_snr
 from .frame_metrics import weighted_spectral_slope as weighted_spectral_slope

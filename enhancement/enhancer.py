@@ -33,7 +33,7 @@ from .remainder import Remainder
 from .streaming import EnhancementStream, StreamingModel
 from .transform import ShortTimeFourier
 
-__all__ = ["Enhancer", "shipped_models"]
+__all__ = ["Enhancer", "find_model", "shipped_models"]
 
 SAMPLE_RATE = 16_000
 
@@ -111,14 +111,7 @@ class Enhancer:
         ParameterError
             If an option is not as described.
         """
-        shipped = shipped_models()
-        path = shipped.get(os.fspath(source), Path(source))
-        if not path.exists():
-            names = (
-                f"shipped: {', '.join(shipped)}; or give" if shipped else "none is shipped; give"
-            )
-            raise HarmnmfError(f"{path}: no such model ({names} a file of weights)")
-        model, _ = load_model(path)
+        model, _ = load_model(find_model(source))
         return cls(model, **options)
 
     def __call__(self, samples: ArrayLike, sample_rate: int) -> NDArray[np.float32]:
@@ -227,6 +220,37 @@ class Enhancer:
         least = torch.finfo(torch.float32).tiny
         gain: NDArray[np.float32] = ((after + least) / (before + least)).sqrt().cpu().numpy()
         return gain.clip(max=1)
+
+
+def find_model(source: str | os.PathLike[str]) -> Path:
+    """Find the weights of a trained network.
+
+    Parameters
+    ----------
+    source : str or path-like
+        A name of :func:`shipped_models`, or the path of a file.
+
+    Returns
+    -------
+    Path
+        Of the file.
+
+    Raises
+    ------
+    HarmnmfError
+        If there is no such network.
+
+    Examples
+    --------
+    >>> all(find_model(name) == path for name, path in shipped_models().items())
+    True
+    """
+    shipped = shipped_models()
+    path = shipped.get(os.fspath(source), Path(source))
+    if not path.exists():
+        names = f"shipped: {', '.join(shipped)}; or give" if shipped else "none is shipped; give"
+        raise HarmnmfError(f"{path}: no such model ({names} a file of weights)")
+    return path
 
 
 def shipped_models() -> dict[str, Path]:
