@@ -7,7 +7,8 @@
 Speech of LibriSpeech (CC BY 4.0) is mixed with noise of DEMAND (CC BY-SA 3.0) and ESC-10 (CC BY
 3.0), all of which may be passed on. No network that is shipped was trained on these speakers, nor
 on these recordings of noise. ``PAGE/index.html`` plays the files beside it, and shows their
-spectrograms; nothing is chosen by how it sounds.
+spectrograms, and of a network that integrates harmonics what it finds; nothing is chosen by how it
+sounds.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from pathlib import Path
 
 import click
 import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import nn
 
 from harmnmf import Audio, write_audio
 from harmnmf.enhancement.data import SpeechMixtures, split_material
 from harmnmf.enhancement.enhancer import Enhancer
 from harmnmf.enhancement.metrics import si_sdr
 from harmnmf.enhancement.mixing import Mixture, MixtureConditions
+from harmnmf.enhancement.models.integration import Integration
+from harmnmf.enhancement.plotting import plot_integration
+from harmnmf.enhancement.transform import ShortTimeFourier
 from harmnmf.plotting import plot_before_after, save_figure
 from harmnmf.spectrogram import STFT
 from harmnmf.storage import atomic_path
@@ -54,6 +61,8 @@ After <audio controls preload="none" src="{number}_enhanced.flac"></audio>
 Clean <audio controls preload="none" src="{number}_clean.flac"></audio></p>
 <img src="{number}.png" alt="Spectrograms before and after" loading="lazy">
 """
+_HARMONICS = """<img src="{number}_harmonics.png" alt="Pitches and harmonics" loading="lazy">
+"""
 
 
 def draw_mixtures(data: Path) -> list[Mixture]:
@@ -71,6 +80,18 @@ def draw_mixtures(data: Path) -> list[Mixture]:
         )
         mixtures.append(source[number])
     return mixtures
+
+
+@torch.inference_mode()
+def draw_harmonics(model: nn.Module, mixture: Mixture) -> Figure:
+    """Draw the pitches that a network finds in a mixture, and their harmonics."""
+    transform: ShortTimeFourier = model.transform
+    found = model.integrate(transform.analyze(torch.from_numpy(mixture.noisy)[None]))
+    # Of several blocks, the last one's.
+    significance, harmonics = found if isinstance(found, Integration) else found[-1]
+    front_end = STFT(SAMPLE_RATE, hop_length=transform.hop_length, n_fft=transform.n_fft)
+    spectrogram = front_end.transform(mixture.noisy)
+    return plot_integration(spectrogram, significance[0], harmonics[0], model.candidates)
 
 
 @click.command(help=__doc__)
@@ -95,6 +116,9 @@ def main(data: Path, output: Path, model: str) -> None:
         save_figure(figure, output / f"{number}.png")
         before, after = (si_sdr(mixture.clean, x) for x in (mixture.noisy, enhanced))
         pairs.append(_PAIR.format(number=number, snr=snr, before=before, after=after))
+        if hasattr(enhance.model, "integrate"):
+            save_figure(draw_harmonics(enhance.model, mixture), output / f"{number}_harmonics.png")
+            pairs.append(_HARMONICS.format(number=number))
     with atomic_path(output / "index.html") as temporary:
         page = _PAGE.format(model=escape(Path(model).stem), pairs="\n".join(pairs))
         temporary.write_text(page, encoding="utf-8")

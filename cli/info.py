@@ -28,7 +28,7 @@ def command() -> None:
     folders = {
         "dictionary": data,
         "network": data / "networks",
-        "enhancement": Path(str(resources.files("harmnmf.enhancement"))) / "data",
+        "enhancement": Path(str(resources.files("harmnmf.enhancement"))) / "weights",
     }
     for kind, folder in folders.items():
         shipped = [str(path) for path in sorted(folder.glob("*.npz"))] or ["none shipped"]

@@ -266,7 +266,7 @@ def shipped_models() -> dict[str, Path]:
     >>> all(path.suffix == ".npz" for path in shipped_models().values())
     True
     """
-    folder = Path(str(resources.files("harmnmf.enhancement"))) / "data"
+    folder = Path(str(resources.files("harmnmf.enhancement"))) / "weights"
     return {path.stem: path for path in sorted(folder.glob("*.npz"))}
 
 

@@ -93,6 +93,13 @@ class HarmonicLight(nn.Module):
     config : HarmonicLightConfig, optional
         Sizes.
 
+    Attributes
+    ----------
+    transform : ShortTimeFourier
+        What makes the spectra, of samples at 16 kHz.
+    candidates : ndarray
+        Pitches in Hz that are looked for.
+
     Examples
     --------
     >>> model = HarmonicLight()
@@ -110,9 +117,9 @@ class HarmonicLight(nn.Module):
         n_groups = (self.transform.n_bins - 1) // _STRIDE
         channels = config.n_channels
         self.first = nn.Sequential(_grouping(3, channels), nn.BatchNorm2d(channels), nn.SiLU())
+        self.candidates = np.geomspace(*_VOICE, config.n_candidates)
         if config.n_candidates:
-            candidates = np.geomspace(*_VOICE, config.n_candidates)
-            U = pitch_combs(candidates, self.transform.n_fft, config.comb)
+            U = pitch_combs(self.candidates, self.transform.n_fft, config.comb)
             self.register_buffer("U", U, persistent=False)
             self.key = nn.Conv2d(1, 1, (3, 1), padding=(1, 0))
             self.value = nn.Conv2d(channels, channels, 1)
