@@ -122,6 +122,8 @@ class HarmonicLight(nn.Module):
             U = pitch_combs(self.candidates, self.transform.n_fft, config.comb)
             self.register_buffer("U", U, persistent=False)
             self.key = nn.Conv2d(1, 1, (3, 1), padding=(1, 0))
+            # It begins as a detector of pitch: left to chance, it may learn which combs do not fit.
+            nn.init.dirac_(self.key.weight)
             self.value = nn.Conv2d(channels, channels, 1)
             self.harmonics = _grouping(1, channels)
         self.encoder = nn.Sequential(_Residual(channels), _Residual(channels))
