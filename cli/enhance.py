@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harmnmf.enhancement.enhancer import Enhancer
 
 DEEP_PRIOR = "deep-prior"
-DEFAULT_MODEL = DEEP_PRIOR
+DEFAULT_MODEL = "harmonic-light"
 CONVOLUTIONS = ("harmonic", "dilated", "plain")
 # Options that mean something to the deep prior only, and to trained networks only.
 PRIOR_OPTIONS = {"convolution", "steps", "seed"}
@@ -56,8 +56,8 @@ Work = Callable[[Path, list[Path], Progress | None], str]
     default=DEFAULT_MODEL,
     show_default=True,
     metavar="NAME|FILE",
-    help="deep-prior is a network that is fitted to each recording and has heard nothing before; "
-    "others are trained: the name of one that is shipped, or a file from `harmnmf train`.",
+    help="harmonic-light is trained, for speech; so is a file from `harmnmf train`. deep-prior is "
+    "fitted to each recording and has heard nothing before.",
 )
 @click.option(
     "--dry",
@@ -126,21 +126,21 @@ def command(
     seed: int,
     device: str,
 ) -> None:
-    """Take noise out of recordings.
+    """Take noise out of recordings of speech, and of others.
 
     AUDIO are WAV, FLAC, MP3, OGG or AIFF files, folders of them (with the folders inside), or
     patterns like 'takes/*.wav'. What is written has the rate, the channels and the length of what
-    was read. With deep-prior, a second at 16 kHz takes about a minute of one core: what is
-    interrupted leaves a checkpoint beside its output, and the same command goes on from it.
+    was read.
 
     Trained networks hear what is below 8 kHz. What is above becomes as much weaker as what they
-    leave between 4 and 8 kHz.
+    leave between 4 and 8 kHz. With deep-prior, a second at 16 kHz takes about a minute of one core:
+    what is interrupted leaves a checkpoint beside its output, and the same command goes on from it.
 
     \b
     Examples:
       harmnmf enhance noisy.wav
-      harmnmf enhance noisy.wav -o clean.flac --steps 800
-      harmnmf enhance recordings/ -o clean/ --model model.npz --atten-lim 20 --plot
+      harmnmf enhance recordings/ -o clean/ --atten-lim 20 --plot
+      harmnmf enhance piano.wav -o clean.flac --model deep-prior --steps 800
     """  # noqa: D301 (click needs the backspace itself)
     _check_options(ctx, model)
     if stdin != stdout:

@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def enhance(*arguments):
-    return run(*arguments, "--steps", "2")
+    return run(*arguments, "--model", "deep-prior", "--steps", "2")
 
 
 def run(*arguments, **options):
@@ -162,8 +162,16 @@ def test_a_trained_network_enhances(folder, network):
     assert np.sum(limited**2) > np.sum(expected**2)
 
 
+def test_the_default_is_a_trained_network(folder):
+    result = run("noisy.wav", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    noisy, enhanced = (read_audio(path).samples for path in ("noisy.wav", "noisy_enhanced.wav"))
+    # There is nothing but noise.
+    assert np.linalg.norm(enhanced) < 0.3 * np.linalg.norm(noisy)
+
+
 def test_pictures(folder, network):
-    for options in (["--model", "model.npz"], ["--steps", 1]):
+    for options in (["--model", "model.npz"], ["--model", "deep-prior", "--steps", 1]):
         result = run("noisy.wav", "--plot", *options, "-o", "new", "--overwrite")
         assert result.exit_code == 0, result.output
         assert result.stdout.startswith("new/noisy_enhanced.wav, new/noisy_enhanced.png: ")
