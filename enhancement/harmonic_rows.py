@@ -167,7 +167,9 @@ def make_bands(
 make_bands._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
+# What is made in inference mode, and kept, could never be trained with.
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _make_bands(taps: Taps) -> tuple[Band, ...]:
     lower, fraction, valid = read_positions(taps)
     changes = np.flatnonzero((valid[1:] != valid[:-1]).any(axis=1)) + 1
@@ -249,6 +251,7 @@ class RowMatrix:
         indices, offsets, weights = self._bags(copies, transposed, table.dtype)
         return torch.embedding_bag(table, indices, offsets, False, 0, False, weights, True)[0]
 
+    @torch.inference_mode(False)
     def _make_bags(
         self, copies: int, transposed: bool, dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -281,6 +284,7 @@ class Tap:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def make_stack(taps: Taps) -> RowMatrix:
     """Make the matrix that stacks what all taps read for a row, row after row.
 
@@ -369,6 +373,7 @@ class Plan:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def make_plan(taps: Taps, fewer_outputs: bool, block: int | None = None) -> Plan:
     """Choose for each tap the side on which it has fewer rows.
 

@@ -53,7 +53,7 @@ def negative_si_snr(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor
     --------
     >>> clean, noise = torch.tensor([3.0, 4.0]), torch.tensor([-0.4, 0.3])
     >>> negative_si_snr(clean + noise, clean)
-    tensor(-19.9520)
+    tensor(-19.5861)
     """
     energy = clean.square().sum(-1, keepdim=True)
     along = (estimate * clean).sum(-1, keepdim=True) / (energy + 1e-8) * clean

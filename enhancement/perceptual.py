@@ -121,6 +121,7 @@ def _norm(x: torch.Tensor, p: float, dim: int) -> torch.Tensor:
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _ear() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Bands (n_bands, n_bins), the threshold of hearing in each, and the weights of the level."""
     hz = np.arange(_N_FFT // 2 + 1) * _SAMPLE_RATE / _N_FFT

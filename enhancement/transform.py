@@ -199,6 +199,8 @@ def _compression(real: torch.Tensor, imaginary: torch.Tensor, power: float) -> t
     return square ** ((power - 1) / 2)
 
 
+# What is made in inference mode, and kept, could never be trained with.
 @lru_cache
+@torch.inference_mode(False)
 def _window(n_fft: int, hop_length: int) -> torch.Tensor:
     return (torch.hann_window(n_fft) * (2 * hop_length / n_fft)).sqrt()

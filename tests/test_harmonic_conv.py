@@ -446,3 +446,13 @@ def test_refuses_bad_shapes(x, weight, bias, message):
     bias = None if bias is None else torch.ones(bias)
     with pytest.raises(ParameterError, match=message):
         harmonic_conv2d(torch.ones(x), torch.ones(weight), bias)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_inference_has_kept_can_be_trained_with(dtype):
+    # Of a size that no other test has.
+    layer = HarmonicConv2d(2, 3, 3, padding=(0, 1), anchor=2, dtype=dtype)
+    with torch.inference_mode():
+        layer(torch.randn(1, 2, 43, 10, dtype=dtype))
+    layer(torch.randn(1, 2, 43, 10, dtype=dtype, requires_grad=True)).square().sum().backward()
+    assert layer.weight.grad is not None

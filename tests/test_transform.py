@@ -80,3 +80,12 @@ def test_compression_of_parts_is_that_of_complex_numbers() -> None:
     spectrum = torch.randn(2, 5, 3, dtype=torch.complex64)
     parts = compress_parts(torch.stack([spectrum.real, spectrum.imag], dim=1), 0.3)
     torch.testing.assert_close(torch.complex(*parts.unbind(1)), compress(spectrum, 0.3))
+
+
+def test_what_inference_has_kept_can_be_trained_with() -> None:
+    transform = ShortTimeFourier(48, 24)  # as no other test has it
+    with torch.inference_mode():
+        transform.analyze(torch.randn(100))
+    samples = torch.randn(100, requires_grad=True)
+    transform.analyze(samples).abs().sum().backward()
+    assert samples.grad is not None
