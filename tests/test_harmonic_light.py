@@ -139,18 +139,17 @@ def test_sizes_that_make_no_sense_are_refused(change: dict[str, int]) -> None:
 @pytest.mark.slow
 def test_it_overfits_four_mixtures() -> None:
     torch.manual_seed(0)
-    time = torch.arange(16000) / 16000
+    time = torch.arange(4000) / 16000
     pitches = torch.tensor([[110.0], [150.0], [200.0], [260.0]])
-    voices = sum(torch.cos(2 * np.pi * pitches * k * time) / k for k in range(1, 12))
-    clean = voices * (0.1 * (torch.sin(2 * np.pi * 3 * time) > -0.3))
-    noisy = clean + clean.std() * torch.randn(4, 16000)
+    clean = sum(torch.cos(2 * np.pi * pitches * k * time) / k for k in range(1, 12))
+    noisy = clean + clean.std() * torch.randn(4, 4000)
     network = Waveform(HarmonicLight())
-    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    for _ in range(600):
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(220):
         loss = negative_si_snr(network(noisy), clean).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.no_grad():
         gain = negative_si_snr(noisy, clean) - negative_si_snr(network.eval()(noisy), clean)
-    assert gain.mean() > 15
+    assert gain.min() > 15
