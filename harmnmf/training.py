@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from .checkpoint import load_checkpoint, save_checkpoint
-from .errors import HarmnmfError, ParameterError
+from .errors import FormatError, HarmnmfError, ParameterError
 from .storage import save_arrays
 
 __all__ = ["train_network"]
@@ -202,12 +202,18 @@ class _Training:
         arrays, metadata = load_checkpoint(
             self.checkpoint, self.network, self.optimizer, kind=self.kind
         )
-        self.n_done = int(metadata["step"])
-        if self.average:
-            names = self.average.state_dict()
-            self.average.load_state_dict(
-                {name: torch.from_numpy(arrays[f"average_{i}"]) for i, name in enumerate(names)}
-            )
+        try:
+            self.n_done = int(metadata["step"])
+            if self.average:
+                names = self.average.state_dict()
+                self.average.load_state_dict(
+                    {name: torch.from_numpy(arrays[f"average_{i}"]) for i, name in enumerate(names)}
+                )
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise FormatError(
+                f"{self.checkpoint}: a checkpoint of another training, or damaged; remove it, or "
+                "choose another place"
+            ) from error
 
 
 def _moving_average(decay: float) -> Callable[..., None]:

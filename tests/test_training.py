@@ -138,6 +138,12 @@ def test_checkpoints_of_another_kind_are_refused(tmp_path: Path) -> None:
         train(tmp_path, kind="other")
 
 
+def test_checkpoints_without_what_is_needed_are_refused(tmp_path: Path) -> None:
+    train(tmp_path, n_steps=1)
+    with pytest.raises(FormatError, match="another training"):
+        train(tmp_path, averaging=0.9)
+
+
 def test_truncated_checkpoints_are_refused(tmp_path: Path) -> None:
     train(tmp_path, n_steps=1)
     checkpoint = tmp_path / "checkpoint.npz"
