@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmnmf import NoteList, ParameterError
-from harmnmf.note_decoding import NotePosteriors, decode_posteriors
+from harmnmf.note_decoding import NotePosteriors, PosteriorDecoder, decode_posteriors
 from harmnmf.note_excerpts import NoteExcerpt
 from harmnmf.note_features import NoteFeatures
+from harmnmf.note_network import NoteProbabilities
 from harmnmf.storage import load_arrays
 
 HOP = 0.02
@@ -79,6 +80,76 @@ def test_repetition_ends_the_note_before() -> None:
     )
     np.testing.assert_allclose(notes.onset, [1.0, 1.6])
     np.testing.assert_allclose(notes.offset, [1.6, 2.4])
+
+
+def coarse_posteriors(seed: int, n_frames: int, n_levels: int, hop: float) -> NotePosteriors:
+    """Probabilities of few levels, so that neighbours are often equal, and long stretches, too."""
+    rng = np.random.default_rng(seed)
+    steps = rng.integers(0, n_levels, (4, 3, n_frames))
+    # Some frames repeat the one before.
+    held = np.maximum.accumulate(np.where(rng.random(n_frames) < 0.7, np.arange(n_frames), 0))
+    levels = (steps / (n_levels - 1)).astype(np.float32)[..., held]
+    pedal = np.repeat(rng.random(n_frames), 5)[:n_frames].astype(np.float32)
+    return NotePosteriors(*levels, pedal, np.array([60, 64, 67]), hop)
+
+
+any_posteriors = st.builds(
+    coarse_posteriors,
+    seed=st.integers(0, 2**32 - 1),
+    n_frames=st.integers(0, 60),
+    n_levels=st.integers(2, 6),
+    hop=st.sampled_from([0.01, 0.02, 0.1]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(posteriors=any_posteriors, data=st.data())
+def test_wherever_the_frames_are_cut(posteriors: NotePosteriors, data: st.DataObject) -> None:
+    n_frames = len(posteriors.pedal)
+    cuts = sorted(data.draw(st.lists(st.integers(0, n_frames), max_size=70), label="cuts"))
+    decoder = PosteriorDecoder(posteriors.pitches, posteriors.hop_duration)
+    # Two equal cuts push nothing, two consecutive ones a single frame.
+    for start, end in zip([0, *cuts], [*cuts, n_frames], strict=True):
+        decoder.push(NoteProbabilities(*(x[..., start:end] for x in posteriors.probabilities)))
+    assert decoder.finish() == decode_posteriors(posteriors)
+
+
+@settings(max_examples=100, deadline=None)
+@given(posteriors=any_posteriors)
+def test_onsets_are_the_first_of_the_highest_within_60_ms(posteriors: NotePosteriors) -> None:
+    hop = posteriors.hop_duration
+    reach = max(1, round(0.06 / hop))
+    expected = []
+    for pitch, onset in zip(posteriors.pitches, posteriors.onset, strict=True):
+        highest = [
+            p > 0.45 and p == max(onset[max(0, n - reach) : n + reach + 1])
+            for n, p in enumerate(onset)
+        ]
+        expected += [
+            (pitch, n) for n, here in enumerate(highest) if here and not (n > 0 and highest[n - 1])
+        ]
+    notes = decode_posteriors(posteriors, latency=0.0)
+    order = np.lexsort((notes.onset, notes.pitch))
+    assert [pitch for pitch, _ in expected] == notes.pitch[order].tolist()
+    # The summit lies between frames, at most halfway to the next.
+    frames = np.array([n for _, n in expected])
+    assert (np.abs(notes.onset[order] / hop - frames) <= 0.5 + 1e-9).all()
+
+
+def test_no_frames_have_no_notes() -> None:
+    assert len(PosteriorDecoder(KEYS, HOP).finish()) == 0
+
+
+@pytest.mark.parametrize(
+    ("index", "wrong"),
+    [(0, np.full((88, 4), np.nan)), (1, np.full((88, 4), 1.5)), (3, np.zeros((87, 4)))],
+    ids=["NaN", "above 1", "a key is missing"],
+)
+def test_what_is_pushed_is_checked(index: int, wrong: np.ndarray) -> None:
+    said = [*np.zeros((4, 88, 4), np.float32), np.zeros(4, np.float32)]
+    said[index] = wrong.astype(np.float32)
+    with pytest.raises(ParameterError):
+        PosteriorDecoder(KEYS, HOP).push(NoteProbabilities(*said))
 
 
 def test_posteriors_are_checked() -> None:
