@@ -13,6 +13,8 @@ __all__ = [
     "ParameterError",
 ]
 
+_LONGEST = 2000  # characters
+
 
 class HarmnmfError(Exception):
     """Base of all errors that harmnmf raises on purpose.
@@ -25,6 +27,12 @@ class HarmnmfError(Exception):
     ... except HarmnmfError as error:
     ...     message = str(error)
     """
+
+    def __str__(self) -> str:
+        """Say it in one line, and not for pages: what a damaged file holds may be quoted."""
+        text = " ".join(super().__str__().splitlines())
+        half = _LONGEST // 2
+        return text if len(text) <= _LONGEST else f"{text[:half]} … {text[-half:]}"
 
 
 class ParameterError(HarmnmfError, ValueError):

@@ -1,53 +1,50 @@
 """Files that are written whole or not at all, and arrays with metadata in one file.
 
 The array format is a NumPy ``.npz`` archive (``numpy.load`` reads it) with one more entry,
-``metadata``, which holds JSON as bytes. Nothing is ever pickled, and sizes are checked before
-memory is taken, so that a file from elsewhere can be opened without trust.
+``metadata``, which holds JSON as bytes. Nothing is ever pickled or evaluated, and sizes are
+checked before memory is taken, so that a file from elsewhere can be opened without trust.
 """
 
 from __future__ import annotations
 
+import errno
 import json
-import math
 import os
+import re
 import secrets
-import tokenize
+import stat
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
 from .errors import FormatError, HarmnmfError, ParameterError
+from .npz import MAX_METADATA, read_npz
 
-__all__ = ["atomic_path", "load_arrays", "save_arrays"]
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = [
+    "atomic_path", "load_arrays", "open_plain", "remove_leftovers", "save_arrays", "try_lock",
+]  # fmt: skip
 
 FORMAT = "harmnmf"
 VERSION = 1
 
-# All that zipfile, NumPy and json raise on bytes that are not what they should be.
-_CORRUPTION = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    OSError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_PREFIX = ".harmnmf-"
+_TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}(\..*)?", re.DOTALL)
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     r"""Replace a file in one step, so that no reader ever sees half of it.
+
+    The content is on the disk before it has its name: not even a power cut leaves half of it.
 
     Parameters
     ----------
@@ -57,13 +54,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Yields
     ------
     pathlib.Path
-        An empty temporary file in the same folder and with the same suffix. It takes the
-        place of `path` when the block ends, and is removed when the block raises.
+        An empty temporary file in the same folder and with the same suffix, hidden and locked.
+        It takes the place of `path` when the block ends, and is removed when the block raises.
+        What a killed process leaves of it is for `remove_leftovers`.
 
     Raises
     ------
     HarmnmfError
-        If the folder is missing or not writable, or `path` exists and is not a plain file.
+        If the folder is missing or not writable, `path` exists and is not a plain file, or the
+        block fails to write, since the disk is full, for example.
 
     Examples
     --------
@@ -76,21 +75,154 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     'onset,offset\n'
     """
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise HarmnmfError(f"{path}: is not a plain file; name a file to write")
-    temporary = target.with_name(f".harmnmf-{secrets.token_hex(8)}{target.suffix}")
     try:
-        # Not tempfile.mkstemp: its files are private (mode 0600), and would stay so.
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        if not stat.S_ISREG(target.stat().st_mode):
+            raise HarmnmfError(f"{path}: is not a plain file; name a file to write")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise HarmnmfError(
+            f"{path}: cannot be written ({error.strerror}); choose another name"
+        ) from error
+    try:
+        temporary, lock = _create_temporary(target)
     except OSError as error:
         raise HarmnmfError(
             f"{target.parent}: cannot write to this folder ({error.strerror}); choose another"
         ) from error
     try:
         yield temporary
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
         os.replace(temporary, target)
+    except OSError as error:
+        # A pipe, or another file, that the block uses is not what is written here.
+        if isinstance(error, BrokenPipeError) or str(error.filename or temporary) != str(temporary):
+            raise
+        raise HarmnmfError(
+            f"{path}: cannot be written ({error.strerror or error}); make room on the disk, or "
+            "choose another place"
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+        lock.close()
+
+
+def _create_temporary(target: Path) -> tuple[Path, BinaryIO]:
+    """Make a file that is locked until the process ends or closes it."""
+    while True:
+        temporary = target.with_name(f"{_PREFIX}{secrets.token_hex(8)}{target.suffix}")
+        # Not tempfile: its files are private (mode 0600), and would stay so.
+        lock = open(temporary, "xb")  # noqa: SIM115 (atomic_path closes it)
+        if fcntl is None:
+            lock.close()  # Windows replaces no file that is open
+            return temporary, lock
+        # Before it was locked, `remove_leftovers` may have taken it for one.
+        if _lock(lock) is not False and os.fstat(lock.fileno()).st_nlink:
+            return temporary, lock
+        lock.close()
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files that killed processes have left in a folder.
+
+    Files that `atomic_path` is writing to just now, in any process, stay. So do all where the
+    system has no locks, since nobody can know there.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Folder of outputs; not those inside it. It may be missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     left = Path(folder, ".harmnmf-0123456789abcdef.mid")
+    ...     left.touch()
+    ...     with atomic_path(Path(folder, "song.mid")) as temporary:
+    ...         remove_leftovers(folder)
+    ...         left.exists(), temporary.exists()
+    (False, True)
+    """
+    for path in Path(folder).glob(f"{_PREFIX}*"):
+        if not _TEMPORARY.fullmatch(path.name):
+            continue
+        # It may be gone, or somebody else's.
+        with suppress(OSError), open_plain(path, "rb+") as file:
+            if _lock(file):
+                path.unlink()
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Lock an open file for this process, if no other has: the lock ends with it, or with `close`.
+
+    Parameters
+    ----------
+    file : file object
+        Open for writing.
+
+    Returns
+    -------
+    bool
+        False if it is locked already; True also where the system has no locks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file, open(file.name, "ab") as other:
+    ...     try_lock(file), try_lock(other)
+    (True, False)
+    """
+    return _lock(file) is not False
+
+
+def _lock(file: IO[Any]) -> bool | None:
+    """Do what `try_lock` does; None where the system has no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system that has none
+        return None
+    return True
+
+
+def open_plain(path: str | os.PathLike[str], mode: str = "rb") -> BinaryIO:
+    """Open a file that must not be a pipe or a device, where reading may never end.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    mode : {"rb", "rb+"}
+        As of `open`.
+
+    Returns
+    -------
+    file object
+        The open file.
+
+    Raises
+    ------
+    OSError
+        As `open` does, and if it is a pipe or a device.
+
+    Examples
+    --------
+    >>> open_plain(os.devnull)
+    Traceback (most recent call last):
+        ...
+    OSError: [Errno 22] a pipe or a device, not a file: '/dev/null'
+    """
+    kind = os.stat(path).st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise OSError(errno.EINVAL, "a pipe or a device, not a file", os.fspath(path))
+    file: BinaryIO = open(path, mode)  # type: ignore[assignment]  # noqa: SIM115
+    return file
 
 
 def save_arrays(
@@ -105,15 +237,15 @@ def save_arrays(
     arrays : mapping of str to ndarray
         Numbers, booleans or strings, of any shape. The name ``metadata`` is taken.
     metadata : mapping
-        What JSON can hold, with the kind of content under ``"kind"`` (`load_arrays` checks
-        it). ``"format"`` and ``"version"`` are added in the file.
+        What JSON can hold in a megabyte, with the kind of content under ``"kind"``
+        (`load_arrays` checks it). ``"format"`` and ``"version"`` are added in the file.
 
     Raises
     ------
     ParameterError
         If `metadata` or an array cannot be stored.
     HarmnmfError
-        If the folder is not writable.
+        If the file cannot be written.
 
     Examples
     --------
@@ -132,6 +264,8 @@ def save_arrays(
         text = json.dumps({"format": FORMAT, "version": VERSION, **metadata}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"metadata is not JSON ({error})") from error
+    if len(text) > MAX_METADATA:
+        raise ParameterError(f"metadata takes {len(text)} bytes, above the limit {MAX_METADATA}")
     entries = {"metadata": np.frombuffer(text.encode(), np.uint8)}
     for name, array in arrays.items():
         if name in entries or not name.isidentifier():
@@ -148,7 +282,7 @@ def save_arrays(
             info = zipfile.ZipInfo(f"{name}.npy")
             info.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(info, "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, array, allow_pickle=False)
+                np.lib.format.write_array(entry, array, version=(1, 0), allow_pickle=False)
 
 
 def load_arrays(
@@ -186,21 +320,18 @@ def load_arrays(
     harmnmf.errors.FormatError: missing.npz: cannot be opened (No such file or directory)
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            n_bytes = sum(info.file_size for info in archive.infolist())
-            if n_bytes > max_bytes:
-                raise FormatError(f"{path}: holds {n_bytes} bytes, above the limit {max_bytes}")
-            arrays = {
-                info.filename.removesuffix(".npy"): _read_entry(archive, info)
-                for info in archive.infolist()
-            }
-        metadata = json.loads(arrays.pop("metadata").tobytes())
+        file = open_plain(path)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be opened ({error.strerror})") from error
+    try:
+        with file:
+            arrays, metadata = read_npz(file, max_bytes)
         if metadata.pop("format") != FORMAT:
             raise ValueError("an archive of some other program")
         version, found = metadata.pop("version"), metadata["kind"]
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise FormatError(f"{path}: cannot be opened ({error.strerror})") from error
-    except _CORRUPTION as error:
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}; choose another file") from error
+    except Exception as error:  # damaged bytes raise nearly anything inside zipfile
         raise FormatError(
             f"{path}: is corrupt or not a harmnmf file; make it again or copy it again"
         ) from error
@@ -211,23 +342,3 @@ def load_arrays(
     if kind not in (None, found):
         raise FormatError(f"{path}: holds {found}, where {kind} is needed; choose another file")
     return arrays, metadata
-
-
-def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """Read one array of an archive; the size in its own header must be that in the archive's."""
-    # Of the other methods, zipfile decompresses whole chunks without a limit.
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError("a compression that save_arrays does not use")
-    with archive.open(info) as entry:
-        major, _ = np.lib.format.read_magic(entry)
-        read_header = {
-            1: np.lib.format.read_array_header_1_0,
-            2: np.lib.format.read_array_header_2_0,
-        }[major]
-        shape, is_fortran, dtype = read_header(entry)
-        n_bytes = math.prod(shape) * dtype.itemsize
-        if dtype.kind not in "biufcSU" or n_bytes != info.file_size - entry.tell():
-            raise ValueError("an object array, or a header that lies")
-        # A copy, because what frombuffer gives cannot be written to.
-        array = np.frombuffer(entry.read(), dtype).copy()
-        return array.reshape(shape, order="F" if is_fortran else "C")

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import stat
 import string
+import subprocess
+import sys
+import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harmnmf import FormatError, HarmnmfError, ParameterError
-from harmnmf.storage import atomic_path, load_arrays, save_arrays
+from harmnmf import FormatError, HarmnmfError, ParameterError, storage
+from harmnmf.storage import (
+    atomic_path,
+    load_arrays,
+    open_plain,
+    remove_leftovers,
+    save_arrays,
+    try_lock,
+)
 
 names = st.text(string.ascii_letters + "_", min_size=1).filter(lambda name: name != "metadata")
 dtypes = hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.floating_dtypes()
@@ -117,6 +130,109 @@ def test_atomic_path_in_a_read_only_folder(tmp_path):
 def test_atomic_path_replaces_nothing_but_files(path):
     with pytest.raises(HarmnmfError, match="not a plain file"), atomic_path(path):
         pass
+
+
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path):
+    started = False
+    with (
+        pytest.raises(HarmnmfError, match=r"cannot be written \(File name too long\)"),
+        atomic_path(tmp_path / ("n" * 300)),
+    ):
+        started = True
+    assert not started
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_what_the_disk_refuses_is_an_error_of_the_target(tmp_path, monkeypatch, number):
+    def fail(file):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    message = rf"song\.mid: cannot be written \({os.strerror(number)}\); make room"
+    with pytest.raises(HarmnmfError, match=message), atomic_path(tmp_path / "song.mid"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_errors_of_other_files_are_their_own(tmp_path):
+    for error in (BrokenPipeError(32, "Broken pipe"), FileNotFoundError(2, "missing", "other")):
+        with pytest.raises(type(error)), atomic_path(tmp_path / "song.mid"):
+            raise error
+    assert os.listdir(tmp_path) == []
+
+
+WRITER = """
+import sys
+import tracemalloc
+from harmnmf.storage import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+def test_what_a_killed_process_leaves_is_removed_and_what_another_writes_is_not(tmp_path):
+    for name in (".harmnmf-settings", ".harmnmf-0123456789abcdef", "song.mid"):
+        (tmp_path / name).touch()
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "song.mid")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent
+    ) as process:
+        assert process.stdout.readline() == b"writing\n"
+        remove_leftovers(tmp_path)
+        [temporary] = tmp_path.glob(".harmnmf-*.mid")
+        assert temporary.read_bytes() == b"half"
+        process.kill()
+    assert temporary.exists()
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".harmnmf-settings", "song.mid"]
+    assert (tmp_path / "song.mid").read_bytes() == b""
+
+
+def test_a_file_that_is_taken_for_a_leftover_is_made_again(tmp_path, monkeypatch):
+    lock, taken = storage._lock, []
+
+    def remove_first(file):
+        if not taken:
+            taken.append(file.name)
+            os.unlink(file.name)
+        return lock(file)
+
+    monkeypatch.setattr(storage, "_lock", remove_first)
+    with atomic_path(tmp_path / "song.mid") as temporary:
+        assert temporary.exists()
+        assert str(temporary) != str(taken[0])
+    assert os.listdir(tmp_path) == ["song.mid"]
+
+
+def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "fcntl", None)
+    left = tmp_path / ".harmnmf-0123456789abcdef.wav"
+    left.touch()
+    remove_leftovers(tmp_path)
+    with atomic_path(tmp_path / "song.mid") as temporary:
+        temporary.write_bytes(b"new")
+    with open(left, "ab") as one, open(left, "ab") as other:
+        assert try_lock(one)
+        assert try_lock(other)
+    assert sorted(os.listdir(tmp_path)) == [left.name, "song.mid"]
+
+
+def test_leftovers_of_a_missing_folder(tmp_path):
+    remove_leftovers(tmp_path / "missing")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
+    os.mkfifo(tmp_path / ".harmnmf-0123456789abcdef.npz")
+    with pytest.raises(OSError, match="a pipe or a device"):
+        open_plain(tmp_path / "a.npz")
+    with pytest.raises(FormatError, match=r"a\.npz: cannot be opened \(a pipe or a device"):
+        load_arrays(tmp_path / "a.npz")
+    remove_leftovers(tmp_path)
 
 
 @settings(max_examples=50, deadline=None)
@@ -241,4 +357,103 @@ def test_changed_bytes_never_raise_anything_else(stored, data):
         changed[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(changed)
     with contextlib.suppress(FormatError):
+        load_arrays(path)
+
+
+def packed(metadata, **arrays):
+    """An archive of NumPy, whatever its metadata say."""
+    file = io.BytesIO()
+    np.savez(file, metadata=np.frombuffer(metadata, np.uint8), **arrays)
+    return file.getvalue()
+
+
+KIND = b'"format": "harmnmf", "version": 1, "kind": "test"'
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (b"{%s, " % KIND + b'"x": %s}' % (b"[" * 100_000 + b"]" * 100_000), "corrupt"),
+        (b"{%s, " % KIND + b'"x": %s}' % (b"[" * 65 + b"]" * 65), "more than 64 levels"),
+        (b"{%s, " % KIND + b'"x": "%s"}' % (b" " * 2**20), "bytes of metadata"),
+        (b"{%s, " % KIND + b'"x": NaN}', "corrupt"),
+        (b"{%s, " % KIND + b'"x": -1e999}', "corrupt"),
+        (b"{%s, " % KIND + b'"x": %s}' % (b"9" * 5000), "corrupt"),
+        (b"[%s]" % (b"1," * 9 + b"1"), "corrupt"),
+        (b'{"format": "harmnmf", "version": 1, "kind": ["a"]}', "where dictionary is needed"),
+        (b'{"format": "harmnmf", "version": [2], "kind": "a"}', "format version"),
+    ],
+)
+def test_metadata_of_strangers(tmp_path, metadata, message):
+    (tmp_path / "a.npz").write_bytes(packed(metadata))
+    with pytest.raises(FormatError, match=rf"a\.npz: .*{message}") as caught:
+        load_arrays(tmp_path / "a.npz", kind="dictionary")
+    assert "\n" not in str(caught.value)
+
+
+def test_metadata_that_could_not_be_read_again_is_refused(tmp_path):
+    with pytest.raises(ParameterError, match="above the limit"):
+        save_arrays(tmp_path / "a.npz", {}, {"kind": "test", "x": " " * 2**20})
+
+
+def entry(header, data=b""):
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        entry(b"-" * 9000 + b"1"),  # too deep to be evaluated
+        entry(b"{'descr': '<f8', 'fortran_order': False, 'shape': (1L,), }\n", bytes(8)),
+        entry(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", bytes(8)),
+        entry(b"{'descr': '<f3', 'fortran_order': False, 'shape': (1,), }\n", bytes(3)),
+        entry(b"{'descr': '<f8', 'fortran_order': False, 'shape': (1 1,), }\n", bytes(8)),
+        entry(b"{'descr': '<f8', 'fortran_order': False, 'shape': %s, }\n" % (b"(%s)" % (b"1,"*99)),
+              bytes(8)),
+        b"\x93NUMPY\x02\x00" + (2**32 - 1).to_bytes(4, "little") + b"{",
+        b"",
+    ],
+)  # fmt: skip
+def test_headers_of_strangers(tmp_path, content):
+    metadata = packed(b"{%s}" % KIND)
+    with zipfile.ZipFile(io.BytesIO(metadata)) as archive:
+        write_zip(
+            tmp_path / "a.npz", {"metadata.npy": archive.read("metadata.npy"), "W.npy": content}
+        )
+    with pytest.raises(FormatError, match="corrupt"):
+        load_arrays(tmp_path / "a.npz")
+
+
+def test_an_archive_that_decompresses_to_more_than_it_says(tmp_path):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (100,), }\n"
+        archive.writestr("metadata.npy", entry(header, bytes(10**8)))
+    content = file.getvalue()
+    said = len(entry(header)) + 100
+    n_bytes = (said - 100 + 10**8).to_bytes(4, "little")
+    assert content.count(n_bytes) == 2
+    (tmp_path / "a.npz").write_bytes(content.replace(n_bytes, said.to_bytes(4, "little")))
+    tracemalloc.start()
+    with pytest.raises(FormatError, match="corrupt"):
+        load_arrays(tmp_path / "a.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_a_table_of_contents_that_is_too_long(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for number in range(200):
+            archive.writestr("n" * 6000 + str(number), b"")
+    with pytest.raises(FormatError, match="corrupt"):
+        load_arrays(tmp_path / "a.npz")
+
+
+def test_a_table_of_contents_elsewhere(stored):
+    # Where zipfile would look for the sizes of archives that are larger than 4 GB.
+    content, path = stored
+    locator = b"PK\6\7" + bytes(16)
+    path.write_bytes(content[:-22] + locator + content[-22:])
+    with pytest.raises(FormatError, match="corrupt"):
         load_arrays(path)
