@@ -9,17 +9,15 @@ whether it is read whole or streamed in blocks.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 
 from .errors import AudioError, ParameterError
+from .soundfiles import UNKNOWN_LENGTH, decode_blocks, open_sound, sound_writer
 from .storage import atomic_path
 
 __all__ = [
@@ -30,10 +28,6 @@ MIN_SAMPLE_RATE = 1_000
 MAX_SAMPLE_RATE = 768_000
 _RATE_NEEDED = f"is not a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
 _MAX_CHANNELS = 1024  # libsndfile's own limit
-# Seconds that may be missing at the end before a file counts as truncated: lossy formats
-# announce their length only to within a packet or two.
-_TRUNCATION_TOLERANCE = 0.1
-_SUBTYPES = {".wav": "FLOAT", ".flac": "PCM_24"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +151,7 @@ class AudioInfo:
     Parameters
     ----------
     duration : float
-        Length in seconds.
+        Length in seconds; 0 if it does not say, as that of a FLAC that was streamed.
     sample_rate : int
         Samples per second.
     n_channels : int
@@ -196,7 +190,8 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
     AudioInfo(duration=1.0, sample_rate=8000, n_channels=1)
     """
     with _open(path) as file:
-        return AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels)
+        n_samples = 0 if file.frames == UNKNOWN_LENGTH else file.frames
+        return AudioInfo(n_samples / file.samplerate, file.samplerate, file.channels)
 
 
 def read_audio(
@@ -275,7 +270,8 @@ def stream_audio(
     mono : bool
         Average the channels.
     block_duration : float
-        Seconds in a block. With resampling, the lengths of blocks vary a little.
+        Seconds in a block, if that is no more than 2**25 samples of all channels together. With
+        resampling, the lengths of blocks vary a little.
 
     Yields
     ------
@@ -338,11 +334,15 @@ def write_audio(path: str | os.PathLike[str], audio: Audio) -> None:
     ...     read_audio(f"{folder}/three.wav").samples
     array([ 0.  ,  0.5 , -0.25], dtype=float32)
     """
-    write_blocks(path, [audio.samples], audio.sample_rate)
+    write_blocks(path, [audio.samples], audio.sample_rate, n_samples=audio.samples.shape[-1])
 
 
 def write_blocks(
-    path: str | os.PathLike[str], blocks: Iterable[np.ndarray], sample_rate: int
+    path: str | os.PathLike[str],
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    *,
+    n_samples: int | None = None,
 ) -> None:
     """Write audio to a file while it is made, in memory that does not grow with its length.
 
@@ -354,13 +354,17 @@ def write_blocks(
         What to write, from its beginning.
     sample_rate : int
         Samples per second.
+    n_samples : int, optional
+        How many there will be, about. WAV with more than 4 GB is written as RF64, which must be
+        known from the beginning.
 
     Raises
     ------
     AudioError
-        As of `write_audio`, and if there are no blocks or one is not valid as `Audio`.
+        As of `write_audio`, and if there are no blocks, one is not valid as `Audio`, or they are
+        more than the format holds.
     HarmnmfError
-        If the folder is not writable.
+        If the file cannot be written.
 
     Examples
     --------
@@ -370,49 +374,17 @@ def write_blocks(
     ...     read_audio(f"{folder}/two.wav").samples
     array([0.5 , 0.5 , 0.25, 0.25], dtype=float32)
     """
-    subtype = _SUBTYPES.get(Path(path).suffix.lower())
-    with atomic_path(path) as temporary, ExitStack() as stack:
-        file: soundfile.SoundFile | None = None
+    with (
+        atomic_path(path) as temporary,
+        sound_writer(temporary, path, sample_rate, n_samples) as write,
+    ):
         for block in blocks:
-            audio = Audio(block, sample_rate)
-            try:
-                if file is None:
-                    file = soundfile.SoundFile(
-                        temporary, "w", sample_rate, audio.n_channels, subtype
-                    )
-                    stack.enter_context(file)
-                file.write(audio.samples.T)
-            except (soundfile.SoundFileError, TypeError, ValueError) as error:
-                raise AudioError(
-                    f"{path}: cannot write {audio.n_channels} channels at {sample_rate} Hz to "
-                    f"a file of this name ({error}); use .wav"
-                ) from error
-        if file is None:
-            raise AudioError(f"{path}: there are no samples to write")
+            write(Audio(block, sample_rate).samples)
 
 
 def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
     """Open a file for reading, or say why it cannot be."""
-    # libsndfile says no more than "System error" or "Format not recognised" of all these.
-    try:
-        with open(path, "rb") as file:
-            is_empty = not file.read(1)
-    except FileNotFoundError as error:
-        raise AudioError(f"{path}: no such file; check the name") from error
-    except IsADirectoryError as error:
-        raise AudioError(f"{path}: is a folder; name an audio file") from error
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be opened ({error.strerror})") from error
-    if is_empty:
-        raise AudioError(f"{path}: is empty (0 bytes); record or copy it again")
-    try:
-        # TypeError: soundfile asks for the rate of headerless (.raw) files.
-        # soundfile cannot encode a name that is not in the encoding of the file system.
-        file = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
-    except (soundfile.SoundFileError, TypeError) as error:
-        raise AudioError(
-            f"{path}: is not audio in a format that can be read; convert it to WAV or FLAC"
-        ) from error
+    file = open_sound(path)
     if not _is_valid_rate(file.samplerate):
         file.close()
         raise AudioError(f"{path}: its sample rate {file.samplerate} Hz {_RATE_NEEDED}")
@@ -431,6 +403,10 @@ def _blocks(
     """Yield blocks (n_samples, n_channels), n_samples > 0, at the rate asked for."""
     if sample_rate is not None:
         _check_rate(sample_rate)
+    if not 0 <= offset < float("inf"):
+        raise ParameterError(f"offset must be seconds, 0 or more, not {offset}")
+    if duration is not None and not duration > 0:
+        raise ParameterError(f"duration must be positive seconds, not {duration}")
     resampler = None
     if sample_rate not in (None, file.samplerate):
         n_channels = 1 if mono else file.channels
@@ -438,7 +414,7 @@ def _blocks(
             file.samplerate, sample_rate, n_channels, dtype="float32", quality="HQ"
         )
     any_samples = False
-    for block in _decoded_blocks(file, path, offset, duration, block_duration):
+    for block in decode_blocks(file, path, offset, duration, block_duration):
         if mono:
             block = block.mean(axis=1, keepdims=True)
         if resampler is not None:
@@ -453,57 +429,6 @@ def _blocks(
             yield rest
     if not any_samples:
         raise AudioError(f"{path}: has no samples in the part to read; choose a longer recording")
-
-
-def _decoded_blocks(
-    file: soundfile.SoundFile,
-    path: str | os.PathLike[str],
-    offset: float,
-    duration: float | None,
-    block_duration: float,
-) -> Iterator[np.ndarray]:
-    """Yield blocks (n_samples, n_channels) of a part of a file, at its own rate."""
-    if not 0 <= offset < float("inf"):
-        raise ParameterError(f"offset must be seconds, 0 or more, not {offset}")
-    if duration is not None and not duration > 0:
-        raise ParameterError(f"duration must be positive seconds, not {duration}")
-    rate = file.samplerate
-    first = min(round(offset * rate), file.frames)
-    n_expected = file.frames - first
-    if duration is not None:
-        n_expected = min(n_expected, round(duration * rate))
-    n_block = max(1, round(block_duration * rate))
-    n_read = 0
-    is_intact = True
-    try:
-        file.seek(first)
-        while n_read < n_expected:
-            # Not preallocated from the header, which may announce more than there is.
-            try:
-                block = file.read(min(n_block, n_expected - n_read), "float32", always_2d=True)
-            except soundfile.SoundFileError:
-                # What this block has before the damage is worth having, too.
-                if n_block <= rate:
-                    raise
-                n_block = rate
-                file.seek(first + n_read)
-                continue
-            if len(block) == 0:
-                break
-            if not np.isfinite(block).all():
-                raise AudioError(f"{path}: contains NaN or infinite samples; export it again")
-            n_read += len(block)
-            yield block
-    except soundfile.SoundFileError as error:
-        if n_read == 0:
-            raise AudioError(f"{path}: is corrupt and cannot be decoded; copy it again") from error
-        is_intact = False
-    if n_read and (not is_intact or n_expected - n_read > _TRUNCATION_TOLERANCE * rate):
-        warnings.warn(
-            f"{path}: is truncated: it ends after {(first + n_read) / rate:.1f} s of "
-            f"{file.frames / rate:.1f} s",
-            stacklevel=2,
-        )
 
 
 def _is_valid_rate(sample_rate: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .errors import HarmnmfError
@@ -19,6 +20,8 @@ def audio_files(folder: Path) -> list[Path]:
     """List the audio files in a folder and the folders inside it, sorted.
 
     Hidden files are left out: macOS writes one, ``._song.wav``, beside each file that it copies.
+    So are folders that are links, which may lead around in circles. All else that is called like
+    audio is listed, broken links and pipes too: that it is none is said when it is read.
 
     Parameters
     ----------
@@ -33,7 +36,7 @@ def audio_files(folder: Path) -> list[Path]:
     Raises
     ------
     HarmnmfError
-        If there are none, or no such folder.
+        If there are none, or no such folder, or one of the folders cannot be read.
 
     Examples
     --------
@@ -45,13 +48,22 @@ def audio_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise HarmnmfError(f"{folder}: no such folder; check the name")
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(parent, name)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
+        ]
     if not found:
         raise HarmnmfError(f"{folder}: no audio files in this folder")
-    return found
+    return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    # To go on would lose files without a word.
+    raise HarmnmfError(
+        f"{error.filename}: this folder cannot be read ({error.strerror}); allow it, or name the "
+        "files to work on"
+    ) from error
