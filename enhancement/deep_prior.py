@@ -395,9 +395,16 @@ def _resume(
             f"{path}: a checkpoint of another recording, or of other parameters; remove it"
         )
     done = [arrays[f"done_{i}"] for i in range(len(parts)) if f"done_{i}" in arrays]
-    if metadata["n_done"] == 0:
+    n_done = metadata.get("n_done")
+    fitting = [
+        x.shape == part.shape and x.dtype == np.float32
+        for x, part in zip(done, parts, strict=False)
+    ]
+    if not isinstance(n_done, int) or not all(fitting):
+        raise FormatError(f"{path}: damaged checkpoint; remove it")
+    if n_done <= 0 or len(done) == len(parts):
         return done, None
     fit = PriorFit(prior, parts[len(done)], sample_rate)
     load_checkpoint(path, fit.network, fit.optimizer, kind=_KIND)
-    fit.n_done = int(metadata["n_done"])
+    fit.n_done = n_done
     return done, fit

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from importlib import import_module
 from typing import Any
 
-import torch
 from torch import nn
 
+from harmnmf.checkpoint import rebuild_network
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.storage import load_arrays, save_arrays
 
@@ -125,16 +126,15 @@ def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]
     arrays, metadata = load_arrays(path, kind=_KIND)
     del metadata["kind"]
     try:
-        model = build_model(metadata.pop("model"), **metadata.pop("config"))
-        names = model.state_dict()
-        if len(arrays) != len(names):
-            raise ValueError("another number of weights")
-        model.load_state_dict(
-            {name: torch.from_numpy(arrays[f"w{i}"]) for i, name in enumerate(names)}
+        model = rebuild_network(
+            partial(build_model, metadata.pop("model")),
+            metadata.pop("config"),
+            arrays,
+            lambda i, name: f"w{i}",
         )
-    except (KeyError, TypeError, ValueError, RuntimeError, ParameterError) as error:
+    except Exception as error:  # damaged configurations raise nearly anything inside PyTorch
         raise FormatError(
-            f"{path}: not the weights of a network of this version"
-            f" ({str(error).splitlines()[0]}); train it again, or update harmnmf"
+            f"{path}: not the weights of a network of this version ({error}); train it again, or"
+            " update harmnmf"
         ) from error
-    return model.eval(), metadata
+    return model, metadata

@@ -21,6 +21,7 @@ from .storage import load_arrays, save_arrays
 __all__ = ["TimbreDictionary", "shipped_dictionaries"]
 
 _KIND = "timbre-dictionary"
+_MAX_BYTES = 2**28  # a hundred times that of the default dictionary
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,10 @@ class TimbreDictionary:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        W = np.array(self.W, dtype=np.float32)
+        if np.asarray(self.W).dtype.kind not in "fiu":
+            raise ParameterError("W must be real numbers")
+        with np.errstate(over="ignore"):  # what float32 cannot hold is reported as not finite
+            W = np.array(self.W, dtype=np.float32)
         pitches = np.asarray(self.pitches)
         if pitches.dtype.kind not in "iu":
             raise ParameterError(f"pitches must be whole numbers, not {pitches.dtype}")
@@ -150,7 +154,7 @@ class TimbreDictionary:
         if not path.exists():
             names = ", ".join(shipped_dictionaries())
             raise HarmnmfError(f"{path}: no such dictionary (shipped: {names}; or give a file)")
-        arrays, description = load_arrays(path, kind=_KIND)
+        arrays, description = load_arrays(path, kind=_KIND, max_bytes=_MAX_BYTES)
         try:
             return cls(
                 arrays["W"],
@@ -160,7 +164,7 @@ class TimbreDictionary:
                 description["attack_lead"],
                 description["about"],
             )
-        except (KeyError, TypeError, ValueError, FormatError) as error:
+        except (ArithmeticError, KeyError, TypeError, ValueError, FormatError) as error:
             raise FormatError(f"{path}: damaged timbre dictionary ({error})") from error
 
 

@@ -126,7 +126,7 @@ class NoteExcerpt:
         try:
             notes = NoteList(*(arrays.pop(f"note_{name}") for name in _NOTE_FIELDS))
             return cls(NoteFeatures(**arrays), notes, description["hop_duration"])
-        except (KeyError, TypeError, ParameterError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged excerpt ({error})") from error
 
 

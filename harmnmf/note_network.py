@@ -19,6 +19,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
+from .checkpoint import rebuild_network
 from .dictionary import TimbreDictionary
 from .errors import FormatError, HarmnmfError, ParameterError
 from .harmonics import FrequencyAxis, HarmonicSeries, piano_inharmonicity, pitch_to_hz
@@ -381,12 +382,14 @@ class NoteNetwork(nn.Module):
         try:
             about = description.pop("about")
             description.pop("kind")
-            network = cls(NoteNetworkConfig(**description), about)
-            weights = {name.replace("__", "."): torch.from_numpy(x) for name, x in arrays.items()}
-            network.load_state_dict(weights)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            return rebuild_network(
+                lambda **config: cls(NoteNetworkConfig(**config), about),
+                description,
+                arrays,
+                lambda i, name: name.replace(".", "__"),
+            )
+        except Exception as error:  # damaged configurations raise nearly anything inside PyTorch
             raise FormatError(f"{path}: damaged note network ({error})") from error
-        return network.eval()
 
 
 def join_frames(parts: Sequence[NoteProbabilities]) -> NoteProbabilities:

@@ -32,6 +32,10 @@ _FFT_BATCH = 2**21
 _BAND = 32
 # What a kernel leaks below this fraction of its maximum (-60 dB) is not worth its arithmetic.
 _KERNEL_FLOOR = 1e-3
+# Of samples: the highest rate, for a second.
+_LARGEST = 768_000
+# Values in all kernels, which take half a gigabyte, and four times that while they are made.
+_LARGEST_KERNELS = 2**25
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +109,11 @@ class FrontEnd(ABC):
     def __post_init__(self) -> None:
         for name in ("sample_rate", "hop_length", "n_fft"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ParameterError(f"{name} must be a positive integer, not {value!r}")
+            is_integer = isinstance(value, int) and not isinstance(value, bool)
+            if not is_integer or not 1 <= value <= _LARGEST:
+                raise ParameterError(
+                    f"{name} must be an integer from 1 to {_LARGEST}, not {value!r}"
+                )
         if self.n_fft % 2:
             raise ParameterError(f"n_fft must be even, not {self.n_fft}")
         if self.hop_length > self.n_fft:
@@ -284,7 +291,7 @@ class LogFrequency(FrontEnd):
     bins_per_octave : int, default=48
         Bins in an octave.
     n_bins : int, default=390
-        Number of bins.
+        Number of bins; times `n_fft`, at most 2**25.
     fmin : float, default=26.7169
         Frequency of bin 0 in Hz: by default two bins below A0, so that every semitone has a bin
         in its middle.
@@ -324,6 +331,11 @@ class LogFrequency(FrontEnd):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.axis.n_bins * self.n_fft > _LARGEST_KERNELS:
+            raise ParameterError(
+                f"n_bins = {self.n_bins} and n_fft = {self.n_fft} are too large together: their "
+                f"product must be at most {_LARGEST_KERNELS}"
+            )
         if not 0 < self.min_window <= self.max_window or not self.n_cycles > 0:
             raise ParameterError("windows need 0 < min_window <= max_window and n_cycles > 0")
         if self.window_durations.max() * self.sample_rate > self.n_fft:
@@ -409,5 +421,5 @@ def front_end_from_dict(description: Mapping[str, Any]) -> FrontEnd:
     try:
         parameters = dict(description)
         return _FRONT_ENDS[parameters.pop("name")](**parameters)
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise FormatError(f"damaged description of a front end: {error}") from error

@@ -204,6 +204,8 @@ class _Training:
         )
         try:
             self.n_done = int(metadata["step"])
+            if self.n_done < 0:
+                raise ValueError("no number of steps")
             if self.average:
                 names = self.average.state_dict()
                 self.average.load_state_dict(

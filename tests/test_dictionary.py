@@ -5,7 +5,7 @@ import pytest
 
 from harmnmf import FormatError, HarmnmfError, ParameterError, TimbreDictionary
 from harmnmf.dictionary import shipped_dictionaries
-from harmnmf.spectrogram import STFT
+from harmnmf.spectrogram import STFT, LogFrequency
 from harmnmf.storage import load_arrays, save_arrays
 
 FRONT_END = STFT(sample_rate=1600, hop_length=32, n_fft=64)
@@ -96,9 +96,21 @@ def test_what_is_not_a_dictionary(changes, message):
         lambda arrays, about: about.update(n_attack="two"),
         lambda arrays, about: about.update(attack_lead=[0.02]),
         lambda arrays, about: about.update(about="text"),
+        lambda arrays, about: about.update(about=[[[1], 2]]),
+        lambda arrays, about: arrays.update(W=arrays["W"] + 0j),
+        lambda arrays, about: arrays.update(W=np.full(arrays["W"].shape, 1e300)),
+        lambda arrays, about: about["front_end"].update(n_fft=2**40),
+        lambda arrays, about: about["front_end"].update(sample_rate=10**400),
+        lambda arrays, about: about.update(
+            front_end=LogFrequency().to_dict() | {"n_bins": 10**12, "bins_per_octave": 1e13}
+        ),
+        lambda arrays, about: about.update(front_end=LogFrequency().to_dict() | {"n_fft": 2**18}),
+        lambda arrays, about: about.update(
+            front_end=LogFrequency().to_dict() | {"n_cycles": 10**400}
+        ),
     ],
 )
-def test_damaged_files(tmp_path, damage):
+def test_damaged_files(tmp_path, recwarn, damage):
     path = tmp_path / "toy.npz"
     make().save(path)
     arrays, about = load_arrays(path)
@@ -107,6 +119,7 @@ def test_damaged_files(tmp_path, damage):
     with pytest.raises(FormatError, match=r"toy\.npz: damaged timbre dictionary") as error:
         TimbreDictionary.load(path)
     assert "\n" not in str(error.value)
+    assert not recwarn
 
 
 def test_files_of_something_else(tmp_path):

@@ -62,6 +62,11 @@ def test_truncated_files_are_refused(file: Path) -> None:
         {"config": {**SMALL, "n_channels": 5}},
         {"config": {**SMALL, "n_blocks": 2}},
         {"config": "harmonic"},
+        {"config": {**SMALL, "n_candidates": 10**9}},
+        {"config": {**SMALL, "n_blocks": 9999}},
+        {"config": {**SMALL, "n_channels": 4.0}},
+        {"config": {**SMALL, "comb": [1]}},
+        {"model": ["harmonic-light"]},
     ],
 )
 def test_files_of_other_networks_are_refused(file: Path, change: dict[str, object]) -> None:
