@@ -7,7 +7,9 @@ offset for each note; :func:`read_notes` chooses which.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import io
+import re
+from collections import defaultdict, deque
 from pathlib import Path
 
 import mido
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from .errors import FormatError, ParameterError
 from .notes import NoteList
-from .storage import atomic_path
+from .storage import atomic_path, open_plain
 
 __all__ = ["MIDI_SUFFIXES", "TABLE_SUFFIXES", "read_notes", "write_csv", "write_midi"]
 
@@ -35,6 +37,9 @@ _OFFSET_COLUMNS = {
 
 _DRUMS = 9  # the channel
 _LONGEST = 24 * 3600  # seconds; no performance, but a damaged file, lasts longer
+_MAX_BYTES = 2**24  # a hundred times the longest concert
+# A time of more bytes would take long to read, and mean nothing. Texts have these bytes, too.
+_MAX_CONTINUED = 10_000
 
 
 def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
@@ -173,14 +178,31 @@ def write_csv(path: str | Path, notes: NoteList) -> None:
         np.savetxt(temporary, rows, fmt="%.6f,%.6f,%d,%d", header=header, comments="")
 
 
-def _read_midi(path: Path) -> NoteList:
+def _read(path: Path) -> bytes:
+    """Read a file that is small enough for notes."""
     try:
-        midi = mido.MidiFile(path)
+        with open_plain(path) as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > _MAX_BYTES:
+        raise FormatError(f"{path}: too large for notes, with more than {_MAX_BYTES} bytes")
+    return data
+
+
+def _read_midi(path: Path) -> NoteList:
+    data = _read(path)
+    try:
+        if max(map(len, re.findall(rb"[\x80-\xff]+", data)), default=0) > _MAX_CONTINUED:
+            raise ValueError("it has a number without an end")
+        midi = mido.MidiFile(file=io.BytesIO(data))
         if not any(midi.tracks):
             raise ValueError("it has no events")
+        if midi.ticks_per_beat <= 0:
+            raise ValueError("it counts time in frames of film, not in beats")
         return _performance(midi)
     except Exception as error:  # damaged bytes raise nearly anything inside mido
-        reason = getattr(error, "strerror", None) or str(error) or "it ends too early"
+        reason = str(error) or "it ends too early"
         raise FormatError(f"{path}: cannot be read as MIDI ({reason})") from error
 
 
@@ -244,13 +266,13 @@ def _notes(events: list[tuple[int, mido.Message]]) -> list[tuple[int, int, int, 
 
 def _in_turn(strokes: list[tuple[int, int]]) -> list[tuple[int, int, int]] | None:
     """End the oldest note of a key by each release; None if a note is never released."""
-    sounding: list[tuple[int, int]] = []
+    sounding: deque[tuple[int, int]] = deque()
     notes = []
     for tick, velocity in strokes:
         if velocity:
             sounding.append((tick, velocity))
         elif sounding:
-            onset, loudness = sounding.pop(0)
+            onset, loudness = sounding.popleft()
             notes.append((onset, tick, loudness))
     return None if sounding else [note for note in notes if note[1] > note[0]]
 
@@ -290,11 +312,9 @@ def _held(events: list[tuple[int, mido.Message]], end: int) -> list[tuple[int, i
 
 def _read_table(path: Path, offset_columns: tuple[str, ...]) -> NoteList:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = _read(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: not a text file") from error
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
     header = lines[0] if lines else ""
     delimiter = "\t" if "\t" in header else ","
     names = [name.strip().lower() for name in header.split(delimiter)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from harmnmf import (
     HarmnmfError,
     NoteList,
     ParameterError,
+    notefiles,
     read_notes,
     write_csv,
     write_midi,
@@ -284,3 +286,58 @@ def test_unknown_suffix(tmp_path):
 def test_unknown_offset(tmp_path):
     with pytest.raises(ParameterError, match="'pedal' or 'key'"):
         read_notes(tmp_path / "song.mid", offset="sound")
+
+
+class TestStrangers:
+    """Files that would take all memory, or never end."""
+
+    @staticmethod
+    def midi(events, ticks_per_beat=480):
+        header = b"MThd\0\0\0\6\0\1\0\1" + ticks_per_beat.to_bytes(2, "big")
+        track = events + b"\0\xff\x2f\0"
+        return header + b"MTrk" + len(track).to_bytes(4, "big") + track
+
+    @pytest.mark.parametrize(
+        ("events", "ticks_per_beat", "message"),
+        [
+            (b"\0\x90\x3c\x40\x60\x3c\0", 0, "in frames of film"),
+            (b"\0\x90\x3c\x40\x60\x3c\0", 0xE728, "in frames of film"),
+            (b"\xff" * 10**6 + b"\x7f\x90\x3c\x40\0\x3c\0", 480, "a number without an end"),
+            (b"\xff" * 9000 + b"\x7f\x90\x3c\x40\x60\x3c\0", 480, "too large"),
+            (b"\xff\xff\xff\xff\x7f\x90\x3c\x40\x60\x3c\0", 480, "it lasts"),
+            (b"\0\xff\x51\3\0\0\0\0\x90\x3c\x40\x60\x3c\0", 480, "offset 0.0 s is not after"),
+            (b"\0\xf0\xff\xff\xff\x7f", 480, "exceeds maximum length"),
+        ],
+    )
+    def test_midi(self, tmp_path, recwarn, events, ticks_per_beat, message):
+        path = tmp_path / "song.mid"
+        path.write_bytes(self.midi(events, ticks_per_beat))
+        with pytest.raises(FormatError, match=rf"song\.mid: cannot be read as MIDI \(.*{message}"):
+            read_notes(path)
+        assert not recwarn
+
+    @pytest.mark.timeout(20)
+    def test_as_many_strokes_of_a_key_as_a_file_can_hold(self):
+        n = 500_000
+        strokes = [*((tick, 64) for tick in range(n)), *((n + tick, 0) for tick in range(n))]
+        assert len(notefiles._in_turn(strokes)) == n
+
+    @pytest.mark.parametrize("name", ["song.mid", "song.csv"])
+    def test_files_that_are_too_large(self, tmp_path, name):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(2**24 + 1)
+        with pytest.raises(FormatError, match=rf"{name}: too large for notes"):
+            read_notes(tmp_path / name)
+
+    @pytest.mark.skipif(os.name != "posix", reason="POSIX pipes")
+    @pytest.mark.parametrize("name", ["song.mid", "song.csv"])
+    def test_pipes(self, tmp_path, name):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(FormatError, match=rf"{name}: cannot be read \(a pipe or a device"):
+            read_notes(tmp_path / name)
+
+    @pytest.mark.parametrize("number", ["1e999", "9" * 5000, "-0.1", "nan", "0x1", ""])
+    def test_numbers_of_a_table(self, tmp_path, number):
+        (tmp_path / "a.csv").write_text(f"onset,offset,pitch,velocity\n{number},1,60,70\n")
+        with pytest.raises(FormatError, match=r"a\.csv"):
+            read_notes(tmp_path / "a.csv")
