@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -13,15 +12,10 @@ from click.core import ParameterSource
 from harmnmf.audiofiles import AUDIO_SUFFIXES
 from harmnmf.errors import HarmnmfError
 
-from .batch import Progress, process_each
-from .paths import check_plan, find_recordings
+from .batch import Batch, batch_options, process_each
+from .enhance_work import DeepPriorFit, NetworkEnhancement
+from .paths import find_recordings
 from .pcm import stream_pcm
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from harmnmf.enhancement.deep_prior import DeepPrior
-    from harmnmf.enhancement.enhancer import Enhancer
 
 DEEP_PRIOR = "deep-prior"
 DEFAULT_MODEL = "harmonic-light"
@@ -29,10 +23,6 @@ CONVOLUTIONS = ("harmonic", "dilated", "plain")
 # Options that mean something to the deep prior only, and to trained networks only.
 PRIOR_OPTIONS = {"convolution", "steps", "seed"}
 NETWORK_OPTIONS = {"dry", "attenuation_limit", "stdin", "stdout"}
-# A longer picture is too crowded to read.
-PLOTTED_SECONDS = 60.0
-
-Work = Callable[[Path, list[Path], Progress | None], str]
 
 
 @click.command()
@@ -45,7 +35,6 @@ Work = Callable[[Path, list[Path], Progress | None], str]
     help="Where to write: an audio file for one recording, or a folder for any number (made if "
     "missing). [default: song_enhanced.wav beside song.mp3]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option(
     "--plot",
     is_flag=True,
@@ -108,12 +97,12 @@ Work = Callable[[Path, list[Path], Progress | None], str]
     metavar="DEVICE",
     help="Where to compute: cpu, cuda, cuda:1, …; auto is a GPU if there is one.",
 )
+@batch_options
 @click.pass_context
 def command(
     ctx: click.Context,
     audio: tuple[str, ...],
     output: Path | None,
-    overwrite: bool,
     plot: bool,
     model: str,
     dry: float,
@@ -125,6 +114,7 @@ def command(
     steps: int,
     seed: int,
     device: str,
+    batch: Batch,
 ) -> None:
     """Take noise out of recordings of speech, and of others.
 
@@ -149,24 +139,20 @@ def command(
         raise click.UsageError("--stdin takes no AUDIO, no --output, no --plot, and only 16000 Hz")
     if not stdin and not audio:
         raise click.UsageError("Missing argument 'AUDIO...'.")
-    plan = _plan(audio, output, plot)
-    check_plan(plan, overwrite=overwrite, make_folders=output is not None)
-
+    plan, folder = _plan(audio, output, plot)
     if model == DEEP_PRIOR:
-        from harmnmf.enhancement.deep_prior import DeepPrior
-
-        prior = DeepPrior(convolution=convolution, n_steps=steps, seed=seed, device=device)
-        process_each(ctx, plan, _fit(prior))
+        prior = DeepPriorFit(convolution, steps, seed, device)
+        process_each(ctx, plan, prior, batch, folder)
+        return
+    network = NetworkEnhancement(model, dry, attenuation_limit, device)
+    if not stdin:
+        process_each(ctx, plan, network, batch, folder)
         return
     from harmnmf.enhancement.enhancer import Enhancer
 
-    enhancer = Enhancer.load(model, dry=dry, attenuation_limit=attenuation_limit, device=device)
-    if stdin:
-        stream = enhancer.stream()
-        click.echo(f"latency: {1000 * stream.latency / rate:.1f} ms", err=True)
-        stream_pcm(stream, sys.stdin.buffer, sys.stdout.buffer)
-    else:
-        process_each(ctx, plan, _apply(enhancer))
+    stream = Enhancer.load(**asdict(network)).stream()
+    click.echo(f"latency: {1000 * stream.latency / rate:.1f} ms", err=True)
+    stream_pcm(stream, sys.stdin.buffer, sys.stdout.buffer)
 
 
 def _check_options(ctx: click.Context, model: str) -> None:
@@ -178,9 +164,12 @@ def _check_options(ctx: click.Context, model: str) -> None:
             raise click.UsageError(f"--model {model} has no {parameter.opts[0]}")
 
 
-def _plan(audio: tuple[str, ...], output: Path | None, plot: bool) -> dict[Path, list[Path]]:
-    """Decide which files each recording shall give."""
+def _plan(
+    audio: tuple[str, ...], output: Path | None, plot: bool
+) -> tuple[dict[Path, list[Path]], Path | None]:
+    """Decide which files each recording shall give, and in which folder if they share one."""
     sources = find_recordings(audio)
+    folder = None
     if output is not None and not output.is_dir() and output.suffix.lower() in AUDIO_SUFFIXES:
         if len(sources) > 1:
             raise click.UsageError(f"{output} is one file, but there are {len(sources)} recordings")
@@ -188,76 +177,10 @@ def _plan(audio: tuple[str, ...], output: Path | None, plot: bool) -> dict[Path,
     elif output is not None and not output.is_dir() and output.suffix:
         raise HarmnmfError(f"{output}: is neither a folder nor of a format of audio; use .wav")
     else:
-        plan = {}
+        plan, folder = {}, output
         for file, place in sources:
             base = file if output is None else output / place
             plan[file] = [base.with_name(f"{base.stem}_enhanced.wav")]
     if plot:
         plan = {file: [path, path.with_suffix(".png")] for file, [path] in plan.items()}
-    return plan
-
-
-def _fit(prior: DeepPrior) -> Work:
-    """Make what enhances one recording by the deep prior."""
-    from harmnmf.audio import read_audio, write_audio
-
-    def work(source: Path, outputs: list[Path], progress: Progress | None) -> str:
-        path = outputs[0]
-        noisy = read_audio(source, mono=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint = path.with_name(f"{path.name}.checkpoint.npz")
-        try:
-            write_audio(path, prior.enhance(noisy, checkpoint=checkpoint, progress=progress))
-            # Not before: an hour's work shall outlive a disk that is full.
-            checkpoint.unlink()
-        except KeyboardInterrupt:
-            click.echo(f"{checkpoint}: the same command goes on from here", err=True)
-            raise
-        _plot(source, *outputs)
-        return f"{noisy.duration:.1f} s"
-
-    return work
-
-
-def _apply(enhancer: Enhancer) -> Work:
-    """Make what enhances one recording by a trained network, in blocks."""
-    from harmnmf.audio import audio_info, stream_audio, write_blocks
-
-    def work(source: Path, outputs: list[Path], progress: Progress | None) -> str:
-        path = outputs[0]
-        rate = audio_info(source).sample_rate
-        path.parent.mkdir(parents=True, exist_ok=True)
-        seconds = 0.0
-
-        def followed(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-            nonlocal seconds
-            for block in blocks:
-                yield block
-                seconds += block.shape[-1] / rate
-                if progress is not None:
-                    progress(seconds)
-
-        noisy = stream_audio(source, mono=False)
-        write_blocks(path, followed(enhancer.enhance_blocks(noisy, rate)), rate)
-        _plot(source, *outputs)
-        return f"{seconds:.1f} s"
-
-    return work
-
-
-def _plot(source: Path, enhanced: Path, picture: Path | None = None) -> None:
-    """Draw a recording before and after, if a picture is asked for."""
-    if picture is None:
-        return
-    from harmnmf.audio import read_audio
-    from harmnmf.plotting import plot_before_after, save_figure
-    from harmnmf.spectrogram import STFT
-
-    sounds = [read_audio(path, duration=PLOTTED_SECONDS) for path in (source, enhanced)]
-    n_fft = 2 * round(0.016 * sounds[0].sample_rate)
-    front_end = STFT(sounds[0].sample_rate, hop_length=n_fft // 2, n_fft=n_fft)
-    figure = plot_before_after(
-        *(front_end.transform(sound.samples) for sound in sounds),
-        title=click.format_filename(source.name),
-    )
-    save_figure(figure, picture)
+    return plan, folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harmnmf.audiofiles import audio_files
@@ -73,17 +73,22 @@ def check_output(path: Path, *, overwrite: bool, folder_may_be_missing: bool = F
         raise HarmnmfError(f"{path}: exists already; choose another name, or use --overwrite")
 
 
-def check_plan(plan: Mapping[Path, Sequence[Path]], *, overwrite: bool, make_folders: bool) -> None:
+def check_plan(
+    plan: Mapping[Path, Sequence[Path]],
+    *,
+    overwrite: bool,
+    own: Collection[str] = (),
+) -> None:
     """Refuse outputs that collide, exist or cannot be written, before any work is done.
 
     Parameters
     ----------
     plan : mapping of Path to sequence of Path
-        Outputs of each input.
+        Outputs of each input, whose folders are going to be made.
     overwrite : bool
         Whether they may exist.
-    make_folders : bool
-        Whether missing folders are going to be made.
+    own : collection of str, optional
+        Real paths of outputs that may exist in any case.
 
     Raises
     ------
@@ -99,4 +104,5 @@ def check_plan(plan: Mapping[Path, Sequence[Path]], *, overwrite: bool, make_fol
     for source, outputs in plan.items():
         # One that is missing gives no outputs.
         for path in outputs if source.exists() else []:
-            check_output(path, overwrite=overwrite, folder_may_be_missing=make_folders)
+            may_exist = overwrite or os.path.realpath(path) in own
+            check_output(path, overwrite=may_exist, folder_may_be_missing=True)

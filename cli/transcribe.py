@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from harmnmf.audiofiles import AUDIO_SUFFIXES
+from harmnmf.batch.task import Progress, Task
 
-from .batch import Progress, process_each
-from .paths import check_plan, find_recordings
+from .batch import Batch, batch_options, process_each
+from .paths import find_recordings
 
 if TYPE_CHECKING:
     from harmnmf.notes import NoteList
@@ -54,7 +57,6 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     is_flag=True,
     help="Also write a picture, .png: the notes of the first minute over the spectrogram.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option(
     "--decoder",
     default="learned",
@@ -92,6 +94,7 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     metavar="DEVICE",
     help="Where to compute: cpu, cuda, cuda:1, …; auto is a GPU if there is one.",
 )
+@batch_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -104,7 +107,7 @@ def command(
     onset_threshold: float | None,
     adapt: bool | None,
     device: str,
-    overwrite: bool,
+    batch: Batch,
 ) -> None:
     """Transcribe piano recordings to MIDI.
 
@@ -113,35 +116,71 @@ def command(
     unless you ask. A recording that cannot be transcribed does not stop the others: it is named
     at the end, and the exit code is 1.
 
+    A folder of outputs, by --output, remembers in manifest.jsonl what was made of which recording.
+    What stops the work, stops it there: the same command goes on, and does again only what has
+    failed, or has changed: the recording, or the options.
+
     \b
     Examples:
       harmnmf transcribe song.wav
       harmnmf transcribe song.wav -o takes/first.mid --plot
-      harmnmf transcribe recordings/ -o notes/ --format mid,csv
+      harmnmf transcribe recordings/ -o notes/ --format mid,csv -j 2
     """  # noqa: D301 (click needs the backspace itself)
-    plan = _plan(audio, output, formats, plot)
-    check_plan(plan, overwrite=overwrite, make_folders=output is not None)
+    plan, folder = _plan(audio, output, formats, plot)
+    work = Transcription(dictionary, decoder, onset_threshold, adapt, device)
+    process_each(ctx, plan, work, batch, folder)
 
-    from harmnmf.transcription import Transcriber
 
-    options: dict[str, Any] = {
-        "dictionary": dictionary, "decoder": decoder, "adapt": adapt, "device": device,
-    }  # fmt: skip
-    if onset_threshold is not None:
-        options["onset_threshold"] = onset_threshold
-    transcriber = Transcriber(**options)
+@dataclass(frozen=True)
+class Transcription:
+    """What is done to each recording, with the parameters of `Transcriber`."""
 
-    def work(source: Path, outputs: list[Path], progress: Progress | None) -> str:
-        notes = _transcribe(transcriber, source, outputs, progress)
+    dictionary: str
+    decoder: str
+    onset_threshold: float | None
+    adapt: bool | None
+    device: str
+
+    def prepare(self) -> None:
+        """Load dictionary and network."""
+        _transcriber(self)
+
+    def __call__(self, task: Task, progress: Progress) -> str:
+        """Transcribe a recording and write all that was asked for."""
+        from harmnmf.notefiles import write_csv, write_midi
+
+        transcriber = _transcriber(self)
+        analysis = None
+        if any(path.suffix.lower() == ".npz" for path in task.outputs):
+            analysis = transcriber.analyse(task.source, progress=progress)
+            notes = transcriber.decode(analysis)
+        else:
+            notes = transcriber.transcribe(task.source, progress=progress)
+        for path in task.outputs:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            suffix = path.suffix.lower()
+            if suffix == ".csv":
+                write_csv(path, notes)
+            elif suffix == ".png":
+                _plot(transcriber, task.source, notes, path)
+            elif analysis is not None and suffix == ".npz":
+                analysis.save(path)
+            else:
+                write_midi(path, notes)
         return f"{len(notes)} note{'s' * (len(notes) != 1)}"
 
-    process_each(ctx, plan, work)
+
+@lru_cache(maxsize=1)
+def _transcriber(work: Transcription) -> Transcriber:
+    from harmnmf.transcription import Transcriber
+
+    return Transcriber(**asdict(work))
 
 
 def _plan(
     audio: tuple[str, ...], output: Path | None, formats: list[str], plot: bool
-) -> dict[Path, list[Path]]:
-    """Decide which files each recording shall give."""
+) -> tuple[dict[Path, list[Path]], Path | None]:
+    """Decide which files each recording shall give, and in which folder if they share one."""
     sources = find_recordings(audio)
     to_file = output is not None and not output.is_dir() and output.suffix.lower() in FILE_SUFFIXES
     if output is not None and to_file:
@@ -160,32 +199,7 @@ def _plan(
         ]
         if output is not None and to_file:
             plan[file][formats.index(own_format)] = output
-    return plan
-
-
-def _transcribe(
-    transcriber: Transcriber,
-    source: Path,
-    outputs: list[Path],
-    progress: Progress | None,
-) -> NoteList:
-    """Transcribe one recording and write all that was asked for."""
-    from harmnmf.notefiles import write_csv, write_midi
-
-    analysis = transcriber.analyse(source, progress=progress)
-    notes = transcriber.decode(analysis)
-    for path in outputs:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        suffix = path.suffix.lower()
-        if suffix == ".csv":
-            write_csv(path, notes)
-        elif suffix == ".npz":
-            analysis.save(path)
-        elif suffix == ".png":
-            _plot(transcriber, source, notes, path)
-        else:
-            write_midi(path, notes)
-    return notes
+    return plan, None if to_file else output
 
 
 def _plot(transcriber: Transcriber, source: Path, notes: NoteList, path: Path) -> None:

@@ -79,7 +79,10 @@ def test_one_bad_file_does_not_stop_the_others(folder):
     assert "text.wav: is not audio" in result.stderr
     assert "missing.wav" in result.stderr
     assert "2 of 3 recordings failed" in result.stderr
-    assert [path.name for path in (folder / "out").iterdir()] == ["noisy_enhanced.wav"]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [
+        "manifest.jsonl",
+        "noisy_enhanced.wav",
+    ]
 
 
 def test_outputs_are_planned(folder):
@@ -176,6 +179,7 @@ def test_pictures(folder, network):
         assert result.exit_code == 0, result.output
         assert result.stdout.startswith("new/noisy_enhanced.wav, new/noisy_enhanced.png: ")
         assert (folder / "new/noisy_enhanced.png").stat().st_size > 10_000
+    (folder / "new/noisy_enhanced.png").write_text("precious")
     result = run("noisy.wav", "--plot", "--model", "model.npz", "-o", "new")
     assert "exists already" in result.stderr
 

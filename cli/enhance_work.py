@@ -1,0 +1,120 @@
+"""What `harmnmf enhance` does to each recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harmnmf.batch.task import Progress, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harmnmf.enhancement.deep_prior import DeepPrior
+    from harmnmf.enhancement.enhancer import Enhancer
+
+# A longer picture is too crowded to read.
+PLOTTED_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class DeepPriorFit:
+    """Enhancement by the deep prior, with the parameters of `DeepPrior`."""
+
+    convolution: str
+    n_steps: int
+    seed: int
+    device: str
+
+    def prepare(self) -> None:
+        """Check the parameters."""
+        self._prior()
+
+    def __call__(self, task: Task, progress: Progress) -> str:
+        """Fit a recording, and go on from a checkpoint beside its output if there is one."""
+        from harmnmf.audio import read_audio, write_audio
+
+        path = task.outputs[0]
+        noisy = read_audio(task.source, mono=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint = path.with_name(f"{path.name}.checkpoint.npz")
+        try:
+            enhanced = self._prior().enhance(noisy, checkpoint=checkpoint, progress=progress)
+            write_audio(path, enhanced)
+            # Not before: an hour's work shall outlive a disk that is full.
+            checkpoint.unlink()
+        except KeyboardInterrupt:
+            click.echo(f"{checkpoint}: the same command goes on from here", err=True)
+            raise
+        _plot(task.source, *task.outputs)
+        return f"{noisy.duration:.1f} s"
+
+    def _prior(self) -> DeepPrior:
+        from harmnmf.enhancement.deep_prior import DeepPrior
+
+        return DeepPrior(**asdict(self))
+
+
+@dataclass(frozen=True)
+class NetworkEnhancement:
+    """Enhancement by a trained network, in blocks, with the parameters of `Enhancer.load`."""
+
+    source: str
+    dry: float
+    attenuation_limit: float | None
+    device: str
+
+    def prepare(self) -> None:
+        """Load the network."""
+        _enhancer(self)
+
+    def __call__(self, task: Task, progress: Progress) -> str:
+        """Enhance a recording."""
+        from harmnmf.audio import audio_info, stream_audio, write_blocks
+
+        path = task.outputs[0]
+        rate = audio_info(task.source).sample_rate
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seconds = 0.0
+
+        def followed(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            nonlocal seconds
+            for block in blocks:
+                yield block
+                seconds += block.shape[-1] / rate
+                progress(seconds)
+
+        noisy = stream_audio(task.source, mono=False)
+        write_blocks(path, followed(_enhancer(self).enhance_blocks(noisy, rate)), rate)
+        _plot(task.source, *task.outputs)
+        return f"{seconds:.1f} s"
+
+
+@lru_cache(maxsize=1)
+def _enhancer(work: NetworkEnhancement) -> Enhancer:
+    from harmnmf.enhancement.enhancer import Enhancer
+
+    return Enhancer.load(**asdict(work))
+
+
+def _plot(source: Path, enhanced: Path, picture: Path | None = None) -> None:
+    """Draw a recording before and after, if a picture is asked for."""
+    if picture is None:
+        return
+    from harmnmf.audio import read_audio
+    from harmnmf.plotting import plot_before_after, save_figure
+    from harmnmf.spectrogram import STFT
+
+    sounds = [read_audio(path, duration=PLOTTED_SECONDS) for path in (source, enhanced)]
+    n_fft = 2 * round(0.016 * sounds[0].sample_rate)
+    front_end = STFT(sounds[0].sample_rate, hop_length=n_fft // 2, n_fft=n_fft)
+    figure = plot_before_after(
+        *(front_end.transform(sound.samples) for sound in sounds),
+        title=click.format_filename(source.name),
+    )
+    save_figure(figure, picture)

@@ -1,0 +1,1 @@
+"""Many recordings: here, on processes or on a cluster, remembered in a manifest."""

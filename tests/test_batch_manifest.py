@@ -1,0 +1,170 @@
+"""The manifest: what it takes to do something again, and what stops no run."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from works import make_tasks
+
+from harmnmf import FormatError, HarmnmfError
+from harmnmf.batch.manifest import Manifest
+from harmnmf.batch.task import Outcome, file_hash
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "out" / "manifest.jsonl"
+
+
+@pytest.fixture
+def task(tmp_path):
+    return make_tasks(tmp_path, "good")[0]
+
+
+def opened(path, **settings):
+    return Manifest(path, settings, version="1.0")
+
+
+def do(path, task, **settings):
+    """As a run does it."""
+    with opened(path, **settings) as manifest:
+        manifest.begin(task)
+        task.outputs[0].write_text("copy")
+        manifest.finish(task, Outcome("a copy", seconds=2.0, sha256=file_hash(task.source)))
+
+
+def is_done(path, task, **settings):
+    with opened(path, **settings) as manifest:
+        return manifest.is_done(task)
+
+
+def test_what_is_done_need_not_be_done_again(path, task):
+    assert not is_done(path, task, threshold=0.5)
+    assert not path.exists()
+    do(path, task, threshold=0.5)
+    assert is_done(path, task, threshold=0.5)
+    started, done = map(json.loads, path.read_text().splitlines())
+    assert (started["status"], done["status"]) == ("started", "done")
+    assert done["input"] == str(task.source)
+    assert done["sha256"] == file_hash(task.source)
+    assert done["settings"] == {"threshold": 0.5}
+    assert done["outputs"] == ["0.copy"]
+    assert (done["seconds"], done["error"], done["harmnmf"]) == (2.0, None, "1.0")
+
+
+def test_what_is_missing_or_changed_must(path, task):
+    do(path, task)
+    assert not is_done(path, task, threshold=0.5)
+    stat = task.source.stat()
+    os.utime(task.source, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+    assert is_done(path, task)  # touched, and not changed
+    text = task.source.read_text()
+    task.source.write_text(text[::-1])
+    assert not is_done(path, task)
+    task.source.write_text(text + text)
+    assert not is_done(path, task)
+    task.source.write_text(text)
+    assert is_done(path, task)
+    other = type(task)(task.source, (*task.outputs, path.with_name("0.csv")))
+    assert not is_done(path, other)
+    task.outputs[0].unlink()
+    assert not is_done(path, task)
+
+
+def test_what_has_failed_or_was_interrupted_must(path, task):
+    with opened(path) as manifest:
+        manifest.begin(task)
+    assert not is_done(path, task)
+    with opened(path) as manifest:
+        # Whatever it left is the run's own.
+        assert manifest.made() == {str(task.outputs[0].resolve())}
+        manifest.begin(task)
+        manifest.finish(task, Outcome(error="is bad", trace="here"))
+    task.outputs[0].write_text("copy")
+    assert not is_done(path, task)
+    record = json.loads(path.read_text().splitlines()[-1])
+    assert (record["status"], record["error"], record["trace"]) == ("failed", "is bad", "here")
+
+
+def test_what_somebody_has_changed_is_theirs(path, task):
+    do(path, task)
+    output = str(task.outputs[0].resolve())
+    with opened(path) as manifest:
+        assert manifest.made() == {output}
+    task.outputs[0].write_text("better than that")
+    assert is_done(path, task)
+    with opened(path) as manifest:
+        assert manifest.made() == set()
+    with opened(path) as manifest:
+        manifest.begin(task)
+        assert manifest.made() == {output}
+
+
+def test_outputs_move_with_their_manifest(tmp_path, path, task):
+    do(path, task)
+    path.parent.rename(tmp_path / "elsewhere")
+    moved = type(task)(task.source, (tmp_path / "elsewhere" / "0.copy",))
+    assert is_done(tmp_path / "elsewhere" / path.name, moved)
+
+
+def test_what_was_cut_off_is_done_again(tmp_path, path):
+    first, second = make_tasks(tmp_path, "good", "good")
+    do(path, first)
+    whole = path.read_bytes()
+    do(path, second)
+    n_begun = path.read_bytes().index(b"\n", len(whole)) + 1
+    for end in (len(whole) - 1, len(whole), len(whole) + 10, n_begun, n_begun + 100):
+        path.write_bytes(path.read_bytes()[:end])
+        # A line without its end says what it says.
+        assert is_done(path, first)
+        assert not is_done(path, second)
+        do(path, second)
+        assert is_done(path, first)
+        assert is_done(path, second)
+
+
+@pytest.mark.parametrize("text", ["notes of mine\n", "{}\n", "[1]", "\0\0", "[" * 100_000])
+def test_files_of_others_are_left(path, task, text):
+    path.write_text(text)
+    with pytest.raises(FormatError, match="is not a manifest; choose another folder"):
+        opened(path)
+    assert path.read_text() == text
+
+
+def test_one_run_at_a_time(path, task):
+    do(path, task)
+    with opened(path), pytest.raises(HarmnmfError, match="another run is at work here"):
+        opened(path)
+    assert is_done(path, task)
+
+
+def test_a_manifest_that_cannot_be_written(tmp_path, path, task, monkeypatch):
+    (tmp_path / "file").write_text("text")
+    manifest = opened(tmp_path / "file" / "manifest.jsonl")
+    with pytest.raises(HarmnmfError, match=r"manifest\.jsonl: cannot be opened"):
+        manifest.begin(task)
+
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with (
+        opened(path) as manifest,
+        pytest.raises(
+            HarmnmfError, match=r"manifest\.jsonl: cannot be written \(No space left on device\)"
+        ),
+    ):
+        manifest.begin(task)
+
+
+def test_names_that_are_no_text(tmp_path, path, task):
+    name = os.fsdecode(b"caf\xe9.txt")
+    try:
+        source = task.source.rename(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    strange = type(task)(source, task.outputs)
+    do(path, strange)
+    assert is_done(path, strange)
