@@ -74,7 +74,9 @@ class Reader:
         damaged = st.sampled_from(self.files).flatmap(lambda content: damage(content, words))
         if self.suffix != ".npz":
             return damaged
-        return damaged | st.sampled_from(self.files).flatmap(repack)
+        repacked = st.sampled_from(self.files).flatmap(repack)
+        # Most that is damaged is refused for its checksums.
+        return st.one_of(damaged, repacked, repacked)
 
 
 @dataclass
@@ -338,12 +340,14 @@ def main(seconds: float, keep: Path, first: int) -> None:
     keep.mkdir(parents=True, exist_ok=True)
     readers = make_readers()
     tallies = {name: Tally() for name in readers}
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
         for name, reader in readers.items():
             explore(reader, tallies[name], AT_ONCE, first, keep)
         first += 1
-    click.echo(f"{platform.machine()}, 1 thread, {date.today()}, {seconds:.0f} s\n")
+    click.echo(
+        f"{platform.machine()}, 1 thread, {date.today()}, {seconds:.0f} s of processor time\n"
+    )
     click.echo("| reader | tries | read | refused | failed | slowest | most memory |")
     click.echo("|---|---|---|---|---|---|---|")
     for name, tally in tallies.items():

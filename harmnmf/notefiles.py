@@ -37,7 +37,7 @@ _OFFSET_COLUMNS = {
 
 _DRUMS = 9  # the channel
 _LONGEST = 24 * 3600  # seconds; no performance, but a damaged file, lasts longer
-_MAX_BYTES = 2**24  # a hundred times the longest concert
+_MAX_BYTES = 2**23  # more than ten hours of playing; MIDI takes 180 times that while it is read
 # A time of more bytes would take long to read, and mean nothing. Texts have these bytes, too.
 _MAX_CONTINUED = 10_000
 

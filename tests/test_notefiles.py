@@ -325,7 +325,7 @@ class TestStrangers:
     @pytest.mark.parametrize("name", ["song.mid", "song.csv"])
     def test_files_that_are_too_large(self, tmp_path, name):
         with open(tmp_path / name, "wb") as file:
-            file.truncate(2**24 + 1)
+            file.truncate(2**23 + 1)
         with pytest.raises(FormatError, match=rf"{name}: too large for notes"):
             read_notes(tmp_path / name)
 
