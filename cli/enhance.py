@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -13,12 +12,14 @@ from harmnmf.audiofiles import AUDIO_SUFFIXES
 from harmnmf.errors import HarmnmfError
 
 from .batch import Batch, batch_options, process_each
-from .enhance_work import DeepPriorFit, NetworkEnhancement
+from .enhance_work import DeepPriorFit, NetworkEnhancement, load_enhancer
 from .paths import find_recordings
 from .pcm import stream_pcm
 
 DEEP_PRIOR = "deep-prior"
 DEFAULT_MODEL = "harmonic-light"
+SINGING = "singing"
+LOSSLESS = (".wav", ".flac")
 CONVOLUTIONS = ("harmonic", "dilated", "plain")
 # Options that mean something to the deep prior only, and to trained networks only.
 PRIOR_OPTIONS = {"convolution", "steps", "seed"}
@@ -45,8 +46,9 @@ NETWORK_OPTIONS = {"dry", "attenuation_limit", "stdin", "stdout"}
     default=DEFAULT_MODEL,
     show_default=True,
     metavar="NAME|FILE",
-    help="harmonic-light is trained, for speech; so is a file from `harmnmf train`. deep-prior is "
-    "fitted to each recording and has heard nothing before.",
+    help="harmonic-light is trained, for speech. A file from `harmnmf train` is for what it was "
+    "trained for: speech, or singing, when the accompaniment is written, too. deep-prior is fitted "
+    "to each recording and has heard nothing before.",
 )
 @click.option(
     "--dry",
@@ -131,6 +133,7 @@ def command(
       harmnmf enhance noisy.wav
       harmnmf enhance recordings/ -o clean/ --atten-lim 20 --plot
       harmnmf enhance piano.wav -o clean.flac --model deep-prior --steps 800
+      harmnmf enhance song.wav -o parts/ --model run/model.npz   # voice and accompaniment
     """  # noqa: D301 (click needs the backspace itself)
     _check_options(ctx, model)
     if stdin != stdout:
@@ -139,18 +142,17 @@ def command(
         raise click.UsageError("--stdin takes no AUDIO, no --output, no --plot, and only 16000 Hz")
     if not stdin and not audio:
         raise click.UsageError("Missing argument 'AUDIO...'.")
-    plan, folder = _plan(audio, output, plot)
+    separated = _is_for_singing(model)
+    plan, folder = _plan(audio, output, plot, separated)
     if model == DEEP_PRIOR:
         prior = DeepPriorFit(convolution, steps, seed, device)
         process_each(ctx, plan, prior, batch, folder)
         return
-    network = NetworkEnhancement(model, dry, attenuation_limit, device)
+    network = NetworkEnhancement(model, dry, attenuation_limit, device, separated)
     if not stdin:
         process_each(ctx, plan, network, batch, folder)
         return
-    from harmnmf.enhancement.enhancer import Enhancer
-
-    stream = Enhancer.load(**asdict(network)).stream()
+    stream = load_enhancer(network).stream()
     click.echo(f"latency: {1000 * stream.latency / rate:.1f} ms", err=True)
     stream_pcm(stream, sys.stdin.buffer, sys.stdout.buffer)
 
@@ -164,23 +166,47 @@ def _check_options(ctx: click.Context, model: str) -> None:
             raise click.UsageError(f"--model {model} has no {parameter.opts[0]}")
 
 
+def _is_for_singing(model: str) -> bool:
+    """Tell whether weights are for singing, of which a recording gives two outputs."""
+    if Path(model).is_file():
+        from harmnmf.enhancement.registry import load_model
+
+        return load_model(model)[1].get("task") == SINGING
+    if model == SINGING:
+        raise HarmnmfError(
+            "--model singing: its weights are not shipped, because what they are learned from is "
+            "for research only; see `harmnmf train spectrogram-fusion --help`, and give the file "
+            "that it writes"
+        )
+    return False
+
+
 def _plan(
-    audio: tuple[str, ...], output: Path | None, plot: bool
+    audio: tuple[str, ...], output: Path | None, plot: bool, separated: bool
 ) -> tuple[dict[Path, list[Path]], Path | None]:
     """Decide which files each recording shall give, and in which folder if they share one."""
     sources = find_recordings(audio)
-    folder = None
+    folder, ending = output, "voice" if separated else "enhanced"
+    plan = {}
     if output is not None and not output.is_dir() and output.suffix.lower() in AUDIO_SUFFIXES:
         if len(sources) > 1:
             raise click.UsageError(f"{output} is one file, but there are {len(sources)} recordings")
+        folder = None
         plan = {file: [output] for file, _ in sources}
     elif output is not None and not output.is_dir() and output.suffix:
         raise HarmnmfError(f"{output}: is neither a folder nor of a format of audio; use .wav")
     else:
-        plan, folder = {}, output
         for file, place in sources:
             base = file if output is None else output / place
-            plan[file] = [base.with_name(f"{base.stem}_enhanced.wav")]
-    if plot:
-        plan = {file: [path, path.with_suffix(".png")] for file, [path] in plan.items()}
+            plan[file] = [base.with_name(f"{base.stem}_{ending}.wav")]
+    for outputs in plan.values():
+        first = outputs[0]
+        if separated:
+            # Of others, what is read again is not quite what was written.
+            if first.suffix.lower() not in LOSSLESS:
+                raise HarmnmfError(f"{first}: write the voice as {' or '.join(LOSSLESS)}")
+            name = f"{first.stem.removesuffix('_voice')}_accompaniment{first.suffix}"
+            outputs.append(first.with_name(name))
+        if plot:
+            outputs.append(first.with_suffix(".png"))
     return plan, folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -51,7 +50,7 @@ class DeepPriorFit:
         except KeyboardInterrupt:
             click.echo(f"{checkpoint}: the same command goes on from here", err=True)
             raise
-        _plot(task.source, *task.outputs)
+        _plot(task)
         return f"{noisy.duration:.1f} s"
 
     def _prior(self) -> DeepPrior:
@@ -62,19 +61,21 @@ class DeepPriorFit:
 
 @dataclass(frozen=True)
 class NetworkEnhancement:
-    """Enhancement by a trained network, in blocks, with the parameters of `Enhancer.load`."""
+    """Enhancement by a trained network, in blocks."""
 
-    source: str
+    model: str
     dry: float
     attenuation_limit: float | None
     device: str
+    # Whether what is taken away is an output, too.
+    separated: bool
 
     def prepare(self) -> None:
         """Load the network."""
-        _enhancer(self)
+        load_enhancer(self)
 
     def __call__(self, task: Task, progress: Progress) -> str:
-        """Enhance a recording."""
+        """Enhance a recording: the first output; what is left is the second if both are wanted."""
         from harmnmf.audio import audio_info, stream_audio, write_blocks
 
         path = task.outputs[0]
@@ -90,31 +91,39 @@ class NetworkEnhancement:
                 progress(seconds)
 
         noisy = stream_audio(task.source, mono=False)
-        write_blocks(path, followed(_enhancer(self).enhance_blocks(noisy, rate)), rate)
-        _plot(task.source, *task.outputs)
+        write_blocks(path, followed(load_enhancer(self).enhance_blocks(noisy, rate)), rate)
+        if self.separated:
+            parts = (stream_audio(name, mono=False) for name in (task.source, path))
+            pairs = zip(*parts, strict=True)
+            write_blocks(task.outputs[1], (whole - voice for whole, voice in pairs), rate)
+        _plot(task)
         return f"{seconds:.1f} s"
 
 
 @lru_cache(maxsize=1)
-def _enhancer(work: NetworkEnhancement) -> Enhancer:
+def load_enhancer(work: NetworkEnhancement) -> Enhancer:
+    """Load the network of this work, once in a process."""
     from harmnmf.enhancement.enhancer import Enhancer
 
-    return Enhancer.load(**asdict(work))
+    return Enhancer.load(
+        work.model, dry=work.dry, attenuation_limit=work.attenuation_limit, device=work.device
+    )
 
 
-def _plot(source: Path, enhanced: Path, picture: Path | None = None) -> None:
+def _plot(task: Task) -> None:
     """Draw a recording before and after, if a picture is asked for."""
-    if picture is None:
+    enhanced, picture = task.outputs[0], task.outputs[-1]
+    if picture.suffix != ".png":
         return
     from harmnmf.audio import read_audio
     from harmnmf.plotting import plot_before_after, save_figure
     from harmnmf.spectrogram import STFT
 
-    sounds = [read_audio(path, duration=PLOTTED_SECONDS) for path in (source, enhanced)]
+    sounds = [read_audio(path, duration=PLOTTED_SECONDS) for path in (task.source, enhanced)]
     n_fft = 2 * round(0.016 * sounds[0].sample_rate)
     front_end = STFT(sounds[0].sample_rate, hop_length=n_fft // 2, n_fft=n_fft)
     figure = plot_before_after(
         *(front_end.transform(sound.samples) for sound in sounds),
-        title=click.format_filename(source.name),
+        title=click.format_filename(task.source.name),
     )
     save_figure(figure, picture)

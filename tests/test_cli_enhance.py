@@ -214,3 +214,34 @@ def test_raw_samples_are_streamed(folder, network):
     for wrong in (["noisy.wav"], ["-o", "a.wav"], ["--plot"], ["--rate", 8000]):
         assert run(*options, *wrong).exit_code == 2
     assert run("--model", "model.npz", "--stdin").exit_code == 2
+
+
+@pytest.fixture
+def singer(folder):
+    torch.manual_seed(0)
+    model = build_model("spectrogram-fusion")
+    save_model("singer.npz", "spectrogram-fusion", model, {"task": "singing"})
+    return Enhancer.load("singer.npz", device="cpu")
+
+
+def test_singing_gives_two_parts(folder, singer):
+    result = run("noisy.wav", "--model", "singer.npz", "--plot", "-o", "parts")
+    assert result.exit_code == 0, result.output
+    names = ["noisy_voice.wav", "noisy_accompaniment.wav", "noisy_voice.png"]
+    assert result.stdout.startswith(", ".join(f"parts/{name}" for name in names))
+    noisy, voice, accompaniment = (
+        read_audio(path, mono=False).samples
+        for path in ("noisy.wav", "parts/noisy_voice.wav", "parts/noisy_accompaniment.wav")
+    )
+    np.testing.assert_allclose(voice, singer(noisy, 8000), atol=1e-6)
+    np.testing.assert_allclose(voice + accompaniment, noisy, atol=1e-6)
+    assert run("noisy.wav", "--model", "singer.npz", "-o", "solo.flac").exit_code == 0
+    result = run("noisy.wav", "--model", "singer.npz", "-o", "solo.ogg")
+    assert (result.exit_code, "solo.ogg: write the voice as .wav" in result.stderr) == (1, True)
+    assert {"solo.flac", "solo_accompaniment.flac"} < {path.name for path in folder.iterdir()}
+
+
+def test_weights_for_singing_are_not_shipped(folder):
+    result = run("noisy.wav", "--model", "singing")
+    assert result.exit_code == 1
+    assert "harmnmf train spectrogram-fusion" in result.stderr
