@@ -245,6 +245,8 @@ def _whole(values: NDArray[np.float64], low: int, high: int) -> NDArray[np.bool_
 
 def _floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
     try:
+        if np.iscomplexobj(values):  # whose imaginary part NumPy would only warn of
+            raise TypeError("complex numbers")
         return np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"{name} must be an array of numbers") from error

@@ -60,6 +60,7 @@ class TestNoteList:
             ({"velocity": [70, 70]}, "of one length"),
             ({"pitch": [[60]]}, "1-D"),
             ({"pitch": ["C4"]}, "pitch must be an array of numbers"),
+            ({"pitch": [60 + 0j]}, "pitch must be an array of numbers"),
             ({"pedal": [1.0, 2.0]}, "shape"),
             ({"pedal": [[2.0, 1.0]]}, "pedal"),
             ({"pedal": [[-1.0, 1.0]]}, "pedal"),
