@@ -18,7 +18,7 @@ from .decoding import PianoActivations, check_thresholds, decode_notes
 from .device import resolve_device
 from .dictionary import TimbreDictionary
 from .errors import ParameterError
-from .note_decoding import NotePosteriors, decode_posteriors
+from .note_decoding import NotePosteriors, PosteriorDecoder, decode_posteriors
 from .note_features import ONSET_FRONT_END, NoteFeatures, reference_level
 from .note_network import NoteNetwork, NoteProbabilities, join_frames
 from .notes import NoteList
@@ -41,6 +41,11 @@ _RULES = "nmf"
 @dataclass(frozen=True)
 class Transcriber:
     """Transcribes piano recordings with a timbre dictionary.
+
+    It works in blocks of half a minute, and with a network in memory that hardly grows with the
+    recording. Borders between blocks leave no trace in the notes, but each block learns for itself
+    what the room does to the sound, so that now and then a note differs from what a longer block
+    would have given.
 
     Parameters
     ----------
@@ -134,7 +139,17 @@ class Transcriber:
         AudioError
             If the file cannot be read.
         """
-        return self.decode(self.analyse(source, progress=progress))
+        network = self.decoder
+        if not isinstance(network, NoteNetwork):
+            return self.decode(self.analyse(source, progress=progress))
+        if self.adapt:
+            return self.adapted(source).transcribe(source, progress=progress)
+        rate = self._tuned_rate(self._estimate_tuning(source))
+        hop_duration = self.front_end.hop_length / rate
+        decoder = PosteriorDecoder(self._dictionary.pitches, hop_duration, **self._thresholds)
+        for said in self._probability_blocks(network, source, rate, progress):
+            decoder.push(said)
+        return decoder.finish()
 
     def analyse(
         self,
@@ -233,12 +248,9 @@ class Transcriber:
         if self.adapt:
             return self.adapted(source).posteriors(source, progress=progress)
         rate = self._tuned_rate(self._estimate_tuning(source))
-        parts = [
-            NoteProbabilities(*(x[..., inner] for x in network.probabilities(features)))
-            for features, inner in self._feature_blocks(source, rate, progress)
-        ]
+        said = join_frames(list(self._probability_blocks(network, source, rate, progress)))
         hop_duration = self.front_end.hop_length / rate
-        return NotePosteriors(*join_frames(parts), self._dictionary.pitches, hop_duration)
+        return NotePosteriors(*said, self._dictionary.pitches, hop_duration)
 
     def features(self, source: Audio | str | PathLike[str]) -> tuple[NoteFeatures, float]:
         """Measure the levels that a network reads, to train one or to compare many.
@@ -342,6 +354,17 @@ class Transcriber:
             samples = read_audio(source, sample_rate=rate, duration=_LEARNED).samples
         return self.front_end.transform(samples)
 
+    def _probability_blocks(
+        self,
+        network: NoteNetwork,
+        source: Audio | str | PathLike[str],
+        rate: int,
+        progress: Callable[[float], None] | None,
+    ) -> Iterator[NoteProbabilities]:
+        """Let the network read block by block; what it says of the context is left out."""
+        for features, inner in self._feature_blocks(source, rate, progress):
+            yield NoteProbabilities(*(x[..., inner] for x in network.probabilities(features)))
+
     def _feature_blocks(
         self,
         source: Audio | str | PathLike[str],
@@ -367,7 +390,11 @@ class Transcriber:
         and the frames that are not context.
         """
         if isinstance(source, Audio):
-            signal: Iterable[NDArray[np.float32]] = [source.to_mono().resample(rate).samples]
+            samples = source.to_mono().resample(rate).samples
+            starts = range(0, len(samples), round(_BLOCK * rate))
+            signal: Iterable[NDArray[np.float32]] = (
+                samples[start : start + starts.step] for start in starts
+            )
         else:
             signal = stream_audio(source, sample_rate=rate)
         streams = [

@@ -141,6 +141,7 @@ class TestTranscriber:
         assert once.tuning is not None
         expected = Transcriber(n_iter=5, adapt=True).activations(song)
         np.testing.assert_array_equal(once.activations(song).attack, expected.attack)
+        assert once.transcribe(song) == Transcriber(n_iter=5, adapt=True).transcribe(song)
         plain = Transcriber(n_iter=5, adapt=False).activations(song)
         assert not np.allclose(plain.attack, expected.attack)
 
