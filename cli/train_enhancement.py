@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,11 @@ def model_command(name: str) -> click.Command:
         "--weight", "weights", multiple=True, type=_Setting(), metavar="NAME=VALUE",
         help="The weight of a term of the loss.",
     )  # fmt: skip
+    @click.option(
+        "--mix", "conditions", multiple=True, type=_Setting(), metavar="NAME=VALUE",
+        help="How speech is mixed, such as room=0: see MixtureConditions of "
+        "harmnmf.enhancement.mixing.",
+    )  # fmt: skip
     @click.option("--about", metavar="TEXT", help="Sources, licence and attribution: kept in it.")
     def command(
         task: str,
@@ -120,12 +125,13 @@ def model_command(name: str) -> click.Command:
         device: str,
         settings: Sequence[tuple[str, Any]],
         weights: Sequence[tuple[str, Any]],
+        conditions: Sequence[tuple[str, Any]],
         about: str | None,
     ) -> None:
         if task == "speech" and (speech is None or not noise or clips):
             raise click.UsageError("speech needs --speech and --noise, and no --clips")
-        if task == "singing" and (clips is None or speech or noise):
-            raise click.UsageError("singing needs --clips, and no --speech or --noise")
+        if task == "singing" and (clips is None or speech or noise or conditions):
+            raise click.UsageError("singing needs --clips, and no --speech, --noise or --mix")
 
         import torch
 
@@ -139,7 +145,7 @@ def model_command(name: str) -> click.Command:
                 training, validation = _singing(clips, seconds, seed)
             else:
                 assert speech is not None
-                training, validation = _speech(speech, noise, seconds, seed)
+                training, validation = _speech(speech, noise, seconds, seed, dict(conditions))
             with show_progress("Steps", steps if first else None) as progress:
                 train_enhancement(
                     model,
@@ -176,12 +182,22 @@ from the end. `torchrun -m harmnmf train ...` uses several GPUs.
 """
 
 
-def _speech(speech: Path, noise: Sequence[Path], seconds: float, seed: int) -> tuple[Any, Any]:
+def _speech(
+    speech: Path, noise: Sequence[Path], seconds: float, seed: int, conditions: Mapping[str, Any]
+) -> tuple[Any, Any]:
     from harmnmf.enhancement.data import SpeechMixtures, split_material
+    from harmnmf.enhancement.mixing import MixtureConditions
 
+    try:
+        mixed = MixtureConditions(**conditions)
+    except TypeError as error:
+        raise HarmnmfError(f"--mix: {error}") from error
     training, validation = split_material(speech, noise)
+    # What is validated is the same, whatever is trained with.
     return (
-        SpeechMixtures(training.speech, training.noise, duration=seconds, seed=seed),
+        SpeechMixtures(
+            training.speech, training.noise, duration=seconds, conditions=mixed, seed=seed
+        ),
         SpeechMixtures(validation.speech, validation.noise, duration=seconds, seed=seed + 1),
     )
 

@@ -131,7 +131,7 @@ class MixtureConditions:
             value = getattr(self, field.name)
             if field.name.endswith("_db"):
                 check_range(field.name, value)
-            elif not 0 <= value <= 1:
+            elif not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise ParameterError(f"{field.name} must be a probability, not {value}")
         if self.clean_only + self.noise_only > 1:
             raise ParameterError("clean_only and noise_only must not add up to more than 1")
@@ -139,7 +139,10 @@ class MixtureConditions:
 
 def check_range(name: str, values: tuple[float, float]) -> None:
     """Refuse what is not a range of decibels."""
-    low, high = values
+    try:
+        low, high = map(float, values)
+    except (TypeError, ValueError):
+        low = high = np.nan
     if not -np.inf < low <= high < np.inf:
         raise ParameterError(f"{name} must be two finite numbers in order, not {values}")
 

@@ -77,6 +77,10 @@ def test_singing_is_trained(tmp_path: Path) -> None:
         (["--set", "n_cats=3"], "n_cats"),
         (["--set", "n_channels"], "NAME=VALUE"),
         (["--weight", "beauty=1"], "beauty"),
+        (["--mix", "beauty=1"], "beauty"),
+        (["--mix", "room=2"], "room must be a probability"),
+        (["--mix", "room=dry"], "room must be a probability"),
+        (["--mix", "snr_db=5"], "snr_db must be two finite numbers"),
         (["--seconds", "0"], "duration"),
     ],
 )
