@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import Field, asdict, dataclass
@@ -15,13 +14,11 @@ import click
 
 import harmnmf
 from harmnmf.batch.task import Outcome, Progress, Report, Task, Work, file_hash, run_here
-from harmnmf.errors import HarmnmfError
 
+from .display import Display
 from .paths import check_plan
 
 if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
-
     from harmnmf.batch.manifest import Manifest
 
 MANIFEST = "manifest.jsonl"
@@ -174,7 +171,7 @@ def _run(
             yield task
 
     failures = []
-    with _Display(tasks) as display:
+    with Display(tasks) as display:
         for task, outcome in _start(batch, work, begun(), display.report):
             if manifest is not None:
                 manifest.finish(task, outcome)
@@ -228,53 +225,3 @@ def _settings(work: PreparedWork) -> dict[str, Any]:
         if isinstance(value, str) and Path(value).is_file():
             settings[name] = f"sha256:{file_hash(Path(value))}"
     return settings
-
-
-class _Display:
-    """Show on a terminal how many seconds of all recordings are done, and how long it will take."""
-
-    def __init__(self, tasks: list[Task]) -> None:
-        self._bar: ProgressBar[int] | None = None
-        if not sys.stderr.isatty():
-            return
-        self._lengths = {task: _length(task.source) for task in tasks}
-        self._done: dict[Task, float] = {}
-        one = len(tasks) == 1
-        name = click.format_filename(tasks[0].source.name) if one else f"{len(tasks)} recordings"
-        self._bar = click.progressbar(
-            length=round(sum(self._lengths.values())),
-            label=f"{name} (seconds)",
-            show_pos=True,
-            file=sys.stderr,
-        )
-
-    def __enter__(self) -> _Display:
-        if self._bar is not None:
-            self._bar.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(*error)
-
-    def report(self, task: Task, seconds: float) -> None:
-        if self._bar is not None:
-            # The last frame ends a little after the last sample.
-            self._done[task] = min(seconds, self._lengths[task])
-            self._bar.update(round(sum(self._done.values())) - self._bar.pos)
-
-    def say(self, line: str, *, err: bool = False) -> None:
-        if self._bar is not None:
-            click.echo("\r\x1b[K", nl=False, err=True)
-        click.echo(line, err=err)
-        if self._bar is not None:
-            self._bar.render_progress()
-
-
-def _length(source: Path) -> float:
-    from harmnmf.audio import audio_info
-
-    try:
-        return audio_info(source).duration
-    except HarmnmfError:
-        return 0.0  # what is wrong is said when it is read

@@ -21,7 +21,8 @@ from works import Cluster, Copy
 
 from harmnmf import Audio, AudioError, HarmnmfError, write_audio
 from harmnmf.batch.task import Task
-from harmnmf.cli.batch import MANIFEST, _Display, batch_options, process_each
+from harmnmf.cli.batch import MANIFEST, batch_options, process_each
+from harmnmf.cli.display import Display
 from harmnmf.cli.main import main
 
 
@@ -89,7 +90,7 @@ def test_progress_is_for_terminals(tmp_path, monkeypatch):
         for tasks, label in ((songs[:1], "0.wav (seconds)"), (songs, "2 recordings (seconds)")):
             stream.truncate(0)
             monkeypatch.setattr("sys.stderr", stream)
-            with _Display(tasks) as display:
+            with Display(tasks) as display:
                 display.report(songs[0], 1.0)
                 display.report(songs[0], 2.02)  # the last frame ends after the last sample
                 display.say("done")
