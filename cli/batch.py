@@ -132,7 +132,7 @@ def process_each(
         if folder is not None:
             from harmnmf.batch.manifest import Manifest
 
-            settings = {"command": ctx.command.name, **_settings(work)}
+            settings = {"command": ctx.info_name, **_settings(work)}
             manifest = Manifest(folder / MANIFEST, settings, harmnmf.__version__)
             stack.enter_context(manifest)
         own = manifest.made() if manifest is not None else ()
