@@ -1,0 +1,157 @@
+"""What goes wrong is counted: the counters themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import faults, robustness
+from benchmarks.broken_audio import Case
+from benchmarks.faults import COMMANDS, Command, finish
+from benchmarks.robustness import judge, read_manifest
+from harmnmf import Audio, NoteList, write_audio, write_midi
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes and signals of POSIX")
+
+TRANSCRIBE, ENHANCE = COMMANDS
+GOOD = Case("a.wav", lambda path: None)
+BAD = Case("a.wav", lambda path: None, "is bad", errors={"enhance": r"is \d bad"})
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    write_midi(tmp_path / "a.mid", NoteList([], [], [], []))
+    write_audio(tmp_path / "a_enhanced.wav", Audio(np.zeros(16_000), 8000))
+    return tmp_path
+
+
+def failed(error):
+    return {"status": "failed", "error": error}
+
+
+@pytest.mark.parametrize(
+    ("command", "case", "record", "problem"),
+    [
+        (TRANSCRIBE, GOOD, {"status": "done", "error": None}, None),
+        (ENHANCE, GOOD, {"status": "done", "error": None}, None),
+        (ENHANCE, GOOD, failed("a.wav: is bad"), "failed: a.wav: is bad"),
+        (ENHANCE, GOOD, {"status": "started"}, "started: None"),
+        (ENHANCE, GOOD, None, "is lost"),
+        (TRANSCRIBE, BAD, failed("a.wav: is bad"), None),
+        (TRANSCRIBE, BAD, failed("a.wav: is bad, too"), "and not 'is bad'"),
+        (TRANSCRIBE, BAD, {"status": "done", "error": None}, "done, None, and not 'is bad'"),
+        (ENHANCE, BAD, failed("a.wav: is 3 bad"), None),
+    ],
+)
+def test_what_became_of_a_file(outputs, command, case, record, problem):
+    said = judge(command, case, record, outputs)
+    assert (said is None) == (problem is None)
+    assert problem is None or problem in said
+
+
+def test_outputs_that_are_done_must_be_right(outputs):
+    write_audio(outputs / "a_enhanced.wav", Audio(np.zeros(8000), 8000))
+    (outputs / "a.mid").write_bytes(b"MThd")
+    done = {"status": "done", "error": None}
+    assert judge(ENHANCE, GOOD, done, outputs) == "lasts 1.0 s"
+    assert "cannot be read as MIDI" in judge(TRANSCRIBE, GOOD, done, outputs)
+    (outputs / "a.mid").unlink()
+    assert "No such file" in judge(TRANSCRIBE, GOOD, done, outputs)
+
+
+def test_the_last_line_of_a_manifest_counts(tmp_path):
+    path = tmp_path / "manifest.jsonl"
+    assert read_manifest(path) == {}
+    records = [{"input": "/x/a\nb.wav", "status": status} for status in ("started", "done")]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert read_manifest(path) == {"a\nb.wav": records[1]}
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "is_right"),
+    [
+        ("", 0, True),
+        ("sys.exit('harmnmf: error: a.wav')", 1, True),
+        ("sys.exit(1)", 1, False),
+        ("sys.exit('Traceback')", 1, False),
+        ("sys.exit('harmnmf: error: a.wav')", 0, False),
+        ("open('.harmnmf-1', 'w')", 0, False),
+    ],
+)
+def test_how_a_run_ends(tmp_path, program, code, is_right):
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import sys; {program}"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert (finish(process, code, tmp_path) == []) == is_right
+
+
+# Copies each file, some time later; what it was killed at is done by the next run.
+COPY = """
+import pathlib, sys, time
+source, output = map(pathlib.Path, sys.argv[1:3])
+output.mkdir(exist_ok=True)
+for path in sorted(source.iterdir()):
+    target = output / f"{path.stem}.copy"
+    if not target.exists():
+        time.sleep(0.005)
+        WRITE
+"""
+
+
+class Copy(Command):
+    """A command that takes less time."""
+
+    def line(self, source, output, *options):
+        return [sys.executable, "-c", COPY.replace("WRITE", self.name), str(source), str(output)]
+
+
+def whole(path):
+    return path.read_bytes()
+
+
+def test_kills_are_survived_or_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(faults, "SHORT", 0.1)
+    atomic = "part = output / 'part'; part.write_bytes(path.read_bytes()); part.rename(target)"
+    slow = (
+        "file = open(target, 'wb'); time.sleep(0.05); file.write(path.read_bytes()); file.close()"
+    )
+    for name, program, survives in (("atomic", atomic, True), ("slow", slow, False)):
+        (tmp_path / name).mkdir()
+        runs = faults.Runs(Copy(program, "{}.copy", whole), tmp_path / name)
+        wrong = runs.kill(4)
+        assert (wrong == []) == survives, wrong
+
+
+def test_a_full_disk_is_survived_or_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(faults, "SHORT", 0.5)
+    runs = faults.Runs(
+        Copy("try: target.write_bytes(path.read_bytes())\n"
+             "        except OSError as error: sys.exit(f'harmnmf: {error}')", "{}.copy", whole),
+        tmp_path,
+    )  # fmt: skip
+    n_faults, wrong = runs.fill()
+    if n_faults == 0:
+        pytest.skip("no rights to mount a disk")
+    assert any("full/" in problem and "is another" in problem for problem in wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_nothing_is_lost(tmp_path, command):
+    counts, wrong = robustness.column(command, tmp_path, 4)
+    assert wrong == []
+    assert counts["files lost"] == "0"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("command", "limit"), [*zip(COMMANDS, (1.5, 1.0), strict=True)])
+def test_memory_of_ten_minutes(tmp_path, command, limit):
+    assert robustness.peak_memory(command, tmp_path, 600) < limit
