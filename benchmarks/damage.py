@@ -19,6 +19,7 @@ WORDS = {
         b"\xff\xff\xff\x7f", b"\0",
     ],
     ".npz": [b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"\xff\xff\xff\xff"],
+    ".jsonl": [b"{", b"}", b"[", b"]", b",", b"\n", b"\\u0000", b"null", b"1e999"],
     ".csv": [
         b"nan", b"inf", b"1e999", b"-1", b"9" * 400, b",", b"\n", b"\0", b"\xff", b"1_0",
         "\N{ARABIC-INDIC DIGIT ONE}".encode(),
@@ -68,6 +69,15 @@ def repack(draw: st.DrawFn, content: bytes) -> bytes:
         else:
             metadata = draw(strange_json(metadata))
     return pack(arrays, metadata)
+
+
+@st.composite
+def rewrite(draw: st.DrawFn, content: bytes) -> bytes:
+    """Change what lines of JSON say."""
+    lines = [json.loads(line) for line in content.splitlines()]
+    number = draw(st.integers(0, len(lines) - 1))
+    lines[number] = draw(strange_json(lines[number]))
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
 @st.composite

@@ -36,6 +36,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harmnmf import HarmnmfError, NoteList, TimbreDictionary, read_notes, write_csv, write_midi
+from harmnmf.batch.manifest import Manifest
+from harmnmf.batch.task import Outcome, Task
 from harmnmf.checkpoint import load_checkpoint, save_checkpoint
 from harmnmf.enhancement.registry import build_model, load_model, save_model
 from harmnmf.note_excerpts import NoteExcerpt
@@ -43,11 +45,13 @@ from harmnmf.note_features import NoteFeatures
 from harmnmf.note_network import NoteNetwork, NoteNetworkConfig
 from harmnmf.spectrogram import STFT, LogFrequency
 
-from .damage import WORDS, damage, repack
+from .damage import WORDS, damage, repack, rewrite
 
 LONGEST = 2.0  # seconds
 LARGEST = 500 * 2**20  # bytes
 AT_ONCE = 200  # tries of a reader before it is the next one's turn
+# What makes files anew, with other things in them.
+REMADE = {".npz": repack, ".jsonl": rewrite}
 
 
 @dataclass
@@ -72,11 +76,11 @@ class Reader:
         """Make files, most of them damaged."""
         words = WORDS[self.suffix]
         damaged = st.sampled_from(self.files).flatmap(lambda content: damage(content, words))
-        if self.suffix != ".npz":
+        if self.suffix not in REMADE:
             return damaged
-        repacked = st.sampled_from(self.files).flatmap(repack)
-        # Most that is damaged is refused for its checksums.
-        return st.one_of(damaged, repacked, repacked)
+        remade = st.sampled_from(self.files).flatmap(REMADE[self.suffix])
+        # Most archives that are damaged are refused for their checksums.
+        return st.one_of(damaged, remade, remade)
 
 
 @dataclass
@@ -139,6 +143,7 @@ def make_readers() -> dict[str, Reader]:
                     b"onset\tkey_offset\tpedal_offset\tnote\tvelocity\n0.5\t1\t2\t60\t70\n",
                 ],
             ),
+            "manifest": Reader(_read_manifest, ".jsonl", written(".jsonl", _write_manifest)),
         }
 
 
@@ -210,6 +215,25 @@ def _save_midi(path: Path) -> None:
         [message("sysex", data=(1, 2)), message("pitchwheel"), message("program_change")],
     ]
     mido.MidiFile(tracks=[mido.MidiTrack(track) for track in tracks]).save(path)
+
+
+def _task(folder: Path) -> Task:
+    return Task(folder / "song.wav", (folder / "song.mid",))
+
+
+def _write_manifest(path: Path) -> None:
+    task = _task(path.parent)
+    for file in (task.source, *task.outputs):
+        file.write_bytes(b"content")
+    with Manifest(path, {"option": 1}, version="1") as manifest:
+        manifest.begin(task)
+        manifest.finish(task, Outcome("12 notes"))
+
+
+def _read_manifest(path: Path) -> None:
+    with Manifest(path, {"option": 1}, version="1") as manifest:
+        manifest.is_done(_task(path.parent))
+        manifest.made()
 
 
 def _read_both(path: Path) -> None:

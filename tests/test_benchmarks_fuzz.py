@@ -24,7 +24,7 @@ def readers():
 
 NAMES = [
     "dictionary", "note network", "note excerpt", "enhancement model", "checkpoint", "MIDI",
-    "table of notes",
+    "table of notes", "manifest",
 ]  # fmt: skip
 
 

@@ -190,11 +190,12 @@ class Manifest:
         for line in lines:
             try:
                 record = json.loads(line)
-                if all(isinstance(record[name], kind) for name, kind in _FIELDS.items()):
+                if _is_record(record):
                     self._records[record["input"]] = record
             except (KeyError, RecursionError, TypeError, ValueError):
                 continue  # it was cut off
         if not self._records and any(lines):
+            file.close()
             raise FormatError(f"{self.path}: is not a manifest; choose another folder")
         if lines[-1]:
             self._append(b"\n")
@@ -217,6 +218,12 @@ class Manifest:
     def _outputs(self, task: Task) -> list[str]:
         """Name outputs from the manifest's folder, which can be moved with them."""
         return [os.path.relpath(path, self.path.parent) for path in task.outputs]
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    return all(isinstance(record[name], kind) for name, kind in _FIELDS.items()) and all(
+        isinstance(name, str) and "\0" not in name for name in record["outputs"]
+    )
 
 
 def _key(task: Task) -> str:
