@@ -133,6 +133,22 @@ def test_files_of_others_are_left(path, task, text):
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize("outputs", [[None], [["song.mid"]], [3], ["a\0b"]])
+def test_a_line_that_says_nonsense_does_not_count(path, task, recwarn, outputs):
+    do(path, task)
+    record = json.loads(path.read_text().splitlines()[-1])
+    with open(path, "a") as file:
+        file.write(json.dumps(record | {"outputs": outputs}) + "\n")
+    with opened(path) as manifest:
+        assert manifest.is_done(task)
+        assert len(manifest.made()) == 1
+    path.write_text(json.dumps(record | {"outputs": outputs}) + "\n")
+    with pytest.raises(FormatError):
+        opened(path)
+    # It is closed, and nobody else is kept from it.
+    assert not recwarn
+
+
 def test_one_run_at_a_time(path, task):
     do(path, task)
     with opened(path), pytest.raises(HarmnmfError, match="another run is at work here"):
