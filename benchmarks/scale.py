@@ -7,9 +7,9 @@
 
 Cuts recordings of real pianos into files and transcribes them by the command, from its start to
 its end: in processes of this machine, and by workers of Dask.distributed on this machine, which
-read the files or are sent them. A worker is a process with one thread. Efficiency is the rate for
-each worker, divided by that of one; what it takes to start is within it. Then it projects what an
-archive takes that is larger than this machine.
+read the files or are sent them. A worker is a process with one thread, which keeps its memory.
+Efficiency is the rate for each worker, divided by that of one; what it takes to start is within it.
+Then it projects what an archive takes that is larger than this machine.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from harmnmf.audiofiles import audio_files
 
 from .error_report import table
 
+# Dask's nannies have glibc give all memory back at once, and take it anew for the next block.
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**32)}
 ARCHIVE_HOURS = 100_000
 CORES = (100, 1_000, 10_000)
 
@@ -79,7 +81,7 @@ def cluster(n_workers: int) -> Iterator[str]:
                 processes.append(
                     subprocess.Popen(
                         [sys.executable, "-c", code, *options, *common],
-                        env={**os.environ, "OMP_NUM_THREADS": "1"},
+                        env={**os.environ, **KEEP_MEMORY, "OMP_NUM_THREADS": "1"},
                         stdout=subprocess.DEVNULL,
                         stderr=subprocess.DEVNULL,
                     )
