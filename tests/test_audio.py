@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from harmnmf import (
     ParameterError,
     audio_info,
     read_audio,
+    soundfiles,
     stream_audio,
     write_audio,
     write_blocks,
@@ -307,3 +310,54 @@ def test_write_failures_leave_nothing(tmp_path, noise):
     with pytest.raises(HarmnmfError, match="missing: cannot write to this folder"):
         write_audio(tmp_path / "missing" / "a.wav", noise)
     assert not any(tmp_path.iterdir())
+
+
+def test_wav_of_more_than_4_gb_is_rf64(tmp_path, monkeypatch):
+    monkeypatch.setattr(soundfiles, "_LARGEST_SMALL", 10_000)
+    blocks = np.zeros((4, 1000))
+    for name in ("a.wav", "a.aiff"):
+        with pytest.raises(AudioError, match=rf"{name}: holds no more than 4 GB; use \.w64"):
+            write_blocks(tmp_path / name, np.zeros((9, 1000)), 8000)
+    assert list(tmp_path.iterdir()) == []
+    write_blocks(tmp_path / "a.wav", blocks, 8000, n_samples=4000)
+    write_audio(tmp_path / "b.wav", Audio(np.zeros(4000), 8000))
+    write_audio(tmp_path / "c.wav", Audio(np.zeros(2000), 8000))
+    forms = [soundfile.info(tmp_path / f"{name}.wav").format for name in "abc"]
+    assert forms == ["RF64", "RF64", "WAV"]
+    assert audio_info(tmp_path / "a.wav").duration == 0.5
+
+
+def test_a_length_that_is_not_said_is_0(tmp_path):
+    path = tmp_path / "a.flac"
+    write_audio(path, Audio(tone(8000), 8000))
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    assert audio_info(path).duration == 0
+    assert read_audio(path).duration == 1.0
+
+
+def test_parts_as_long_as_numbers_can_be(tmp_path, noise):
+    write_audio(tmp_path / "a.wav", noise)
+    assert read_audio(tmp_path / "a.wav", duration=1e308).duration == 2.0
+    assert len(list(stream_audio(tmp_path / "a.wav", block_duration=1e308))) == 1
+    with pytest.raises(AudioError, match="no samples in the part"):
+        read_audio(tmp_path / "a.wav", offset=1e308)
+
+
+def test_standard_error_is_given_back(tmp_path, capfd, monkeypatch):
+    path = tmp_path / "a.mp3"
+    path.write_bytes(bytes(10_000))
+    with pytest.raises(AudioError):
+        read_audio(path)
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
+
+    def fail(number):
+        raise OSError(errno.EBADF, "there is none")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup", fail)
+        with pytest.raises(AudioError):
+            read_audio(path)
