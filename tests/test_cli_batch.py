@@ -214,10 +214,19 @@ def copy_recordings(n_all):
         shutil.copy(f"in/{i % 3}.wav", f"in/{i}.wav")
 
 
+# What runs in the background may have been told to ignore Ctrl-C, and passes that on.
+COMMAND = """
+import signal
+from harmnmf.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main(prog_name="harmnmf")
+"""
+
+
 def start(root, *args):
     """Start the command in a group of processes of its own, as a shell does."""
     return subprocess.Popen(
-        [sys.executable, "-m", "harmnmf", *args],
+        [sys.executable, "-c", COMMAND, *args],
         env={**os.environ, "PYTHONPATH": str(root)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
