@@ -155,7 +155,7 @@ def main(data: Path, n_files: int, seconds: float, most: int) -> None:
             ["cores", "days", "hours of audio an hour", "MB/s to be read"],
             [
                 [
-                    f"{n:,}", f"{ARCHIVE_HOURS / speed / n / 24:.1f}", f"{speed * n:,.0f}",
+                    f"{n:,}", f"{ARCHIVE_HOURS / speed / n / 24:.2g}", f"{speed * n:,.0f}",
                     f"{speed * n * megabytes / 3600:.0f}",
                 ]
                 for n in CORES
