@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import Field, asdict, dataclass
 from functools import wraps
 from pathlib import Path
@@ -171,8 +171,11 @@ def _run(
             yield task
 
     failures = []
-    with Display(tasks) as display:
-        for task, outcome in _start(batch, work, begun(), display.report):
+    with (
+        Display(tasks) as display,
+        closing(_start(batch, work, begun(), display.report)) as finished,
+    ):
+        for task, outcome in finished:
             if manifest is not None:
                 manifest.finish(task, outcome)
             display.report(task, math.inf)
@@ -188,7 +191,7 @@ def _run(
 
 def _start(
     batch: Batch, work: Work, tasks: Iterable[Task], report: Report
-) -> Iterator[tuple[Task, Outcome]]:
+) -> Generator[tuple[Task, Outcome], None, None]:
     if batch.scheduler is not None:
         from harmnmf.batch.cluster import run_cluster
 

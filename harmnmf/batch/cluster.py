@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from importlib.util import find_spec
@@ -33,7 +33,7 @@ _PACKAGE = "harmnmf"
 
 def run_cluster(
     work: Work, tasks: Iterable[Task], report: Report, scheduler: str, *, send: bool = False
-) -> Iterator[tuple[Task, Outcome]]:
+) -> Generator[tuple[Task, Outcome], None, None]:
     """Do tasks on a cluster, where a task whose worker is lost is done by another.
 
     Parameters

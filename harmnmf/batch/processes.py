@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
@@ -24,7 +24,7 @@ _PATIENCE = 10.0
 
 def run_processes(
     work: Work, tasks: Iterable[Task], report: Report, n_jobs: int
-) -> Iterator[tuple[Task, Outcome]]:
+) -> Generator[tuple[Task, Outcome], None, None]:
     """Do tasks on several processes, each with one thread.
 
     A task that kills its process fails, and another process takes its place. When the caller
@@ -64,7 +64,7 @@ def run_processes(
                 task = worker.task
                 try:
                     message = connection.recv()
-                except EOFError:
+                except (EOFError, OSError):
                     del workers[connection]
                     message = Outcome(error=f"{task.source}: {worker.fate()}")
                     add_workers()

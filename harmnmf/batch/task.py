@@ -6,7 +6,7 @@ import hashlib
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -126,7 +126,9 @@ def carry_out(work: Work, task: Task, progress: Progress) -> Outcome:
     return replace(outcome, warnings=doubts, seconds=seconds, elapsed=elapsed, sha256=sha256)
 
 
-def run_here(work: Work, tasks: Iterable[Task], report: Report) -> Iterator[tuple[Task, Outcome]]:
+def run_here(
+    work: Work, tasks: Iterable[Task], report: Report
+) -> Generator[tuple[Task, Outcome], None, None]:
     """Do one task after another in this process.
 
     Parameters
