@@ -137,6 +137,9 @@ class Sound:
         last = samples.reshape(-1, samples.shape[-1])[-1]
         self._active = np.flatnonzero(active_frames(last.astype(np.float32)))
 
+    def __len__(self) -> int:
+        return self._samples.shape[-1]
+
     def draw(self, n_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Draw a part that has at least 10 ms which are no pause, at any place in it.
 
@@ -229,7 +232,7 @@ class SpeechMixtures(Mixtures):
     """Noisy speech, as much as is asked for.
 
     All files are read at once and kept in memory: 115 MB an hour. Every speaker is as frequent as
-    any other, and so is every file of noise. Utterances of a speaker follow one another, so that
+    any other, and so is every second of noise. Utterances of a speaker follow one another, so that
     short ones are no obstacle.
 
     Parameters
@@ -284,13 +287,15 @@ class SpeechMixtures(Mixtures):
                 for files in speech.values()
             ]
             self._noises = [Sound(samples) for samples in pool.map(load_samples, noise)]
+        lengths = np.array([len(noise) for noise in self._noises])
+        self._shares = lengths / lengths.sum()
 
     def _mix(self, rng: np.random.Generator) -> Mixture:
-        speech = self._draw(self._speakers, rng)
-        noises = [self._draw(self._noises, rng)]
-        if rng.random() < self._conditions.second_noise:
-            noises.append(self._draw(self._noises, rng))
+        speaker = self._speakers[rng.integers(len(self._speakers))]
+        speech = speaker.draw(self.n_samples, rng)
+        n_noises = 1 + int(rng.random() < self._conditions.second_noise)
+        noises = [
+            self._noises[i].draw(self.n_samples, rng)
+            for i in rng.choice(len(self._noises), n_noises, p=self._shares)
+        ]
         return mix_speech(speech, noises, rng, self._conditions)
-
-    def _draw(self, sounds: Sequence[Sound], rng: np.random.Generator) -> NDArray[np.float32]:
-        return sounds[int(rng.integers(len(sounds)))].draw(self.n_samples, rng)

@@ -166,7 +166,7 @@ class _Endless(Dataset[Mixture]):
 def _validate(
     objective: nn.Module, held_out: list[Mixture], place: torch.device
 ) -> dict[str, float]:
-    """Mean terms of the loss, and the gain in SI-SDR where there is something to keep."""
+    """Mean terms of the loss, and the gain in SI-SDR where there is speech, and noise in it."""
     assert isinstance(objective, Objective)
     terms: dict[str, float] = {}
     gains: list[float] = []
@@ -177,6 +177,6 @@ def _validate(
             terms[f"validation_{name}"] = terms.get(f"validation_{name}", 0.0) + share * float(term)
         samples = (x.cpu().numpy() for x in (objective.waveform(noisy), noisy, clean))
         for after, before, reference in zip(*samples, strict=True):
-            if reference.any():
+            if reference.any() and (before != reference).any():
                 gains.append(si_sdr(reference, after) - si_sdr(reference, before))
     return {**terms, "si_sdr_gain": sum(gains) / max(1, len(gains))}

@@ -247,6 +247,16 @@ class TestMixtures:
         np.testing.assert_array_equal(one.clean, two.clean)
         assert np.abs(one.noisy - two.noisy).max() > 0.01
 
+    def test_every_second_of_noise_is_as_frequent(self, files, tmp_path):
+        noise = [
+            write(tmp_path / f"{hz}.wav", tone(hz, duration))
+            for hz, duration in ((1000, 0.5), (3000, 2.0))
+        ]
+        mixtures = SpeechMixtures(files[0], noise, conditions=PLAIN, duration=0.1)
+        rest = [mixture.noisy - mixture.clean for mixture in (mixtures[i] for i in range(200))]
+        peaks = np.argmax(np.abs(np.fft.rfft(rest)), axis=-1) * 10
+        assert np.mean(peaks > 2000) == pytest.approx(0.8, abs=0.1)
+
     def test_one_speaker_and_one_noise_suffice(self, files):
         speech, noise = files
         assert SpeechMixtures({"ann": speech["ann"][:1]}, noise[:1])[0].noisy.any()

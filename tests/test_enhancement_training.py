@@ -59,6 +59,20 @@ def test_it_learns(tmp_path: Path) -> None:
         assert last[f"validation_{name}"] < first[f"validation_{name}"]
 
 
+def test_held_out_mixtures_without_noise_or_speech_have_no_gain(tmp_path: Path) -> None:
+    class Some(Tones):
+        def _mix(self, rng: np.random.Generator) -> Mixture:
+            noisy, clean = super()._mix(rng)
+            kind = rng.integers(3)
+            return Mixture(clean if kind == 0 else noisy, 0 * clean if kind == 1 else clean)
+
+    torch.manual_seed(0)
+    model = build_model("harmonic-light", **SMALL)
+    options: dict[str, object] = {"batch_size": 2, "n_workers": 0, "device": "cpu"}
+    train_enhancement(model, Tones(), Some(1), tmp_path, n_steps=1, **options)
+    assert np.isfinite(lines(tmp_path)[0]["si_sdr_gain"])
+
+
 def test_workers_and_interrupts_change_nothing(tmp_path: Path) -> None:
     plain = train(tmp_path / "a", 4)
     with_workers = train(tmp_path / "b", 4, n_workers=1)
