@@ -123,11 +123,6 @@ class _Worker:
         return f"its process was killed by {name}{reason}; try it alone"
 
 
-def _add_worker(workers: dict[Any, _Worker], work: Work, task: Task) -> None:
-    worker = _Worker(work, task)
-    workers[worker.connection] = worker
-
-
 def _serve(connection: Connection, work: Work) -> None:
     """Do tasks until there are no more: what a worker is."""
     # Ctrl-C reaches all processes of a terminal; the first one decides.
