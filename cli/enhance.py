@@ -62,7 +62,8 @@ NETWORK_OPTIONS = {"dry", "attenuation_limit", "stdin", "stdout"}
     "attenuation_limit",
     type=click.FloatRange(min=0),
     metavar="DB",
-    help="How much weaker any part of the spectrum may become. Not for deep-prior.",
+    help="How much weaker any part of the spectrum may become; inf for no limit. Not for "
+    "deep-prior. [default: what the network's file recommends, 18 for harmonic-light]",
 )
 @click.option(
     "--stdin",
@@ -131,7 +132,7 @@ def command(
     \b
     Examples:
       harmnmf enhance noisy.wav
-      harmnmf enhance recordings/ -o clean/ --atten-lim 20 --plot
+      harmnmf enhance recordings/ -o clean/ --atten-lim inf --plot
       harmnmf enhance piano.wav -o clean.flac --model deep-prior --steps 800
       harmnmf enhance song.wav -o parts/ --model run/model.npz   # voice and accompaniment
     """  # noqa: D301 (click needs the backspace itself)

@@ -105,9 +105,9 @@ def load_enhancer(work: NetworkEnhancement) -> Enhancer:
     """Load the network of this work, once in a process."""
     from harmnmf.enhancement.enhancer import Enhancer
 
-    return Enhancer.load(
-        work.model, dry=work.dry, attenuation_limit=work.attenuation_limit, device=work.device
-    )
+    limit = work.attenuation_limit
+    recommended = {} if limit is None else {"attenuation_limit": limit}
+    return Enhancer.load(work.model, dry=work.dry, device=work.device, **recommended)
 
 
 def _plot(task: Task) -> None:

@@ -26,7 +26,7 @@ from torch import nn
 
 from harmnmf.audio import Audio
 from harmnmf.device import resolve_device
-from harmnmf.errors import HarmnmfError, ParameterError
+from harmnmf.errors import FormatError, HarmnmfError, ParameterError
 
 from .registry import load_model
 from .remainder import Remainder
@@ -95,7 +95,8 @@ class Enhancer:
         source : str or path-like
             A name of :func:`shipped_models`, or the path of a file.
         **options
-            As of the class.
+            As of the class; but by default, `attenuation_limit` is what the file recommends, if
+            it does.
 
         Returns
         -------
@@ -111,8 +112,12 @@ class Enhancer:
         ParameterError
             If an option is not as described.
         """
-        model, _ = load_model(find_model(source))
-        return cls(model, **options)
+        path = find_model(source)
+        model, metadata = load_model(path)
+        recommended = metadata.get("attenuation_limit")
+        if not isinstance(recommended, int | float | None):
+            raise FormatError(f"{path}: attenuation_limit must be decibels, not {recommended!r}")
+        return cls(model, **{"attenuation_limit": recommended, **options})
 
     def __call__(self, samples: ArrayLike, sample_rate: int) -> NDArray[np.float32]:
         """Enhance a recording, each channel by itself.

@@ -354,7 +354,7 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
                 steps, values / values[0], style, color=f"C{losses.index(term)}", label=label
             )
     axes[0].set(xlabel="Step", ylabel="Loss, relative to the first", ylim=(0, None))
-    axes[0].legend(loc="upper right")
+    axes[0].legend(loc="lower left")
     if score:
         axes[1].plot(steps, [line[score] for line in metrics], _BLACK)
         axes[1].set(xlabel="Step", ylabel=f"{_SCORES[score]}, held out")

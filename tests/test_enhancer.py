@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import resource
+from functools import partial
 
 import numpy as np
 import pytest
@@ -194,6 +195,21 @@ def test_models_are_read_from_files_and_by_name(tmp_path, monkeypatch):
     np.testing.assert_array_equal(by_name(noisy, 16000), expected)
     with pytest.raises(HarmnmfError, match="shipped: ours"):
         Enhancer.load("yours")
+
+
+def test_files_may_recommend_a_limit(tmp_path):
+    torch.manual_seed(0)
+    model, noisy = build_model("harmonic-light", n_blocks=1), noise(4000)
+    save_model(tmp_path / "a.npz", "harmonic-light", model, {"attenuation_limit": 0})
+    load = partial(Enhancer.load, tmp_path / "a.npz", device="cpu")
+    limited, free = load()(noisy, 16000), load(attenuation_limit=None)(noisy, 16000)
+    np.testing.assert_array_equal(limited, make(model, attenuation_limit=0)(noisy, 16000))
+    np.testing.assert_array_equal(free, make(model)(noisy, 16000))
+    assert np.abs(limited - free).max() > 0.01
+    np.testing.assert_array_equal(load(attenuation_limit=np.inf)(noisy, 16000), free)
+    save_model(tmp_path / "a.npz", "harmonic-light", model, {"attenuation_limit": "much"})
+    with pytest.raises(FormatError, match=r"a\.npz: attenuation_limit must be decibels"):
+        load()
 
 
 def test_all_shipped_models_can_be_used():

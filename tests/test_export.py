@@ -103,9 +103,9 @@ def test_metadata_say_how_to_use_it(folder: Path) -> None:
     }
     assert shapes == {
         "spectrum": [1, 2, 257, 1],
-        "state": [2, 1, 5, 4],
+        "state": [1, 1068],
         "estimate": [1, 2, 257, 1],
-        "next_state": [2, 1, 5, 4],
+        "next_state": [1, 1068],
     }
 
 

@@ -82,7 +82,7 @@ def test_real_and_imaginary_parts_suffice() -> None:
         torch.view_as_complex(estimate.movedim(1, -1).contiguous()), expected
     )
     torch.testing.assert_close(state, expected_state)
-    assert expected_state.shape == (2, 1, 2 * 5, 4)
+    assert expected_state.shape == (2, 2 * 257 * 2 + 2 * 5 * 4)
 
 
 def test_silence_has_a_gradient() -> None:
@@ -92,13 +92,35 @@ def test_silence_has_a_gradient() -> None:
     assert silence.grad.isfinite().all()
 
 
+def test_it_masks_and_filters_as_the_formula_says() -> None:
+    light, spectrum = model(SMALL), spectra(6)
+    z: dict[str, torch.Tensor] = {}
+    for name in ("low", "high"):
+        layer = getattr(light.last, name)
+        layer.register_forward_hook(lambda _, __, output, name=name: z.update({name: output}))
+    with torch.no_grad():
+        estimate = light(spectrum)
+    for b, k, t in np.ndindex(2, 256, 6):
+        expected = 0j
+        for age in range(3 if k < 64 else 1):
+            # The last two channels are for the present frame, those before for the one before.
+            tap = torch.complex(
+                *(z["low"][b, 4 - 2 * age :, k] if k < 64 else z["high"][b, :, k - 64])[:2, t]
+            )
+            if t >= age:
+                expected += complex(spectrum[b, k, t - age] * tap * tap.abs().tanh() / tap.abs())
+        assert estimate[b, k, t].item() == pytest.approx(expected, abs=1e-5)
+    assert not estimate[:, 256].any()
+
+
 def test_masks_are_bounded_and_silence_stays() -> None:
-    light = model(SMALL)
+    light, spectrum = model(SMALL), spectra(10)
     with torch.no_grad():
         for parameter in light.last.parameters():
             parameter.mul_(1000)
-        spectrum = spectra(10)
-        assert (light(spectrum).abs() <= spectrum.abs() * (1 + 1e-5)).all()
+        louder = light(spectrum).abs() / (spectrum.abs() * (1 + 1e-5))
+        assert (louder[:, 64:-1] <= 1).all()
+        assert (louder[:, :64, 0] <= 1).all()
         assert light(torch.zeros_like(spectrum)).abs().max() == 0
 
 
