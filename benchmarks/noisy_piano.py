@@ -107,7 +107,7 @@ def main(data: Path, model: str, duration: float) -> None:
             def enhance(noisy: Audio, enhancer: Enhancer = enhancer) -> Audio:
                 return Audio(enhancer(noisy.samples, noisy.sample_rate), noisy.sample_rate)
 
-            label = f"{Path(model).stem}" + (f", at most {limit:.0f} dB" if limit else "")
+            label = f"{Path(model).stem}, " + (f"at most {limit:.0f} dB" if limit else "no limit")
             rows.append(row(name, label, with_noise(make(), enhance)))
     click.echo(f"{platform.machine()}, {date.today()}, first {duration:g} s\n")
     click.echo(table(["noise", "enhancement", "ENSTDkCl", "ENSTDkAm"], rows))
