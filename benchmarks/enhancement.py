@@ -12,9 +12,10 @@ which. The anchors are published or were measured on other files of VoiceBank+DE
 run here.
 
 A model is a name of the package's, a file of weights, or one of the peers that need nothing but
-pip: noisereduce and pyrnnoise. The real-time factor is the best of three with ten seconds of noise,
-the memory that of a process that enhances a minute of it, with Python and PyTorch. Multiply-
-accumulates are without the Fourier transforms.
+pip: noisereduce and pyrnnoise. NAME@DB has another limit than its file recommends, NAME@inf none.
+The real-time factor is the best of three with ten seconds of noise, the memory that of a process
+that enhances a minute of it, with Python and PyTorch. Multiply-accumulates are without the Fourier
+transforms.
 """
 
 from __future__ import annotations
@@ -113,7 +114,10 @@ def load_system(name: str) -> Enhance:
         return lambda noisy: noisereduce.reduce_noise(noisy, SAMPLE_RATE)
     if name == "pyrnnoise":
         return _rnnoise
-    return partial(Enhancer.load(name, device="cpu"), sample_rate=SAMPLE_RATE)
+    source, found, limit = name.rpartition("@")
+    options = {"attenuation_limit": float(limit)} if found else {}
+    enhancer = Enhancer.load(source if found else name, device="cpu", **options)
+    return partial(enhancer, sample_rate=SAMPLE_RATE)
 
 
 def _rnnoise(noisy: NDArray[np.float32]) -> NDArray[np.float32]:

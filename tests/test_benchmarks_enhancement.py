@@ -44,6 +44,17 @@ def read_tables(output):
     return [row for row in rows if row and not row[0].startswith("---")]
 
 
+def test_limits_of_networks(models):
+    noisy = np.random.default_rng(1).normal(0, 0.1, 4000).astype(np.float32)
+    free, strict = (
+        enhancement.load_system(f"{models['harmonic-light']}{limit}")(noisy)
+        for limit in ("@inf", "@0")
+    )
+    default = enhancement.load_system(models["harmonic-light"])(noisy)
+    np.testing.assert_array_equal(default, free)
+    assert np.sum(strict**2) > np.sum(free**2)
+
+
 def test_tables(data, models, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
     arguments = ["--data", data, "--model", models["harmonic-light"], "--no-costs"]
