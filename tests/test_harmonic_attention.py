@@ -16,6 +16,7 @@ from harmnmf.enhancement.models.harmonic_attention import (
     HarmonicIntegration,
 )
 from harmnmf.enhancement.models.integration import integrate_harmonics, pitch_combs
+from harmnmf.enhancement.registry import build_model
 from harmnmf.enhancement.transform import Waveform
 from harmnmf.harmonics import FrequencyAxis
 
@@ -267,14 +268,15 @@ def voice(f0, n_samples):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("temporal", ["dprnn", "attention"])
 def test_four_mixtures_are_learned_by_heart(temporal):
     torch.manual_seed(0)
     clean = torch.stack([voice(f0, 2000) for f0 in (130.0, 180.0, 250.0, 340.0)])
     noisy = clean + clean.std() * torch.randn(clean.shape)
-    model = Waveform(small(temporal, n_channels=(8,)))
+    model = Waveform(build_model("harmonic-attention", temporal=temporal))
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    for _ in range(30):
+    for _ in range(40):
         loss = (model(noisy) - clean).square().mean().log()
         optimizer.zero_grad()
         loss.backward()

@@ -254,9 +254,9 @@ def test_it_overfits_four_mixtures():
     )
     mixtures = clean + clean.std() * noise(*clean.shape)
     torch.manual_seed(0)
-    model = Waveform(build_model("spectrum-attention-fusion", n_channels=32, n_blocks=2))
-    optimizer = torch.optim.Adam(model.parameters(), 3e-3, betas=(0.95, 0.999))
-    for _ in range(80):
+    model = Waveform(build_model("spectrum-attention-fusion"))
+    optimizer = torch.optim.Adam(model.parameters(), 2e-3, betas=(0.95, 0.999))
+    for _ in range(90):
         loss = negative_si_snr(model(mixtures), clean).mean()
         optimizer.zero_grad()
         loss.backward()
