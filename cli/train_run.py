@@ -27,13 +27,14 @@ def show_progress(label: str, length: int | None) -> Iterator[Callable[[object],
     Yields
     ------
     callable or None
-        To be called whenever one more is done.
+        To be called with the number of what is done, or with whatever is one more.
     """
     if length is None or not sys.stderr.isatty():
         yield None
         return
     with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        yield lambda _: bar.update(1)
+        # A resumed training begins with more than one step done.
+        yield lambda done: bar.update(done - bar.pos if isinstance(done, int) else 1)
 
 
 def draw_learning_curve(run: Path) -> dict[str, float]:

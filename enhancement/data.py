@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from harmnmf.acoustics import FRAME_LENGTH, SAMPLE_RATE
@@ -29,6 +32,7 @@ _SHORTEST = 0.1  # seconds
 _SILENCE = 1e-4
 _FULL_SCALE = 32767
 _FADE = 160  # samples
+_FASTEST = 1.15
 
 
 class Material(NamedTuple):
@@ -194,7 +198,7 @@ def load_samples(path: Path, *, mono: bool = True) -> NDArray[np.int16]:
     return np.rint(samples).astype(np.int16)
 
 
-class Mixtures:
+class Mixtures(ABC):
     """An endless sequence of mixtures; what is at an index depends on that and the seed alone.
 
     Parameters
@@ -224,8 +228,9 @@ class Mixtures:
             raise ParameterError(f"the index of a mixture must not be negative, as {index} is")
         return self._mix(np.random.default_rng([self.seed, index]))
 
+    @abstractmethod
     def _mix(self, rng: np.random.Generator) -> Mixture:
-        raise NotImplementedError
+        """Make a mixture of what the source of chance says."""
 
 
 class SpeechMixtures(Mixtures):
@@ -292,10 +297,19 @@ class SpeechMixtures(Mixtures):
 
     def _mix(self, rng: np.random.Generator) -> Mixture:
         speaker = self._speakers[rng.integers(len(self._speakers))]
-        speech = speaker.draw(self.n_samples, rng)
+        speech = self._draw(speaker, rng)
         n_noises = 1 + int(rng.random() < self._conditions.second_noise)
         noises = [
-            self._noises[i].draw(self.n_samples, rng)
+            self._draw(self._noises[i], rng)
             for i in rng.choice(len(self._noises), n_noises, p=self._shares)
         ]
         return mix_speech(speech, noises, rng, self._conditions)
+
+    def _draw(self, sound: Sound, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw a part of a sound, faster or slower than it was, which changes its pitch, too."""
+        if rng.random() >= self._conditions.speed:
+            return sound.draw(self.n_samples, rng)
+        speed = _FASTEST ** rng.uniform(-1, 1)
+        part = sound.draw(math.ceil(speed * self.n_samples) + 1, rng)
+        faster: NDArray[np.float32] = soxr.resample(part, speed * SAMPLE_RATE, SAMPLE_RATE)
+        return faster[: self.n_samples]

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import torch
 
+from .intelligibility import lost_intelligibility
 from .perceptual import perceptual_disturbance
 from .transform import ShortTimeFourier, compress
 
@@ -23,7 +24,8 @@ SPEECH_WEIGHTS: Mapping[str, float] = {
     "si_snr": 0.1,
     "complex": 30.0,
     "magnitude": 70.0,
-    "perceptual": 1.0,
+    "perceptual": 4.0,
+    "intelligibility": 60.0,
 }
 
 _TRANSFORM = ShortTimeFourier(512, 128)
@@ -128,4 +130,5 @@ def speech_loss(
         "si_snr": negative_si_snr(estimate, clean).mean(),
         **compressed_error(_TRANSFORM.analyze(estimate), _TRANSFORM.analyze(clean)),
         "perceptual": (voiced * perceptual_disturbance(estimate, clean)).mean(),
+        "intelligibility": (voiced * lost_intelligibility(estimate, clean)).mean(),
     }

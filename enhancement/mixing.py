@@ -77,6 +77,8 @@ class MixtureConditions:
     room : float, default=0.5
         That the speech, and likewise each noise, is in a room, which decays by 60 dB within 0.15
         to 0.7 s and is 0 to 20 dB softer than the direct sound.
+    speed : float, default=0.5
+        That the speech, and likewise each noise, is played up to 15 % faster or slower.
     equalizer : float, default=0.5
         That the speech, and likewise each noise, and the microphone, has a smooth frequency
         response of ±6 dB.
@@ -94,7 +96,7 @@ class MixtureConditions:
         That the mixture went through MP3 or Ogg Vorbis at a low bit rate.
     level : float, default=1.0
         That the peak of the mixture is brought to a level from `level_db`.
-    snr_db : tuple of float, default=(-5, 20)
+    snr_db : tuple of float, default=(-5, 25)
         Range of the signal-to-noise ratio in dB: of the power of the clean speech where it is
         active, as :func:`active_power` has it, to the power of the noise, both before the
         microphone.
@@ -114,6 +116,7 @@ class MixtureConditions:
     """
 
     room: float = 0.5
+    speed: float = 0.5
     equalizer: float = 0.5
     second_noise: float = 0.3
     stationary_noise: float = 0.2
@@ -123,7 +126,7 @@ class MixtureConditions:
     clipping: float = 0.05
     codec: float = 0.05
     level: float = 1.0
-    snr_db: tuple[float, float] = (-5.0, 20.0)
+    snr_db: tuple[float, float] = (-5.0, 25.0)
     level_db: tuple[float, float] = (-40.0, -6.0)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -17,7 +18,7 @@ from .transform import Waveform
 __all__ = ["Objective", "build_objective"]
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """The terms of a loss, and their weights.
 
     Parameters
@@ -42,9 +43,9 @@ class Objective(nn.Module):
         """Give the context that the model works in."""
         return torch.autocast(samples.device.type, torch.bfloat16, enabled=self.low_precision)
 
+    @abstractmethod
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         """Compute the terms for samples, (batch, n_samples), by their names."""
-        raise NotImplementedError
 
 
 class _SpeechObjective(Objective):

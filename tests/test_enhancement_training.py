@@ -28,7 +28,7 @@ class Tones(Mixtures):
     """Harmonic tones in white noise."""
 
     def __init__(self, seed: int = 0) -> None:
-        super().__init__(duration=0.3, seed=seed)
+        super().__init__(duration=0.5, seed=seed)
 
     def _mix(self, rng: np.random.Generator) -> Mixture:
         time = np.arange(self.n_samples) / 16000
