@@ -7,6 +7,7 @@ without a display, and :func:`save_figure` writes it. A notebook shows it as the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import mir_eval
@@ -323,7 +324,7 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        The terms of the loss, relative to the first, and the score, over steps.
+        The terms of the loss, each relative to its first value, and the score, over steps.
 
     Raises
     ------
@@ -339,20 +340,21 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     """
     if not metrics:
         raise ParameterError("a learning curve needs at least one line of metrics")
-    steps = [line["step"] for line in metrics]
+    steps = np.array([line["step"] for line in metrics])
     score = next((name for name in _SCORES if name in metrics[0]), None)
     figure = Figure(figsize=(10 if score else 5, 4), layout="constrained")
     axes = figure.subplots(1, 2 if score else 1, squeeze=False)[0]
-    losses = [name for name in metrics[0] if name not in ("step", score)]
+    # A run may have gone on with more terms than it began with.
+    losses = [name for name in dict.fromkeys(chain(*metrics)) if name not in ("step", score)]
     for name in losses:
-        values = np.array([line[name] for line in metrics])
+        values = np.array([line.get(name, np.nan) for line in metrics])
+        known = ~np.isnan(values)
         term = name.removeprefix(_HELD_OUT)
-        if values.min() > 0:
+        if values[known].min() > 0:
             style = "--" if name.startswith(_HELD_OUT) else "-"
             label = f"{term}, held out" if name.startswith(_HELD_OUT) else term
-            axes[0].plot(
-                steps, values / values[0], style, color=f"C{losses.index(term)}", label=label
-            )
+            relative = values[known] / values[known][0]
+            axes[0].plot(steps[known], relative, style, color=f"C{losses.index(term)}", label=label)
     axes[0].set(xlabel="Step", ylabel="Loss, relative to the first", ylim=(0, None))
     axes[0].legend(loc="lower left")
     if score:

@@ -17,6 +17,7 @@ from harmnmf import (
 )
 from harmnmf.canvas import at_pitches, decibels, draw_image, frames_between, wide_figure
 from harmnmf.harmonics import FrequencyAxis
+from harmnmf.plotting import plot_learning_curve
 from harmnmf.spectrogram import STFT, LogFrequency, Spectrogram
 
 AXIS = LogFrequency().axis
@@ -271,3 +272,18 @@ def test_before_and_after_share_their_colours(tmp_path):
         plot_before_after(spectrograms[0], silence(2))
     with pytest.raises(ParameterError, match="linear axis"):
         plot_before_after(silence(2), silence(2))
+
+
+def test_a_term_that_a_resumed_run_added_begins_where_it_was_added():
+    lines = [
+        {"step": 1, "error": 4.0, "level": -3.0},
+        {"step": 2, "error": 2.0, "level": -4.0},
+        {"step": 3, "error": 1.0, "level": -5.0, "more": 8.0},
+        {"step": 4, "error": 1.0, "level": -6.0, "more": 6.0},
+    ]
+    [axes] = plot_learning_curve(lines).axes
+    curves = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert curves == {
+        "error": [[1, 1], [2, 0.5], [3, 0.25], [4, 0.25]],
+        "more": [[3, 1], [4, 0.75]],
+    }
