@@ -96,6 +96,10 @@ def model_command(name: str) -> click.Command:
     )
     @click.option("--device", default="auto", show_default=True, help="Where to compute.")
     @click.option(
+        "--init", "initial", metavar="MODEL",
+        help="What to begin with: a shipped network, or a file of weights.",
+    )  # fmt: skip
+    @click.option(
         "--set", "settings", multiple=True, type=_Setting(), metavar="NAME=VALUE",
         help="A field of the model's configuration.",
     )  # fmt: skip
@@ -123,6 +127,7 @@ def model_command(name: str) -> click.Command:
         jobs: int,
         precision: str,
         device: str,
+        initial: str | None,
         settings: Sequence[tuple[str, Any]],
         weights: Sequence[tuple[str, Any]],
         conditions: Sequence[tuple[str, Any]],
@@ -132,6 +137,8 @@ def model_command(name: str) -> click.Command:
             raise click.UsageError("speech needs --speech and --noise, and no --clips")
         if task == "singing" and (clips is None or speech or noise or conditions):
             raise click.UsageError("singing needs --clips, and no --speech, --noise or --mix")
+        if initial is not None and settings:
+            raise click.UsageError("--init has a configuration: leave out --set")
 
         import torch
 
@@ -140,7 +147,7 @@ def model_command(name: str) -> click.Command:
 
         with several_processes() as first:
             torch.manual_seed(seed)
-            model = build_model(name, **dict(settings))
+            model = build_model(name, **dict(settings)) if initial is None else _load(initial, name)
             if clips is not None:
                 training, validation = _singing(clips, seconds, seed)
             else:
@@ -180,6 +187,17 @@ Mixtures are made while it trains, and no two are equal. A tenth of the speakers
 is kept to validate with. Started again, it goes on where it stopped; with more steps, it goes on
 from the end. `torchrun -m harmnmf train ...` uses several GPUs.
 """
+
+
+def _load(source: str, name: str) -> Any:
+    from harmnmf.enhancement.enhancer import find_model
+    from harmnmf.enhancement.registry import MODELS, load_model
+
+    path = find_model(source)
+    model, _ = load_model(path)
+    if type(model).__name__ != MODELS[name][1]:
+        raise HarmnmfError(f"{path}: has a {type(model).__name__}, not a {name}; give another file")
+    return model
 
 
 def _speech(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from harmnmf import Audio, write_audio
@@ -56,6 +57,30 @@ def test_a_model_is_trained_and_goes_on(speech: list[str], tmp_path: Path) -> No
     assert run(*arguments, "--steps", "3").exit_code == 0
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 3]
+
+
+def test_a_network_learns_on_from_weights(speech: list[str], tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run("harmonic-light", *speech, *LIGHT, *QUICK, "-o", str(first)).exit_code == 0
+    arguments = [*speech, *QUICK, "-o", str(second), "--learning-rate", "1e-9"]
+    weights = str(first / "model.npz")
+    result = run("harmonic-light", *arguments, "--init", weights)
+    assert result.exit_code == 0, result.output
+    before, after = (load_model(folder / "model.npz")[0] for folder in (first, second))
+    assert before.config == after.config
+    for x, y in zip(before.parameters(), after.parameters(), strict=True):
+        torch.testing.assert_close(x, y)
+    for change, message in (
+        (["harmonic-light", "--init", weights, "--set", "n_channels=4"], "leave out --set"),
+        (["harmonic-light", "--init", "nothing.npz"], "nothing.npz: no such model"),
+        (
+            ["spectrogram-fusion", "--init", weights],
+            "has a HarmonicLight, not a spectrogram-fusion",
+        ),
+    ):
+        result = run(*change, *arguments)
+        assert result.exit_code in (1, 2)
+        assert message in result.stderr
 
 
 def test_singing_is_trained(tmp_path: Path) -> None:
