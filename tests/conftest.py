@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from scipy.signal import lfilter
 
 from harmnmf import Audio
 
@@ -24,6 +26,17 @@ def noise() -> Audio:
     """Two seconds of stereo noise at 44.1 kHz, whose channels differ."""
     rng = np.random.default_rng(0)
     return Audio(rng.uniform(-0.5, 0.5, (2, 88200)).astype(np.float32), 44100)
+
+
+@pytest.fixture(scope="session")
+def voice() -> torch.Tensor:
+    """Two seconds at 16 kHz of something with syllables, harmonics and a formant."""
+    rng = np.random.default_rng(0)
+    time = np.arange(32000) / 16000
+    phase = 2 * np.pi * np.cumsum(120 + 20 * np.sin(2 * np.pi * 0.7 * time)) / 16000
+    source = sum(np.cos(k * phase) / k for k in range(1, 30)) + 0.02 * rng.normal(size=len(time))
+    syllables = np.clip(np.sin(2 * np.pi * 2.3 * time), 0, None)
+    return torch.from_numpy(lfilter([1], [1, -1.2, 0.8], source) * syllables).float() * 0.02
 
 
 @pytest.fixture(scope="session")

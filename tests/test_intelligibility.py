@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from scipy.signal import lfilter
 
 from harmnmf.enhancement.intelligibility import lost_intelligibility
 from harmnmf.enhancement.metrics import stoi
 
 
-def voice(n_samples: int = 32000) -> torch.Tensor:
-    """Something with syllables, harmonics and a formant."""
-    rng = np.random.default_rng(0)
-    time = np.arange(n_samples) / 16000
-    phase = 2 * np.pi * np.cumsum(120 + 20 * np.sin(2 * np.pi * 0.7 * time)) / 16000
-    source = sum(np.cos(k * phase) / k for k in range(1, 30)) + 0.02 * rng.normal(size=n_samples)
-    syllables = 0.02 + np.clip(np.sin(2 * np.pi * 2.3 * time), 0, None)
-    return torch.from_numpy(lfilter([1], [1, -1.2, 0.8], source) * syllables)[None]
-
-
 @pytest.mark.parametrize("pause", [0, 16000])
-def test_it_is_what_the_published_measure_leaves_of_one(pause: int) -> None:
-    speech = voice()
-    clean = torch.cat([speech[:, :16000], torch.zeros(1, pause), speech[:, 16000:]], 1)
+def test_it_is_what_the_published_measure_leaves_of_one(voice: torch.Tensor, pause: int) -> None:
+    clean = torch.cat([voice[:16000], torch.zeros(pause), voice[16000:]])[None]
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     for snr in (-10, -5, 0, 10):
         noisy = clean + 10 ** (-snr / 20) * clean.std() * noise
@@ -32,13 +19,14 @@ def test_it_is_what_the_published_measure_leaves_of_one(pause: int) -> None:
         assert lost_intelligibility(noisy, clean).item() == pytest.approx(published, abs=0.02)
 
 
-def test_nothing_is_lost_at_any_level() -> None:
-    clean = voice()
-    assert lost_intelligibility(0.05 * clean, clean).item() == pytest.approx(0, abs=1e-6)
+def test_nothing_is_lost_at_any_level(voice: torch.Tensor) -> None:
+    assert lost_intelligibility(0.05 * voice[None], voice[None]).item() == pytest.approx(
+        0, abs=1e-6
+    )
 
 
-def test_sounds_of_a_batch_do_not_see_each_other() -> None:
-    clean = torch.cat([voice(), voice().roll(7000, -1)])
+def test_sounds_of_a_batch_do_not_see_each_other(voice: torch.Tensor) -> None:
+    clean = torch.stack([voice, voice.roll(7000)])
     clean[1, :12000] = 0
     noisy = clean + 0.3 * clean.std() * torch.randn(clean.shape)
     together = lost_intelligibility(noisy, clean)
