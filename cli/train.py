@@ -11,7 +11,7 @@ import harmnmf
 from harmnmf.errors import HarmnmfError
 
 from .train_enhancement import MODELS, model_command
-from .train_run import draw_learning_curve, show_progress
+from .train_run import draw_learning_curve, show_progress, show_steps
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,7 +106,7 @@ def notes(
     if about:
         metadata["about"] = about
     network = NoteNetwork(metadata=metadata)
-    with show_progress("Steps", steps) as progress:
+    with show_steps(steps) as progress:
         train_note_network(
             network,
             sets["training"],

@@ -12,7 +12,7 @@ import click
 import harmnmf
 from harmnmf.errors import HarmnmfError
 
-from .train_run import draw_learning_curve, show_progress
+from .train_run import draw_learning_curve, show_steps
 
 MODELS = {
     "harmonic-light": "small and causal, for one thread of a CPU",
@@ -153,7 +153,7 @@ def model_command(name: str) -> click.Command:
             else:
                 assert speech is not None
                 training, validation = _speech(speech, noise, seconds, seed, dict(conditions))
-            with show_progress("Steps", steps if first else None) as progress:
+            with show_steps(steps if first else None) as progress:
                 train_enhancement(
                     model,
                     training,
