@@ -14,7 +14,7 @@ from harmnmf.enhancement.models.integration import integrate_harmonics
 from harmnmf.enhancement.transform import Waveform
 
 SMALL = HarmonicLightConfig(
-    n_channels=4, n_bands=5, n_features=4, n_heads=2, n_blocks=2, n_candidates=12
+    n_channels=4, n_bands=6, n_features=4, n_heads=2, n_blocks=2, n_cells=3, n_candidates=12
 )
 
 
@@ -82,7 +82,7 @@ def test_real_and_imaginary_parts_suffice() -> None:
         torch.view_as_complex(estimate.movedim(1, -1).contiguous()), expected
     )
     torch.testing.assert_close(state, expected_state)
-    assert expected_state.shape == (2, 2 * 257 * 2 + 2 * 5 * 4)
+    assert expected_state.shape == (2, 2 * 257 * 2 + 2 * 6 * 4)
 
 
 def test_silence_has_a_gradient() -> None:
@@ -151,7 +151,8 @@ def test_the_pitch_of_a_voice_is_seen_from_the_beginning() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"n_channels": 0}, {"n_features": 30}, {"n_candidates": -1}, {"n_blocks": 0}]
+    "change",
+    [{"n_channels": 0}, {"n_features": 30}, {"n_candidates": -1}, {"n_blocks": 0}, {"n_cells": 0}],
 )
 def test_sizes_that_make_no_sense_are_refused(change: dict[str, int]) -> None:
     with pytest.raises(ParameterError, match=next(iter(change))):

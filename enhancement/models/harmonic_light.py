@@ -30,6 +30,7 @@ from harmnmf.errors import ParameterError
 from ..transform import ShortTimeFourier, compress_parts
 from .integration import Integration, integrate_harmonics, pitch_combs
 from .masks import bound_parts
+from .recurrent import BandGRU
 
 __all__ = ["HarmonicLight", "HarmonicLightConfig"]
 
@@ -50,13 +51,15 @@ class HarmonicLightConfig:
     n_channels : int, default=24
         Of the convolutions, which see groups of two bins below 2 kHz, and of eight above.
     n_bands : int, default=20
-        That recurrent layers and attention see.
+        That recurrent layers and attention see; a multiple of `n_cells`.
     n_features : int, default=32
         Of each band; a multiple of `n_heads`.
     n_heads : int, default=4
         Of the attention along frequency.
     n_blocks : int, default=3
         Of a recurrent layer and an attention.
+    n_cells : int, default=5
+        Sets of weights of each recurrent layer, for as many bands each.
     n_candidates : int, default=120
         Pitches from 60 to 420 Hz, evenly spaced in octaves; 0 for no harmonic integration.
     comb : {"smooth", "published"}, default="smooth"
@@ -73,11 +76,12 @@ class HarmonicLightConfig:
     n_features: int = 32
     n_heads: int = 4
     n_blocks: int = 3
+    n_cells: int = 5
     n_candidates: int = 120
     comb: str = "smooth"
 
     def __post_init__(self) -> None:
-        for name in ("n_channels", "n_bands", "n_features", "n_heads", "n_blocks"):
+        for name in ("n_channels", "n_bands", "n_features", "n_heads", "n_blocks", "n_cells"):
             if getattr(self, name) < 1:
                 raise ParameterError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.n_features % self.n_heads:
@@ -89,7 +93,7 @@ class HarmonicLightConfig:
 
 
 class HarmonicLight(nn.Module):
-    """Enhance speech frame by frame, with 56 thousand parameters.
+    """Enhance speech frame by frame, with 134 thousand parameters.
 
     A frame of 32 ms every 16 ms. Nothing later is looked at, so that the latency is that of the
     transform: a frame.
@@ -125,6 +129,8 @@ class HarmonicLight(nn.Module):
         self.first = nn.Sequential(
             _Grouping(3, channels, 1 + _PAST), nn.BatchNorm2d(channels), nn.SiLU()
         )
+        # Convolutions do not know where they are, and groups above 2 kHz are wider than below.
+        self.place = nn.Parameter(torch.zeros(channels, n_groups, 1))
         self.candidates = np.geomspace(*_VOICE, config.n_candidates)
         if config.n_candidates:
             U = pitch_combs(self.candidates, self.transform.n_fft, config.comb)
@@ -199,7 +205,7 @@ class HarmonicLight(nn.Module):
         heard = torch.cat([past.reshape(n_batch, 2, n_bins, _PAST), parts], dim=-1)
         bins = _compressed(heard)
         level = _magnitude(bins)
-        x = self.first(torch.cat([bins, level], dim=1))
+        x = self.first(torch.cat([bins, level], dim=1)) + self.place
         if self.config.n_candidates:
             x = x + self.harmonics(self._integrate(level[..., _PAST:]).harmonics) * self.value(x)
         x = self.encoder(x)
@@ -256,7 +262,7 @@ class _Block(nn.Module):
         super().__init__()
         size = config.n_features
         self.n_heads = config.n_heads
-        self.along_time = nn.GRU(size, size, batch_first=True)
+        self.along_time = BandGRU(config.n_bands, size, config.n_cells)
         self.after_time = nn.Linear(size, size)
         self.time_norm = nn.LayerNorm(size)
         self.place = nn.Parameter(0.02 * torch.randn(config.n_bands, size))
@@ -265,19 +271,19 @@ class _Block(nn.Module):
         self.frequency_norm = nn.LayerNorm(size)
 
     def forward(self, x: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        n_batch, size, n_bands, n_frames = x.shape
-        sequences = x.permute(0, 2, 3, 1).reshape(n_batch * n_bands, n_frames, size)
-        memory = memory.reshape(1, n_batch * n_bands, size)
-        output, memory = self.along_time(self.time_norm(sequences), memory)
-        sequences = sequences + self.after_time(output)
-        bands = sequences.reshape(n_batch, n_bands, n_frames, size).transpose(1, 2)
+        n_batch, size, n_bands, _ = x.shape
+        sequences = x.permute(0, 2, 3, 1)
+        output, memory = self.along_time(
+            self.time_norm(sequences), memory.reshape(n_batch, n_bands, size)
+        )
+        bands = (sequences + self.after_time(output)).transpose(1, 2)
         heads = self.attention(self.frequency_norm(bands) + self.place)
         # (batch, n_frames, 3 n_heads, n_bands, size of a head)
         heads = heads.unflatten(-1, (3 * self.n_heads, -1)).transpose(2, 3)
         Q, K, V = heads.chunk(3, dim=2)
         mixed = (Q @ K.transpose(-2, -1) / math.sqrt(Q.shape[-1])).softmax(dim=-1) @ V
         bands = bands + self.after_attention(mixed.transpose(2, 3).flatten(3))
-        return bands.permute(0, 3, 2, 1), memory.reshape(n_batch, n_bands * size)
+        return bands.permute(0, 3, 2, 1), memory.flatten(1)
 
 
 def _parts(spectrum: torch.Tensor) -> torch.Tensor:
