@@ -149,7 +149,7 @@ def make_readers() -> dict[str, Reader]:
 
 SMALL_MODELS: dict[str, dict[str, Any]] = {
     "harmonic-light": {
-        "n_channels": 2, "n_bands": 2, "n_features": 2, "n_heads": 1, "n_blocks": 1,
+        "n_channels": 2, "n_bands": 5, "n_features": 2, "n_heads": 1, "n_blocks": 1,
         "n_candidates": 3,
     },
     "harmonic-attention": {"n_channels": (2,)},

@@ -92,7 +92,8 @@ def model_command(name: str) -> click.Command:
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "float32", "bfloat16"]),
-        help="bfloat16 is faster on GPUs, where auto takes it, and on some processors.",
+        help="bfloat16 is faster on GPUs, where auto takes it, and on processors that know it;"
+        " others go on in float32.",
     )
     @click.option("--device", default="auto", show_default=True, help="Where to compute.")
     @click.option(

@@ -17,6 +17,9 @@ from .transform import Waveform
 
 __all__ = ["Objective", "build_objective"]
 
+# Processors that emulate bfloat16: it takes them several times as long, and LSTMs cannot be done.
+_EMULATING = ("DEFAULT", "AVX2")
+
 
 class Objective(nn.Module, ABC):
     """The terms of a loss, and their weights.
@@ -28,7 +31,8 @@ class Objective(nn.Module, ABC):
     weights : mapping of str to float
         Of the terms.
     low_precision : bool
-        Whether the model works in bfloat16 where that is exact enough; losses never do.
+        Whether the model works in bfloat16 where that is exact enough, and not emulated by the
+        processor; losses never do.
     """
 
     def __init__(
@@ -41,7 +45,9 @@ class Objective(nn.Module, ABC):
 
     def precision(self, samples: torch.Tensor) -> torch.autocast:
         """Give the context that the model works in."""
-        return torch.autocast(samples.device.type, torch.bfloat16, enabled=self.low_precision)
+        device = samples.device.type
+        emulated = device == "cpu" and torch.backends.cpu.get_cpu_capability() in _EMULATING
+        return torch.autocast(device, torch.bfloat16, enabled=self.low_precision and not emulated)
 
     @abstractmethod
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -87,7 +93,8 @@ def build_objective(
     weights : mapping of str to float, optional
         Of terms of the loss, where they shall not have those that they usually have.
     low_precision : bool, default=False
-        Whether the model works in bfloat16 where that is exact enough.
+        Whether the model works in bfloat16 where that is exact enough, and not emulated by the
+        processor.
 
     Returns
     -------

@@ -68,7 +68,8 @@ def train_enhancement(
         Of terms of the loss, where they shall not have those that they usually have.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the operations in the model that allow a lower one. GPUs are faster with it, which is
-        what "auto" means, and so are processors that have instructions for it.
+        what "auto" means, and so are processors that have instructions for it; others go on in
+        float32.
     n_workers : int, default=1
         Processes that make mixtures; 0 to make them between steps.
     device : str, default="auto"

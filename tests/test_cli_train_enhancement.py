@@ -16,7 +16,7 @@ from harmnmf.cli.train_enhancement import MODELS
 from harmnmf.enhancement.registry import MODELS as BUILT
 from harmnmf.enhancement.registry import load_model
 
-SMALL = ["n_channels=4", "n_bands=4", "n_features=4", "n_heads=2", "n_blocks=1"]
+SMALL = ["n_channels=4", "n_bands=5", "n_features=4", "n_heads=2", "n_blocks=1"]
 LIGHT = [argument for setting in SMALL for argument in ("--set", setting)]
 QUICK = ["--steps", "2", "--batch-size", "2", "--seconds", "0.3", "-j", "0", "--device", "cpu"]
 

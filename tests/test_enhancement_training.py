@@ -118,10 +118,21 @@ def test_low_precision_is_near(name: str) -> None:
     full, low = (
         build_objective(model, low_precision=low).eval()(noisy, clean) for low in (False, True)
     )
+    emulated = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
     for term, value in full.items():
         assert low[term].dtype == torch.float32
-        assert low[term].item() != value.item()
+        assert (low[term].item() == value.item()) == emulated
         torch.testing.assert_close(low[term], value, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(("capability", "used"), [("AVX2", False), ("AVX512", True)])
+def test_processors_that_emulate_low_precision_do_not_use_it(
+    monkeypatch: pytest.MonkeyPatch, capability: str, used: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    objective = build_objective(build_model("harmonic-light", **SMALL), low_precision=True)
+    with objective.precision(torch.zeros(1)):
+        assert torch.is_autocast_enabled("cpu") == used
 
 
 @pytest.mark.parametrize(
