@@ -1,7 +1,7 @@
 """Recurrent layers along time, with weights of their own for some of the bands each.
 
-A network that is fast has few bands and small layers. Weights for some of the bands each let it
-know more, at no more operations than weights for all.
+A network that is fast has few bands and small layers. Weights for some of the bands each are more
+to learn with, at no more operations than weights for all.
 """
 
 from __future__ import annotations
