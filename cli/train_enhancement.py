@@ -98,7 +98,8 @@ def model_command(name: str) -> click.Command:
     @click.option("--device", default="auto", show_default=True, help="Where to compute.")
     @click.option(
         "--init", "initial", metavar="MODEL",
-        help="What to begin with: a shipped network, or a file of weights.",
+        help="What to begin with: a shipped network, or a file of weights. With --set refines=true,"
+        " the harmonic-light that goes first.",
     )  # fmt: skip
     @click.option(
         "--set", "settings", multiple=True, type=_Setting(), metavar="NAME=VALUE",
@@ -138,17 +139,15 @@ def model_command(name: str) -> click.Command:
             raise click.UsageError("speech needs --speech and --noise, and no --clips")
         if task == "singing" and (clips is None or speech or noise or conditions):
             raise click.UsageError("singing needs --clips, and no --speech, --noise or --mix")
-        if initial is not None and settings:
-            raise click.UsageError("--init has a configuration: leave out --set")
 
         import torch
 
-        from harmnmf.enhancement.registry import build_model, save_model
+        from harmnmf.enhancement.registry import save_model
         from harmnmf.enhancement.training import several_processes, train_enhancement
 
         with several_processes() as first:
             torch.manual_seed(seed)
-            model = build_model(name, **dict(settings)) if initial is None else _load(initial, name)
+            model = _build(name, dict(settings), initial)
             if clips is not None:
                 training, validation = _singing(clips, seconds, seed)
             else:
@@ -190,15 +189,25 @@ from the end. `torchrun -m harmnmf train ...` uses several GPUs.
 """
 
 
-def _load(source: str, name: str) -> Any:
+def _build(name: str, settings: Mapping[str, Any], initial: str | None) -> Any:
+    """Give the network to train, with random weights, or those that it is to begin with."""
     from harmnmf.enhancement.enhancer import find_model
-    from harmnmf.enhancement.registry import MODELS, load_model
+    from harmnmf.enhancement.registry import MODELS, build_model, load_model
 
-    path = find_model(source)
+    if initial is None:
+        return build_model(name, **settings)
+    path = find_model(initial)
     model, _ = load_model(path)
-    if type(model).__name__ != MODELS[name][1]:
+    if type(model).__name__ == MODELS[name][1]:
+        if settings:
+            raise click.UsageError("--init has a configuration: leave out --set")
+        return model
+    network = build_model(name, **settings)
+    light = getattr(network, "light", None)
+    if light is None or (type(light), light.config) != (type(model), model.config):
         raise HarmnmfError(f"{path}: has a {type(model).__name__}, not a {name}; give another file")
-    return model
+    light.load_state_dict(model.state_dict())
+    return network
 
 
 def _speech(

@@ -111,7 +111,7 @@ def load_checkpoint(
             {name: _tensor(arrays.pop(f"w{i}"), x) for i, (name, x) in enumerate(weights.items())}
         )
         # Before its first step, an optimiser has no moments.
-        parameters = list(network.parameters()) if "step_0" in arrays else []
+        parameters = optimizer.param_groups[0]["params"] if "step_0" in arrays else []
         moments = {
             i: {
                 name: _tensor(arrays.pop(f"{name}_{i}"), like)

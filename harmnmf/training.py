@@ -52,7 +52,7 @@ def train_network(
     Parameters
     ----------
     network : torch.nn.Module
-        What is trained.
+        What is trained, but for weights that require no gradient.
     batches : callable
         Called with the number of steps that are done; gives the batches of all others, each of
         them tensors by their names.
@@ -151,7 +151,9 @@ class _Training:
     ) -> None:
         self.network, self.run, self.kind = network, run, kind
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=learning_rate, weight_decay=weight_decay
+            [x for x in network.parameters() if x.requires_grad],
+            lr=learning_rate,
+            weight_decay=weight_decay,
         )
         self.average = averaging and AveragedModel(
             network, multi_avg_fn=_moving_average(averaging), use_buffers=True

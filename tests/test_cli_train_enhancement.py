@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from harmnmf import Audio, write_audio
 from harmnmf.cli.main import main
 from harmnmf.cli.train_enhancement import MODELS
+from harmnmf.enhancement.enhancer import find_model
 from harmnmf.enhancement.registry import MODELS as BUILT
 from harmnmf.enhancement.registry import load_model
 
@@ -77,10 +78,30 @@ def test_a_network_learns_on_from_weights(speech: list[str], tmp_path: Path) -> 
             ["spectrogram-fusion", "--init", weights],
             "has a HarmonicLight, not a spectrogram-fusion",
         ),
+        (
+            ["spectrum-attention-fusion", "--init", weights],
+            "has a HarmonicLight, not a spectrum-attention-fusion",
+        ),
     ):
         result = run(*change, *arguments)
         assert result.exit_code in (1, 2)
         assert message in result.stderr
+
+
+def test_what_refines_keeps_the_shipped_network(speech: list[str], tmp_path: Path) -> None:
+    arguments = [
+        "spectrum-attention-fusion", *speech, *QUICK, "-o", str(tmp_path / "run"),
+        "--init", "harmonic-light", "--set", "refines=true", "--set", "n_fft=512",
+        "--set", "hop_length=256", "--set", "n_channels=4", "--set", "n_blocks=1",
+    ]  # fmt: skip
+    for n_steps in ("2", "3"):
+        result = run(*arguments, "--steps", n_steps)
+        assert result.exit_code == 0, result.output
+    model, _ = load_model(tmp_path / "run" / "model.npz")
+    shipped, _ = load_model(find_model("harmonic-light"))
+    for x, y in zip(shipped.parameters(), model.light.parameters(), strict=True):
+        assert torch.equal(x, y)
+    assert model.mask_decoder.bins.low.weight.abs().max() > 0
 
 
 def test_singing_is_trained(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_it_masks_and_filters_as_the_formula_says() -> None:
     light, spectrum = model(SMALL), spectra(6)
     z: dict[str, torch.Tensor] = {}
     for name in ("low", "high"):
-        layer = getattr(light.last, name)
+        layer = getattr(light.last.spread, name)
         layer.register_forward_hook(lambda _, __, output, name=name: z.update({name: output}))
     with torch.no_grad():
         estimate = light(spectrum)

@@ -22,6 +22,7 @@ from harmnmf.enhancement.transform import Waveform
 SMALL = SpectrumAttentionFusionConfig(
     n_fft=40, hop_length=10, n_channels=8, n_blocks=2, n_heads=2, time_dilations=(1, 2)
 )
+REFINING = replace(SMALL, n_fft=512, hop_length=256, refines=True)
 SWITCHES = [
     {"phase_input": False},
     {"bias_decoder": False},
@@ -48,6 +49,14 @@ def noise(*shape, seed=0):
 
 def spectra(batch=2, n_bins=21, n_frames=12, seed=0):
     return torch.view_as_complex(noise(batch, n_bins, n_frames, 2, seed=seed))
+
+
+def what_encoders_read(model, X):
+    read = []
+    for encoder in (model.polar_encoder, model.cartesian_encoder):
+        encoder.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].numpy()))
+    model.decode(X)
+    return read
 
 
 def test_it_has_as_many_parameters_as_the_paper_says():
@@ -97,10 +106,10 @@ def test_output_is_mask_and_bias_of_compressed_spectra():
     for x, estimate in zip(spectrum.numpy(), model(spectrum).detach().numpy(), strict=True):
         level = np.sqrt(np.mean(np.abs(x) ** 2))
         X = np.abs(x / level) ** 0.3 * np.exp(1j * np.angle(x))
-        M, B = (part[0].detach().numpy() for part in model.decode(torch.from_numpy(X)[None]))
+        M, B = (part[0].detach().numpy() for part in model.decode(torch.from_numpy(X)[None, None]))
         assert (M >= 0).all()
         assert (M <= 1).all()
-        S = M * X + B
+        S = M[0] * X + B
         expected = level * np.abs(S) ** (1 / 0.3) * np.exp(1j * np.angle(S))
         np.testing.assert_allclose(estimate, expected, rtol=1e-4, atol=1e-8)
 
@@ -115,15 +124,37 @@ def test_without_bias_the_phase_stays():
 
 @pytest.mark.parametrize("phase_input", [True, False])
 def test_encoders_read_what_they_say(phase_input):
-    model, X, read = build(replace(SMALL, phase_input=phase_input)), spectra(), []
-    for encoder in (model.polar_encoder, model.cartesian_encoder):
-        encoder.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].numpy()))
-    model.decode(X)
-    polar, cartesian = read
+    model, X = build(replace(SMALL, phase_input=phase_input)), spectra()
+    polar, cartesian = what_encoders_read(model, X[:, None])
     X = X.numpy()
     expected = [np.abs(X), np.angle(X) / np.pi] if phase_input else [np.abs(X)]
     np.testing.assert_allclose(polar, np.stack(expected, axis=1), rtol=1e-5)
     np.testing.assert_allclose(cartesian, np.stack([X.real, X.imag], axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("bias_decoder", [True, False])
+def test_what_refines_begins_with_the_first_estimate(bias_decoder):
+    spectrum = spectra(n_bins=257)
+    model = build(replace(REFINING, bias_decoder=bias_decoder))
+    level = spectrum.abs().square().mean((1, 2), keepdim=True).sqrt()
+    noisy, first = (
+        (x / level).abs() ** 0.3 * torch.exp(1j * x.angle())
+        for x in (spectrum, model.light(spectrum).detach())
+    )
+    S = noisy / (1 + math.e**3) + first / (1 + math.e**-3)
+    expected = level * S.abs() ** (1 / 0.3) * torch.exp(1j * S.angle())
+    estimate = model(spectrum).detach()
+    np.testing.assert_allclose(estimate[:, :-1], expected[:, :-1], rtol=1e-3, atol=1e-5)
+
+
+def test_what_refines_reads_both_spectra():
+    model, X = build(REFINING), spectra(n_bins=257)
+    noisy, first = X[:1], X[1:]
+    polar, cartesian = what_encoders_read(model, torch.stack([noisy, first], dim=1))
+    polar_noisy = [noisy.abs(), first.abs(), noisy.angle() / math.pi]
+    np.testing.assert_allclose(polar, torch.stack(polar_noisy, dim=1), rtol=1e-5)
+    parts = [noisy.real, first.real, noisy.imag, first.imag]
+    np.testing.assert_allclose(cartesian, torch.stack(parts, dim=1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
@@ -156,11 +187,22 @@ def test_normalization_is_over_the_axes_that_it_says(normalization, axes):
         assert np.abs(x.mean(other)).max() > 0.1
 
 
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
-def test_gradients_reach_every_parameter(normalization):
-    model = build(replace(SMALL, normalization=normalization)).train()
-    model(spectra()).abs().square().sum().backward()
+@pytest.mark.parametrize(
+    "config",
+    [*(replace(SMALL, normalization=normalization) for normalization in NORMALIZATIONS), REFINING],
+    ids=lambda config: f"{config.normalization}-{config.refines}",
+)
+def test_gradients_reach_every_parameter(config):
+    model = build(config).train()
+    if config.refines:  # its last layers begin with zeros, which no gradient passes
+        for decoder in (model.mask_decoder, model.bias_decoder):
+            torch.nn.init.normal_(decoder.bins.low.weight)
+            torch.nn.init.normal_(decoder.bins.high.weight)
+    model(spectra(n_bins=config.n_fft // 2 + 1)).abs().square().sum().backward()
     for name, parameter in model.named_parameters():
+        if name.startswith("light."):  # what goes first is not trained
+            assert parameter.grad is None, name
+            continue
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().max() > 0, name
@@ -195,7 +237,7 @@ def test_it_sees_as_many_frames_on_both_sides_as_it_says():
     config = SpectrumAttentionFusionConfig(n_channels=4, n_fft=8, hop_length=4)
     model, n_frames, n, reach = build(config).double(), 240, 120, 103
     parts = noise(1, 5, n_frames, 2).double().requires_grad_()
-    M, B = model.decode(torch.view_as_complex(parts))
+    M, B = model.decode(torch.view_as_complex(parts)[:, None])
     (M[..., n].sum() + B[..., n].abs().sum()).backward()
     seen = np.flatnonzero(parts.grad.abs().sum((0, 1, 3)))
     assert (seen[0], seen[-1]) == (n - reach, n + reach)
@@ -211,13 +253,15 @@ def test_mixed_precision_is_close():
     assert error < 0.01
 
 
-def test_file_keeps_it(tmp_path):
-    model = build(replace(SMALL, normalization="batch"))
+@pytest.mark.parametrize("config", [replace(SMALL, normalization="batch"), REFINING])
+def test_file_keeps_it(tmp_path, config):
+    model = build(config)
     save_model(tmp_path / "model.npz", "spectrum-attention-fusion", model, {"about": "a test"})
     loaded, metadata = load_model(tmp_path / "model.npz")
     assert loaded.config == model.config
     assert metadata == {"about": "a test"}
-    np.testing.assert_array_equal(loaded(spectra()).detach(), model(spectra()).detach())
+    X = spectra(n_bins=config.n_fft // 2 + 1)
+    np.testing.assert_array_equal(loaded(X).detach(), model(X).detach())
 
 
 @pytest.mark.parametrize(
@@ -231,6 +275,7 @@ def test_file_keeps_it(tmp_path):
         ({"band_window": 4}, "band_window must be odd, not 4"),
         ({"kernel_size": 10}, "kernel_size must be odd, not 10"),
         ({"kernel_size": -1}, "kernel_size must be at least 1"),
+        ({"refines": True}, "n_fft 512 and hop_length 256"),
         ({"time_dilations": [1, 0]}, "time_dilations must be positive"),
         ({"normalization": "group"}, "'layer', 'batch', 'instance', 'none', not 'group'"),
     ],

@@ -28,16 +28,13 @@ from torch import nn
 from harmnmf.errors import ParameterError
 
 from ..transform import ShortTimeFourier, compress_parts
+from .grouping import SPLIT, Grouping, Ungrouping, count_groups
 from .integration import Integration, integrate_harmonics, pitch_combs
 from .masks import bound_parts
 from .recurrent import BandGRU
 
 __all__ = ["HarmonicLight", "HarmonicLightConfig"]
 
-# Below this bin, 2 kHz, where single harmonics can be told apart, bins are grouped by two, above by
-# eight. Groups overlap by half.
-_SPLIT, _NARROW, _WIDE = 64, 2, 8
-_N_LOW = _SPLIT // _NARROW
 _PAST = 2  # frames before the present one that are heard, and filtered
 _VOICE = (60.0, 420.0)  # Hz
 
@@ -124,10 +121,10 @@ class HarmonicLight(nn.Module):
         super().__init__()
         self.config = config = config or HarmonicLightConfig()
         self.transform = ShortTimeFourier(512, 256)
-        n_groups = _N_LOW + (self.transform.n_bins - 1 - _SPLIT) // _WIDE
+        n_groups = count_groups(self.transform.n_bins - 1)
         channels = config.n_channels
         self.first = nn.Sequential(
-            _Grouping(3, channels, 1 + _PAST), nn.BatchNorm2d(channels), nn.SiLU()
+            Grouping(3, channels, 1 + _PAST), nn.BatchNorm2d(channels), nn.SiLU()
         )
         # Convolutions do not know where they are, and groups above 2 kHz are wider than below.
         self.place = nn.Parameter(torch.zeros(channels, n_groups, 1))
@@ -139,7 +136,7 @@ class HarmonicLight(nn.Module):
             # It begins as a detector of pitch: left to chance, it may learn which combs do not fit.
             nn.init.dirac_(self.key.weight)
             self.value = nn.Conv2d(channels, channels, 1)
-            self.harmonics = _Grouping(1, channels, 1)
+            self.harmonics = Grouping(1, channels)
         self.encoder = nn.Sequential(_Residual(channels), _Residual(channels))
         self.to_bands = nn.Linear(n_groups, config.n_bands)
         self.to_features = nn.Conv2d(channels, config.n_features, 1)
@@ -315,30 +312,14 @@ def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     )
 
 
-class _Grouping(nn.Module):
-    """Convolve bins to groups of them, and the frames before each one with it."""
-
-    def __init__(self, n_in: int, n_out: int, n_frames: int) -> None:
-        super().__init__()
-        self.low, self.high = (
-            nn.Conv2d(n_in, n_out, (2 * n, n_frames), (n, 1), (n // 2, 0)) for n in (_NARROW, _WIDE)
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self.low(x[:, :, :_SPLIT]), self.high(x[:, :, _SPLIT:])], dim=2)
-
-
 class _Filter(nn.Module):
-    """Filter what was heard, below `_SPLIT` along time; above, a mask is all."""
+    """Filter what was heard, below `SPLIT` along time; above, a mask is all."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.low, self.high = (
-            nn.ConvTranspose2d(channels, 2 * taps, (2 * n, 1), (n, 1), (n // 2, 0))
-            for n, taps in ((_NARROW, 1 + _PAST), (_WIDE, 1))
-        )
+        self.spread = Ungrouping(channels, 2 * (1 + _PAST), 2)
         # A filter that lets everything pass is a better beginning than one that lets nothing.
-        for layer in (self.low, self.high):
+        for layer in (self.spread.low, self.spread.high):
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
             nn.init.ones_(layer.bias[-2])
@@ -346,11 +327,12 @@ class _Filter(nn.Module):
     def forward(self, x: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:
         """Turn groups, (batch, channels, n_groups, n_frames), into parts of the estimate."""
         n_frames = x.shape[-1]
+        taps, mask = self.spread(x)
         low = sum(
-            _product(heard[:, :, :_SPLIT, i : i + n_frames], bound_parts(tap))
-            for i, tap in enumerate(self.low(x[:, :, :_N_LOW]).split(2, dim=1))
+            _product(heard[:, :, :SPLIT, i : i + n_frames], bound_parts(tap))
+            for i, tap in enumerate(taps.split(2, dim=1))
         )
         present = heard[..., _PAST:]
-        high = _product(present[:, :, _SPLIT:-1], bound_parts(self.high(x[:, :, _N_LOW:])))
+        high = _product(present[:, :, SPLIT:-1], bound_parts(mask))
         nothing = 0 * present[:, :, -1:]
         return torch.cat([low, high, nothing], dim=2)  # type: ignore[list-item]

@@ -8,7 +8,8 @@ later. Two decoders give a mask M and a bias B, and the estimate is::
     S = M X + B
 
 The paper leaves open the transform, the widths, the depth, and where the parts stand in a block.
-Those here are ours; they give as many parameters as it reports.
+Those here are ours; they give as many parameters as it reports. Ours, too, is that it can go on
+from what another network found, so that less is left to learn.
 
 References
 ----------
@@ -23,11 +24,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from harmnmf.errors import ParameterError
 
 from ..depthwise import DilatedConv2d
 from ..transform import ShortTimeFourier, compress
+from .grouping import Grouping, Ungrouping, count_groups
+from .harmonic_light import HarmonicLight
 from .local_attention import BandAttention, ConvolutionalAttention, Pointwise
 
 __all__ = ["NORMALIZATIONS", "SpectrumAttentionFusion", "SpectrumAttentionFusionConfig"]
@@ -37,6 +41,10 @@ NORMALIZATIONS = ("layer", "batch", "instance", "none")
 # Of the magnitudes that the network sees, and of those that it gives.
 _POWER = 0.3
 _QUIETEST = 1e-12
+# Of `HarmonicLight`: n_fft and hop_length.
+_FIRST_TRANSFORM = (512, 256)
+# Sigmoids of these weight the noisy spectrum and the first estimate before anything is learned.
+_FIRST_MASKS = (-3.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,11 @@ class SpectrumAttentionFusionConfig:
         Whether the first encoder reads the phase beside the magnitude.
     bias_decoder : bool, default=True
         Whether there is a bias, or the mask alone.
+    refines : bool, default=False
+        Whether a `HarmonicLight` goes first, which stays as it is. The encoders then read its
+        estimate beside the noisy spectrum, there is a mask for each of the two, and bands are the
+        groups of bins of `HarmonicLight`: half as many. The transform must be its, too: `n_fft`
+        512, `hop_length` 256.
 
     Raises
     ------
@@ -84,9 +97,14 @@ class SpectrumAttentionFusionConfig:
     normalization: str = "layer"
     phase_input: bool = True
     bias_decoder: bool = True
+    refines: bool = False
 
     def __post_init__(self) -> None:
         ShortTimeFourier(self.n_fft, self.hop_length)
+        if self.refines and (self.n_fft, self.hop_length) != _FIRST_TRANSFORM:
+            raise ParameterError(
+                "what refines needs n_fft {} and hop_length {}".format(*_FIRST_TRANSFORM)
+            )
         # JSON gives lists.
         object.__setattr__(self, "time_dilations", tuple(self.time_dilations))
         for name in ("n_channels", "n_blocks", "n_heads", "band_window", "kernel_size"):
@@ -119,6 +137,8 @@ class SpectrumAttentionFusion(nn.Module):
     It is **not causal**: the level is that of the whole, and a frame sees 103 frames, 0.64 s, on
     both sides. It is for files, and not for streams.
 
+    What `refines` gives S = M X + M₁ S₁ + B, where S₁ is the estimate of `HarmonicLight`.
+
     Parameters
     ----------
     config : SpectrumAttentionFusionConfig, optional
@@ -143,45 +163,56 @@ class SpectrumAttentionFusion(nn.Module):
         super().__init__()
         self.config = config = config or SpectrumAttentionFusionConfig()
         self.transform = ShortTimeFourier(config.n_fft, config.hop_length)
-        self.polar_encoder = _encoder(2 if config.phase_input else 1, config)
-        self.cartesian_encoder = _encoder(2, config)
+        self.light = HarmonicLight().requires_grad_(False) if config.refines else None
+        n_spectra = 2 if config.refines else 1
+        self.polar_encoder = _encoder(n_spectra + (1 if config.phase_input else 0), config)
+        self.cartesian_encoder = _encoder(2 * n_spectra, config)
         self.join = Pointwise(2 * config.n_channels, config.n_channels)
         self.blocks = nn.Sequential(*(_block(config) for _ in range(config.n_blocks)))
-        self.mask_decoder = _Decoder(1, config)
-        self.bias_decoder = _Decoder(2, config) if config.bias_decoder else None
+        self.mask_decoder = _decoder(1, _FIRST_MASKS, config)
+        self.bias_decoder = _decoder(2, (0.0, 0.0), config) if config.bias_decoder else None
+        self.place = None
+        if config.refines:
+            # Convolutions do not know where they are, and groups above 2 kHz are wider than below.
+            n_groups = count_groups(self.transform.n_bins - 1)
+            self.place = nn.Parameter(torch.zeros(config.n_channels, n_groups, 1))
 
     def forward(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Enhance complex spectra, (batch, n_bins, n_frames)."""
         level = spectrum.abs().square().mean((1, 2), keepdim=True).sqrt()
-        X = compress(spectrum / level.clamp_min(_QUIETEST), _POWER)
+        spectra = [spectrum] if self.light is None else [spectrum, self.light(spectrum)]
+        X = torch.stack([compress(x / level.clamp_min(_QUIETEST), _POWER) for x in spectra], dim=1)
         M, B = self.decode(X)
-        S = M * X if B is None else M * X + B
-        return level * compress(S, 1 / _POWER)
+        S = (M * X).sum(dim=1)
+        return level * compress(S if B is None else S + B, 1 / _POWER)
 
     def decode(self, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Find the mask and the bias.
+        """Find masks and the bias.
 
         Parameters
         ----------
-        X : Tensor, shape (batch, n_bins, n_frames)
-            Complex, with a mean square of one before the magnitudes were compressed.
+        X : Tensor, shape (batch, n_spectra, n_bins, n_frames)
+            Complex: the noisy spectrum, with a mean square of one before the magnitudes were
+            compressed, and after it the first estimate if there is one.
 
         Returns
         -------
-        M : Tensor, shape (batch, n_bins, n_frames)
+        M : Tensor, shape (batch, n_spectra, n_bins, n_frames)
             Real, from 0 to 1.
         B : Tensor, shape (batch, n_bins, n_frames), or None
             Complex; None without a bias decoder.
         """
-        polar = [X.abs(), X.angle() / math.pi] if self.config.phase_input else [X.abs()]
-        inputs = torch.stack(polar, dim=1), torch.view_as_real(X).permute(0, 3, 1, 2)
+        # An estimate has hardly another phase, but where it is weak, any, and steep gradients.
+        phase = [X[:, :1].angle() / math.pi] if self.config.phase_input else []
+        inputs = torch.cat([X.abs(), *phase], dim=1), torch.cat([X.real, X.imag], dim=1)
         encoded = [self.polar_encoder(inputs[0]), self.cartesian_encoder(inputs[1])]
-        fused = self.blocks(self.join(torch.cat(encoded, dim=1)))
-        M = self.mask_decoder(fused, X.shape[1])[:, 0].sigmoid()
+        joined = self.join(torch.cat(encoded, dim=1))
+        fused = self.blocks(joined if self.place is None else joined + self.place)
+        M = self.mask_decoder(fused, X.shape[2]).sigmoid()
         if self.bias_decoder is None:
             return M, None
         # There is no complex type of half precision.
-        real, imaginary = self.bias_decoder(fused, X.shape[1]).float().unbind(1)
+        real, imaginary = self.bias_decoder(fused, X.shape[2]).float().unbind(1)
         return M, torch.complex(real, imaginary)
 
 
@@ -207,6 +238,33 @@ class _Decoder(nn.Module):
         spread = torch.stack([bands, torch.zeros_like(bands)], dim=2).flatten(1, 2)[:, :n_bins]
         output: torch.Tensor = self.bins(self.fill(spread.permute(0, 3, 1, 2)))
         return output
+
+
+class _GroupEncoder(nn.Sequential):
+    """From bins to groups."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Group (batch, n_inputs, n_bins, n_frames)."""
+        # The bin at the Nyquist frequency is in no group.
+        output: torch.Tensor = super().forward(input[:, :, :-1])
+        return output
+
+
+class _GroupDecoder(nn.Module):
+    """From groups back to bins; before anything is learned, some constants."""
+
+    def __init__(self, constants: tuple[float, ...], config: SpectrumAttentionFusionConfig) -> None:
+        super().__init__()
+        self.bands = _separable(config)
+        self.bins = Ungrouping(config.n_channels, len(constants), len(constants))
+        for layer in (self.bins.low, self.bins.high):
+            nn.init.zeros_(layer.weight)
+            layer.bias = nn.Parameter(torch.tensor(constants))
+
+    def forward(self, x: torch.Tensor, n_bins: int) -> torch.Tensor:
+        """Turn (batch, n_channels, n_groups, n_frames) into (batch, n_out, n_bins, n_frames)."""
+        bins = torch.cat(self.bins(self.bands(x)), dim=2)
+        return functional.pad(bins, (0, 0, 0, n_bins - bins.shape[2]))
 
 
 class _Residual(nn.Module):
@@ -240,7 +298,11 @@ def _norm(config: SpectrumAttentionFusionConfig) -> nn.Module:
 
 
 def _encoder(n_inputs: int, config: SpectrumAttentionFusionConfig) -> nn.Sequential:
-    """Go from bins to half as many bands."""
+    """Go from bins to bands: half as many, or groups."""
+    if config.refines:
+        return _GroupEncoder(
+            Grouping(n_inputs, config.n_channels), _norm(config), nn.SiLU(), _separable(config)
+        )
     return nn.Sequential(
         Pointwise(n_inputs, config.n_channels),
         _norm(config),
@@ -248,6 +310,12 @@ def _encoder(n_inputs: int, config: SpectrumAttentionFusionConfig) -> nn.Sequent
         _separable(config),
         _separable(config, stride=2),
     )
+
+
+def _decoder(
+    n_outputs: int, constants: tuple[float, ...], config: SpectrumAttentionFusionConfig
+) -> nn.Module:
+    return _GroupDecoder(constants, config) if config.refines else _Decoder(n_outputs, config)
 
 
 def _separable(config: SpectrumAttentionFusionConfig, stride: int = 1) -> nn.Sequential:
