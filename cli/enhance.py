@@ -46,9 +46,10 @@ NETWORK_OPTIONS = {"dry", "attenuation_limit", "stdin", "stdout"}
     default=DEFAULT_MODEL,
     show_default=True,
     metavar="NAME|FILE",
-    help="harmonic-light is trained, for speech. A file from `harmnmf train` is for what it was "
-    "trained for: speech, or singing, when the accompaniment is written, too. deep-prior is fitted "
-    "to each recording and has heard nothing before.",
+    help="harmonic-light and spectrum-attention-fusion, slower and a little better, are trained, "
+    "for speech. A file from `harmnmf train` is for what it was trained for: speech, or singing, "
+    "when the accompaniment is written, too. deep-prior is fitted to each recording and has heard "
+    "nothing before.",
 )
 @click.option(
     "--dry",
@@ -63,7 +64,8 @@ NETWORK_OPTIONS = {"dry", "attenuation_limit", "stdin", "stdout"}
     type=click.FloatRange(min=0),
     metavar="DB",
     help="How much weaker any part of the spectrum may become; inf for no limit. Not for "
-    "deep-prior. [default: what the network's file recommends, 18 for harmonic-light]",
+    "deep-prior. [default: what the network's file recommends, 18 for harmonic-light and 22 for "
+    "spectrum-attention-fusion]",
 )
 @click.option(
     "--stdin",
