@@ -79,9 +79,7 @@ def perceptual_disturbance(estimate: torch.Tensor, clean: torch.Tensor) -> torch
         _LARGEST
     )
     asymmetric = ((disturbance * asymmetry).sum(-2) * width / quiet).clamp_max(_LARGEST)
-    return _SYMMETRIC_WEIGHT * _over_time(
-        symmetric.clamp_max(_LARGEST)
-    ) + _ASYMMETRIC_WEIGHT * _over_time(asymmetric.clamp_max(_LARGEST))
+    return _SYMMETRIC_WEIGHT * _over_time(symmetric) + _ASYMMETRIC_WEIGHT * _over_time(asymmetric)
 
 
 def _band_power(samples: torch.Tensor) -> torch.Tensor:

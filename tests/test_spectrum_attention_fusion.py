@@ -147,6 +147,14 @@ def test_what_refines_begins_with_the_first_estimate(bias_decoder):
     np.testing.assert_allclose(estimate[:, :-1], expected[:, :-1], rtol=1e-3, atol=1e-5)
 
 
+def test_what_goes_first_is_never_in_training():
+    model, x = build(REFINING), spectra(n_bins=257)
+    expected = model.light(x).detach()
+    for _ in range(2):
+        torch.testing.assert_close(model.train().light(x).detach(), expected)
+    torch.testing.assert_close(model.eval().light(x).detach(), expected)
+
+
 def test_what_refines_reads_both_spectra():
     model, X = build(REFINING), spectra(n_bins=257)
     noisy, first = X[:1], X[1:]

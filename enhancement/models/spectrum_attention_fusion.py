@@ -163,7 +163,7 @@ class SpectrumAttentionFusion(nn.Module):
         super().__init__()
         self.config = config = config or SpectrumAttentionFusionConfig()
         self.transform = ShortTimeFourier(config.n_fft, config.hop_length)
-        self.light = HarmonicLight().requires_grad_(False) if config.refines else None
+        self.light = HarmonicLight().eval().requires_grad_(False) if config.refines else None
         n_spectra = 2 if config.refines else 1
         self.polar_encoder = _encoder(n_spectra + (1 if config.phase_input else 0), config)
         self.cartesian_encoder = _encoder(2 * n_spectra, config)
@@ -176,6 +176,13 @@ class SpectrumAttentionFusion(nn.Module):
             # Convolutions do not know where they are, and groups above 2 kHz are wider than below.
             n_groups = count_groups(self.transform.n_bins - 1)
             self.place = nn.Parameter(torch.zeros(config.n_channels, n_groups, 1))
+
+    def train(self, mode: bool = True) -> SpectrumAttentionFusion:
+        """Set the mode of all but the network that goes first, which would not stay as it is."""
+        super().train(mode)
+        if self.light is not None:
+            self.light.eval()
+        return self
 
     def forward(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Enhance complex spectra, (batch, n_bins, n_frames)."""
