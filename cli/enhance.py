@@ -46,10 +46,10 @@ NETWORK_OPTIONS = {"dry", "attenuation_limit", "stdin", "stdout"}
     default=DEFAULT_MODEL,
     show_default=True,
     metavar="NAME|FILE",
-    help="harmonic-light and spectrum-attention-fusion, slower and a little better, are trained, "
-    "for speech. A file from `harmnmf train` is for what it was trained for: speech, or singing, "
-    "when the accompaniment is written, too. deep-prior is fitted to each recording and has heard "
-    "nothing before.",
+    help="harmonic-light and spectrum-attention-fusion, six times as slow and a little better, are "
+    "trained, for speech. A file from `harmnmf train` is for what it was trained for: speech, or "
+    "singing, when the accompaniment is written, too. deep-prior is fitted to each recording and "
+    "has heard nothing before.",
 )
 @click.option(
     "--dry",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from harmnmf import read_audio
 from harmnmf.enhancement.enhancer import Enhancer, shipped_models
@@ -27,12 +28,21 @@ def test_each_has_a_card_with_its_licence(name: str) -> None:
     assert "Licence" in metadata["about"]
 
 
+def test_the_default_goes_first_as_it_is() -> None:
+    default, _ = load_model(SHIPPED["harmonic-light"])
+    refining, _ = load_model(SHIPPED["spectrum-attention-fusion"])
+    kept = refining.light.state_dict()
+    for name, values in default.state_dict().items():
+        assert torch.equal(kept[name], values), name
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("snr", [0, 10])
-def test_the_default_takes_noise_out_of_a_voice(root, snr: int) -> None:
+def test_each_takes_noise_out_of_a_voice(root, name: str, snr: int) -> None:
     speech = read_audio(root / "tests" / "data" / "speech.flac", sample_rate=16_000).samples
     noise = np.random.default_rng(0).normal(size=len(speech))
     noise *= np.linalg.norm(speech) / np.linalg.norm(noise) * 10 ** (-snr / 20)
-    enhance = Enhancer.load("harmonic-light", device="cpu")
+    enhance = Enhancer.load(name, device="cpu")
     enhanced = enhance(speech + noise, 16_000)
     assert si_sdr(speech, enhanced) > si_sdr(speech, speech + noise) + 3
     # At any level.

@@ -137,7 +137,8 @@ class SpectrumAttentionFusion(nn.Module):
     It is **not causal**: the level is that of the whole, and a frame sees 103 frames, 0.64 s, on
     both sides. It is for files, and not for streams.
 
-    What `refines` gives S = M X + M₁ S₁ + B, where S₁ is the estimate of `HarmonicLight`.
+    What `refines` gives S = M X + M₁ S₁ + B, where S₁ is the estimate of `HarmonicLight`, which
+    knows all that was before. It is neither trained nor ever in training mode.
 
     Parameters
     ----------
