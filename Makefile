@@ -25,8 +25,8 @@ test: $(TESTABLE) typed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy build/typed/harmnmf
-	# Many small tensors: threads that wait for each other would cost more than they bring.
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	# Two processes. Of many small tensors, threads would cost more than they bring.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # Type checkers do not run the line of harmnmf/__init__.py that finds enhancement/ and cli/.
 typed:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harmnmf import FrequencyAxis, ParameterError, harmonic_templates
@@ -146,16 +146,17 @@ def tone(f0, rate, falling):
     falling=st.floats(0, 0.5),
     comb=st.sampled_from([("smooth", True), ("smooth", False), ("published", False)]),
 )
-def test_the_pitch_of_tones_is_found_within_a_step(f0, rate, falling, comb):
+@example(f0=180.0, rate=8000, falling=0.0, comb=("smooth", True))
+def test_the_pitch_of_tones_is_found(f0, rate, falling, comb):
     spectrogram = STFT(rate, hop_length=1024, n_fft=2048).transform(tone(f0, rate, falling))
     values, axis = spectrogram.values[:, 1:-2], spectrogram.axis
-    step = 1.02
-    candidates = 60 * step ** np.arange(99)
+    # So close that one of them fits the 40th partial, or an exact subharmonic would fit better.
+    candidates = 60 * 1.005 ** np.arange(393)
     options = {"construction": comb[0], "normalize": comb[1]}
     pitch = comb_pitch(values, axis, candidates, **options)
     # The published comb has its partials up to a bin too low.
     moved = axis.to_hz(1) if comb[0] == "published" else 0
-    assert (np.abs(pitch - f0) <= (step - 1) * f0 + moved).all()
+    assert (np.abs(pitch - f0) <= 0.02 * f0 + moved).all()
     np.testing.assert_array_equal(comb_pitch(1024 * values, axis, candidates, **options), pitch)
 
 
