@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from harmnmf import read_audio
 from harmnmf.enhancement import comb_pitch
-from harmnmf.spectrogram import STFT, Spectrogram
+from harmnmf.signal.spectrogram import STFT, Spectrogram
 
 RATE = 16000
 FRONT_END = STFT(sample_rate=RATE, hop_length=128, n_fft=512)

@@ -24,13 +24,14 @@ import numpy as np
 import torch
 
 from harmnmf import NoteList, Transcriber, evaluate_notes, read_audio, read_notes
-from harmnmf.note_decoding import NotePosteriors, decode_posteriors
-from harmnmf.note_excerpts import NoteExcerpt
-from harmnmf.note_features import NoteFeatures
-from harmnmf.note_network import PITCHES, NoteNetwork, NoteNetworkConfig
-from harmnmf.note_training import train_note_network
-from harmnmf.recording import RecordingConditions
-from harmnmf.training_set import ExcerptSource, split_performances, write_excerpts
+from harmnmf.decoder.excerpts import NoteExcerpt
+from harmnmf.decoder.features import NoteFeatures
+from harmnmf.decoder.network import NoteNetwork, NoteNetworkConfig
+from harmnmf.decoder.posteriors import NotePosteriors, decode_posteriors
+from harmnmf.decoder.training import train_note_network
+from harmnmf.decoder.training_set import ExcerptSource, split_performances, write_excerpts
+from harmnmf.signal.harmonics import PIANO_PITCHES
+from harmnmf.synthesis.microphone import RecordingConditions
 
 DURATION = 30.0
 SMALL = NoteNetworkConfig(n_channels=32)
@@ -56,7 +57,7 @@ def score(network: NoteNetwork, recordings: Sequence[Recording]) -> list[float]:
     """Average the onset-only note F over the pieces of each piano."""
     scores: dict[str, list[float]] = {"ENSTDkCl": [], "ENSTDkAm": []}
     for piano, features, hop, reference in recordings:
-        posteriors = NotePosteriors(*network.probabilities(features), np.array(PITCHES), hop)
+        posteriors = NotePosteriors(*network.probabilities(features), np.array(PIANO_PITCHES), hop)
         notes = decode_posteriors(posteriors)
         scores[piano].append(evaluate_notes(reference, notes)["F-measure_no_offset"])
     return [float(np.mean(pieces)) for pieces in scores.values()]

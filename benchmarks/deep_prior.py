@@ -27,9 +27,9 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from harmnmf import canvas, read_audio
+from harmnmf import read_audio, save_figure
 from harmnmf.enhancement.deep_prior import CONVOLUTIONS, DeepPrior, PriorFit
-from harmnmf.enhancement.metrics import si_sdr, wb_pesq
+from harmnmf.enhancement.metrics.scores import si_sdr, wb_pesq
 
 from .comb_pitch import evenly_spaced
 from .error_report import COLOURS, table
@@ -164,7 +164,7 @@ def main(
         header += [f"{metric}, noisy", f"at step {STEPS[-1]}", "at best", "best step"]
     click.echo(table(header, summarise(results)))
     if figures is not None:
-        canvas.save_figure(draw(results), figures / FIGURE)
+        save_figure(draw(results), figures / FIGURE)
 
 
 if __name__ == "__main__":

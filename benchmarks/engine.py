@@ -31,9 +31,9 @@ from sklearn.decomposition import NMF
 from torchnmf.nmf import NMF as TorchNMF
 
 from harmnmf import read_audio
-from harmnmf.divergence import beta_divergence
-from harmnmf.solvers.loop import PERIOD
-from harmnmf.solvers.multiplicative import factorize
+from harmnmf.nmf.solvers.divergence import beta_divergence
+from harmnmf.nmf.solvers.loop import PERIOD
+from harmnmf.nmf.solvers.multiplicative import factorize
 
 DIVERGENCES = {"KL": 1.0, "β = 0.5": 0.5, "IS": 0.0}
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from harmnmf import read_audio
 from harmnmf.enhancement import evaluate_singing, wb_pesq
+from harmnmf.enhancement.models.registry import load_model
 from harmnmf.enhancement.models.spectrogram_fusion import SpectrogramFusion
-from harmnmf.enhancement.registry import load_model
 from harmnmf.enhancement.transform import ShortTimeFourier
 
 from .enhancement_costs import SAMPLE_RATE

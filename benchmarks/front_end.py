@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from harmnmf import Transcriber, learn_from_notes
-from harmnmf.spectrogram import STFT, FrontEnd, LogFrequency
+from harmnmf.signal.spectrogram import STFT, FrontEnd, LogFrequency
 
 from .transcription import mean_f, score_recordings
 

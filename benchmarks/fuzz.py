@@ -38,12 +38,12 @@ from torch import nn
 from harmnmf import HarmnmfError, NoteList, TimbreDictionary, read_notes, write_csv, write_midi
 from harmnmf.batch.manifest import Manifest
 from harmnmf.batch.task import Outcome, Task
-from harmnmf.checkpoint import load_checkpoint, save_checkpoint
-from harmnmf.enhancement.registry import build_model, load_model, save_model
-from harmnmf.note_excerpts import NoteExcerpt
-from harmnmf.note_features import NoteFeatures
-from harmnmf.note_network import NoteNetwork, NoteNetworkConfig
-from harmnmf.spectrogram import STFT, LogFrequency
+from harmnmf.decoder.excerpts import NoteExcerpt
+from harmnmf.decoder.features import NoteFeatures
+from harmnmf.decoder.network import NoteNetwork, NoteNetworkConfig
+from harmnmf.enhancement.models.registry import build_model, load_model, save_model
+from harmnmf.signal.spectrogram import STFT, LogFrequency
+from harmnmf.training.checkpoint import load_checkpoint, save_checkpoint
 
 from .damage import WORDS, damage, repack, rewrite
 

@@ -39,7 +39,7 @@ import torch
 from torch.nn import functional
 
 from harmnmf.enhancement import harmonic_conv2d, log_harmonic_conv2d
-from harmnmf.enhancement.harmonic_rows import Taps, read_positions
+from harmnmf.enhancement.harmonic_conv.rows import Taps, read_positions
 
 N_SAMPLES, N_IN, N_OUT = 16, 16, 32
 FORMATS = (torch.contiguous_format, torch.channels_last)

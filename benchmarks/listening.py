@@ -23,16 +23,16 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from harmnmf import Audio, write_audio
-from harmnmf.enhancement.data import SpeechMixtures, split_material
 from harmnmf.enhancement.enhancer import Enhancer
-from harmnmf.enhancement.metrics import si_sdr
-from harmnmf.enhancement.mixing import Mixture, MixtureConditions
-from harmnmf.enhancement.models.integration import Integration
+from harmnmf.enhancement.metrics.scores import si_sdr
+from harmnmf.enhancement.mixtures.mixing import Mixture, MixtureConditions
+from harmnmf.enhancement.mixtures.speech import SpeechMixtures, split_material
+from harmnmf.enhancement.models.layers.integration import Integration
 from harmnmf.enhancement.plotting import plot_integration
 from harmnmf.enhancement.transform import ShortTimeFourier
-from harmnmf.plotting import plot_before_after, save_figure
-from harmnmf.spectrogram import STFT
-from harmnmf.storage import atomic_path
+from harmnmf.plotting.figures import plot_before_after, save_figure
+from harmnmf.signal.spectrogram import STFT
+from harmnmf.storage.files import atomic_path
 
 SAMPLE_RATE = 16_000
 N_PAIRS = 10

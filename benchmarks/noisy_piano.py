@@ -23,11 +23,11 @@ import torch
 from numpy.typing import NDArray
 
 from harmnmf import Audio, NoteList, Transcriber, read_audio
-from harmnmf.audiofiles import audio_files
 from harmnmf.enhancement.enhancer import Enhancer
+from harmnmf.signal.audio_folders import audio_files
 
+from .data import SEED, Change, unchanged
 from .error_report import table
-from .inputs import SEED, Change, unchanged
 from .transcription import mean_f, score_pieces, transcribe_recordings
 
 SNR_DB = 10.0

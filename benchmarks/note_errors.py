@@ -47,8 +47,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmnmf import Audio, NoteList
-from harmnmf.harmonics import HarmonicSeries, piano_inharmonicity, pitch_to_hz
-from harmnmf.spectrogram import LogFrequency
+from harmnmf.signal.harmonics import HarmonicSeries, piano_inharmonicity, pitch_to_hz
+from harmnmf.signal.spectrogram import LogFrequency
 
 TOLERANCE = 0.05  # seconds, between onsets that match; also of notes struck together
 MISTIMED = 0.15  # seconds, between an annotation and where its note may have been heard
@@ -195,9 +195,9 @@ def find_sound(audio: Audio, notes: NoteList) -> Sound:
     before and after: there the other side hardly counts. The sound begins where the levels of the
     partials rise most together, up to 150 ms from the annotation, seen through windows of at most
     100 ms. The rise of their energy is seen through the windows of
-    :class:`harmnmf.spectrogram.LogFrequency`, which tell keys apart; the greatest up to 60 ms from
-    the annotation counts. What else is struck on the same partials raises them, too, so that too
-    few notes seem too soft.
+    :class:`harmnmf.signal.spectrogram.LogFrequency`, which tell keys apart; the greatest up to
+    60 ms from the annotation counts. What else is struck on the same partials raises them, too,
+    so that too few notes seem too soft.
 
     Parameters
     ----------

@@ -17,8 +17,8 @@ import click
 import numpy as np
 
 from harmnmf import Audio, read_notes, write_audio
-from harmnmf.performances import excerpt
-from harmnmf.rendering import SAMPLE_RATE, SampledPiano
+from harmnmf.synthesis.sampled_piano import SAMPLE_RATE, SampledPiano
+from harmnmf.synthesis.variation import excerpt
 
 PEAK = 0.5
 

@@ -31,7 +31,7 @@ import click
 from distributed import Client
 
 from harmnmf import read_audio, write_audio
-from harmnmf.audiofiles import audio_files
+from harmnmf.signal.audio_folders import audio_files
 
 from .error_report import table
 

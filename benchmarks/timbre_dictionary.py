@@ -48,27 +48,29 @@ from harmnmf import (
     HarmonicNMF,
     TimbreDictionary,
     Transcriber,
-    canvas,
     harmonic_templates,
     learn_from_score,
     read_audio,
     read_notes,
+    save_figure,
 )
-from harmnmf.decibels import Amp2dB
-from harmnmf.divergence import beta_divergence
-from harmnmf.score_learning import estimate_offset, timbre_roll
-from harmnmf.solvers import decibel
-from harmnmf.solvers.decibel import factorize_decibel
-from harmnmf.solvers.loop import PERIOD
-from harmnmf.solvers.multiplicative import estimate_activations, factorize, factorize_harmonic
-from harmnmf.spectrogram import LogFrequency
-from harmnmf.templates import initial_weights
-from harmnmf.tuning import estimate_tuning
+from harmnmf.dictionary.from_score import estimate_offset, timbre_roll
+from harmnmf.nmf.solvers import decibel
+from harmnmf.nmf.solvers.decibel import factorize_decibel
+from harmnmf.nmf.solvers.decibels import Amp2dB
+from harmnmf.nmf.solvers.divergence import beta_divergence
+from harmnmf.nmf.solvers.loop import PERIOD
+from harmnmf.nmf.solvers.multiplicative import estimate_activations, factorize, factorize_harmonic
+from harmnmf.nmf.templates import initial_weights
+from harmnmf.plotting.axes import RANGE, decibels, label_hz, label_pitches
+from harmnmf.signal.harmonics import PIANO_PITCHES
+from harmnmf.signal.spectrogram import LogFrequency
+from harmnmf.signal.tuning import estimate_tuning
 
 from .transcription import mean_f, score_recordings
 
 FRONT_END = LogFrequency()
-PIANO = np.arange(21, 109)
+PIANO = np.array(PIANO_PITCHES)
 BETA = 0.5
 FLOOR = 10 ** (-50 / 20)  # of HarmonicNMF, relative to the largest magnitude
 # The prior mean is cut off at this many dB below its maximum, the solver's default and the data's
@@ -495,15 +497,15 @@ def draw_columns(columns: dict[str, NDArray[np.float32]], title: str) -> Figure:
         mesh = axes.pcolormesh(
             np.append(PIANO - 0.5, PIANO[-1] + 0.5),
             edges,
-            canvas.decibels(W),
+            decibels(W),
             cmap=colormaps["magma"].resampled(20),  # 3 dB each, and a smaller file
-            vmin=-canvas.RANGE,
+            vmin=-RANGE,
             vmax=0.0,
             rasterized=True,
         )
         axes.set_yscale("log")
-        canvas.label_hz(axes.yaxis)
-        canvas.label_pitches(axes.xaxis, PIANO[0], PIANO[-1])
+        label_hz(axes.yaxis)
+        label_pitches(axes.xaxis, PIANO[0], PIANO[-1])
         axes.set(title=name, xlabel="Key", ylim=(edges[0], edges[-1]))
     all_axes[0].set_ylabel("Frequency (Hz)")
     figure.colorbar(mesh, ax=all_axes, label="Level (dB)", pad=0.01)
@@ -669,9 +671,9 @@ def main(data: Path, duration: float, figures: Path | None, threads: int) -> Non
             f"MAP, σ = {BEST[0]:g} dB": columns[map_name(*BEST)],
         }
         title = f"Keys of {folder.name}, learned from {duration:g} s of music and its score"
-        canvas.save_figure(draw_columns(shown, title), figures / "timbre_columns.png")
-        canvas.save_figure(draw_sweep(judged, notes, default), figures / "timbre_sweep.png")
-        canvas.save_figure(draw_convergence(curves), figures / "timbre_convergence.png")
+        save_figure(draw_columns(shown, title), figures / "timbre_columns.png")
+        save_figure(draw_sweep(judged, notes, default), figures / "timbre_sweep.png")
+        save_figure(draw_convergence(curves), figures / "timbre_convergence.png")
 
 
 if __name__ == "__main__":

@@ -36,12 +36,13 @@ from harmnmf import (
     NoteList,
     TimbreDictionary,
     Transcriber,
-    canvas,
     evaluate_notes,
     read_audio,
     read_notes,
+    save_figure,
 )
 
+from .data import INPUTS, Change, unchanged
 from .error_report import (
     PIANOS,
     Judged,
@@ -52,7 +53,6 @@ from .error_report import (
     replace_tables,
     table,
 )
-from .inputs import INPUTS, Change, unchanged
 from .note_errors import find_errors, find_sound
 
 # Parameters of Transcriber for what is measured in full. What needs more memory comes later.
@@ -113,7 +113,7 @@ def transcribe_recordings(
     duration : float
         Seconds of each recording.
     change : callable, optional
-        What to do to recordings and notes before, one of those in `benchmarks.inputs`.
+        What to do to recordings and notes before, one of those in `benchmarks.data`.
 
     Returns
     -------
@@ -319,7 +319,7 @@ def main(
             path = document / DOCUMENT
             text = "\n\n".join([*errors, *accuracy])
             path.write_text(replace_tables(path.read_text("utf-8"), text), "utf-8")
-            canvas.save_figure(draw(judged), document / FIGURE)
+            save_figure(draw(judged), document / FIGURE)
     if "inputs" in tables:
         click.echo(f"\n{input_table(levels, data, duration)}")
 

@@ -9,13 +9,12 @@ from typing import Any
 
 import click
 
+from harmnmf.cli._support.paths import check_output
 from harmnmf.errors import ParameterError
-
-from .paths import check_output
 
 
 def _parse_pitch(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    from harmnmf.pitchnames import parse_pitch
+    from harmnmf.notes.pitch_names import parse_pitch
 
     try:
         return None if value is None else parse_pitch(value)
@@ -31,7 +30,7 @@ def command() -> None:
 @command.command("list")
 def list_() -> None:
     """List the dictionaries that come with harmnmf."""
-    from harmnmf.dictionary import TimbreDictionary, shipped_dictionaries
+    from harmnmf.dictionary.timbre_dictionary import TimbreDictionary, shipped_dictionaries
 
     rows = [("name", "keys", "timbres", "size", "about")]
     for name, path in shipped_dictionaries().items():
@@ -46,7 +45,7 @@ def list_() -> None:
 @click.argument("dictionary", metavar="NAME|FILE")
 def show(dictionary: str) -> None:
     """Show what a dictionary knows, and what it was learned from."""
-    from harmnmf.dictionary import TimbreDictionary
+    from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 
     loaded = TimbreDictionary.load(dictionary)
     path = _path(dictionary)
@@ -90,7 +89,7 @@ def show(dictionary: str) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
 def plot(dictionary: str, output: Path | None, pitch: int | None, overwrite: bool) -> None:
     """Draw the spectra of a dictionary's keys."""
-    from harmnmf.dictionary import TimbreDictionary
+    from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 
     loaded = TimbreDictionary.load(dictionary)
     path = _path(dictionary)
@@ -98,14 +97,14 @@ def plot(dictionary: str, output: Path | None, pitch: int | None, overwrite: boo
         output = path.with_suffix(".png") if path == Path(dictionary) else Path(f"{path.stem}.png")
     check_output(output, overwrite=overwrite)
 
-    from harmnmf.plotting import plot_dictionary, save_figure
+    from harmnmf.plotting.figures import plot_dictionary, save_figure
 
     save_figure(plot_dictionary(loaded, pitch=pitch), output)
     click.echo(output)
 
 
 def _path(dictionary: str) -> Path:
-    from harmnmf.dictionary import shipped_dictionaries
+    from harmnmf.dictionary.timbre_dictionary import shipped_dictionaries
 
     return shipped_dictionaries().get(dictionary, Path(dictionary))
 
@@ -115,7 +114,7 @@ def _size(path: Path) -> str:
 
 
 def _keys(keys: Sequence[int]) -> str:
-    from harmnmf.pitchnames import pitch_name
+    from harmnmf.notes.pitch_names import pitch_name
 
     return f"{len(keys)}, {pitch_name(keys[0])} to {pitch_name(keys[-1])}"
 

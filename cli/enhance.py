@@ -8,13 +8,12 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from harmnmf.audiofiles import AUDIO_SUFFIXES
+from harmnmf.cli._support.batch import Batch, batch_options, process_each
+from harmnmf.cli._support.enhance_work import DeepPriorFit, NetworkEnhancement, load_enhancer
+from harmnmf.cli._support.paths import find_recordings
+from harmnmf.cli._support.pcm import stream_pcm
 from harmnmf.errors import HarmnmfError
-
-from .batch import Batch, batch_options, process_each
-from .enhance_work import DeepPriorFit, NetworkEnhancement, load_enhancer
-from .paths import find_recordings
-from .pcm import stream_pcm
+from harmnmf.signal.audio_folders import AUDIO_SUFFIXES
 
 DEEP_PRIOR = "deep-prior"
 DEFAULT_MODEL = "harmonic-light"
@@ -172,7 +171,7 @@ def _check_options(ctx: click.Context, model: str) -> None:
 def _is_for_singing(model: str) -> bool:
     """Tell whether weights are for singing, of which a recording gives two outputs."""
     if Path(model).is_file():
-        from harmnmf.enhancement.registry import load_model
+        from harmnmf.enhancement.models.registry import load_model
 
         return load_model(model)[1].get("task") == SINGING
     if model == SINGING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harmnmf.evaluation import Evaluation
+    from harmnmf.notes.evaluation import Evaluation
 
 # Heading and score of each column of the table; `--json` has all scores.
 COLUMNS = (
@@ -63,7 +63,7 @@ def command(
     of notes (onset and pitch), F when the offset, the velocity, or both must be right too, and F
     of 10 ms frames; the mean is over pieces. Pieces that cannot be scored are named at the end.
     """
-    from harmnmf.evaluation import evaluate_files
+    from harmnmf.notes.evaluation import evaluate_files
 
     result = evaluate_files(
         reference, estimate, duration=duration, offset=offset, onset_tolerance=onset_tolerance

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .paths import check_output
+from harmnmf.cli._support.paths import check_output
 
 
 @click.command()
@@ -39,7 +39,7 @@ def command(model: str, output: Path, overwrite: bool) -> None:
 
     from harmnmf.enhancement.enhancer import find_model
     from harmnmf.enhancement.export import export_onnx
-    from harmnmf.enhancement.registry import load_model
+    from harmnmf.enhancement.models.registry import load_model
 
     network, metadata = load_model(find_model(model))
     export_onnx(output, network, metadata)

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import harmnmf
-from harmnmf.audiofiles import audio_files
+from harmnmf.cli._support.paths import check_output
 from harmnmf.errors import HarmnmfError
-
-from .paths import check_output
+from harmnmf.signal.audio_folders import audio_files
 
 if TYPE_CHECKING:
-    from harmnmf.dictionary import TimbreDictionary
+    from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 
 
 @click.command()
@@ -112,7 +111,7 @@ def command(
 def _from_notes(audio: tuple[Path, ...], metadata: dict[str, Any]) -> TimbreDictionary:
     instruments = _instruments(audio)
 
-    from harmnmf.learning import learn_from_notes
+    from harmnmf.dictionary.from_notes import learn_from_notes
 
     with _progress("Notes", sum(map(len, instruments.values()))) as progress:
         return learn_from_notes(instruments, metadata=metadata, progress=progress)
@@ -129,7 +128,7 @@ def _from_music(
         if not path.is_file():
             raise HarmnmfError(f"{path}: no such file")
 
-    from harmnmf.score_learning import learn_from_score
+    from harmnmf.dictionary.from_score import learn_from_score
 
     with _progress("Recordings", len(audio)) as progress:
         return learn_from_score(

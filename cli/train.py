@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 import harmnmf
+from harmnmf.cli._support.train_run import draw_learning_curve, show_progress, show_steps
 from harmnmf.errors import HarmnmfError
 
 from .train_enhancement import MODELS, model_command
-from .train_run import draw_learning_curve, show_progress, show_steps
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from harmnmf.note_excerpts import NoteExcerpt
+    from harmnmf.decoder.excerpts import NoteExcerpt
 
 # One excerpt for so many others is for validation.
 VALIDATION = 40
@@ -76,10 +76,10 @@ def notes(
 
     import torch
 
-    from harmnmf.note_excerpts import NoteExcerpt
-    from harmnmf.note_network import NoteNetwork
-    from harmnmf.note_training import train_note_network
-    from harmnmf.training_set import (
+    from harmnmf.decoder.excerpts import NoteExcerpt
+    from harmnmf.decoder.network import NoteNetwork
+    from harmnmf.decoder.training import train_note_network
+    from harmnmf.decoder.training_set import (
         ExcerptSource,
         learn_foreign_dictionaries,
         split_performances,
@@ -126,15 +126,16 @@ def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, floa
     """Mean onset-only F-measure of excerpts."""
     import numpy as np
 
-    from harmnmf.evaluation import evaluate_notes
-    from harmnmf.note_decoding import NotePosteriors, decode_posteriors
-    from harmnmf.note_network import PITCHES, NoteNetwork
+    from harmnmf.decoder.network import NoteNetwork
+    from harmnmf.decoder.posteriors import NotePosteriors, decode_posteriors
+    from harmnmf.notes.evaluation import evaluate_notes
+    from harmnmf.signal.harmonics import PIANO_PITCHES
 
     assert isinstance(network, NoteNetwork)
     scores = []
     for excerpt in excerpts:
         posteriors = NotePosteriors(
-            *network.probabilities(excerpt.features), np.array(PITCHES), excerpt.hop_duration
+            *network.probabilities(excerpt.features), np.array(PIANO_PITCHES), excerpt.hop_duration
         )
         notes = decode_posteriors(posteriors, latency=0.0)
         scores.append(evaluate_notes(excerpt.notes, notes)["F-measure_no_offset"])

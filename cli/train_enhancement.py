@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 import harmnmf
+from harmnmf.cli._support.train_run import draw_learning_curve, show_steps
 from harmnmf.errors import HarmnmfError
-
-from .train_run import draw_learning_curve, show_steps
 
 MODELS = {
     "harmonic-light": "small and causal, for one thread of a CPU",
@@ -112,7 +111,7 @@ def model_command(name: str) -> click.Command:
     @click.option(
         "--mix", "conditions", multiple=True, type=_Setting(), metavar="NAME=VALUE",
         help="How speech is mixed, such as room=0: see MixtureConditions of "
-        "harmnmf.enhancement.mixing.",
+        "harmnmf.enhancement.mixtures.mixing.",
     )  # fmt: skip
     @click.option("--about", metavar="TEXT", help="Sources, licence and attribution: kept in it.")
     def command(
@@ -142,7 +141,7 @@ def model_command(name: str) -> click.Command:
 
         import torch
 
-        from harmnmf.enhancement.registry import save_model
+        from harmnmf.enhancement.models.registry import save_model
         from harmnmf.enhancement.training import several_processes, train_enhancement
 
         with several_processes() as first:
@@ -192,7 +191,7 @@ from the end. `torchrun -m harmnmf train ...` uses several GPUs.
 def _build(name: str, settings: Mapping[str, Any], initial: str | None) -> Any:
     """Give the network to train, with random weights, or those that it is to begin with."""
     from harmnmf.enhancement.enhancer import find_model
-    from harmnmf.enhancement.registry import MODELS, build_model, load_model
+    from harmnmf.enhancement.models.registry import MODELS, build_model, load_model
 
     if initial is None:
         return build_model(name, **settings)
@@ -213,8 +212,8 @@ def _build(name: str, settings: Mapping[str, Any], initial: str | None) -> Any:
 def _speech(
     speech: Path, noise: Sequence[Path], seconds: float, seed: int, conditions: Mapping[str, Any]
 ) -> tuple[Any, Any]:
-    from harmnmf.enhancement.data import SpeechMixtures, split_material
-    from harmnmf.enhancement.mixing import MixtureConditions
+    from harmnmf.enhancement.mixtures.mixing import MixtureConditions
+    from harmnmf.enhancement.mixtures.speech import SpeechMixtures, split_material
 
     try:
         mixed = MixtureConditions(**conditions)
@@ -231,8 +230,8 @@ def _speech(
 
 
 def _singing(clips: Path, seconds: float, seed: int) -> tuple[Any, Any]:
-    from harmnmf.audiofiles import audio_files
-    from harmnmf.enhancement.singing import SingingMixtures
+    from harmnmf.enhancement.mixtures.singing import SingingMixtures
+    from harmnmf.signal.audio_folders import audio_files
 
     for part in ("train", "dev"):
         if not (clips / part).is_dir():

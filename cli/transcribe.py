@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harmnmf.audiofiles import AUDIO_SUFFIXES
 from harmnmf.batch.task import Progress, Task
-
-from .batch import Batch, batch_options, process_each
-from .paths import find_recordings
+from harmnmf.cli._support.batch import Batch, batch_options, process_each
+from harmnmf.cli._support.paths import find_recordings
+from harmnmf.signal.audio_folders import AUDIO_SUFFIXES
 
 if TYPE_CHECKING:
-    from harmnmf.notes import NoteList
+    from harmnmf.notes.note_list import NoteList
     from harmnmf.transcription import Transcriber
 
 FORMATS = ("mid", "csv", "npz")
@@ -147,7 +146,7 @@ class Transcription:
 
     def __call__(self, task: Task, progress: Progress) -> str:
         """Transcribe a recording and write all that was asked for."""
-        from harmnmf.notefiles import write_csv, write_midi
+        from harmnmf.notes.files import write_csv, write_midi
 
         transcriber = _transcriber(self)
         analysis = None
@@ -203,8 +202,8 @@ def _plan(
 
 
 def _plot(transcriber: Transcriber, source: Path, notes: NoteList, path: Path) -> None:
-    from harmnmf.audio import read_audio
-    from harmnmf.plotting import plot_transcription, save_figure
+    from harmnmf.plotting.figures import plot_transcription, save_figure
+    from harmnmf.signal.audio import read_audio
 
     front_end = transcriber.front_end
     start = read_audio(source, sample_rate=front_end.sample_rate, duration=PLOTTED_SECONDS)

@@ -11,4 +11,7 @@ HarmonicConv2d(2, 35, kernel_size=(3, 3), stride=(1, 1), padding=(0, 1), anchor=
 
 import lazy_loader
 
+if __name__ != "harmnmf.enhancement":
+    raise ImportError("import it as harmnmf.enhancement")
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import ParameterError
-from harmnmf.harmonics import FrequencyAxis, HarmonicSeries
+from harmnmf.signal.harmonics import FrequencyAxis, HarmonicSeries
 
 __all__ = ["comb_matrix", "comb_pitch"]
 
@@ -139,7 +139,7 @@ def comb_pitch(
 
     Examples
     --------
-    >>> from harmnmf.spectrogram import STFT
+    >>> from harmnmf.signal.spectrogram import STFT
     >>> t = np.arange(2048) / 16000
     >>> voice = sum(np.cos(2 * np.pi * 150 * k * t) / k for k in range(1, 20)) * (t < 0.07)
     >>> spectrogram = STFT(n_fft=512, hop_length=512).transform(voice)

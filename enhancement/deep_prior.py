@@ -28,13 +28,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from harmnmf.audio import Audio
-from harmnmf.checkpoint import load_checkpoint, save_checkpoint
 from harmnmf.device import resolve_device
+from harmnmf.enhancement.harmonic_conv.layers import HarmonicConv2d
 from harmnmf.errors import FormatError, ParameterError
-from harmnmf.storage import load_arrays, save_arrays
-
-from .harmonic_conv import HarmonicConv2d
+from harmnmf.signal.audio import Audio
+from harmnmf.storage.arrays import load_arrays, save_arrays
+from harmnmf.training.checkpoint import load_checkpoint, save_checkpoint
 
 __all__ = ["CONVOLUTIONS", "DeepPrior", "PriorFit", "PriorNetwork"]
 

@@ -24,18 +24,17 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from harmnmf.audio import Audio
 from harmnmf.device import resolve_device
+from harmnmf.enhancement.models.registry import load_model
 from harmnmf.errors import FormatError, HarmnmfError, ParameterError
+from harmnmf.signal.audio import SAMPLE_RATE, Audio
 
-from .registry import load_model
-from .remainder import Remainder
+from .attenuation import Remainder
 from .streaming import EnhancementStream, StreamingModel
 from .transform import ShortTimeFourier
 
 __all__ = ["Enhancer", "find_model", "shipped_models"]
 
-SAMPLE_RATE = 16_000
 
 # Seconds from part to part, and that they have in common: frames begin at all multiples of these,
 # at any sample rate and with any hop that divides 64,000.
@@ -52,7 +51,7 @@ class Enhancer:
         A network of :mod:`harmnmf.enhancement.models`. It is set to evaluation, and moved to the
         device.
     dry, attenuation_limit
-        What is kept of the noise, as of :class:`harmnmf.enhancement.remainder.Remainder`.
+        What is kept of the noise, as of :class:`harmnmf.enhancement.attenuation.Remainder`.
     device : str, default="auto"
         Where to compute.
 
@@ -63,7 +62,7 @@ class Enhancer:
 
     Examples
     --------
-    >>> from harmnmf.enhancement.registry import build_model
+    >>> from harmnmf.enhancement.models.registry import build_model
     >>> enhance = Enhancer(build_model("harmonic-light"), device="cpu")
     >>> stereo = np.random.default_rng(0).normal(0, 0.1, (2, 22050))
     >>> enhance(stereo, sample_rate=44100).shape

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from harmnmf.errors import HarmnmfError, ParameterError
-from harmnmf.storage import atomic_path
+from harmnmf.signal.audio import SAMPLE_RATE
+from harmnmf.storage.files import atomic_path
 
-from .enhancer import SAMPLE_RATE
 from .transform import ShortTimeFourier
 
 __all__ = ["export_onnx"]
@@ -60,7 +60,7 @@ def export_onnx(
     Examples
     --------
     >>> import tempfile
-    >>> from harmnmf.enhancement.registry import build_model
+    >>> from harmnmf.enhancement.models.registry import build_model
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     export_onnx(f"{folder}/a.onnx", build_model("harmonic-light"))
     ...     os.listdir(folder)

@@ -1,7 +1,7 @@
 """Pictures of what networks find in spectrograms.
 
-As those of :mod:`harmnmf.plotting`, they are :class:`matplotlib.figure.Figure` objects that belong
-to no window; :func:`harmnmf.save_figure` writes them.
+As those of :mod:`harmnmf.plotting.figures`, they are :class:`matplotlib.figure.Figure` objects
+that belong to no window; :func:`harmnmf.save_figure` writes them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
-from harmnmf import canvas
 from harmnmf.errors import ParameterError
-from harmnmf.spectrogram import Spectrogram
+from harmnmf.plotting.axes import SOFT_GREY, draw_image, frames_between
+from harmnmf.signal.spectrogram import Spectrogram
 
 __all__ = ["plot_integration"]
 
@@ -74,7 +74,7 @@ def plot_integration(
     Examples
     --------
     >>> from harmnmf.enhancement import comb_matrix
-    >>> from harmnmf.spectrogram import STFT
+    >>> from harmnmf.signal.spectrogram import STFT
     >>> noise = np.random.default_rng(0).normal(size=16000)
     >>> spectrogram = STFT(n_fft=512, hop_length=128).transform(noise)
     >>> U = comb_matrix(spectrogram.axis)
@@ -88,7 +88,7 @@ def plot_integration(
     scores, combs, pitches = (np.asarray(x) for x in (significance, harmonics, candidates))
     _check(spectrogram, scores, combs, pitches)
     hop = spectrogram.hop_length / spectrogram.sample_rate
-    first, last = canvas.frames_between(start, end, spectrogram.n_frames, hop)
+    first, last = frames_between(start, end, spectrogram.n_frames, hop)
     left = first * hop
     figure = Figure(figsize=(12, 8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -98,7 +98,7 @@ def plot_integration(
     step = np.diff(pitches).min()
     rows = np.arange(pitches[0], pitches[-1] + step / 2, step)
     nearest = np.abs(rows[:, None] - pitches).argmin(axis=1)
-    image = canvas.draw_image(
+    image = draw_image(
         upper, weights[nearest], left=left, hop=hop, bottom=rows[0], step=step, cmap="magma"
     )
     figure.colorbar(image, ax=upper, label="Weight (dB)", pad=0.01, aspect=40)
@@ -107,8 +107,8 @@ def plot_integration(
 
     bin_width = float(spectrogram.axis.to_hz(1))
     levels = spectrogram.values[: combs.shape[1], first:last]
-    image = canvas.draw_image(
-        lower, levels, left=left, hop=hop, bottom=0.0, step=bin_width, cmap=canvas.SOFT_GREY
+    image = draw_image(
+        lower, levels, left=left, hop=hop, bottom=0.0, step=bin_width, cmap=SOFT_GREY
     )
     figure.colorbar(image, ax=lower, label="Level (dB)", pad=0.01, aspect=40)
     lower.imshow(

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional
 
-from harmnmf.audio import Audio
 from harmnmf.errors import ParameterError
+from harmnmf.signal.audio import SAMPLE_RATE, Audio
 
-from .remainder import Remainder
+from .attenuation import Remainder
 from .transform import ShortTimeFourier
 
 __all__ = ["EnhancementStream", "StreamingModel"]
@@ -57,7 +57,7 @@ class EnhancementStream:
 
     Examples
     --------
-    >>> from harmnmf.enhancement.registry import build_model
+    >>> from harmnmf.enhancement.models.registry import build_model
     >>> stream = EnhancementStream(build_model("harmonic-light").eval())
     >>> stream.latency / 16000
     0.0319375
@@ -121,7 +121,7 @@ class EnhancementStream:
         if samples.ndim != 1:
             raise ParameterError(f"a block must have shape (n_samples,), not {samples.shape}")
         if len(samples):
-            self._hear(torch.from_numpy(Audio(samples, 16_000).samples.copy()))
+            self._hear(torch.from_numpy(Audio(samples, SAMPLE_RATE).samples.copy()))
         self._n_heard += len(samples)
         return self._take(len(samples))
 

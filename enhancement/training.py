@@ -13,13 +13,12 @@ from torch import distributed, nn
 from torch.utils.data import DataLoader, Dataset
 
 from harmnmf.device import resolve_device
+from harmnmf.enhancement.losses.objectives import Objective, build_objective
+from harmnmf.enhancement.metrics.scores import si_sdr
+from harmnmf.enhancement.mixtures.mixing import Mixture
+from harmnmf.enhancement.mixtures.speech import Mixtures
 from harmnmf.errors import ParameterError
-from harmnmf.training import Batch, train_network
-
-from .data import Mixtures
-from .metrics import si_sdr
-from .mixing import Mixture
-from .objectives import Objective, build_objective
+from harmnmf.training.loop import Batch, train_network
 
 __all__ = ["PRECISIONS", "several_processes", "train_enhancement"]
 
@@ -47,7 +46,7 @@ def train_enhancement(
 ) -> None:
     """Train a model in place, from where an earlier call in the same folder stopped.
 
-    As `harmnmf.training.train_network` does it, with a moving average of the weights. In each of
+    As `harmnmf.training.loop.train_network`, with a moving average of the weights. In each of
     several processes (`several_processes`), a batch has its share of the mixtures.
 
     Parameters

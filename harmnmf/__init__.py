@@ -12,17 +12,35 @@ Examples
 1.0
 """
 
+import importlib.util
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import lazy_loader
 
 __version__ = "0.1.0"
 
-# In a checkout, `harmnmf.enhancement` and `harmnmf.cli` are the folders beside this one; an
-# installed harmnmf has them inside (package_dir in setup.cfg).
-_root = Path(__file__).resolve().parent.parent
-if (_root / "setup.cfg").is_file() and (_root / "enhancement").is_dir():
-    __path__.append(str(_root))
-del _root
+
+class _SisterFolders:
+    """Finds `harmnmf.enhancement` and `harmnmf.cli` beside this folder, as in a checkout.
+
+    An installed harmnmf has them inside (package_dir in setup.cfg). It comes first among the
+    finders: another checkout may be installed, and its folders must not be mixed with these.
+    """
+
+    names = ("harmnmf.enhancement", "harmnmf.cli")
+    root = Path(__file__).resolve().parent.parent
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        init = self.root / name.removeprefix("harmnmf.") / "__init__.py"
+        if name not in self.names or not init.is_file():
+            return None
+        return importlib.util.spec_from_file_location(name, init)
+
+
+if (_SisterFolders.root / "setup.cfg").is_file():
+    sys.meta_path.insert(0, _SisterFolders())
+
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

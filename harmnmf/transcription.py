@@ -12,19 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .adaptation import adapt_dictionary
-from .audio import Audio, read_audio, stream_audio
-from .decoding import PianoActivations, check_thresholds, decode_notes
+from harmnmf.decoder.features import ONSET_FRONT_END, NoteFeatures, reference_level
+from harmnmf.decoder.network import NoteNetwork, NoteProbabilities, join_frames
+from harmnmf.decoder.posteriors import NotePosteriors, PosteriorDecoder, decode_posteriors
+from harmnmf.decoder.rules import PianoActivations, check_thresholds, decode_notes
+from harmnmf.dictionary.adaptation import adapt_dictionary
+from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
+from harmnmf.nmf.solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
+from harmnmf.notes.note_list import NoteList
+from harmnmf.signal.audio import Audio, read_audio, stream_audio
+from harmnmf.signal.spectrogram import FrontEnd, Spectrogram
+from harmnmf.signal.tuning import estimate_tuning
+
 from .device import resolve_device
-from .dictionary import TimbreDictionary
 from .errors import ParameterError
-from .note_decoding import NotePosteriors, PosteriorDecoder, decode_posteriors
-from .note_features import ONSET_FRONT_END, NoteFeatures, reference_level
-from .note_network import NoteNetwork, NoteProbabilities, join_frames
-from .notes import NoteList
-from .solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
-from .spectrogram import FrontEnd, Spectrogram
-from .tuning import estimate_tuning
 
 __all__ = ["Transcriber"]
 
@@ -56,8 +57,8 @@ class Transcriber:
         activations of the factorisation together with the spectrum; "nmf" weighs the activations
         alone, by rule.
     onset_threshold, offset_threshold, latency : float, optional
-        As in :func:`harmnmf.decoding.decode_notes` with "nmf", or as in
-        :func:`harmnmf.note_decoding.decode_posteriors`, with their defaults.
+        As in :func:`harmnmf.decoder.rules.decode_notes` with "nmf", or as in
+        :func:`harmnmf.decoder.posteriors.decode_posteriors`, with their defaults.
     tuning : float, optional
         Semitones by which recordings are sharper than the dictionary, negative if flatter.
         Default: estimated from the first three minutes of each.

@@ -3,111 +3,105 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-from collections.abc import Iterator
-from pathlib import Path
+import pkgutil
+import subprocess
+import sys
+from itertools import chain
 
 import pytest
 
 import harmnmf
+from benchmarks.structure import PACKAGES, ROOT, folder_name, imported_names, python_files
 
-ROOT = Path(__file__).resolve().parent.parent
-SIGNAL, FACTORIZATION, MUSIC = range(3)
-# All that is not here stands on the music floor, and may import everything in harmnmf.
-FLOORS = {
-    "acoustics": SIGNAL,
-    "audio": SIGNAL,
-    "audiofiles": SIGNAL,
-    "batch": SIGNAL,
-    "canvas": SIGNAL,
-    "checkpoint": SIGNAL,
-    "training": SIGNAL,
-    "decibels": SIGNAL,
-    "device": SIGNAL,
-    "errors": SIGNAL,
-    "harmonics": SIGNAL,
-    "pitchnames": SIGNAL,
-    "recording": SIGNAL,
-    "spectrogram": SIGNAL,
-    "tuning": SIGNAL,
-    "npz": SIGNAL,
-    "soundfiles": SIGNAL,
-    "storage": SIGNAL,
-    "adaptation": FACTORIZATION,
-    "dictionary": FACTORIZATION,
-    "divergence": FACTORIZATION,
-    "factorization": FACTORIZATION,
-    "learning": FACTORIZATION,
-    "solvers": FACTORIZATION,
-    "templates": FACTORIZATION,
-    "timbres": FACTORIZATION,
-}
+# What a folder imports stands above it in this list. Folders in one row do not import each other.
+FLOORS = [
+    {"harmnmf/errors", "harmnmf/device"},
+    {"harmnmf/storage"},
+    {"harmnmf/signal", "harmnmf/training", "harmnmf/batch"},
+    {"harmnmf/nmf", "harmnmf/notes"},
+    {"harmnmf/dictionary", "harmnmf/synthesis"},
+    {"harmnmf/score", "harmnmf/decoder", "harmnmf/plotting"},
+    {"harmnmf/transcription", "harmnmf/separation"},
+    {"harmnmf/studio", "harmnmf/live"},
+]
+# What enhancement/ may import of harmnmf: figures share their axes.
+SHARED = {
+    "harmnmf.errors", "harmnmf.device", "harmnmf.storage", "harmnmf.signal", "harmnmf.training",
+    "harmnmf.batch", "harmnmf.plotting.axes",
+}  # fmt: skip
+MODELS = {"enhancement/models", "enhancement/models/layers", "enhancement/harmonic_conv"}
 
 
-def python_files(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
+def floor(place):
+    """Row of a folder, or of a file that stands at the top level of harmnmf."""
+    return next(row for row, places in enumerate(FLOORS) if place in places)
 
 
-def dotted_name(path: Path) -> str:
-    """Name of a module under the one import name: cli/info.py is harmnmf.cli.info."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts if parts[0] == "harmnmf" else ("harmnmf", *parts))
+def place(name):
+    """Place of a full name: its folder, or its module at the top level."""
+    return "/".join(name.split(".")[:2])
 
 
-def imported_names(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield the full name of all that a file imports, and whether it is named relatively."""
-    package = dotted_name(path).rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, False
-        elif isinstance(node, ast.ImportFrom):
-            relative = "." * node.level + (node.module or "")
-            source = importlib.util.resolve_name(relative, package)
-            for alias in node.names:
-                yield f"{source}.{alias.name}", node.level > 0
+def test_every_folder_of_harmnmf_has_a_floor():
+    folders = {path.parts[1].removesuffix(".py") for path in python_files(ROOT, "harmnmf")}
+    known = {name.removeprefix("harmnmf/") for name in chain(*FLOORS)}
+    assert folders - {"__init__", "__main__"} <= known
 
 
-def submodule(name: str) -> str:
-    """First part below harmnmf of a full name, or nothing if it is not in harmnmf."""
-    first, _, rest = name.partition(".")
-    return rest.partition(".")[0] if first == "harmnmf" else ""
-
-
-@pytest.mark.parametrize("path", python_files("harmnmf"), ids=dotted_name)
-def test_the_library_imports_nothing_above_it(path):
-    if path.name == "__main__.py":  # is the command, and not the library
+@pytest.mark.parametrize("path", python_files(ROOT, "harmnmf"), ids=str)
+def test_harmnmf_imports_only_what_lies_below(path):
+    if path.stem == "__main__":  # is the command
         return
-    own = submodule(dotted_name(path))
-    for name, is_relative in imported_names(path):
-        used = submodule(name)
-        assert used not in ("cli", "enhancement"), f"imports {name}"
-        if name.partition(".")[0] == "harmnmf":
-            assert is_relative, f"imports {name} by its full name"
-            assert FLOORS.get(used, MUSIC) <= FLOORS.get(own, MUSIC), f"imports {name}, above it"
+    own = place(".".join(path.with_suffix("").parts))
+    for name, is_relative in imported_names(ROOT, path):
+        if name.partition(".")[0] != "harmnmf":
+            continue
+        if is_relative:
+            assert folder_name(ROOT, name) == path.parent.as_posix(), f"imports {name}"
+        elif place(name) != own:
+            assert floor(place(name)) < floor(own), f"imports {name}"
 
 
-@pytest.mark.parametrize("path", python_files("enhancement"), ids=dotted_name)
-def test_enhancement_stands_on_the_signal_floor(path):
-    for name, is_relative in imported_names(path):
-        used = submodule(name)
-        if used and not is_relative:
-            module = getattr(getattr(harmnmf, used, None), "__module__", f"harmnmf.{used}")
-            assert FLOORS.get(submodule(module)) == SIGNAL, f"imports {name}"
+@pytest.mark.parametrize("path", python_files(ROOT, "enhancement"), ids=str)
+def test_enhancement_imports_what_it_shares_with_harmnmf(path):
+    for name, is_relative in imported_names(ROOT, path):
+        if is_relative or name.partition(".")[0] != "harmnmf":
+            continue
+        if name.startswith("harmnmf.enhancement."):
+            own, used = path.parent.as_posix(), folder_name(ROOT, name)
+            assert own not in MODELS or used in {*MODELS, "enhancement"}, f"imports {name}"
+        else:
+            assert any(name.startswith(f"{shared}.") for shared in SHARED), f"imports {name}"
 
 
-@pytest.mark.parametrize("path", python_files("cli"), ids=dotted_name)
+@pytest.mark.parametrize("path", python_files(ROOT, "cli"), ids=str)
 def test_commands_import_by_the_one_name(path):
-    for name, is_relative in imported_names(path):
+    for name, is_relative in imported_names(ROOT, path):
         assert is_relative or name.partition(".")[0] not in ("cli", "enhancement")
 
 
-@pytest.mark.parametrize(
-    "path", python_files("harmnmf") + python_files("enhancement"), ids=dotted_name
-)
+@pytest.mark.parametrize("path", python_files(ROOT, "harmnmf", "enhancement"), ids=str)
 def test_the_library_does_not_print(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
         assert not (isinstance(node, ast.Name) and node.id == "print"), f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("folder", sorted(path.name for path in ROOT.iterdir() if path.is_dir()))
+def test_a_checkout_has_one_import_name(folder):
+    code = f"import harmnmf.{folder}"
+    # Without site-packages' own finder of an installed harmnmf: from the checkout alone.
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    inside = {module.name for module in pkgutil.iter_modules([str(ROOT / "harmnmf")])}
+    is_meant = folder in {*PACKAGES[1:], *inside}
+    assert (done.returncode == 0) == is_meant, done.stderr
+
+
+@pytest.mark.parametrize("folder", PACKAGES[1:])
+def test_a_sister_package_is_not_imported_twice(folder):
+    command = [sys.executable, "-c", f"import {folder}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert f"ImportError: import it as harmnmf.{folder}" in done.stderr
 
 
 def test_import_is_light(python):

@@ -23,8 +23,8 @@ from harmnmf import (
     transcription,
     write_audio,
 )
-from harmnmf.decoding import decode_notes
-from harmnmf.note_decoding import decode_posteriors
+from harmnmf.decoder.posteriors import decode_posteriors
+from harmnmf.decoder.rules import decode_notes
 from harmnmf.transcription import Transcriber
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -248,7 +248,7 @@ class TestBlocks:
         # itself takes would hide the rest.
         code = (
             "import re, sys; from pathlib import Path; from harmnmf import Transcriber; "
-            "from harmnmf.note_network import NoteNetwork, NoteNetworkConfig; "
+            "from harmnmf.decoder.network import NoteNetwork, NoteNetworkConfig; "
             "network = NoteNetwork(NoteNetworkConfig(n_channels=1, n_partials=1)).eval(); "
             "Transcriber(decoder=network, n_iter=1).transcribe(sys.argv[1]); "
             "print(re.search(r'VmHWM:\\s*(\\d+)', Path('/proc/self/status').read_text())[1])"
@@ -284,7 +284,7 @@ class TestTranscriber:
     def test_another_front_end(self, example):
         """Another dictionary decides the front end, the keys, and the frames of an attack."""
         from harmnmf import TimbreDictionary
-        from harmnmf.spectrogram import STFT
+        from harmnmf.signal.spectrogram import STFT
 
         front_end = STFT(sample_rate=8000, hop_length=160, n_fft=1024)
         W = np.random.default_rng(0).random((front_end.axis.n_bins, 3, 4))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harmnmf import HarmnmfError
 from harmnmf.batch.task import Progress, Task
-from harmnmf.storage import atomic_path
+from harmnmf.storage.files import atomic_path
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from harmnmf.enhancement.models.layers.axial import (
+    DualPath,
+    FrameNorm,
+    FrequencyChannelRecombination,
+    TimeAttention,
+)
+from harmnmf.enhancement.models.layers.integration import (
+    Integration,
+    integrate_harmonics,
+    pitch_combs,
+)
+from harmnmf.enhancement.models.layers.masks import bounded_mask
+from harmnmf.enhancement.transform import ShortTimeFourier, compress
 from harmnmf.errors import ParameterError
-
-from ..transform import ShortTimeFourier, compress
-from .axial import DualPath, FrameNorm, FrequencyChannelRecombination, TimeAttention
-from .integration import Integration, integrate_harmonics, pitch_combs
-from .masks import bounded_mask
 
 __all__ = ["HarmonicAttention", "HarmonicAttentionConfig", "HarmonicIntegration"]
 

@@ -25,13 +25,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from harmnmf.enhancement.models.layers.grouping import SPLIT, Grouping, Ungrouping, count_groups
+from harmnmf.enhancement.models.layers.integration import (
+    Integration,
+    integrate_harmonics,
+    pitch_combs,
+)
+from harmnmf.enhancement.models.layers.masks import bound_parts
+from harmnmf.enhancement.models.layers.recurrent import BandGRU
+from harmnmf.enhancement.transform import ShortTimeFourier, compress_parts
 from harmnmf.errors import ParameterError
-
-from ..transform import ShortTimeFourier, compress_parts
-from .grouping import SPLIT, Grouping, Ungrouping, count_groups
-from .integration import Integration, integrate_harmonics, pitch_combs
-from .masks import bound_parts
-from .recurrent import BandGRU
 
 __all__ = ["HarmonicLight", "HarmonicLightConfig"]
 

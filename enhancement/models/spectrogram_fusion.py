@@ -25,9 +25,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from harmnmf.enhancement.transform import ShortTimeFourier
 from harmnmf.errors import ParameterError
-
-from ..transform import ShortTimeFourier
 
 __all__ = ["ATTENTIONS", "FusionOutputs", "SpectrogramFusion", "SpectrogramFusionConfig"]
 
@@ -142,7 +141,7 @@ class SpectrogramFusion(nn.Module):
     second has one or two branches of a hidden layer and multi-head attention over frames, and
     layers for two masks and two more estimates. No gradient goes from the second stage to the
     first, so that they learn the same together as one after the other: see
-    `harmnmf.enhancement.fusion_losses`.
+    `harmnmf.enhancement.losses.fusion`.
 
     Magnitudes are divided by their root mean square over the mixture and raised to a power, so
     that the level of a recording does not matter, and weak bins matter more. The literature does

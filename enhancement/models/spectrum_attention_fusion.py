@@ -26,13 +26,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from harmnmf.enhancement.models.layers.depthwise import DilatedConv2d
+from harmnmf.enhancement.models.layers.grouping import Grouping, Ungrouping, count_groups
+from harmnmf.enhancement.models.layers.local_attention import (
+    BandAttention,
+    ConvolutionalAttention,
+    Pointwise,
+)
+from harmnmf.enhancement.transform import ShortTimeFourier, compress
 from harmnmf.errors import ParameterError
 
-from ..depthwise import DilatedConv2d
-from ..transform import ShortTimeFourier, compress
-from .grouping import Grouping, Ungrouping, count_groups
 from .harmonic_light import HarmonicLight
-from .local_attention import BandAttention, ConvolutionalAttention, Pointwise
 
 __all__ = ["NORMALIZATIONS", "SpectrumAttentionFusion", "SpectrumAttentionFusionConfig"]
 

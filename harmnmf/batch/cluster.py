@@ -17,8 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HarmnmfError
-from ..storage import atomic_path
+from harmnmf.errors import HarmnmfError
+from harmnmf.storage.files import atomic_path
+
 from .task import Outcome, Report, Task, Work, carry_out
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from ..errors import FormatError, HarmnmfError
-from ..storage import try_lock
+from harmnmf.errors import FormatError, HarmnmfError
+from harmnmf.storage.files import try_lock
+
 from .task import Outcome, Task, file_hash
 
 __all__ = ["Manifest"]

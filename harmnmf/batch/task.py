@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ..errors import HarmnmfError
+from harmnmf.errors import HarmnmfError
 
 __all__ = ["Outcome", "Progress", "Report", "Task", "Work", "carry_out", "file_hash", "run_here"]
 

@@ -1,0 +1,135 @@
+"""Losses for networks that enhance speech.
+
+References
+----------
+.. [1] S. Braun and I. Tashev, "A consolidated view of loss functions for supervised deep
+   learning-based speech enhancement", TSP 2021.
+.. [2] J. Le Roux, S. Wisdom, H. Erdogan and J. R. Hershey, "SDR - half-baked or well done?",
+   ICASSP 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from harmnmf.enhancement.transform import ShortTimeFourier, compress
+
+from .intelligibility import lost_intelligibility
+from .perceptual import perceptual_disturbance
+
+__all__ = ["SPEECH_WEIGHTS", "compressed_error", "negative_si_snr", "speech_loss"]
+
+SPEECH_WEIGHTS: Mapping[str, float] = {
+    "si_snr": 0.1,
+    "complex": 30.0,
+    "magnitude": 70.0,
+    "perceptual": 4.0,
+    "intelligibility": 60.0,
+}
+
+_TRANSFORM = ShortTimeFourier(512, 128)
+_LEVEL = 0.1  # root mean square that mixtures are brought to
+_BEST_SNR = 1e-3  # part of the energy that no longer counts: 30 dB
+
+
+def negative_si_snr(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    """Measure the noise that is left, whatever the level, in dB.
+
+    Parameters
+    ----------
+    estimate, clean : Tensor, shape (..., n_samples)
+        Samples.
+
+    Returns
+    -------
+    Tensor, shape (...)
+        -10 log₁₀ of the energy along the clean sound over that across it; not below -30 dB,
+        and 0 where there is nothing clean.
+
+    References
+    ----------
+    .. [1] J. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019, eq. (3).
+
+    Examples
+    --------
+    >>> clean, noise = torch.tensor([3.0, 4.0]), torch.tensor([-0.4, 0.3])
+    >>> negative_si_snr(clean + noise, clean)
+    tensor(-19.5861)
+    """
+    energy = clean.square().sum(-1, keepdim=True)
+    along = (estimate * clean).sum(-1, keepdim=True) / (energy + 1e-8) * clean
+    signal, noise = along.square().sum(-1), (estimate - along).square().sum(-1)
+    ratio = 10 * torch.log10((noise + _BEST_SNR * signal + 1e-8) / (signal + 1e-8))
+    return torch.where(energy.squeeze(-1) > 0, ratio, 0.0)
+
+
+def compressed_error(estimate: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Compare compressed spectra, with their phases and without.
+
+    Parameters
+    ----------
+    estimate, clean : Tensor, shape (..., n_bins, n_frames)
+        Complex spectra.
+
+    Returns
+    -------
+    dict of str to Tensor, shape ()
+        Mean squares of the differences of magnitudes to the power of 0.3, and of complex numbers
+        with these magnitudes: ``"magnitude"`` and ``"complex"``.
+
+    References
+    ----------
+    .. [1] S. Braun and I. Tashev, "A consolidated view of loss functions for supervised deep
+       learning-based speech enhancement", TSP 2021, eq. (9).
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 1, dtype=torch.complex64)
+    >>> compressed_error(1j * one, one)
+    {'complex': tensor(1.), 'magnitude': tensor(0.)}
+    """
+    estimate, clean = compress(estimate), compress(clean)
+    difference = torch.view_as_real(estimate - clean)
+    magnitudes = [(x.real.square() + x.imag.square() + 1e-12).sqrt() for x in (estimate, clean)]
+    return {
+        "complex": difference.square().mean(),
+        "magnitude": (magnitudes[0] - magnitudes[1]).square().mean(),
+    }
+
+
+def speech_loss(
+    estimate: torch.Tensor, clean: torch.Tensor, noisy: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Measure how far enhanced speech is from the clean one.
+
+    Parameters
+    ----------
+    estimate, clean : Tensor, shape (batch, n_samples)
+        Samples at 16 kHz.
+    noisy : Tensor, shape (batch, n_samples)
+        What was enhanced; the level of this makes the loss of loud and soft mixtures equal.
+
+    Returns
+    -------
+    dict of str to Tensor, shape ()
+        Terms; `SPEECH_WEIGHTS` has a weight for each.
+
+    Examples
+    --------
+    >>> clean, noise = torch.randn(2, 2, 4000)
+    >>> terms = speech_loss(clean, clean, clean + noise)
+    >>> [name for name, term in terms.items() if term != 0]
+    ['si_snr']
+    """
+    gain = _LEVEL / (noisy.square().mean(-1, keepdim=True).sqrt() + 1e-8)
+    estimate, clean = gain * estimate, gain * clean
+    # Where there is no speech, there is no quality of it.
+    voiced = (clean.square().sum(-1) > 0).to(estimate)
+    return {
+        "si_snr": negative_si_snr(estimate, clean).mean(),
+        **compressed_error(_TRANSFORM.analyze(estimate), _TRANSFORM.analyze(clean)),
+        "perceptual": (voiced * perceptual_disturbance(estimate, clean)).mean(),
+        "intelligibility": (voiced * lost_intelligibility(estimate, clean)).mean(),
+    }

@@ -1,0 +1,1 @@
+"""Mixtures to train on: speech with noise, singing with accompaniment."""

@@ -1,0 +1,140 @@
+"""The networks by their names, and files of their weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from harmnmf.errors import FormatError, ParameterError
+from harmnmf.storage.arrays import load_arrays, save_arrays
+from harmnmf.training.checkpoint import rebuild_network
+
+__all__ = ["MODELS", "build_model", "load_model", "save_model"]
+
+# Module and class; the class of the configuration is called the same, with Config after it.
+MODELS = {
+    "harmonic-light": ("harmonic_light", "HarmonicLight"),
+    "harmonic-attention": ("harmonic_attention", "HarmonicAttention"),
+    "spectrum-attention-fusion": ("spectrum_attention_fusion", "SpectrumAttentionFusion"),
+    "spectrogram-fusion": ("spectrogram_fusion", "SpectrogramFusion"),
+}
+
+_KIND = "enhancement-model"
+
+
+def build_model(name: str, **config: Any) -> nn.Module:
+    """Build a network with random weights.
+
+    Parameters
+    ----------
+    name : str
+        One of `MODELS`.
+    **config
+        Fields of its configuration; by default those that the class names.
+
+    Returns
+    -------
+    torch.nn.Module
+        The network, with its configuration in `config`.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such network, or its configuration has no such field or value.
+
+    Examples
+    --------
+    >>> build_model("harmonic-light").config.n_channels
+    24
+    """
+    if name not in MODELS:
+        raise ParameterError(f"there is no model {name!r}; choose one of {', '.join(MODELS)}")
+    module_name, class_name = MODELS[name]
+    module = import_module(f".{module_name}", __package__)
+    try:
+        settings = getattr(module, f"{class_name}Config")(**config)
+    except TypeError as error:
+        raise ParameterError(f"{name}: {error}") from error
+    model: nn.Module = getattr(module, class_name)(settings)
+    return model
+
+
+def save_model(
+    path: str | os.PathLike[str], name: str, model: nn.Module, metadata: Mapping[str, Any]
+) -> None:
+    """Write the weights of a network to a file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        File to write or replace; ``.npz`` by convention.
+    name : str
+        Of the network, one of `MODELS`.
+    model : torch.nn.Module
+        The network.
+    metadata : mapping
+        What there is to say: data, licence, scores. What JSON can hold.
+
+    Raises
+    ------
+    ParameterError
+        If `metadata` cannot be stored.
+    HarmnmfError
+        If the folder is not writable.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> model = build_model("harmonic-light")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(f"{folder}/a.npz", "harmonic-light", model, {"about": "untrained"})
+    ...     same, metadata = load_model(f"{folder}/a.npz")
+    >>> same.config == model.config, metadata
+    (True, {'about': 'untrained'})
+    """
+    arrays = {f"w{i}": x.cpu().numpy() for i, x in enumerate(model.state_dict().values())}
+    config = asdict(model.config)  # type: ignore[call-overload]
+    save_arrays(path, arrays, {**metadata, "kind": _KIND, "model": name, "config": config})
+
+
+def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
+    """Read a network that `save_model` wrote.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        File to read.
+
+    Returns
+    -------
+    model : torch.nn.Module
+        The network, ready to be used.
+    metadata : dict
+        As it was given.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, damaged, or not of a network that is known here.
+    """
+    arrays, metadata = load_arrays(path, kind=_KIND)
+    del metadata["kind"]
+    try:
+        model = rebuild_network(
+            partial(build_model, metadata.pop("model")),
+            metadata.pop("config"),
+            arrays,
+            lambda i, name: f"w{i}",
+        )
+    except Exception as error:  # damaged configurations raise nearly anything inside PyTorch
+        raise FormatError(
+            f"{path}: not the weights of a network of this version ({error}); train it again, or"
+            " update harmnmf"
+        ) from error
+    return model, metadata

@@ -1,0 +1,1 @@
+"""From activations to notes, by a network or by rules."""

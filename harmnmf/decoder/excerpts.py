@@ -1,0 +1,141 @@
+"""Excerpts that the learned decoder is trained on: levels, and the notes that are behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmnmf.errors import FormatError, ParameterError
+from harmnmf.notes.note_list import NoteList
+from harmnmf.signal.harmonics import PIANO_PITCHES
+from harmnmf.storage.arrays import load_arrays, save_arrays
+
+from .features import NoteFeatures
+from .network import NoteProbabilities
+
+__all__ = ["NoteExcerpt"]
+
+_KIND = "note-excerpt"
+_NOTE_FIELDS = ("onset", "offset", "pitch", "velocity", "pedal")
+# Frames over which the target of an onset or an offset falls from 1 to 0. The frames beside an
+# onset tell where between them it lies.
+_WIDTH = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class NoteExcerpt:
+    """Levels of an excerpt and its notes.
+
+    Parameters
+    ----------
+    features : NoteFeatures
+        The levels.
+    notes : NoteList
+        In seconds from the first frame, with offsets where the sound ends, and the pedal.
+    hop_duration : float
+        Seconds from frame to frame.
+
+    Raises
+    ------
+    ParameterError
+        If `hop_duration` is not positive.
+    """
+
+    features: NoteFeatures
+    notes: NoteList
+    hop_duration: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hop_duration < np.inf:
+            raise ParameterError("hop_duration must be positive seconds")
+
+    def targets(self) -> NoteProbabilities:
+        """Write the notes out, frame by frame.
+
+        Returns
+        -------
+        NoteProbabilities
+            What a network shall say. Onsets and offsets are triangles, so that fractions of frames
+            count; velocities matter where onsets are not 0.
+
+        Examples
+        --------
+        >>> silence = np.zeros((390, 50), np.uint8)
+        >>> features = NoteFeatures(silence, silence, np.zeros((88, 3, 50), np.uint8))
+        >>> notes = NoteList([0.21], [0.6], [60], [100])
+        >>> NoteExcerpt(features, notes, 0.02).targets().onset[39, 8:14]
+        array([0.  , 0.25, 0.75, 0.75, 0.25, 0.  ], dtype=float32)
+        """
+        n_frames = self.features.n_frames
+        onset, sounding, offset, velocity = np.zeros((4, len(PIANO_PITCHES), n_frames), np.float32)
+        for note in zip(
+            self.notes.pitch - PIANO_PITCHES[0],
+            self.notes.onset / self.hop_duration,
+            self.notes.offset / self.hop_duration,
+            self.notes.velocity / 127,
+            strict=True,
+        ):
+            key, start, end, loudness = note
+            frames = _add_triangle(onset[key], start)
+            velocity[key, frames] = loudness
+            _add_triangle(offset[key], end)
+            sounding[key, round(start) : max(round(end), round(start) + 1)] = 1
+        pedal = np.zeros(n_frames, np.float32)
+        for down, up in np.round(self.notes.pedal / self.hop_duration).astype(int):
+            pedal[down:up] = 1
+        return NoteProbabilities(onset, sounding, offset, velocity, pedal)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the excerpt to one .npz file, without pickle.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to write; an existing file is replaced.
+
+        Raises
+        ------
+        HarmnmfError
+            If the file cannot be written.
+        """
+        notes = {f"note_{name}": getattr(self.notes, name) for name in _NOTE_FIELDS}
+        arrays = {**self.features.arrays, **notes}
+        save_arrays(path, arrays, {"kind": _KIND, "hop_duration": self.hop_duration})
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> NoteExcerpt:
+        """Read an excerpt.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        NoteExcerpt
+            The excerpt.
+
+        Raises
+        ------
+        FormatError
+            If the file is missing, not an excerpt, or damaged.
+        """
+        arrays, description = load_arrays(path, kind=_KIND)
+        try:
+            notes = NoteList(*(arrays.pop(f"note_{name}") for name in _NOTE_FIELDS))
+            return cls(NoteFeatures(**arrays), notes, description["hop_duration"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{path}: damaged excerpt ({error})") from error
+
+
+def _add_triangle(row: NDArray[np.float32], centre: float) -> slice:
+    """Raise a row to a triangle about a fractional frame; return the frames that it covers."""
+    first = max(0, int(np.ceil(centre - _WIDTH)))
+    frames = slice(first, max(first, int(np.floor(centre + _WIDTH)) + 1))
+    distance = np.abs(np.arange(len(row))[frames] - centre)
+    row[frames] = np.maximum(row[frames], 1 - distance / _WIDTH)
+    return frames

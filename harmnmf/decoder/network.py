@@ -1,0 +1,431 @@
+"""A small network that tells, of each key and frame, whether a note begins, sounds or ends.
+
+It sees what a reader of the factorisation sees: the activations of a key and, in case these are
+wrong, the spectra at the key's partials. The same weights serve all keys; layers along the keys
+compare those that share partials, an octave or a twelfth apart, or are neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
+from harmnmf.errors import FormatError, HarmnmfError, ParameterError
+from harmnmf.signal.harmonics import (
+    PIANO_PITCHES,
+    FrequencyAxis,
+    HarmonicSeries,
+    piano_inharmonicity,
+    pitch_to_hz,
+)
+from harmnmf.signal.spectrogram import LogFrequency
+from harmnmf.storage.arrays import load_arrays, save_arrays
+from harmnmf.training.checkpoint import rebuild_network
+
+from .features import NoteFeatures
+
+__all__ = [
+    "HarmonicStack", "NoteLogits", "NoteNetwork", "NoteNetworkConfig", "NoteProbabilities",
+    "join_frames", "shipped_networks",
+]  # fmt: skip
+
+_KIND = "note-network"
+# Rows of activations that a key has: its attack, its sustain and its decay.
+N_ROWS = 3
+# More take more memory and are no faster.
+_FRAMES_AT_ONCE = 512
+# What is rare starts as improbable.
+_PRIORS = (-4.0, -3.0, -4.0, 0.0)
+
+
+@dataclass(frozen=True)
+class NoteNetworkConfig:
+    """Size and inputs of a network.
+
+    Parameters
+    ----------
+    n_channels : int, default=48
+        Channels of every layer.
+    n_partials : int, default=12
+        Partials of a key at which the spectra are read; 1 reads at its fundamental only.
+    time_dilations, key_dilations : tuple of int
+        Frames and keys between the three taps of each block's layer in time, and along the keys.
+    activations : bool, default=True
+        Whether the activations of the factorisation are read.
+
+    Raises
+    ------
+    ParameterError
+        If a number is not positive, or there are not as many dilations of either kind.
+    """
+
+    n_channels: int = 48
+    n_partials: int = 12
+    time_dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4)
+    key_dilations: tuple[int, ...] = (12, 1, 19, 12, 7, 24, 1)
+    activations: bool = True
+
+    def __post_init__(self) -> None:
+        # JSON gives lists.
+        for name in ("time_dilations", "key_dilations"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        numbers = (
+            self.n_channels, self.n_partials, *self.time_dilations, *self.key_dilations
+        )  # fmt: skip
+        if not all(isinstance(number, int) and number >= 1 for number in numbers):
+            raise ParameterError("the sizes of a network must be positive integers")
+        if len(self.time_dilations) != len(self.key_dilations):
+            raise ParameterError("a network needs as many dilations in time as along the keys")
+
+
+class NoteLogits(NamedTuple):
+    """What a network says, before the logistic function: of each key and frame.
+
+    Attributes
+    ----------
+    onset, sounding, offset : Tensor, shape (..., n_pitches, n_frames)
+        Whether a note begins here, sounds here, ends here.
+    velocity : Tensor, shape (..., n_pitches, n_frames)
+        Of a note that begins here, as a fraction of 127.
+    pedal : Tensor, shape (..., n_frames)
+        Whether the sustain pedal is down.
+    """
+
+    onset: torch.Tensor
+    sounding: torch.Tensor
+    offset: torch.Tensor
+    velocity: torch.Tensor
+    pedal: torch.Tensor
+
+
+class NoteProbabilities(NamedTuple):
+    """What a network says of each key and frame, or what it shall say.
+
+    Attributes
+    ----------
+    onset, sounding, offset, velocity : ndarray, shape (n_pitches, n_frames)
+        The logistic function of :class:`NoteLogits`, from 0 to 1.
+    pedal : ndarray, shape (n_frames,)
+        Likewise.
+    """
+
+    onset: NDArray[np.float32]
+    sounding: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    velocity: NDArray[np.float32]
+    pedal: NDArray[np.float32]
+
+
+class HarmonicStack(nn.Module):
+    """Read a spectrum at the partials of each pitch.
+
+    Parameters
+    ----------
+    axis : FrequencyAxis
+        Bins of the spectrum.
+    pitches : array_like of int, shape (n_pitches,)
+        MIDI numbers.
+    n_partials : int
+        Partials to read at.
+
+    Examples
+    --------
+    >>> axis = LogFrequency().axis
+    >>> stack = HarmonicStack(axis, [69], n_partials=3)
+    >>> spectrum = torch.arange(390.0)[:, None]
+    >>> axis.to_hz(stack(spectrum)[:, 0, 0].numpy()).round()
+    array([ 440.,  881., 1324.])
+    """
+
+    lower: torch.Tensor
+    weight: torch.Tensor
+    valid: torch.Tensor
+
+    def __init__(self, axis: FrequencyAxis, pitches: ArrayLike, n_partials: int) -> None:
+        super().__init__()
+        series = HarmonicSeries(n_partials, piano_inharmonicity(pitches))
+        positions, valid = series.positions(pitch_to_hz(pitches), axis)
+        lower = np.floor(positions.T).clip(0, axis.n_bins - 2)
+        for name, values in (
+            ("lower", lower.astype(np.int64)),
+            ("weight", (positions.T - lower).clip(0, 1).astype(np.float32)[..., None]),
+            ("valid", valid.T.astype(np.float32)[..., None]),
+        ):
+            self.register_buffer(name, torch.from_numpy(values), persistent=False)
+        self.last = axis.n_bins - 2
+
+    def forward(self, spectrum: torch.Tensor, shift: int = 0) -> torch.Tensor:
+        """Interpolate linearly between bins.
+
+        Parameters
+        ----------
+        spectrum : Tensor, shape (..., n_bins, n_frames)
+            Levels.
+        shift : int, default=0
+            Bins by which to read beside the partials.
+
+        Returns
+        -------
+        Tensor, shape (..., n_partials, n_pitches, n_frames)
+            Levels, 0 where a partial lies beyond the bins.
+        """
+        lower = (self.lower + shift).clamp(0, self.last)
+        below, above = spectrum[..., lower, :], spectrum[..., lower + 1, :]
+        return (below + (above - below) * self.weight) * self.valid
+
+
+class _Block(nn.Module):
+    """A residual layer in time, then one along the keys."""
+
+    def __init__(self, n_channels: int, time_dilation: int, key_dilation: int) -> None:
+        super().__init__()
+        self.time = nn.Conv2d(
+            n_channels, n_channels, (1, 3), dilation=(1, time_dilation),
+            padding=(0, time_dilation), bias=False,
+        )  # fmt: skip
+        self.time_norm = nn.BatchNorm2d(n_channels)
+        self.keys = nn.Conv2d(
+            n_channels, n_channels, (3, 1), dilation=(key_dilation, 1),
+            padding=(key_dilation, 0), bias=False,
+        )  # fmt: skip
+        self.keys_norm = nn.BatchNorm2d(n_channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(self.time_norm(self.time(x)))
+        return torch.relu(x + self.keys_norm(self.keys(hidden)))
+
+
+class NoteNetwork(nn.Module):
+    """The learned decoder's network.
+
+    Parameters
+    ----------
+    config : NoteNetworkConfig, optional
+        Size and inputs.
+    metadata : mapping, optional
+        What it was trained on and how: kept in the file.
+
+    Examples
+    --------
+    >>> network = NoteNetwork().eval()
+    >>> spectrum = torch.zeros(1, 390, 50)
+    >>> logits = network(spectrum, spectrum, torch.zeros(1, 88, 3, 50))
+    >>> logits.onset.shape, logits.pedal.shape
+    (torch.Size([1, 88, 50]), torch.Size([1, 50]))
+    """
+
+    height: torch.Tensor
+
+    def __init__(
+        self, config: NoteNetworkConfig | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config = NoteNetworkConfig() if config is None else config
+        self.metadata = dict(metadata or {})
+        self.stack = HarmonicStack(LogFrequency().axis, PIANO_PITCHES, config.n_partials)
+        self.register_buffer("height", torch.linspace(-1, 1, len(PIANO_PITCHES))[:, None], False)
+        n_inputs = 2 + 4 * config.n_partials + N_ROWS * config.activations
+        n_channels = config.n_channels
+        self.stem = nn.Conv2d(n_inputs, n_channels, 1, bias=False)
+        self.stem_norm = nn.BatchNorm2d(n_channels)
+        self.blocks = nn.ModuleList(
+            _Block(n_channels, *dilations)
+            for dilations in zip(config.time_dilations, config.key_dilations, strict=True)
+        )
+        self.head = nn.Conv2d(n_channels, len(_PRIORS), 1)
+        self.pedal = nn.Conv1d(2 * n_channels, 1, 9, padding=4)
+        with torch.no_grad():
+            assert self.head.bias is not None
+            self.head.bias.copy_(torch.tensor(_PRIORS))
+
+    @property
+    def context(self) -> int:
+        """Frames on either side that decide what is said of a frame."""
+        return sum(self.config.time_dilations) + 4
+
+    def forward(
+        self, spectrum: torch.Tensor, onset_spectrum: torch.Tensor, activations: torch.Tensor
+    ) -> NoteLogits:
+        """Read levels as :meth:`harmnmf.decoder.features.NoteFeatures.tensors` gives them.
+
+        Parameters
+        ----------
+        spectrum, onset_spectrum : Tensor, shape (n_batch, n_bins, n_frames)
+            Levels of the spectra.
+        activations : Tensor, shape (n_batch, n_pitches, n_rows, n_frames)
+            Levels of the activations.
+
+        Returns
+        -------
+        NoteLogits
+            Of each key and frame.
+        """
+        n_batch, _, n_frames = spectrum.shape
+        shape = (n_batch, 1, len(PIANO_PITCHES), n_frames)
+        inputs = [
+            self.height.expand(shape),
+            spectrum.mean(dim=1)[:, None, None].expand(shape),
+            *(self.stack(spectrum, shift) for shift in (-1, 0, 1)),
+            self.stack(onset_spectrum),
+        ]
+        if self.config.activations:
+            inputs.append(activations.transpose(1, 2))
+        # Matrix products over channels are faster where these lie together.
+        x = torch.cat(inputs, dim=1).contiguous(memory_format=torch.channels_last)
+        x = torch.relu(self.stem_norm(self.stem(x)))
+        for block in self.blocks:
+            x = block(x)
+        pooled = torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1)
+        onset, sounding, offset, velocity = self.head(x).unbind(dim=1)
+        return NoteLogits(onset, sounding, offset, velocity, self.pedal(pooled)[:, 0])
+
+    @torch.inference_mode()
+    def probabilities(self, features: NoteFeatures) -> NoteProbabilities:
+        """Read a part of a recording.
+
+        Parameters
+        ----------
+        features : NoteFeatures
+            Levels. A network that is being trained must be set to evaluation before.
+
+        Returns
+        -------
+        NoteProbabilities
+            Of each key and frame.
+        """
+        n_frames = features.n_frames
+        parts = []
+        for start in range(0, n_frames, _FRAMES_AT_ONCE):
+            end = min(start + _FRAMES_AT_ONCE, n_frames)
+            first = max(0, start - self.context)
+            levels = features[first : end + self.context].tensors()
+            logits = self(*(x[None].to(self.height.device) for x in levels))
+            inner = slice(start - first, end - first)
+            parts.append(
+                NoteProbabilities(*(torch.sigmoid(x)[0, ..., inner].cpu().numpy() for x in logits))
+            )
+        return join_frames(parts)
+
+    def check_dictionary(self, dictionary: TimbreDictionary) -> None:
+        """Refuse a dictionary whose activations the network does not know how to read.
+
+        Parameters
+        ----------
+        dictionary : TimbreDictionary
+            What a recording is factorised with.
+
+        Raises
+        ------
+        ParameterError
+            If it has another front end, other keys or other timbres.
+        """
+        n_rows = 1 + dictionary.W.shape[2] - dictionary.n_attack
+        if (
+            dictionary.front_end != LogFrequency()
+            or list(dictionary.pitches) != list(PIANO_PITCHES)
+            or n_rows != N_ROWS
+        ):
+            raise ParameterError(
+                "the network reads dictionaries of 88 keys, with sustain and decay, of the default "
+                'front end; decode this one with decoder="nmf"'
+            )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network to one .npz file, without pickle.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to write; an existing file is replaced.
+
+        Raises
+        ------
+        HarmnmfError
+            If the file cannot be written.
+        """
+        arrays = {
+            name.replace(".", "__"): value.cpu().numpy()
+            for name, value in self.state_dict().items()
+        }
+        save_arrays(path, arrays, {"kind": _KIND, **asdict(self.config), "about": self.metadata})
+
+    @classmethod
+    def load(cls, source: str | PathLike[str]) -> NoteNetwork:
+        """Read a network from a file, or one that is shipped by its name.
+
+        Parameters
+        ----------
+        source : str or path-like
+            A name of :func:`shipped_networks`, or the path of a file.
+
+        Returns
+        -------
+        NoteNetwork
+            The network, ready to be used.
+
+        Raises
+        ------
+        FormatError
+            If the file is not a network, or damaged.
+        HarmnmfError
+            If there is no such file.
+        """
+        path = shipped_networks().get(fspath(source), Path(source))
+        if not path.exists():
+            names = ", ".join(shipped_networks())
+            raise HarmnmfError(f"{path}: no such network (shipped: {names}; or give a file)")
+        arrays, description = load_arrays(path, kind=_KIND)
+        try:
+            about = description.pop("about")
+            description.pop("kind")
+            return rebuild_network(
+                lambda **config: cls(NoteNetworkConfig(**config), about),
+                description,
+                arrays,
+                lambda i, name: name.replace(".", "__"),
+            )
+        except Exception as error:  # damaged configurations raise nearly anything inside PyTorch
+            raise FormatError(f"{path}: damaged note network ({error})") from error
+
+
+def join_frames(parts: Sequence[NoteProbabilities]) -> NoteProbabilities:
+    """Join probabilities of consecutive frames.
+
+    Parameters
+    ----------
+    parts : sequence of NoteProbabilities
+        At least one.
+
+    Returns
+    -------
+    NoteProbabilities
+        Of all frames.
+    """
+    return NoteProbabilities(*(np.concatenate(same, axis=-1) for same in zip(*parts, strict=True)))
+
+
+def shipped_networks() -> dict[str, Path]:
+    """Name the networks that come with the package.
+
+    Returns
+    -------
+    dict
+        Paths by name.
+
+    Examples
+    --------
+    >>> sorted(shipped_networks())
+    ['learned']
+    """
+    folder = Path(str(resources.files("harmnmf"))) / "data" / "networks"
+    return {path.stem: path for path in sorted(folder.glob("*.npz"))}

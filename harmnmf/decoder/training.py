@@ -1,0 +1,181 @@
+"""Training of the learned decoder's network on excerpts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from harmnmf.errors import ParameterError
+from harmnmf.training.loop import Batch, train_network
+
+from .excerpts import NoteExcerpt
+from .network import NoteLogits, NoteNetwork, NoteProbabilities
+
+__all__ = ["note_loss", "train_note_network"]
+
+# Weights of the terms of the loss: in a trained network, onsets make up half of it.
+_WEIGHTS = {"onset": 1.0, "sounding": 0.1, "offset": 0.3, "velocity": 10.0, "pedal": 0.1}
+# Decibels: standard deviations of an excerpt's gain and of its equaliser, and the bands of that.
+_GAIN, _EQUALISER, _N_BANDS = 5.0, 3.0, 8
+_DECIBELS = 20.0  # in a unit of the levels
+_LEVELS = ("spectrum", "onset_spectrum", "activations")
+_KIND = "note-training"
+
+
+def note_loss(logits: NoteLogits, targets: NoteLogits) -> dict[str, torch.Tensor]:
+    """Measure how wrong a network is.
+
+    Binary cross entropies, and the squared error of velocities, added up over keys and frames
+    and divided by the frames' worth of onsets, so that dense music does not count for more.
+
+    Parameters
+    ----------
+    logits : NoteLogits
+        What the network says.
+    targets : NoteLogits
+        What it shall say, from 0 to 1, in the same fields and shapes.
+
+    Returns
+    -------
+    dict
+        Terms by the names of the fields.
+
+    Examples
+    --------
+    >>> targets = NoteLogits(*torch.zeros(4, 1, 88, 50), torch.zeros(1, 50))
+    >>> wrong, right = (NoteLogits(*(x + level for x in targets)) for level in (9.0, -9.0))
+    >>> all(note_loss(right, targets)[name] <= loss for name, loss in
+    ...     note_loss(wrong, targets).items())
+    True
+    """
+    n_onsets = targets.onset.sum() + 1
+    terms = {
+        name: functional.binary_cross_entropy_with_logits(
+            getattr(logits, name), getattr(targets, name), reduction="sum"
+        )
+        for name in ("onset", "sounding", "offset", "pedal")
+    }
+    error = torch.sigmoid(logits.velocity) - targets.velocity
+    terms["velocity"] = (targets.onset * error**2).sum()
+    return {name: term / n_onsets for name, term in terms.items()}
+
+
+def train_note_network(
+    network: NoteNetwork,
+    excerpts: Sequence[NoteExcerpt],
+    run: str | Path,
+    *,
+    n_steps: int,
+    learning_rate: float = 3e-3,
+    batch_size: int = 4,
+    n_frames: int = 200,
+    augment: bool = True,
+    seed: int = 0,
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Train a network in place, from where an earlier call in the same folder stopped.
+
+    As `harmnmf.training.loop.train_network` does it.
+
+    Parameters
+    ----------
+    network : NoteNetwork
+        What is trained.
+    excerpts : sequence of NoteExcerpt
+        What it is trained on.
+    run : path-like
+        Folder of the checkpoint and the metrics, made if missing.
+    n_steps : int
+        Steps in all.
+    learning_rate : float, default=3e-3
+        The highest.
+    batch_size, n_frames : int
+        Excerpts in a step, and frames that are cut out of each.
+    augment : bool, default=True
+        Whether levels get a random gain and a random smooth equaliser.
+    seed : int, default=0
+        Of the choice of excerpts. Each step has a generator of its own: a training that was
+        interrupted continues as it would have.
+    validate : callable, optional
+        Called with the network before each checkpoint; gives numbers for ``metrics.jsonl``.
+    progress : callable, optional
+        Called with the number of steps done.
+
+    Raises
+    ------
+    ParameterError
+        If there are no excerpts or no steps.
+    FormatError
+        If the folder holds a checkpoint of another network, or a damaged one.
+    HarmnmfError
+        If the loss is not finite; the batch is saved.
+    """
+    if not excerpts:
+        raise ParameterError("training needs at least one excerpt")
+    targets = [excerpt.targets() for excerpt in excerpts]
+
+    def batches(first: int) -> Iterator[Batch]:
+        for step in range(first, n_steps):
+            rng = np.random.default_rng([seed, step])
+            yield _batch(excerpts, targets, rng, batch_size, n_frames, augment)
+
+    train_network(
+        network,
+        batches,
+        _loss,
+        run,
+        kind=_KIND,
+        weights=_WEIGHTS,
+        n_steps=n_steps,
+        learning_rate=learning_rate,
+        validate=validate,
+        progress=progress,
+    )
+
+
+def _loss(network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+    wanted = NoteLogits(*(batch[name] for name in NoteLogits._fields))
+    return note_loss(network(*(batch[name] for name in _LEVELS)), wanted)
+
+
+def _batch(
+    excerpts: Sequence[NoteExcerpt],
+    targets: Sequence[NoteProbabilities],
+    rng: np.random.Generator,
+    batch_size: int,
+    n_frames: int,
+    augment: bool,
+) -> Batch:
+    """Cut frames out of random excerpts."""
+    inputs, wanted = [], []
+    for index in rng.integers(len(excerpts), size=batch_size):
+        features = excerpts[index].features
+        start = rng.integers(max(1, features.n_frames - n_frames + 1))
+        frames = slice(int(start), int(start) + n_frames)
+        levels: Sequence[torch.Tensor] = features[frames].tensors()
+        if augment:
+            levels = tuple(_augmented(levels, rng))
+        missing = n_frames - levels[0].shape[-1]
+        inputs.append([functional.pad(x, (0, missing)) for x in levels])
+        wanted.append(
+            [functional.pad(torch.from_numpy(x[..., frames]), (0, missing)) for x in targets[index]]
+        )
+    stacked = [torch.stack(same) for both in (inputs, wanted) for same in zip(*both, strict=True)]
+    return dict(zip((*_LEVELS, *NoteLogits._fields), stacked, strict=True))
+
+
+def _augmented(levels: Sequence[torch.Tensor], rng: np.random.Generator) -> Iterator[torch.Tensor]:
+    """Change the gain, and that of smooth bands; what is at the floor stays there."""
+    n_bins = levels[0].shape[0]
+    centres = np.linspace(0, n_bins - 1, _N_BANDS)
+    curve = np.interp(np.arange(n_bins), centres, rng.normal(0, _EQUALISER, _N_BANDS))
+    gain = torch.tensor(rng.normal(0, _GAIN) / _DECIBELS, dtype=torch.float32)
+    bins = gain + torch.tensor(curve[:, None] / _DECIBELS, dtype=torch.float32)
+    for x, change in zip(levels, (bins, bins, gain), strict=True):
+        yield torch.where(x > 0, x + change, x).clamp_min(0)

@@ -1,0 +1,1 @@
+"""Timbre dictionaries: what the keys of a piano sound like."""

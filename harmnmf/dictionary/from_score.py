@@ -1,0 +1,382 @@
+"""Timbre dictionaries from recordings of music and their scores.
+
+A score says which keys sound when, and how far each note has got: its attack runs through
+successive frames, its sustain and its decay follow. With activations that are zero elsewhere,
+and stay so, a factorisation tells what each of these timbres sounds like on this piano, in this
+room [1]_.
+
+The spectra are harmonic, as those of the dictionary that learning begins with: cut into bands,
+one every third of an octave, they are the templates of
+:class:`harmnmf.nmf.estimator.HarmonicNMF`. So much is learned of a key as it has been heard. The
+rest is taken from the dictionary, or, where a key is not played at all, from its neighbours.
+
+References
+----------
+.. [1] S. Ewert and M. Müller, "Using score-informed constraints for NMF-based source
+   separation", ICASSP 2012, pp. 129-132.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harmnmf.errors import AudioError, ParameterError
+from harmnmf.nmf.estimator import HarmonicNMF
+from harmnmf.notes.files import read_notes
+from harmnmf.notes.note_list import NoteList
+from harmnmf.signal.audio import Audio, read_audio
+from harmnmf.signal.harmonics import FrequencyAxis
+from harmnmf.signal.spectrogram import STFT
+from harmnmf.signal.tuning import estimate_tuning
+
+from .keys import DECAY, SILENCE, fill_keys, scale_timbres
+from .timbre_dictionary import TimbreDictionary
+
+__all__ = ["estimate_offset", "learn_from_score", "timbre_roll"]
+
+# Seconds by which the sound may precede or follow the notes, and the grid of the search.
+_LARGEST_OFFSET = 0.1
+_OFFSET_STEP = 0.005
+# From before to after an onset, in seconds, the partials of its key rise. In 48 recordings they
+# rose at least 2.7 times as much there as at other times, and with the notes of another piece at
+# most 1.5 times.
+_RISE = (-0.04, 0.1)
+_SMALLEST_RISE = 2.0
+# Seconds for which a note may go on sounding after its end: dampers take a while, and of a pedal
+# that the notes do not tell of something is heard, too.
+_RELEASE = 1.0
+_BAND = 1 / 3  # octaves from one centre to the next
+# A timbre is learned by half from this many notes of its key, and by more from more.
+_DOUBT = 2.0
+# More iterations fit the recording better, and the piano worse: where notes overlap they begin to
+# explain each other.
+_DEFAULTS = {"n_iter": 20, "tol": None}
+
+
+def learn_from_score(
+    recordings: Iterable[tuple[Audio | str | PathLike[str], NoteList | str | PathLike[str]]],
+    *,
+    dictionary: TimbreDictionary | str | PathLike[str] = "default",
+    solver: str = "multiplicative",
+    metadata: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] | None = None,
+    **options: Any,
+) -> TimbreDictionary:
+    """Learn a dictionary of one piano from recordings and the notes that are played in them.
+
+    The notes must be aligned with the recording, as those of a Disklavier are: one constant
+    offset is estimated (:func:`estimate_offset`), everything else is believed. A recording that
+    is not in tune with the dictionary is analysed as if it were, as
+    :class:`harmnmf.Transcriber` does.
+
+    Parameters
+    ----------
+    recordings : iterable of pairs
+        Recordings, or their files, and their notes, or the files that
+        :func:`harmnmf.read_notes` reads.
+    dictionary : TimbreDictionary, str or path-like, default="default"
+        What to begin with: a dictionary, the name of one that is shipped, or a file. What is zero
+        in a key that is played stays zero.
+    solver : {"multiplicative", "bayesian", "decibel"}, default="multiplicative"
+        As in :class:`harmnmf.nmf.estimator.HarmonicNMF`.
+    metadata : mapping, optional
+        For the dictionary, which also gets the solver, the name and the description of the
+        dictionary that was begun with, and ``recordings``: of each the number of notes, the keys,
+        and the offset in seconds.
+    progress : callable, optional
+        Called with the name of each recording before it is read.
+    **options
+        Other parameters of :class:`harmnmf.nmf.estimator.HarmonicNMF`, by default 20 iterations.
+
+    Returns
+    -------
+    TimbreDictionary
+        With the keys, the timbres and the front end of the one that was begun with.
+
+    Raises
+    ------
+    AudioError
+        If a recording cannot be read, or is silent.
+    FormatError
+        If a file of notes or the dictionary cannot be read.
+    ParameterError
+        If there are no recordings, a recording has no notes, or its notes do not fit it; if the
+        dictionary has other timbres than attack, sustain and decay; or an option is wrong.
+
+    Examples
+    --------
+    >>> t = np.arange(32000) / 16000
+    >>> tone = np.exp(-3 * t) * sum(np.sin(2 * np.pi * 220 * h * t) / h for h in range(1, 9))
+    >>> audio = Audio(np.concatenate([np.zeros(16000), 0.2 * tone]), 16000)
+    >>> notes = NoteList(onset=[1.0], offset=[2.5], pitch=[57], velocity=[80])
+    >>> dictionary = learn_from_score([(audio, notes)])
+    >>> dictionary.metadata["recordings"]
+    {'recording 1': {'notes': 1, 'keys': [57], 'offset': 0.0}}
+    """
+    if not isinstance(dictionary, TimbreDictionary):
+        dictionary = TimbreDictionary.load(dictionary)
+    if dictionary.W.shape[2] != dictionary.n_attack + 2:
+        raise ParameterError("the dictionary must have two timbres beside the attack's frames")
+    takes, sources = [], {}
+    for number, (recording, score) in enumerate(recordings, start=1):
+        name = _name(recording, f"recording {number}")
+        if progress is not None:
+            progress(name)
+        take = _read_take(recording, name, score, _name(score, f"notes of {name}"), dictionary)
+        takes.append(take)
+        # Where files lie is no one else's business.
+        title = Path(name).name
+        sources[f"{title} ({number})" if title in sources else title] = {
+            "notes": len(take.notes),
+            "keys": np.unique(take.notes.pitch).tolist(),
+            "offset": round(take.offset, 3),
+        }
+    if not takes:
+        raise ParameterError("a dictionary needs at least one recording")
+    V = np.concatenate([take.V for take in takes], axis=1)
+    n_notes = Counter(np.concatenate([take.notes.pitch for take in takes]).tolist())
+    played = np.array(sorted(n_notes))
+    roll = np.concatenate(
+        [
+            timbre_roll(take.notes, played, take.V.shape[1], take.hop, dictionary.n_attack)
+            for take in takes
+        ],
+        axis=2,
+    )
+    prior = dictionary.W[:, np.searchsorted(dictionary.pitches, played)].astype(np.float64)
+    learned = _factorize(V, roll, prior, dictionary, solver, options)
+    n_heard = roll.sum(axis=2)
+    keys = {}
+    for k, pitch in enumerate(played.tolist()):
+        trust = (n_heard[k] > 0) * n_notes[pitch] / (n_notes[pitch] + _DOUBT)
+        keys[pitch] = _mixed(learned[:, k], prior[:, k], trust, dictionary.n_attack)
+    missing = [pitch for pitch in dictionary.pitches.tolist() if pitch not in keys]
+    if missing:
+        keys |= zip(missing, fill_keys(keys, missing, dictionary.axis).swapaxes(0, 1), strict=True)
+    W = np.stack([keys[pitch] for pitch in dictionary.pitches.tolist()], axis=1)
+    about = {
+        key: dictionary.metadata[key] for key in ("name", "about") if key in dictionary.metadata
+    }
+    return TimbreDictionary(
+        scale_timbres(W, dictionary.n_attack).astype(np.float32),
+        dictionary.pitches,
+        dictionary.front_end,
+        dictionary.n_attack,
+        dictionary.attack_lead,
+        {**(metadata or {}), "recordings": sources, "solver": solver, "began with": about},
+    )
+
+
+def estimate_offset(samples: ArrayLike, sample_rate: int, notes: NoteList) -> float:
+    """Estimate by how much a recording is late against its notes.
+
+    The offset is the one, up to 0.1 s, at which the magnitude of the spectrum rises most steeply
+    at the onsets.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n_samples,)
+        Mono recording.
+    sample_rate : int
+        Samples per second, at least 200.
+    notes : NoteList
+        Its notes.
+
+    Returns
+    -------
+    float
+        Seconds, a multiple of 5 ms; negative if the recording is early.
+
+    Examples
+    --------
+    >>> t = np.arange(16000) / 16000
+    >>> tone = np.exp(-3 * t) * np.sin(2 * np.pi * 220 * t)
+    >>> samples = np.concatenate([np.zeros(8000), tone])
+    >>> estimate_offset(samples, 16000, NoteList([0.45], [1.0], [57], [80]))
+    0.05
+    """
+    hop = round(_OFFSET_STEP * sample_rate)
+    V = STFT(sample_rate, hop, n_fft=2 * hop).transform(samples).values
+    flux = np.maximum(np.diff(V, axis=1, prepend=0.0), 0.0).sum(axis=0)
+    times = (np.arange(len(flux)) - 0.5) * hop / sample_rate
+    n_steps = round(_LARGEST_OFFSET / _OFFSET_STEP)
+    offsets = _OFFSET_STEP * np.arange(-n_steps, n_steps + 1)
+    rises = [np.interp(notes.onset + offset, times, flux).sum() for offset in offsets]
+    return float(offsets[np.argmax(rises)])
+
+
+def timbre_roll(
+    notes: NoteList,
+    pitches: NDArray[np.int64],
+    n_frames: int,
+    hop_duration: float,
+    n_attack: int,
+) -> NDArray[np.bool_]:
+    """Draw which timbre of each key may sound in each frame.
+
+    A note begins with the frames of its attack, the first of them a frame ahead of its onset.
+    Its sustain follows until 0.6 s, then its decay until 1 s after its end, or until the
+    key is struck again.
+
+    Parameters
+    ----------
+    notes : NoteList
+        Notes at times of the recording.
+    pitches : ndarray of int, shape (n_pitches,)
+        MIDI numbers of the keys, ascending, with all that are played.
+    n_frames : int
+        Frames of the recording.
+    hop_duration : float
+        Seconds from frame to frame.
+    n_attack : int
+        Frames of the attack.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_pitches, n_attack + 2, n_frames)
+        The roll.
+
+    Examples
+    --------
+    >>> notes = NoteList([0.2], [0.3], [60], [70])
+    >>> timbre_roll(notes, np.array([60]), 10, hop_duration=0.1, n_attack=2)[0].astype(int)
+    array([[0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+           [0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+           [0, 0, 0, 1, 1, 1, 1, 1, 0, 0],
+           [0, 0, 0, 0, 0, 0, 0, 0, 1, 1]])
+    """
+    roll = np.zeros((len(pitches), n_attack + 2, n_frames), dtype=np.bool_)
+    starts = np.rint(notes.onset / hop_duration).astype(int) - 1
+    ends = np.rint((notes.offset + _RELEASE) / hop_duration).astype(int)
+    for key, start, end in zip(np.searchsorted(pitches, notes.pitch), starts, ends, strict=True):
+        roll[key, :, max(start, 0) :] = False
+        sustain, decay = (
+            start + n_attack,
+            max(start + n_attack, start + 1 + round(DECAY[0] / hop_duration)),
+        )
+        for j in range(max(0, -start), min(n_attack, n_frames - start)):
+            roll[key, j, start + j] = True
+        roll[key, n_attack, sustain : min(decay, end)] = True
+        roll[key, n_attack + 1, decay:end] = True
+    return roll
+
+
+class _Take(NamedTuple):
+    """Spectrogram (n_bins, n_frames), seconds from frame to frame, and the notes as they sound."""
+
+    V: NDArray[np.float32]
+    hop: float
+    notes: NoteList
+    offset: float
+
+
+def _name(source: Any, otherwise: str) -> str:
+    return otherwise if isinstance(source, Audio | NoteList) else str(source)
+
+
+def _read_take(
+    recording: Audio | str | PathLike[str],
+    name: str,
+    score: NoteList | str | PathLike[str],
+    score_name: str,
+    dictionary: TimbreDictionary,
+) -> _Take:
+    notes = score if isinstance(score, NoteList) else read_notes(Path(score))
+    if len(notes) == 0:
+        raise ParameterError(f"{score_name}: has no notes")
+    if not np.isin(notes.pitch, dictionary.pitches).all():
+        raise ParameterError(f"{score_name}: has notes of keys that the dictionary has not")
+    audio = (recording if isinstance(recording, Audio) else read_audio(recording)).to_mono()
+    if np.abs(audio.samples).max() < SILENCE:
+        raise AudioError(f"{name}: the recording is silent")
+    last = float(notes.onset[-1])
+    if last > audio.duration:
+        raise ParameterError(
+            f"{score_name}: a note begins at {last:.1f} s, "
+            f"but {name} ends at {audio.duration:.1f} s"
+        )
+    front_end, axis = dictionary.front_end, dictionary.axis
+    samples = audio.resample(front_end.sample_rate).samples
+    offset = estimate_offset(samples, front_end.sample_rate, notes)
+    tuning = estimate_tuning(front_end.transform(samples).values, axis)
+    tuning -= estimate_tuning(dictionary.W.reshape(axis.n_bins, -1), axis)
+    # Taken at a higher rate, and analysed as if at its own, a sharp recording is in tune.
+    rate = round(front_end.sample_rate * 2 ** (tuning / 12))
+    V = front_end.transform(audio.resample(rate).samples).values
+    take = _Take(V, front_end.hop_length / rate, notes.shift(offset).without_overlaps(), offset)
+    if not _rise(take, dictionary) > _SMALLEST_RISE:
+        raise ParameterError(
+            f"{score_name}: the notes do not fit {name}; they must be aligned with it"
+        )
+    return take
+
+
+def _rise(take: _Take, dictionary: TimbreDictionary) -> float:
+    """How much the partials of the keys rise where these are struck, relative to all times."""
+    before, after = (round(seconds / take.hop) for seconds in _RISE)
+    V = np.pad(take.V, ((0, 0), (-before, after)))
+    rise = np.maximum(V[:, after - before :] - V[:, : before - after], 0.0)
+    salience = dictionary.W[:, :, dictionary.n_attack].T @ rise
+    keys = np.searchsorted(dictionary.pitches, take.notes.pitch)
+    frames = np.rint(take.notes.onset / take.hop).astype(int).clip(0, salience.shape[1] - 1)
+    return float(salience[keys, frames].mean() / salience[keys].mean())
+
+
+def _factorize(
+    V: NDArray[np.float32],
+    roll: NDArray[np.bool_],
+    prior: NDArray[np.float64],
+    dictionary: TimbreDictionary,
+    solver: str,
+    options: Mapping[str, Any],
+) -> NDArray[np.float64]:
+    """Estimate the timbres of the keys that are played, at the level they have on average."""
+    bands = _bands(dictionary.axis)
+    # What the solver adds up is magnitudes, or powers: there the bands add up to the whole.
+    templates = prior[..., None] * (bands**0.5 if solver == "bayesian" else bands)[:, None, None]
+    nmf = HarmonicNMF(
+        templates.reshape(len(V), -1, bands.shape[1]).astype(np.float32),
+        solver=solver,
+        **{**_DEFAULTS, **options},
+    )
+    start = roll.reshape(-1, V.shape[1]) * V.sum(axis=0)
+    H = nmf.fit_transform(V.T, H=start.T).T.reshape(roll.shape)
+    level = H.sum(axis=2, dtype=np.float64) / np.maximum(roll.sum(axis=2), 1)
+    return nmf.components_.T.reshape(prior.shape) * level
+
+
+def _bands(axis: FrequencyAxis) -> NDArray[np.float64]:
+    """Overlapping raised cosines over log-frequency that add up to one, (n_bins, n_bands)."""
+    lowest = axis.frequencies[axis.frequencies > 0][0]
+    position = np.log2(np.maximum(axis.frequencies, lowest) / lowest) / _BAND
+    distance = np.abs(position[:, None] - np.arange(position[-1] + 1))
+    bands = np.where(distance < 1, 0.5 + 0.5 * np.cos(np.pi * distance), 0.0)
+    return bands / bands.sum(axis=1, keepdims=True)
+
+
+def _mixed(
+    learned: NDArray[np.float64],
+    prior: NDArray[np.float64],
+    trust: NDArray[np.float64],
+    n_attack: int,
+) -> NDArray[np.float64]:
+    """Mean in decibels of a key's timbres, (n_bins, n_timbres), at the levels of the prior.
+
+    The weight of what was learned is the trust in each timbre, (n_timbres,), below 1.
+    """
+    was, wanted = learned.sum(axis=0), prior.sum(axis=0)
+    trust = trust * (was > 0)
+    level = np.ones(len(trust))
+    # The frames of an attack keep their levels relative to each other.
+    for timbres in (slice(n_attack), *range(n_attack, len(trust))):
+        known = trust[timbres] > 0
+        if known.any():
+            level[timbres] = (wanted[timbres] * known).sum() / (was[timbres] * known).sum()
+    return prior ** (1 - trust) * (learned * level) ** trust

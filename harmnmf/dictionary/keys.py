@@ -1,0 +1,143 @@
+"""What timbres learned from notes and from scores have in common: their times, scale and keys."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmnmf.errors import ParameterError
+from harmnmf.signal.harmonics import FrequencyAxis, HarmonicSeries, piano_inharmonicity, pitch_to_hz
+
+__all__ = ["DECAY", "FLOOR", "SILENCE", "SUSTAIN", "check_keys", "fill_keys", "scale_timbres"]
+
+# Seconds after the attack that the two free timbres are averaged over.
+SUSTAIN = (0.24, 0.6)
+DECAY = (0.6, 1.6)
+# Envelopes are interpolated between keys in decibels, down to this level below the maximum.
+FLOOR = 10 ** (-80 / 20)
+# What peaks below -80 dB of full scale is dither, hum or a muted channel, and not a note.
+SILENCE = 1e-4
+
+
+def check_keys(pitches: Iterable[int], n_attack: int) -> list[int]:
+    """Refuse keys or an attack that no dictionary can have.
+
+    Parameters
+    ----------
+    pitches : iterable of int
+        MIDI numbers.
+    n_attack : int
+        Frames of the attack.
+
+    Returns
+    -------
+    list of int
+        The keys, ascending, each once.
+
+    Raises
+    ------
+    ParameterError
+        If there are no keys or no attack, or a key is not a MIDI number.
+
+    Examples
+    --------
+    >>> check_keys([62, 60, 62], n_attack=10)
+    [60, 62]
+    """
+    keys = sorted({operator.index(pitch) for pitch in pitches})
+    if not keys or keys[0] < 0 or keys[-1] > 127:
+        raise ParameterError("pitches must be one or more MIDI numbers from 0 to 127")
+    if n_attack < 1:
+        raise ParameterError(f"n_attack must be at least 1, not {n_attack}")
+    return keys
+
+
+def scale_timbres(W: NDArray[np.float64], n_attack: int) -> NDArray[np.float64]:
+    """Scale each attack to an average sum over the bins of 1, each other timbre to a sum of 1.
+
+    Parameters
+    ----------
+    W : ndarray, shape (n_bins, ..., n_timbres)
+        Timbres, of which the first `n_attack` are the frames of the attack.
+    n_attack : int
+        Frames of the attack.
+
+    Returns
+    -------
+    ndarray
+        Scaled; what is silent stays so.
+
+    Examples
+    --------
+    >>> scale_timbres(np.array([[1.0, 2.0, 5.0], [1.0, 4.0, 3.0]]), n_attack=2)
+    array([[0.25 , 0.5  , 0.625],
+           [0.25 , 1.   , 0.375]])
+    """
+    sums = W.sum(axis=0)
+    sums[..., :n_attack] = sums[..., :n_attack].mean(axis=-1, keepdims=True)
+    return W / np.where(sums > 0, sums, 1.0)
+
+
+def fill_keys(
+    sampled: Mapping[int, NDArray[np.float64]], keys: Sequence[int], axis: FrequencyAxis
+) -> NDArray[np.float64]:
+    """Interpolate timbres between the nearest sampled keys, partial by partial.
+
+    Parameters
+    ----------
+    sampled : mapping
+        Timbres of some keys, each of shape (n_bins, n_timbres), by their MIDI numbers.
+    keys : sequence of int
+        MIDI numbers of the keys that are wanted. Those beyond the sampled ones get the timbres
+        of the nearest.
+    axis : FrequencyAxis
+        Frequencies of the bins.
+
+    Returns
+    -------
+    ndarray, shape (n_bins, n_pitches, n_timbres)
+        With nothing more than 80 dB below the maximum of its timbres.
+
+    Examples
+    --------
+    >>> axis = FrequencyAxis.logarithmic(fmin=110.0, bins_per_octave=12, n_bins=25)
+    >>> W = fill_keys({57: np.eye(25)[:, 12:13]}, [57, 59], axis)
+    >>> W[:, :, 0].argmax(axis=0)
+    array([12, 14])
+    """
+    available = np.array(sorted(sampled))
+    columns = []
+    for key in keys:
+        below = available[available <= key].max(initial=-1)
+        above = available[available >= key].min(initial=128)
+        low, high = int(below if below >= 0 else above), int(above if above <= 127 else below)
+        weight = (key - low) / (high - low) if high > low else 0.0
+        # Partial h of the key is partial h of its neighbours: interpolate their levels in dB.
+        levels = [
+            np.log(np.maximum(moved, FLOOR * moved.max() + np.finfo(float).tiny))
+            for moved in (_move(sampled[pitch], pitch, key, axis) for pitch in (low, high))
+        ]
+        columns.append(np.exp((1 - weight) * levels[0] + weight * levels[1]))
+    return np.stack(columns, axis=1)
+
+
+def _move(
+    timbres: NDArray[np.float64], source: int, target: int, axis: FrequencyAxis
+) -> NDArray[np.float64]:
+    """Move a key's spectra in frequency, so that its partials lie on those of another key."""
+    if source == target:
+        return timbres
+    n_partials = int(axis.frequencies[-1] / pitch_to_hz(min(source, target))) + 1
+    at, wanted = (
+        HarmonicSeries(n_partials, piano_inharmonicity(pitch)).positions(pitch_to_hz(pitch), axis)[
+            0
+        ]
+        for pitch in (source, target)
+    )
+    bins = np.arange(axis.n_bins, dtype=np.float64)
+    origin = bins + np.interp(bins, wanted, at - wanted)
+    moved = [np.interp(origin, bins, timbre, left=0.0, right=0.0) for timbre in timbres.T]
+    return np.stack(moved, axis=1)

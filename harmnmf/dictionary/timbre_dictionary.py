@@ -1,0 +1,185 @@
+"""Timbre dictionaries: for each key of a piano, the spectra that its notes run through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from os import PathLike, fspath
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmnmf.errors import FormatError, HarmnmfError, ParameterError
+from harmnmf.signal.harmonics import FrequencyAxis
+from harmnmf.signal.spectrogram import FrontEnd, front_end_from_dict
+from harmnmf.storage.arrays import load_arrays, save_arrays
+
+__all__ = ["TimbreDictionary", "shipped_dictionaries"]
+
+_KIND = "timbre-dictionary"
+_MAX_BYTES = 2**28  # a hundred times that of the default dictionary
+
+
+@dataclass(frozen=True, eq=False)
+class TimbreDictionary:
+    """Spectra of a piano's keys, as a front end shows them.
+
+    Parameters
+    ----------
+    W : ndarray, shape (n_bins, n_pitches, n_timbres)
+        Magnitudes, not negative. The first `n_attack` timbres of a key are the successive frames
+        of its attack, with an average sum over the bins of 1 per frame; the others (sustain,
+        decay) are spectra that can sound at any time, each with a sum of 1.
+    pitches : ndarray of int, shape (n_pitches,)
+        MIDI numbers of the keys, ascending.
+    front_end : FrontEnd
+        What made the spectra, and must make those that they are compared with.
+    n_attack : int
+        Number of attack frames, from 1 to n_timbres.
+    attack_lead : float
+        Seconds from the centre of the first attack frame to the start of the sound.
+    metadata : mapping, optional
+        What JSON can hold: name, sources, licence, attribution.
+
+    Raises
+    ------
+    ParameterError
+        If a value is not as described.
+
+    Examples
+    --------
+    >>> dictionary = TimbreDictionary.load("default")
+    >>> dictionary.W.shape, int(dictionary.pitches[0]), dictionary.n_attack
+    ((390, 88, 12), 21, 10)
+    """
+
+    W: NDArray[np.float32]
+    pitches: NDArray[np.int64]
+    front_end: FrontEnd
+    n_attack: int
+    attack_lead: float
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if np.asarray(self.W).dtype.kind not in "fiu":
+            raise ParameterError("W must be real numbers")
+        with np.errstate(over="ignore"):  # what float32 cannot hold is reported as not finite
+            W = np.array(self.W, dtype=np.float32)
+        pitches = np.asarray(self.pitches)
+        if pitches.dtype.kind not in "iu":
+            raise ParameterError(f"pitches must be whole numbers, not {pitches.dtype}")
+        pitches = pitches.astype(np.int64)
+        if pitches.ndim != 1 or len(pitches) == 0:
+            raise ParameterError(f"pitches must be of shape (n_pitches,), not {pitches.shape}")
+        if W.ndim != 3 or W.shape[:2] != (self.axis.n_bins, len(pitches)):
+            raise ParameterError(
+                f"W must have shape ({self.axis.n_bins}, {len(pitches)}, n_timbres), not {W.shape}"
+            )
+        if not (np.isfinite(W).all() and (W >= 0).all()):
+            raise ParameterError("W must be finite and not negative")
+        if not (np.diff(pitches) > 0).all() or not ((pitches >= 0) & (pitches <= 127)).all():
+            raise ParameterError("pitches must be ascending MIDI numbers from 0 to 127")
+        if not isinstance(self.n_attack, int) or not 1 <= self.n_attack <= W.shape[2]:
+            raise ParameterError(f"n_attack must be from 1 to {W.shape[2]}, not {self.n_attack}")
+        if not 0 <= self.attack_lead < 1:
+            raise ParameterError(f"attack_lead must be from 0 to 1 s, not {self.attack_lead}")
+        for array in (W, pitches):
+            array.flags.writeable = False
+        object.__setattr__(self, "W", W)
+        object.__setattr__(self, "pitches", pitches)
+        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    @property
+    def axis(self) -> FrequencyAxis:
+        """Frequencies of the bins."""
+        return self.front_end.axis
+
+    @property
+    def timbre_names(self) -> list[str]:
+        """What each timbre is, of length n_timbres."""
+        n_free = self.W.shape[2] - self.n_attack
+        free = ["sustain", "decay"] if n_free == 2 else [f"sustain {j + 1}" for j in range(n_free)]
+        hop = 1000 * self.front_end.hop_length / self.front_end.sample_rate
+        start = 1000 * self.attack_lead
+        return [f"attack {j * hop - start:+.0f} ms" for j in range(self.n_attack)] + free
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the dictionary to one .npz file, without pickle.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to write; an existing file is replaced.
+
+        Raises
+        ------
+        HarmnmfError
+            If the file cannot be written.
+        """
+        description = {
+            "kind": _KIND,
+            "front_end": self.front_end.to_dict(),
+            "n_attack": self.n_attack,
+            "attack_lead": self.attack_lead,
+            "about": dict(self.metadata),
+        }
+        save_arrays(path, {"W": self.W, "pitches": self.pitches}, description)
+
+    @classmethod
+    def load(cls, source: str | PathLike[str]) -> TimbreDictionary:
+        """Read a dictionary from a file, or one that is shipped by its name.
+
+        Parameters
+        ----------
+        source : str or path-like
+            A name of :func:`shipped_dictionaries`, or the path of a file.
+
+        Returns
+        -------
+        TimbreDictionary
+            The dictionary.
+
+        Raises
+        ------
+        FormatError
+            If the file is not a dictionary, or damaged.
+        HarmnmfError
+            If there is no such file.
+        """
+        path = shipped_dictionaries().get(fspath(source), Path(source))
+        if not path.exists():
+            names = ", ".join(shipped_dictionaries())
+            raise HarmnmfError(f"{path}: no such dictionary (shipped: {names}; or give a file)")
+        arrays, description = load_arrays(path, kind=_KIND, max_bytes=_MAX_BYTES)
+        try:
+            return cls(
+                arrays["W"],
+                arrays["pitches"],
+                front_end_from_dict(description["front_end"]),
+                description["n_attack"],
+                description["attack_lead"],
+                description["about"],
+            )
+        except (ArithmeticError, KeyError, TypeError, ValueError, FormatError) as error:
+            raise FormatError(f"{path}: damaged timbre dictionary ({error})") from error
+
+
+def shipped_dictionaries() -> dict[str, Path]:
+    """Name the dictionaries that come with the package.
+
+    Returns
+    -------
+    dict
+        Paths by name.
+
+    Examples
+    --------
+    >>> sorted(shipped_dictionaries())
+    ['default']
+    """
+    folder = Path(str(resources.files("harmnmf"))) / "data"
+    return {path.stem: path for path in sorted(folder.glob("*.npz"))}

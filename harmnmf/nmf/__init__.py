@@ -1,0 +1,1 @@
+"""Non-negative matrix factorisation V ≈ WH with harmonic templates."""

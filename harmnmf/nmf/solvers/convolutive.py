@@ -1,0 +1,243 @@
+"""Activations of notes that begin with a fixed succession of spectra, in an unknown room.
+
+A key's first timbres are the successive frames of its attack: one activation drives them all, one
+frame after the other, as in convolutive factorisation [1]_. Its other timbres (sustain, decay)
+are activated freely, and carry the sound on for as long as the key is held::
+
+    V̂[f, n] = r[f] · Σ_k ( Σ_{j<T} W[f, k, j] A[k, n - j]  +  Σ_{j≥T} W[f, k, j] S[k, j-T, n] )
+
+An attack that must explain T frames at once is a far sharper witness of an onset than a rise of
+an ordinary activation. The response r is what the piano, the room and the microphones do to every
+note alike, relative to those of the dictionary; it is a smooth curve ``r = G u`` over broad bands
+G, so that it can learn an equaliser but not a chord.
+
+References
+----------
+.. [1] P. Smaragdis, "Convolutive speech bases and their application to supervised speech
+   separation", IEEE TASLP 15(1), 2007, pp. 1-12.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from harmnmf.errors import ParameterError
+from harmnmf.signal.harmonics import FrequencyAxis
+
+from .divergence import beta_divergence, gradient_terms, majorisation_exponent
+from .loop import check_nonnegative, data_floor, iterate, multiplicative_update
+
+__all__ = ["NoteActivations", "estimate_note_activations", "response_bands", "room_bands"]
+
+# The response is left alone until the activations have found the notes, and then moves slowly:
+# it takes turns with them.
+_FIRST_RESPONSE = 5
+_RESPONSE_PERIOD = 3
+_RESPONSE_SPACING = 1 / 6  # octaves: the response is smooth over a third of an octave
+
+
+class NoteActivations(NamedTuple):
+    """Attacks A, sustained timbres S, the response r, and the objective at each iteration."""
+
+    A: torch.Tensor
+    S: torch.Tensor
+    response: torch.Tensor
+    objective: torch.Tensor
+
+
+def response_bands(n_bins: int, spacing: float) -> torch.Tensor:
+    """Make raised-cosine bands that overlap by half and add up to one.
+
+    Parameters
+    ----------
+    n_bins : int
+        Number of bins.
+    spacing : float
+        Bins from the centre of a band to the next, at least 1.
+
+    Returns
+    -------
+    Tensor, shape (n_bins, n_bands)
+        The bands G; each row adds up to 1.
+
+    Raises
+    ------
+    ParameterError
+        If the spacing is below one bin.
+
+    Examples
+    --------
+    >>> response_bands(5, spacing=2.0)
+    tensor([[1.0000, 0.0000, 0.0000],
+            [0.5000, 0.5000, 0.0000],
+            [0.0000, 1.0000, 0.0000],
+            [0.0000, 0.5000, 0.5000],
+            [0.0000, 0.0000, 1.0000]])
+    """
+    if not spacing >= 1:
+        raise ParameterError(f"spacing must be at least one bin, not {spacing}")
+    centres = torch.arange(0, n_bins - 1 + spacing, spacing)
+    distance = (torch.arange(n_bins)[:, None] - centres) / spacing
+    bands = torch.where(distance.abs() < 1, 0.5 + 0.5 * torch.cos(torch.pi * distance), 0.0)
+    return bands / bands.sum(dim=1, keepdim=True)
+
+
+def room_bands(axis: FrequencyAxis, device: str = "cpu") -> torch.Tensor | None:
+    """Make the bands of a response that is smooth over a third of an octave.
+
+    Parameters
+    ----------
+    axis : FrequencyAxis
+        Frequencies of the bins.
+    device : str, default="cpu"
+        Where the bands shall be, a PyTorch device.
+
+    Returns
+    -------
+    Tensor, shape (n_bins, n_bands), or None
+        The bands G, or None if frequency is not logarithmic.
+
+    Examples
+    --------
+    >>> room_bands(FrequencyAxis.logarithmic(fmin=100.0, bins_per_octave=12, n_bins=4)).shape
+    torch.Size([4, 3])
+    """
+    if axis.scale != "logarithmic":
+        return None
+    return response_bands(axis.n_bins, max(1.0, axis.resolution * _RESPONSE_SPACING)).to(device)
+
+
+def estimate_note_activations(
+    V: torch.Tensor,
+    W: torch.Tensor,
+    n_attack: int,
+    *,
+    bands: torch.Tensor | None = None,
+    beta: float = 0.5,
+    exponent: float | None = None,
+    floor: float | torch.Tensor | None = None,
+    n_iter: int = 20,
+    tol: float | None = None,
+) -> NoteActivations:
+    """Estimate the attacks and the sustained activations of a dictionary's keys.
+
+    All activations are updated at once, as in
+    :func:`harmnmf.nmf.solvers.multiplicative.estimate_activations`; every few iterations it is the
+    turn of the response, ``u ← u · [Gᵀ(V̂₀ · V · V̂^(β-2))1 / Gᵀ(V̂₀ · V̂^(β-1))1]^γ``, where V̂₀ is
+    the model without the response.
+
+    Parameters
+    ----------
+    V : Tensor, shape (..., n_bins, n_frames)
+        Spectrogram, not negative.
+    W : Tensor, shape (n_bins, n_pitches, n_timbres)
+        Dictionary whose first `n_attack` timbres are the successive frames of the attack.
+    n_attack : int
+        T above, from 1 to n_timbres.
+    bands : Tensor, shape (n_bins, n_bands), optional
+        Bands G of the response, as :func:`response_bands` makes them. Default: the response
+        stays at 1.
+    beta, floor, n_iter
+        As in :func:`harmnmf.nmf.solvers.multiplicative.estimate_activations`.
+    exponent : float, optional
+        γ above, by default :func:`harmnmf.nmf.solvers.divergence.majorisation_exponent`.
+    tol : float or None, default=None
+        Stop when the objective falls by no more than this fraction in an iteration, or in three if
+        there are bands; 0 never stops, and None does not even compute objectives.
+
+    Returns
+    -------
+    NoteActivations
+        A of shape (..., n_pitches, n_frames): A[k, n] is how strongly key k begins in frame n;
+        S of shape (..., n_pitches, n_timbres - n_attack, n_frames); the response, of shape
+        (..., n_bins), which leaves the sum of the model as it is; the objective, float64,
+        (n_objectives, ...).
+
+    Raises
+    ------
+    ParameterError
+        If an array is empty or holds negative or non-finite values, or `n_attack` is out of
+        range.
+
+    References
+    ----------
+    .. [1] P. Smaragdis, IEEE TASLP 15(1), 2007; here with the beta-divergence.
+
+    Examples
+    --------
+    A key with a bright attack of two frames and a dark sustain, struck in frame 3:
+
+    >>> W = torch.tensor([[[0.0, 1.0, 3.0]], [[4.0, 1.0, 0.0]]])
+    >>> V = torch.zeros(2, 8)
+    >>> V[:, 3:5], V[0, 5:] = W[:, 0, :2], 1.0
+    >>> A = estimate_note_activations(V, W, n_attack=2, n_iter=100).A
+    >>> int(A[0].argmax()), round(float(A[0].max()), 2)
+    (3, 1.0)
+    """
+    check_nonnegative(V=V, W=W, **({} if bands is None else {"bands": bands}))
+    n_bins, n_pitches, n_timbres = W.shape
+    if not 1 <= n_attack <= n_timbres:
+        raise ParameterError(f"n_attack must be from 1 to {n_timbres}, not {n_attack}")
+    floor = data_floor(V) if floor is None else floor
+    gamma = majorisation_exponent(beta) if exponent is None else exponent
+    V = V + floor
+    batch, n_frames = V.shape[:-2], V.shape[-1]
+    # Timbre by timbre, so that the rows of one attack frame are those of A, moved in time.
+    Wf = W.permute(0, 2, 1).reshape(n_bins, n_timbres * n_pitches).contiguous()
+    n_attack_rows = n_attack * n_pitches
+
+    start = V.mean(dim=(-2, -1), keepdim=True) / (Wf.mean() * Wf.shape[1]).clamp_min(floor)
+    A = start.expand(*batch, n_pitches, n_frames).clone()
+    S = start.expand(*batch, Wf.shape[1] - n_attack_rows, n_frames).clone()
+    H = torch.zeros(*batch, Wf.shape[1], n_frames, dtype=V.dtype, device=V.device)
+    G = torch.ones(n_bins, 1, dtype=V.dtype, device=V.device) if bands is None else bands
+    u = torch.ones(*batch, G.shape[1], 1, dtype=V.dtype, device=V.device)
+
+    def dry_model() -> torch.Tensor:
+        for j in range(min(n_attack, n_frames)):
+            rows = slice(j * n_pitches, (j + 1) * n_pitches)
+            H[..., rows, j:] = A[..., : n_frames - j]
+        H[..., n_attack_rows:, :] = S
+        return Wf @ H
+
+    def gather(rows: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros_like(A)
+        for j in range(min(n_attack, n_frames)):
+            total[..., : n_frames - j] += rows[..., j * n_pitches : (j + 1) * n_pitches, j:]
+        return total
+
+    def step(iteration: int) -> None:
+        nonlocal A, S, u
+        r = G @ u
+        dry = dry_model()
+        negative, positive = gradient_terms(V, r * dry + floor, beta)
+        terms = negative, positive.expand_as(V)
+        turn = iteration - _FIRST_RESPONSE
+        if bands is not None and turn >= 0 and turn % _RESPONSE_PERIOD == 0:
+            sums = (G.T @ (dry * term).sum(dim=-1, keepdim=True) for term in terms)
+            u = multiplicative_update(u, sums, gamma)
+            return
+        Wr = (r * Wf).mT
+        terms = Wr @ terms[0], Wr @ terms[1]
+        A = multiplicative_update(A, map(gather, terms), gamma)
+        S = multiplicative_update(S, (term[..., n_attack_rows:, :] for term in terms), gamma)
+
+    def objective() -> torch.Tensor:
+        return beta_divergence(V, (G @ u) * dry_model() + floor, beta)
+
+    # A turn of the response may change little while the activations have far to go.
+    period = 1 if bands is None else _RESPONSE_PERIOD
+    record = iterate(step, objective, n_iter=n_iter, tol=tol, period=period)
+    r = (G @ u)[..., 0]
+    dry = dry_model().sum(dim=-1)
+    total = dry.sum(dim=-1)
+    level = torch.where(total > 0, (r * dry).sum(dim=-1) / total, 1.0)
+    A, S = (X * level[..., None, None] for X in (A, S))
+    return NoteActivations(
+        A,
+        S.unflatten(-2, (n_timbres - n_attack, n_pitches)).transpose(-3, -2),
+        r / level[..., None],
+        record,
+    )

@@ -1,0 +1,243 @@
+"""Narrow-band harmonic templates: the spectra that a harmonic NMF may build its notes from.
+
+Vincent, Bertin and Badeau write the spectrum of a pitch as a sum of fixed templates, each holding
+a few neighbouring partials, with weights that are learned: W = PE in every column. The pitch of
+a column is then certain, because P is zero between partials, while its timbre is free [1]_ [2]_.
+
+References
+----------
+.. [1] E. Vincent, N. Bertin and R. Badeau, "Harmonic and inharmonic nonnegative matrix
+   factorization for polyphonic pitch transcription", ICASSP 2008, pp. 109–112.
+.. [2] E. Vincent, N. Bertin and R. Badeau, "Adaptive harmonic spectral decomposition for
+   multiple pitch estimation", IEEE Trans. Audio, Speech, Lang. Process. 18(3), 2010, pp. 528–537.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harmnmf.errors import ParameterError
+from harmnmf.signal.harmonics import (
+    PIANO_PITCHES,
+    FrequencyAxis,
+    HarmonicSeries,
+    piano_inharmonicity,
+    pitch_to_hz,
+)
+
+__all__ = ["erb_number", "harmonic_templates", "initial_weights"]
+
+_SPACING_ERB = 22 / 6
+# (1 + (κr)²)^−4 has the area of a rectangle of height and width 1.
+_KAPPA = math.sqrt(math.pi) * math.gamma(3.5) / math.gamma(4)
+
+
+def harmonic_templates(
+    axis: FrequencyAxis,
+    pitches: ArrayLike = PIANO_PITCHES,
+    *,
+    window_durations: ArrayLike,
+    n_templates: int = 6,
+    n_partials: int | None = None,
+    inharmonicity: ArrayLike | None = None,
+    tuning: ArrayLike = 0.0,
+    spacing_erb: float = _SPACING_ERB,
+    width_erb: float = 2 * _SPACING_ERB,
+) -> NDArray[np.float64]:
+    """Build the narrow-band harmonic templates of Vincent, Bertin and Badeau.
+
+    Template m of a pitch draws each partial f_h as the main lobe of the analysis window, and
+    weights it by a gammatone around the template's centre c_m::
+
+        P_fkm = Σ_h G((erb(f_h) − erb(c_m)) / width_erb) L((f − f_h) T_f)
+        erb(c_m) = erb(f₀) + m · spacing_erb,   m = 0 … n_templates − 1
+        G(r) = (1 + (κr)²)^−4,   κ = √π Γ(3.5) / Γ(4)
+
+    where erb is :func:`erb_number`, G the power response of a gammatone filter of order 4 with an
+    equivalent rectangular bandwidth of 1, T_f the duration of the Hann window that analyses bin f,
+    and L the magnitude of its transform, 1 at its centre and exactly zero outside −2 < x < 2.
+
+    Parameters
+    ----------
+    axis : FrequencyAxis
+        The bins.
+    pitches : array_like, shape (n_pitches,), default=range(21, 109)
+        MIDI numbers, whole or fractional; by default the keys of a piano.
+    window_durations : array_like, scalar or shape (n_bins,)
+        Duration in seconds of the Hann window with which each bin is analysed: the window's
+        length over the sample rate for a Fourier transform, one for each bin for a constant-Q one.
+    n_templates : int, default=6
+        Number of templates of a pitch.
+    n_partials : int, optional
+        Number of partials of a pitch; by default all that lie on the axis.
+    inharmonicity : array_like, scalar or shape (n_pitches,), optional
+        Coefficients B of :class:`HarmonicSeries`; by default those of a typical grand piano
+        (:func:`~harmnmf.signal.harmonics.piano_inharmonicity`). 0 makes partials exact multiples.
+    tuning : array_like, scalar or shape (n_pitches,), default=0.0
+        Deviation from A4 = 440 Hz in semitones.
+    spacing_erb, width_erb : float, default=22/6 and 44/6
+        Distance between centres and width of each template on the ERB scale.
+
+    Returns
+    -------
+    ndarray, shape (n_bins, n_pitches, n_templates)
+        P, not negative: magnitudes, 1 for a partial at its template's centre. Partials beyond
+        the ends of the axis are not drawn. A template centred above the last bin is all zeros;
+        the papers give such a pitch fewer templates, an array needs one shape for all.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its domain, or has not the shape described.
+
+    Examples
+    --------
+    >>> axis = FrequencyAxis.linear(n_fft=2048, sample_rate=22050)
+    >>> P = harmonic_templates(axis, [69], window_durations=2048 / 22050, inharmonicity=0)
+    >>> P.shape
+    (1025, 1, 6)
+    >>> peaks = P[:, 0].argmax(axis=0)  # the partial nearest to the centre of each template
+    >>> (axis.frequencies[peaks] / 440).round(1)
+    array([ 1.,  2.,  3.,  5.,  7., 10.])
+    """
+    f0 = _fundamentals(pitches, tuning)
+    b = piano_inharmonicity(pitches) if inharmonicity is None else inharmonicity
+    duration = np.asarray(window_durations, dtype=np.float64)
+    if duration.shape not in ((), (axis.n_bins,)) or not _is_positive(duration):
+        raise ParameterError(
+            f"window_durations must be positive, one for all or one for each of {axis.n_bins} bins"
+        )
+    duration = np.broadcast_to(duration, axis.n_bins)[:, None]
+    centres = _centres(f0, n_templates, spacing_erb)
+    if not _is_positive(width_erb):
+        raise ParameterError(f"width_erb must be positive, not {width_erb}")
+
+    frequencies = axis.frequencies
+    top = frequencies[-1]
+    if n_partials is None:
+        # Stiffness only raises partials, so no more than this can lie below the last bin.
+        n_partials = max(1, math.ceil(top / f0.min()))
+    series = HarmonicSeries(n_partials, _for_each_pitch("inharmonicity", b, len(f0)))
+    partials = series.frequencies(f0)
+    _, valid = series.positions(f0, axis)
+    templates = np.zeros((axis.n_bins, len(f0), n_templates))
+    for k in range(len(f0)):
+        f_h = partials[k, valid[k]]
+        r = (erb_number(f_h)[:, None] - centres[k]) / width_erb
+        gammatone = (1 + (_KAPPA * r) ** 2) ** -4.0
+        templates[:, k] = _main_lobe((frequencies[:, None] - f_h) * duration) @ gammatone
+    return templates * (centres <= erb_number(top))
+
+
+def initial_weights(
+    pitches: ArrayLike = PIANO_PITCHES,
+    *,
+    n_templates: int = 6,
+    tuning: ArrayLike = 0.0,
+    spacing_erb: float = _SPACING_ERB,
+) -> NDArray[np.float64]:
+    """Weights of the templates to start from: −6 dB per octave above the fundamental.
+
+    Parameters
+    ----------
+    pitches : array_like, shape (n_pitches,), default=range(21, 109)
+        MIDI numbers, whole or fractional.
+    n_templates : int, default=6
+        Number of templates of a pitch.
+    tuning : array_like, scalar or shape (n_pitches,), default=0.0
+        Deviation from A4 = 440 Hz in semitones.
+    spacing_erb : float, default=22/6
+        Distance between centres of templates on the ERB scale.
+
+    Returns
+    -------
+    ndarray, shape (n_templates, n_pitches)
+        E, the magnitude f₀ / c_m for the template centred on c_m, positive for all-zero templates
+        too.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its domain, or has not the shape described.
+
+    Examples
+    --------
+    >>> initial_weights([45, 69], n_templates=3).round(3)
+    array([[1.   , 1.   ],
+           [0.401, 0.575],
+           [0.212, 0.353]])
+    """
+    f0 = _fundamentals(pitches, tuning)
+    centres = (np.exp(_centres(f0, n_templates, spacing_erb) / 9.26) - 1) / 0.00437
+    return f0 / centres.T
+
+
+def erb_number(hz: ArrayLike) -> NDArray[np.float64]:
+    """Convert frequencies to the ERB scale, the number of auditory bandwidths below each [1]_.
+
+    Parameters
+    ----------
+    hz : array_like
+        Frequencies in Hz.
+
+    Returns
+    -------
+    ndarray
+        9.26 ln(0.00437 f + 1), of the same shape.
+
+    References
+    ----------
+    .. [1] B. R. Glasberg and B. C. J. Moore, "Derivation of auditory filter shapes from
+       notched-noise data", Hearing Research 47, 1990, pp. 103–138.
+
+    Examples
+    --------
+    >>> erb_number([0.0, 440.0, 11025.0]).round(2)
+    array([ 0.  ,  9.93, 36.07])
+    """
+    return 9.26 * np.log1p(0.00437 * np.asarray(hz, dtype=np.float64))
+
+
+def _main_lobe(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Transform of a Hann window of duration 1 at frequencies x; zero outside its main lobe.
+
+    The sum of three is sinc(x) / (1 − x²) without its removable singularities at ±1.
+    """
+    lobe = np.zeros_like(x)
+    inside = np.abs(x) < 2
+    y = x[inside]
+    lobe[inside] = np.abs(np.sinc(y) + (np.sinc(y - 1) + np.sinc(y + 1)) / 2)
+    return lobe
+
+
+def _centres(f0: NDArray[np.float64], n_templates: int, spacing_erb: float) -> NDArray[np.float64]:
+    """Centres of the templates on the ERB scale, shape (n_pitches, n_templates)."""
+    if not isinstance(n_templates, int | np.integer) or n_templates < 1:
+        raise ParameterError(f"n_templates must be a positive integer, not {n_templates!r}")
+    if not _is_positive(spacing_erb):
+        raise ParameterError(f"spacing_erb must be positive, not {spacing_erb}")
+    return erb_number(f0)[:, None] + spacing_erb * np.arange(n_templates)
+
+
+def _fundamentals(pitches: ArrayLike, tuning: ArrayLike) -> NDArray[np.float64]:
+    pitch = np.asarray(pitches, dtype=np.float64)
+    if pitch.ndim != 1 or pitch.size == 0 or not ((pitch >= 0) & (pitch <= 127)).all():
+        raise ParameterError("pitches must be a list of MIDI numbers from 0 to 127")
+    return pitch_to_hz(pitch, _for_each_pitch("tuning", tuning, pitch.size))
+
+
+def _for_each_pitch(name: str, values: ArrayLike, n_pitches: int) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape not in ((), (n_pitches,)) or not np.isfinite(array).all():
+        raise ParameterError(
+            f"{name} must be finite, one for all or one for each of {n_pitches} pitches"
+        )
+    return array
+
+
+def _is_positive(values: ArrayLike) -> bool:
+    array = np.asarray(values)
+    return bool((np.isfinite(array) & (array > 0)).all())

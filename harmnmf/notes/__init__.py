@@ -1,0 +1,1 @@
+"""Note lists, their files and their evaluation."""

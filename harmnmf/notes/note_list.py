@@ -1,0 +1,277 @@
+"""Notes in time: onset, offset, pitch, velocity, and the sustain pedal under them.
+
+Times are in seconds, pitches are MIDI numbers (A4 = 69), velocities are MIDI velocities.
+:mod:`harmnmf.notes.files` reads and writes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harmnmf.errors import ParameterError
+
+__all__ = ["NoteList"]
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class NoteList:
+    """Notes sorted by onset, then pitch, and the sustain pedal under them.
+
+    The arrays are checked, copied, sorted and made read-only when the list is made.
+
+    Parameters
+    ----------
+    onset, offset : array_like, shape (n_notes,)
+        Start and end of each note in seconds, ``0 <= onset < offset``.
+    pitch : array_like of int, shape (n_notes,)
+        MIDI note numbers, 0 to 127.
+    velocity : array_like of int, shape (n_notes,)
+        MIDI velocities, 1 to 127.
+    pedal : array_like, shape (n_intervals, 2), optional
+        Start and end in seconds of each time the sustain pedal is down; overlapping intervals
+        are merged.
+
+    Raises
+    ------
+    ParameterError
+        If the lengths differ, or a value is not finite or out of its range.
+
+    Examples
+    --------
+    >>> notes = NoteList(onset=[0.5, 0.0], offset=[1.0, 0.4], pitch=[64, 60], velocity=[80, 70])
+    >>> notes.pitch
+    array([60, 64])
+    >>> len(notes)
+    2
+    """
+
+    onset: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    pitch: NDArray[np.int64]
+    velocity: NDArray[np.int64]
+    pedal: NDArray[np.float64]
+
+    def __init__(
+        self,
+        onset: ArrayLike,
+        offset: ArrayLike,
+        pitch: ArrayLike,
+        velocity: ArrayLike,
+        pedal: ArrayLike = (),
+    ) -> None:
+        on, off = _floats("onset", onset), _floats("offset", offset)
+        number, loudness = _floats("pitch", pitch), _floats("velocity", velocity)
+        if on.ndim != 1 or len({values.shape for values in (on, off, number, loudness)}) != 1:
+            raise ParameterError("onset, offset, pitch and velocity must be 1-D and of one length")
+        _check(on, off, number, loudness)
+        # Offset and velocity break ties, so that the order of the input never matters.
+        order = np.lexsort((loudness, off, number, on))
+        fields = {
+            "onset": on[order],
+            "offset": off[order],
+            "pitch": number[order].astype(np.int64),
+            "velocity": loudness[order].astype(np.int64),
+            "pedal": _merged(_floats("pedal", pedal)),
+        }
+        for name, values in fields.items():
+            values.flags.writeable = False
+            object.__setattr__(self, name, values)
+
+    def __len__(self) -> int:
+        return self.onset.size
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NoteList):
+            return NotImplemented
+        return all(np.array_equal(values, vars(other)[name]) for name, values in vars(self).items())
+
+    @property
+    def intervals(self) -> NDArray[np.float64]:
+        """Onset and offset of each note in seconds, shape (n_notes, 2)."""
+        return np.column_stack([self.onset, self.offset])
+
+    @property
+    def hz(self) -> NDArray[np.float64]:
+        """Frequency of each pitch in Hz at A4 = 440 Hz, shape (n_notes,)."""
+        return 440.0 * 2.0 ** ((self.pitch - 69) / 12)
+
+    def slice(self, start: float, end: float) -> NoteList:
+        """Keep the notes that begin in ``start <= onset < end``, at their own times.
+
+        Parameters
+        ----------
+        start, end : float
+            Seconds. Offsets, and the pedal, are cut at `end`; the pedal is also cut at `start`.
+
+        Returns
+        -------
+        NoteList
+
+        Raises
+        ------
+        ParameterError
+            If `end` is not after `start`.
+
+        Examples
+        --------
+        >>> notes = NoteList([0, 1, 2], [1.5, 4, 4], [60, 62, 64], [70, 70, 70])
+        >>> notes.slice(1, 2).intervals
+        array([[1., 2.]])
+        """
+        if not end > start:
+            raise ParameterError(f"the end of a slice, {end} s, must be after its start, {start} s")
+        kept = (start <= self.onset) & (self.onset < end)
+        return NoteList(
+            self.onset[kept],
+            np.minimum(self.offset[kept], end),
+            self.pitch[kept],
+            self.velocity[kept],
+            _clipped(self.pedal, start, end),
+        )
+
+    def shift(self, seconds: float) -> NoteList:
+        """Move all notes and the pedal in time.
+
+        Parameters
+        ----------
+        seconds : float
+            Positive is later. There is no time before zero: a note moved across it begins at
+            zero, a note that would end there or earlier is dropped.
+
+        Returns
+        -------
+        NoteList
+
+        Examples
+        --------
+        >>> NoteList([0.01, 1], [0.5, 2], [60, 62], [70, 70]).shift(-0.25).intervals
+        array([[0.  , 0.25],
+               [0.75, 1.75]])
+        """
+        kept = self.offset + seconds > 0
+        return NoteList(
+            np.maximum(self.onset[kept] + seconds, 0.0),
+            self.offset[kept] + seconds,
+            self.pitch[kept],
+            self.velocity[kept],
+            _clipped(self.pedal + seconds, 0.0, np.inf),
+        )
+
+    def without_overlaps(self) -> NoteList:
+        """Let no two notes of one pitch sound at once, as on a piano.
+
+        A note is cut at the next onset of its pitch. Of notes that share onset and pitch the
+        longest is kept.
+
+        Returns
+        -------
+        NoteList
+
+        Examples
+        --------
+        >>> NoteList([0, 1], [3, 2], [60, 60], [70, 80]).without_overlaps().intervals
+        array([[0., 1.],
+               [1., 2.]])
+        """
+        following = self._next_onset()
+        kept = following > self.onset
+        return NoteList(
+            self.onset[kept],
+            np.minimum(self.offset, following)[kept],
+            self.pitch[kept],
+            self.velocity[kept],
+            self.pedal,
+        )
+
+    def pedalled(self) -> NoteList:
+        """Let the notes sound for as long as the sustain pedal holds them.
+
+        A note whose key is released while the pedal is down lasts until the pedal is released or
+        until the next onset of its pitch, whichever comes first.
+
+        Returns
+        -------
+        NoteList
+            With an empty `pedal`, since the offsets now contain it.
+
+        Examples
+        --------
+        >>> notes = NoteList([0, 1], [0.5, 3], [60, 62], [70, 70], pedal=[[0.2, 2.0]])
+        >>> notes.pedalled().offset
+        array([2., 3.])
+        """
+        offset = self.offset.copy()
+        if len(self.pedal):
+            latest = np.searchsorted(self.pedal[:, 0], offset, side="right") - 1
+            release = np.where(latest >= 0, self.pedal[latest, 1], 0.0)
+            offset = np.maximum(offset, np.minimum(release, self._next_onset()))
+        return NoteList(self.onset, offset, self.pitch, self.velocity)
+
+    def _next_onset(self) -> NDArray[np.float64]:
+        """Onset of the next note of the same pitch, infinity for the last one of a pitch."""
+        following = np.full(len(self), np.inf)
+        order = np.argsort(self.pitch, kind="stable")
+        same = self.pitch[order][1:] == self.pitch[order][:-1]
+        following[order[:-1][same]] = self.onset[order[1:][same]]
+        return following
+
+
+def _check(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.float64],
+    velocity: NDArray[np.float64],
+) -> None:
+    """Raise ParameterError if a note is not one."""
+    rules = (
+        (np.isfinite(onset) & (onset >= 0), "onset {0} s is not a time from 0 on"),
+        (np.isfinite(offset) & (offset > onset), "offset {1} s is not after onset {0} s"),
+        (_whole(pitch, 0, 127), "pitch {2} is not a whole number from 0 to 127"),
+        (_whole(velocity, 1, 127), "velocity {3} is not a whole number from 1 to 127"),
+    )
+    for good, message in rules:
+        if not good.all():
+            i = int(np.argmin(good))
+            values = onset[i], offset[i], pitch[i], velocity[i]
+            raise ParameterError(f"note {i}: {message.format(*values)}")
+
+
+def _whole(values: NDArray[np.float64], low: int, high: int) -> NDArray[np.bool_]:
+    return (values >= low) & (values <= high) & (np.floor(values) == values)
+
+
+def _floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        if np.iscomplexobj(values):  # whose imaginary part NumPy would only warn of
+            raise TypeError("complex numbers")
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{name} must be an array of numbers") from error
+
+
+def _merged(intervals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sort intervals and merge those that overlap, but not those that only touch.
+
+    Between two that touch the pedal was changed, which ends the notes it held.
+    """
+    if intervals.size == 0:
+        return np.empty((0, 2))
+    if intervals.ndim != 2 or intervals.shape[1] != 2:
+        raise ParameterError(f"pedal must have the shape (n_intervals, 2), not {intervals.shape}")
+    start, end = intervals[np.argsort(intervals[:, 0], kind="stable")].T
+    if not (np.isfinite(intervals).all() and start[0] >= 0 and (end > start).all()):
+        raise ParameterError(
+            "pedal intervals must be finite, start at 0 or later, and have a length"
+        )
+    reached = np.maximum.accumulate(end)
+    first = np.concatenate([[True], start[1:] >= reached[:-1]])
+    last = np.concatenate([first[1:], [True]])
+    return np.column_stack([start[first], reached[last]])
+
+
+def _clipped(intervals: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
+    clipped = np.clip(intervals, start, end)
+    return clipped[clipped[:, 1] > clipped[:, 0]]

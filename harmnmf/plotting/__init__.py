@@ -1,0 +1,1 @@
+"""Figures of spectrograms, activations, dictionaries and notes."""

@@ -1,0 +1,1 @@
+"""Audio, spectrograms, and where the partials of a harmonic sound lie."""

@@ -1,0 +1,216 @@
+"""Rooms, frequency responses and noises as recordings have them, made up at random.
+
+All is for sounds at 16 kHz. Nothing is delayed: the direct sound stays where it is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import butter, oaconvolve, sosfilt
+
+from .audio import SAMPLE_RATE
+
+__all__ = ["colored_noise", "equalize", "frame_power", "limit_band", "room_response"]
+
+# Samples of which a power is taken: 10 ms.
+FRAME_LENGTH = 160
+
+# Equalisation: a tilt about 500 Hz and deviations that correlate over an octave and a half.
+_TILT_DB = 1.5  # per octave, at most
+_DEVIATION_DB = 3.0
+_DEVIATION_OCTAVES = 1.5
+_LARGEST_GAIN_DB = 6.0
+_N_FFT = 2048
+
+_REVERBERATION_TIME = (0.2, 1.2)  # seconds, at 500 Hz
+# Air and curtains absorb treble, walls reflect bass: factors of the time above.
+_REVERBERATION_HZ = (63.0, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
+_REVERBERATION_BASS, _REVERBERATION_TREBLE = (1.0, 1.5), (0.35, 0.9)
+_REVERBERANT_DB = (-20.0, 3.0)  # relative to the direct sound
+_N_REFLECTIONS = (4, 12)
+_REFLECTION_DELAY = (0.003, 0.05)  # seconds
+_REFLECTION_DB = (-24.0, -8.0)
+
+_NOISE_SLOPE = (0.0, 2.0)  # power falls with this power of the frequency, from white to brown
+
+_LOW_CUT = (30.0, 200.0)  # Hz
+_HIGH_CUT = (4000.0, 7000.0)  # Hz
+
+
+def room_response(
+    rng: np.random.Generator,
+    *,
+    reverberation_time: tuple[float, float] = _REVERBERATION_TIME,
+    reverberant_db: tuple[float, float] = _REVERBERANT_DB,
+) -> NDArray[np.float64]:
+    """Make up the impulse response of a room.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of all that is random.
+    reverberation_time : tuple of float, default=(0.2, 1.2)
+        Range of the time in seconds in which 500 Hz decays by 60 dB; treble decays faster.
+    reverberant_db : tuple of float, default=(-20, 3)
+        Range of the level of all that follows the direct sound, in dB relative to it.
+
+    Returns
+    -------
+    ndarray, shape (n_samples,)
+        The direct sound, which is 1, then a few early reflections and a decaying tail.
+
+    Examples
+    --------
+    >>> response = room_response(np.random.default_rng(0), reverberation_time=(0.3, 0.3))
+    >>> float(response[0]), bool(response[1:] @ response[1:] < 2)
+    (1.0, True)
+    """
+    mid = rng.uniform(*reverberation_time)
+    bass, treble = rng.uniform(*_REVERBERATION_BASS), rng.uniform(*_REVERBERATION_TREBLE)
+    octaves = np.log2(np.array(_REVERBERATION_HZ) / 500)
+    times = mid * np.interp(octaves, [-3, 0, 4], [bass, 1.0, treble])
+    n_samples = round(times.max() * SAMPLE_RATE)
+    time = np.arange(n_samples) / SAMPLE_RATE
+
+    spectrum = np.fft.rfft(rng.standard_normal(n_samples))
+    octave = np.log2(np.maximum(np.fft.rfftfreq(n_samples, 1 / SAMPLE_RATE), 1.0) / 500)
+    tail = np.zeros(n_samples)
+    for centre, decay in zip(octaves, times, strict=True):
+        # Triangles that add up to one, with shoulders at both ends.
+        band = np.clip(1 - np.abs(np.clip(octave, octaves[0], octaves[-1]) - centre), 0, 1)
+        tail += np.fft.irfft(spectrum * band, n_samples) * 10 ** (-3 * time / decay)
+    # Dense reflections come after the first ones.
+    tail *= 1 - np.exp(-time / rng.uniform(*_REFLECTION_DELAY))
+
+    n_early = rng.integers(*_N_REFLECTIONS, endpoint=True)
+    early = np.zeros(n_samples)
+    delay = rng.uniform(*_REFLECTION_DELAY, n_early)
+    strength = 10 ** (rng.uniform(*_REFLECTION_DB, n_early) / 20)
+    early[(delay * SAMPLE_RATE).astype(int)] = strength * rng.choice([-1, 1], n_early)
+    energy = 10 ** (rng.uniform(*reverberant_db) / 10)
+    response = early * min(1.0, np.sqrt(energy / 2) / np.linalg.norm(early))
+    response += tail * np.sqrt(max(energy - response @ response, 0.0)) / np.linalg.norm(tail)
+    response[0] = 1.0
+    return response
+
+
+def equalize(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Filter by a smooth frequency response of ±6 dB, with a tilt of up to ±1.5 dB an octave.
+
+    Parameters
+    ----------
+    audio : ndarray, shape (..., n_samples)
+        Sounds, which are all filtered alike.
+    rng : numpy.random.Generator
+        Source of the response, which has minimum phase.
+
+    Returns
+    -------
+    ndarray, shape (..., n_samples)
+        The filtered sounds.
+
+    Examples
+    --------
+    >>> equalize(np.eye(1, 4000, dtype=np.float32), np.random.default_rng(0)).shape
+    (1, 4000)
+    """
+    gain_db = _equalizer_gain(np.linspace(0.0, SAMPLE_RATE / 2, _N_FFT // 2 + 1), rng)
+    response = _minimum_phase(gain_db).reshape(*[1] * (audio.ndim - 1), -1)
+    return np.asarray(oaconvolve(audio, response, axes=-1)[..., : audio.shape[-1]])
+
+
+def _equalizer_gain(hz: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw gains in dB that are smooth in log frequency."""
+    octaves = np.log2(np.maximum(hz, 30.0) / 500)
+    knots = np.arange(octaves.min() - 3, octaves.max() + 3, _DEVIATION_OCTAVES / 2)
+    weights = np.exp(-0.5 * ((octaves[:, None] - knots) / (_DEVIATION_OCTAVES / np.sqrt(2))) ** 2)
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    gain = _DEVIATION_DB * weights @ rng.standard_normal(len(knots))
+    gain += rng.uniform(-_TILT_DB, _TILT_DB) * octaves
+    # Less abrupt than clipping.
+    return np.asarray(_LARGEST_GAIN_DB * np.tanh(gain / _LARGEST_GAIN_DB))
+
+
+def _minimum_phase(gain_db: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Make the impulse response of these gains that begins at once."""
+    cepstrum = np.fft.irfft(gain_db * (np.log(10) / 20))
+    half = len(cepstrum) // 2
+    cepstrum[1:half] *= 2
+    cepstrum[half + 1 :] = 0
+    response = np.fft.irfft(np.exp(np.fft.rfft(cepstrum)))
+    return response[:half].astype(np.float32)
+
+
+def colored_noise(n_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Make stationary noise of any colour from white to brown.
+
+    Parameters
+    ----------
+    n_samples : int
+        How much.
+    rng : numpy.random.Generator
+        Source of the colour and the noise.
+
+    Returns
+    -------
+    ndarray, shape (n_samples,)
+        Gaussian noise of no particular level.
+
+    Examples
+    --------
+    >>> colored_noise(16000, np.random.default_rng(0)).shape
+    (16000,)
+    """
+    hz = np.maximum(np.fft.rfftfreq(n_samples, 1 / SAMPLE_RATE), 20.0)
+    spectrum = rng.standard_normal((len(hz), 2), np.float32).view(np.complex64)[:, 0]
+    spectrum *= hz ** (-rng.uniform(*_NOISE_SLOPE) / 2)
+    return np.asarray(np.fft.irfft(spectrum, n_samples), np.float32)
+
+
+def limit_band(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Cut below 30 to 200 Hz and above 4 to 7 kHz, as a cheap device does.
+
+    Parameters
+    ----------
+    audio : ndarray, shape (..., n_samples)
+        Sounds, which are all filtered alike.
+    rng : numpy.random.Generator
+        Source of both frequencies.
+
+    Returns
+    -------
+    ndarray, shape (..., n_samples)
+        The filtered sounds.
+
+    Examples
+    --------
+    >>> steady = np.ones((2, 16000), np.float32)
+    >>> bool(np.abs(limit_band(steady, np.random.default_rng(0))[:, -1]).max() < 1e-3)
+    True
+    """
+    low = butter(2, rng.uniform(*_LOW_CUT), "highpass", fs=SAMPLE_RATE, output="sos")
+    high = butter(4, rng.uniform(*_HIGH_CUT), "lowpass", fs=SAMPLE_RATE, output="sos")
+    return np.asarray(sosfilt(np.concatenate([low, high]), audio), np.float32)
+
+
+def frame_power(audio: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Measure the mean square of each 10 ms.
+
+    Parameters
+    ----------
+    audio : ndarray, shape (n_samples,)
+        A sound; the last frame is padded with silence.
+
+    Returns
+    -------
+    ndarray, shape (n_frames,)
+        Powers.
+
+    Examples
+    --------
+    >>> frame_power(np.full(240, 2.0, np.float32))
+    array([4., 2.])
+    """
+    frames = np.pad(audio, (0, -len(audio) % FRAME_LENGTH)).reshape(-1, FRAME_LENGTH)
+    return np.mean(frames**2, axis=1, dtype=np.float64)

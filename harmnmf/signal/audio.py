@@ -1,0 +1,445 @@
+"""Read, write and stream audio: any format of libsndfile, any sample rate, any channels.
+
+Samples are float32 with full scale at ±1. Unlike soundfile, which has channels last, several
+channels are the *rows* of an array, (n_channels, n_samples), as in librosa and PyTorch.
+Resampling is soxr's high quality (HQ) everywhere, so that a file gives the same samples
+whether it is read whole or streamed in blocks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+import soxr
+
+from harmnmf.errors import AudioError, ParameterError
+from harmnmf.storage.files import atomic_path
+
+from .libsndfile import UNKNOWN_LENGTH, decode_blocks, open_sound, sound_writer
+
+__all__ = [
+    "Audio", "AudioInfo", "audio_info", "read_audio", "stream_audio", "write_audio", "write_blocks",
+]  # fmt: skip
+
+# The rate in Hz at which recordings are analysed, and networks trained.
+SAMPLE_RATE = 16_000
+MIN_SAMPLE_RATE = 1_000
+MAX_SAMPLE_RATE = 768_000
+_RATE_NEEDED = f"is not a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
+_MAX_CHANNELS = 1024  # libsndfile's own limit
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """Audio samples with their sample rate, valid from the moment they exist.
+
+    Parameters
+    ----------
+    samples : ndarray, shape=(n_samples,) or (n_channels, n_samples)
+        Finite real samples, at least one, with full scale at ±1; kept as float32.
+    sample_rate : int
+        Samples per second, from 1,000 to 768,000.
+
+    Raises
+    ------
+    AudioError
+        If the samples or the rate are not as described.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> audio = Audio(np.zeros((2, 44100)), sample_rate=44100)
+    >>> audio.n_channels, audio.duration, audio.to_mono().samples.shape
+    (2, 1.0, (44100,))
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        samples = np.asarray(self.samples)
+        if samples.dtype.kind != "f":
+            raise AudioError(
+                f"samples must be real floats with full scale at ±1, not {samples.dtype}"
+            )
+        if samples.ndim not in (1, 2) or samples.size == 0:
+            raise AudioError(
+                "samples must have shape (n_samples,) or (n_channels, n_samples) with at least "
+                f"one sample, not {samples.shape}"
+            )
+        if samples.ndim == 2 and samples.shape[0] > _MAX_CHANNELS:
+            raise AudioError(
+                f"samples of shape {samples.shape} have too many channels: "
+                "transpose them to (n_channels, n_samples)"
+            )
+        with np.errstate(over="ignore"):  # what float32 cannot hold is reported as not finite
+            samples = samples.astype(np.float32, copy=False)
+        if not np.isfinite(samples).all():
+            raise AudioError("samples contain NaN or infinity")
+        if not _is_valid_rate(self.sample_rate):
+            raise AudioError(f"the sample rate {self.sample_rate} Hz {_RATE_NEEDED}")
+        object.__setattr__(self, "samples", samples)
+        object.__setattr__(self, "sample_rate", int(self.sample_rate))
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.samples.shape[-1] / self.sample_rate
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels."""
+        return 1 if self.samples.ndim == 1 else self.samples.shape[0]
+
+    def to_mono(self) -> Audio:
+        """Average the channels.
+
+        Returns
+        -------
+        Audio
+            With samples of shape (n_samples,).
+
+        Examples
+        --------
+        >>> Audio(np.array([[0.0, 1.0], [1.0, 1.0]]), 8000).to_mono().samples
+        array([0.5, 1. ], dtype=float32)
+        """
+        if self.samples.ndim == 1:
+            return self
+        return Audio(self.samples.mean(axis=0), self.sample_rate)
+
+    def resample(self, sample_rate: int) -> Audio:
+        """Convert to another sample rate.
+
+        Parameters
+        ----------
+        sample_rate : int
+            New rate in Hz.
+
+        Returns
+        -------
+        Audio
+            As long in seconds, to within a sample.
+
+        Raises
+        ------
+        ParameterError
+            If the rate is out of range.
+        AudioError
+            If the audio is too short to have a sample at the new rate.
+
+        Examples
+        --------
+        >>> Audio(np.zeros(44100), 44100).resample(22050).samples.shape
+        (22050,)
+        """
+        _check_rate(sample_rate)
+        if sample_rate == self.sample_rate:
+            return self
+        # soxr, too, has channels last.
+        samples = soxr.resample(self.samples.T, self.sample_rate, sample_rate, quality="HQ").T
+        if samples.size == 0:
+            raise AudioError(f"too short to be resampled to {sample_rate} Hz")
+        return Audio(np.ascontiguousarray(samples), sample_rate)
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header of an audio file says.
+
+    Parameters
+    ----------
+    duration : float
+        Length in seconds; 0 if it does not say, as that of a FLAC that was streamed.
+    sample_rate : int
+        Samples per second.
+    n_channels : int
+        Number of channels.
+    """
+
+    duration: float
+    sample_rate: int
+    n_channels: int
+
+
+def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
+    """Read duration, sample rate and channels of a file without decoding it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Audio file.
+
+    Returns
+    -------
+    AudioInfo
+        Its duration in seconds, sample rate in Hz and number of channels.
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be read as audio.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_audio(f"{folder}/silence.wav", Audio(np.zeros(8000), 8000))
+    ...     audio_info(f"{folder}/silence.wav")
+    AudioInfo(duration=1.0, sample_rate=8000, n_channels=1)
+    """
+    with _open(path) as file:
+        n_samples = 0 if file.frames == UNKNOWN_LENGTH else file.frames
+        return AudioInfo(n_samples / file.samplerate, file.samplerate, file.channels)
+
+
+def read_audio(
+    path: str | os.PathLike[str],
+    *,
+    sample_rate: int | None = None,
+    mono: bool = True,
+    offset: float = 0.0,
+    duration: float | None = None,
+) -> Audio:
+    """Read an audio file, or a part of it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        WAV, FLAC, OGG, MP3, AIFF or another format that libsndfile reads.
+    sample_rate : int, optional
+        Rate in Hz to convert to; by default that of the file.
+    mono : bool
+        Average the channels.
+    offset : float
+        Seconds to skip at the beginning.
+    duration : float, optional
+        Seconds to read; by default to the end.
+
+    Returns
+    -------
+    Audio
+        Samples of shape (n_samples,) if `mono`, else (n_channels, n_samples).
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be read as audio, has no samples there, or has NaN or infinite ones.
+    ParameterError
+        If a parameter is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If the file ends before its header says; what is there is returned.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_audio(f"{folder}/stereo.wav", Audio(np.zeros((2, 44100)), 44100))
+    ...     audio = read_audio(f"{folder}/stereo.wav", sample_rate=22050, duration=0.5)
+    >>> audio.samples.shape, audio.sample_rate
+    ((11025,), 22050)
+    """
+    with _open(path) as file:
+        rate = sample_rate or file.samplerate
+        blocks = list(_blocks(file, path, sample_rate, mono, offset, duration, 1.0))
+    samples = np.concatenate(blocks)
+    return Audio(samples[:, 0] if mono else np.ascontiguousarray(samples.T), rate)
+
+
+def stream_audio(
+    path: str | os.PathLike[str],
+    *,
+    sample_rate: int | None = None,
+    mono: bool = True,
+    block_duration: float = 30.0,
+) -> Iterator[np.ndarray]:
+    """Read an audio file block by block, in memory that does not grow with its length.
+
+    Joined together, the blocks are what `read_audio` gives for the same sample rate.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        WAV, FLAC, OGG, MP3, AIFF or another format that libsndfile reads.
+    sample_rate : int, optional
+        Rate in Hz to convert to; by default that of the file.
+    mono : bool
+        Average the channels.
+    block_duration : float
+        Seconds in a block, if that is no more than 2**25 samples of all channels together. With
+        resampling, the lengths of blocks vary a little.
+
+    Yields
+    ------
+    ndarray, shape=(n_samples,) if `mono`, else (n_channels, n_samples)
+        float32.
+
+    Raises
+    ------
+    AudioError
+        When the first block is asked for, if the file cannot be read as audio or has no
+        samples; later, if a block has NaN or infinite ones.
+    ParameterError
+        If a parameter is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If the file ends before its header says.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_audio(f"{folder}/silence.wav", Audio(np.zeros(80000), 8000))
+    ...     blocks = stream_audio(f"{folder}/silence.wav", block_duration=4.0)
+    ...     [len(block) for block in blocks]
+    [32000, 32000, 16000]
+    """
+    if not 0 < block_duration < float("inf"):
+        raise ParameterError(f"block_duration must be positive seconds, not {block_duration}")
+    with _open(path) as file:
+        for block in _blocks(file, path, sample_rate, mono, 0.0, None, block_duration):
+            yield block[:, 0] if mono else block.T
+
+
+def write_audio(path: str | os.PathLike[str], audio: Audio) -> None:
+    """Write audio to a file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        File to write or replace; its suffix names the format. WAV is written as 32-bit float,
+        which keeps the samples exactly; FLAC as 24-bit, where samples beyond ±1 are clipped.
+    audio : Audio
+        What to write.
+
+    Raises
+    ------
+    AudioError
+        If the suffix is unknown, or the format cannot hold this rate or number of channels.
+    HarmnmfError
+        If the folder is not writable.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> audio = Audio(np.array([0.0, 0.5, -0.25]), 8000)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_audio(f"{folder}/three.wav", audio)
+    ...     read_audio(f"{folder}/three.wav").samples
+    array([ 0.  ,  0.5 , -0.25], dtype=float32)
+    """
+    write_blocks(path, [audio.samples], audio.sample_rate, n_samples=audio.samples.shape[-1])
+
+
+def write_blocks(
+    path: str | os.PathLike[str],
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    *,
+    n_samples: int | None = None,
+) -> None:
+    """Write audio to a file while it is made, in memory that does not grow with its length.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        As of `write_audio`.
+    blocks : iterable of ndarray, shape=(n_samples,) or (n_channels, n_samples)
+        What to write, from its beginning.
+    sample_rate : int
+        Samples per second.
+    n_samples : int, optional
+        How many there will be, about. WAV with more than 4 GB is written as RF64, which must be
+        known from the beginning.
+
+    Raises
+    ------
+    AudioError
+        As of `write_audio`, and if there are no blocks, one is not valid as `Audio`, or they are
+        more than the format holds.
+    HarmnmfError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_blocks(f"{folder}/two.wav", (np.full(2, level) for level in (0.5, 0.25)), 8000)
+    ...     read_audio(f"{folder}/two.wav").samples
+    array([0.5 , 0.5 , 0.25, 0.25], dtype=float32)
+    """
+    with (
+        atomic_path(path) as temporary,
+        sound_writer(temporary, path, sample_rate, n_samples) as write,
+    ):
+        for block in blocks:
+            write(Audio(block, sample_rate).samples)
+
+
+def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+    """Open a file for reading, or say why it cannot be."""
+    file = open_sound(path)
+    if not _is_valid_rate(file.samplerate):
+        file.close()
+        raise AudioError(f"{path}: its sample rate {file.samplerate} Hz {_RATE_NEEDED}")
+    return file
+
+
+def _blocks(
+    file: soundfile.SoundFile,
+    path: str | os.PathLike[str],
+    sample_rate: int | None,
+    mono: bool,
+    offset: float,
+    duration: float | None,
+    block_duration: float,
+) -> Iterator[np.ndarray]:
+    """Yield blocks (n_samples, n_channels), n_samples > 0, at the rate asked for."""
+    if sample_rate is not None:
+        _check_rate(sample_rate)
+    if not 0 <= offset < float("inf"):
+        raise ParameterError(f"offset must be seconds, 0 or more, not {offset}")
+    if duration is not None and not duration > 0:
+        raise ParameterError(f"duration must be positive seconds, not {duration}")
+    resampler = None
+    if sample_rate not in (None, file.samplerate):
+        n_channels = 1 if mono else file.channels
+        resampler = soxr.ResampleStream(
+            file.samplerate, sample_rate, n_channels, dtype="float32", quality="HQ"
+        )
+    any_samples = False
+    for block in decode_blocks(file, path, offset, duration, block_duration):
+        if mono:
+            block = block.mean(axis=1, keepdims=True)
+        if resampler is not None:
+            block = resampler.resample_chunk(block)
+        if len(block):
+            any_samples = True
+            yield block
+    if resampler is not None:
+        rest = resampler.resample_chunk(np.zeros((0, n_channels), np.float32), last=True)
+        if len(rest):
+            any_samples = True
+            yield rest
+    if not any_samples:
+        raise AudioError(f"{path}: has no samples in the part to read; choose a longer recording")
+
+
+def _is_valid_rate(sample_rate: float) -> bool:
+    """Tell whether a rate is a whole number in the range."""
+    return MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE and sample_rate == int(sample_rate)
+
+
+def _check_rate(sample_rate: int) -> None:
+    """Refuse a rate to convert to that is not one."""
+    if not _is_valid_rate(sample_rate):
+        raise ParameterError(f"sample_rate {sample_rate} Hz {_RATE_NEEDED}")

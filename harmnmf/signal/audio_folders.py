@@ -1,0 +1,69 @@
+"""Find audio files in folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harmnmf.errors import HarmnmfError
+
+__all__ = ["AUDIO_SUFFIXES", "audio_files"]
+
+# What libsndfile reads without being told more than the name.
+AUDIO_SUFFIXES = (
+    *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3"),
+    *(".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav"),
+)
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """List the audio files in a folder and the folders inside it, sorted.
+
+    Hidden files are left out: macOS writes one, ``._song.wav``, beside each file that it copies.
+    So are folders that are links, which may lead around in circles. All else that is called like
+    audio is listed, broken links and pipes too: that it is none is said when it is read.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to look.
+
+    Returns
+    -------
+    list of Path
+        Never empty.
+
+    Raises
+    ------
+    HarmnmfError
+        If there are none, or no such folder, or one of the folders cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "song.FLAC").touch()
+    ...     [path.name for path in audio_files(Path(folder))]
+    ['song.FLAC']
+    """
+    if not folder.is_dir():
+        raise HarmnmfError(f"{folder}: no such folder; check the name")
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(parent, name)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
+        ]
+    if not found:
+        raise HarmnmfError(f"{folder}: no audio files in this folder")
+    return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    # To go on would lose files without a word.
+    raise HarmnmfError(
+        f"{error.filename}: this folder cannot be read ({error.strerror}); allow it, or name the "
+        "files to work on"
+    ) from error

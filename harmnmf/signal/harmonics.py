@@ -1,0 +1,435 @@
+"""Where partials lie: the frequencies of the bins, and the partials of a note among them.
+
+Everything harmonic in harmnmf goes through :meth:`HarmonicSeries.positions`, so that templates,
+comb filters and harmonic convolutions cannot disagree about where a partial is.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harmnmf.errors import FormatError, ParameterError
+
+__all__ = [
+    "PIANO_PITCHES", "FrequencyAxis", "HarmonicSeries", "piano_inharmonicity", "pitch_to_hz",
+]  # fmt: skip
+
+PIANO_PITCHES = range(21, 109)  # MIDI numbers of the 88 keys
+
+# Rounding must not drop a partial that lies on the first or the last bin.
+_BIN_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class FrequencyAxis:
+    """Frequencies of the bins of a spectrogram, evenly spaced in hertz or in octaves.
+
+    :meth:`linear` and :meth:`logarithmic` make the usual axes.
+
+    Parameters
+    ----------
+    scale : {"linear", "logarithmic"}
+        In what the bins are evenly spaced.
+    n_bins : int
+        Number of bins, at least 1.
+    fmin : float
+        Frequency of bin 0 in Hz: not negative if linear, positive if logarithmic.
+    resolution : float
+        Bins per hertz if linear, bins per octave if logarithmic.
+
+    Raises
+    ------
+    ParameterError
+        If a value is not as described.
+
+    Examples
+    --------
+    >>> axis = FrequencyAxis.logarithmic(fmin=55.0, bins_per_octave=12, n_bins=37)
+    >>> axis.to_bin([55.0, 110.0, 440.0])
+    array([ 0., 12., 36.])
+    >>> FrequencyAxis.from_dict(axis.to_dict()) == axis
+    True
+    """
+
+    scale: str
+    n_bins: int
+    fmin: float
+    resolution: float
+
+    def __post_init__(self) -> None:
+        if self.scale not in ("linear", "logarithmic"):
+            raise ParameterError(f"scale must be 'linear' or 'logarithmic', not {self.scale!r}")
+        object.__setattr__(self, "n_bins", _count("n_bins", self.n_bins))
+        lowest = 0.0 if self.scale == "linear" else math.ulp(0.0)
+        object.__setattr__(self, "fmin", _number("fmin", self.fmin, lowest))
+        resolution = _number("resolution", self.resolution, math.ulp(0.0))
+        object.__setattr__(self, "resolution", resolution)
+        with np.errstate(over="ignore"):
+            highest = self.to_hz(self.n_bins - 1)
+        if not np.isfinite(highest):
+            raise ParameterError(f"the last of {self.n_bins} bins has no finite frequency")
+
+    @classmethod
+    def linear(cls, n_fft: int, sample_rate: float) -> FrequencyAxis:
+        """Make the axis of a short-time Fourier transform, from 0 Hz to the Nyquist frequency.
+
+        Parameters
+        ----------
+        n_fft : int
+            Length of the transform in samples, zero padding included.
+        sample_rate : float
+            Samples per second.
+
+        Returns
+        -------
+        FrequencyAxis
+            With ``n_fft // 2 + 1`` bins.
+
+        Raises
+        ------
+        ParameterError
+            If `n_fft` is not a positive integer or `sample_rate` not a positive number.
+
+        Examples
+        --------
+        >>> FrequencyAxis.linear(n_fft=8, sample_rate=8000).frequencies
+        array([   0., 1000., 2000., 3000., 4000.])
+        """
+        n_fft = _count("n_fft", n_fft)
+        sample_rate = _number("sample_rate", sample_rate, math.ulp(0.0))
+        return cls("linear", n_fft // 2 + 1, 0.0, n_fft / sample_rate)
+
+    @classmethod
+    def logarithmic(cls, fmin: float, bins_per_octave: float, n_bins: int) -> FrequencyAxis:
+        """Make the axis of a constant-Q transform.
+
+        Parameters
+        ----------
+        fmin : float
+            Frequency of bin 0 in Hz.
+        bins_per_octave : float
+            Number of bins in an octave.
+        n_bins : int
+            Number of bins.
+
+        Returns
+        -------
+        FrequencyAxis
+            Bin k lies at ``fmin * 2 ** (k / bins_per_octave)``.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter is not positive, or the last frequency not finite.
+
+        Examples
+        --------
+        >>> FrequencyAxis.logarithmic(fmin=100.0, bins_per_octave=1, n_bins=4).frequencies
+        array([100., 200., 400., 800.])
+        """
+        return cls("logarithmic", n_bins, fmin, bins_per_octave)
+
+    @property
+    def frequencies(self) -> NDArray[np.float64]:
+        """Frequency of each bin in Hz, shape (n_bins,)."""
+        return self.to_hz(np.arange(self.n_bins))
+
+    def to_hz(self, bins: ArrayLike) -> NDArray[np.float64]:
+        """Convert bins, whole or fractional, to frequencies.
+
+        Parameters
+        ----------
+        bins : array_like
+            Bins; the axis is continued beyond its ends.
+
+        Returns
+        -------
+        ndarray
+            Frequencies in Hz, of the same shape.
+
+        Examples
+        --------
+        >>> float(FrequencyAxis.linear(n_fft=8, sample_rate=8000).to_hz(1.5))
+        1500.0
+        """
+        steps = np.asarray(bins, dtype=np.float64) / self.resolution
+        return self.fmin + steps if self.scale == "linear" else self.fmin * np.exp2(steps)
+
+    def to_bin(self, hz: ArrayLike) -> NDArray[np.float64]:
+        """Convert frequencies to fractional bins.
+
+        Parameters
+        ----------
+        hz : array_like
+            Frequencies in Hz; the axis is continued beyond its ends.
+
+        Returns
+        -------
+        ndarray
+            Fractional bins, of the same shape. On a logarithmic axis what is not positive lies
+            at minus infinity.
+
+        Examples
+        --------
+        >>> float(FrequencyAxis.linear(n_fft=8, sample_rate=8000).to_bin(1500.0))
+        1.5
+        """
+        hz = np.asarray(hz, dtype=np.float64)
+        if self.scale == "linear":
+            return (hz - self.fmin) * self.resolution
+        with np.errstate(divide="ignore"):
+            return np.log2(np.maximum(hz, 0.0) / self.fmin) * self.resolution
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the axis by strings and numbers that JSON can hold.
+
+        Returns
+        -------
+        dict
+            The parameters by name, for :meth:`from_dict`.
+
+        Examples
+        --------
+        >>> FrequencyAxis.logarithmic(fmin=27.5, bins_per_octave=36, n_bins=288).to_dict()
+        {'scale': 'logarithmic', 'n_bins': 288, 'fmin': 27.5, 'resolution': 36.0}
+        """
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> FrequencyAxis:
+        """Make the axis that :meth:`to_dict` described.
+
+        Parameters
+        ----------
+        description : mapping
+            The parameters by name.
+
+        Returns
+        -------
+        FrequencyAxis
+            The same axis, exactly.
+
+        Raises
+        ------
+        FormatError
+            If a parameter is missing, unknown or invalid.
+
+        Examples
+        --------
+        >>> FrequencyAxis.from_dict({"scale": "linear"})
+        Traceback (most recent call last):
+        ...
+        harmnmf.errors.FormatError: a frequency axis has scale, n_bins, fmin, resolution, not scale
+        """
+        names = cls.__dataclass_fields__.keys()
+        if not isinstance(description, Mapping) or description.keys() != names:
+            given = description if isinstance(description, Mapping) else [repr(description)]
+            raise FormatError(
+                f"a frequency axis has {', '.join(names)}, not {', '.join(map(str, given))}"
+            )
+        try:
+            return cls(**description)
+        except ParameterError as error:
+            raise FormatError(f"damaged frequency axis: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class HarmonicSeries:
+    """Partials of a note with a stiff string's inharmonicity.
+
+    Partial h of a note with fundamental f₀ lies at::
+
+        f_h = h f₀ √(1 + B h²) / √(1 + B)
+
+    Textbooks often leave out √(1 + B), and their f₀ is the frequency of an ideal string without
+    stiffness [1]_, which nobody hears. Here f₀ is the first partial, so that a tuned A4 lies at
+    440 Hz whatever its B.
+
+    Parameters
+    ----------
+    n_partials : int
+        Number of partials, the fundamental included.
+    inharmonicity : array_like, default=0.0
+        Coefficient B, not negative: a scalar, or an array that broadcasts with fundamentals.
+
+    Raises
+    ------
+    ParameterError
+        If a value is not as described.
+
+    References
+    ----------
+    .. [1] H. Fletcher, E. D. Blackham and R. Stratton, "Quality of piano tones", J. Acoust.
+       Soc. Am. 34(6), 1962, pp. 749–761.
+
+    Examples
+    --------
+    >>> HarmonicSeries(n_partials=4).frequencies([100.0, 220.0])
+    array([[100., 200., 300., 400.],
+           [220., 440., 660., 880.]])
+    >>> HarmonicSeries(n_partials=3, inharmonicity=1e-3).frequencies(100.0).round(2)
+    array([100. , 200.3, 301.2])
+    """
+
+    n_partials: int
+    inharmonicity: ArrayLike = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_partials", _count("n_partials", self.n_partials))
+        coefficient = np.array(self.inharmonicity, dtype=np.float64)
+        if not (np.isfinite(coefficient) & (coefficient >= 0)).all():
+            raise ParameterError("inharmonicity must be finite and not negative")
+        coefficient.flags.writeable = False
+        object.__setattr__(self, "inharmonicity", coefficient)
+
+    def frequencies(self, f0: ArrayLike) -> NDArray[np.float64]:
+        """Compute the frequencies of the partials.
+
+        Parameters
+        ----------
+        f0 : array_like, shape (...)
+            Fundamentals in Hz, not negative; they broadcast with `inharmonicity`.
+
+        Returns
+        -------
+        ndarray, shape (..., n_partials)
+            Frequencies in Hz.
+
+        Raises
+        ------
+        ParameterError
+            If a fundamental is negative or NaN.
+
+        Examples
+        --------
+        >>> HarmonicSeries(n_partials=3).frequencies(440.0)
+        array([ 440.,  880., 1320.])
+        """
+        fundamental = np.asarray(f0, dtype=np.float64)[..., None]
+        if not (fundamental >= 0).all():
+            raise ParameterError("fundamentals must not be negative or NaN")
+        h = np.arange(1, self.n_partials + 1)
+        b = np.asarray(self.inharmonicity)[..., None]
+        return h * fundamental * np.sqrt((1 + b * h**2) / (1 + b))
+
+    def positions(
+        self, f0: ArrayLike, axis: FrequencyAxis
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Locate the partials among the bins of an axis.
+
+        Parameters
+        ----------
+        f0 : array_like, shape (...)
+            Fundamentals in Hz, not negative; they broadcast with `inharmonicity`.
+        axis : FrequencyAxis
+            The bins.
+
+        Returns
+        -------
+        positions : ndarray, shape (..., n_partials)
+            Fractional bins, also those beyond the ends of the axis.
+        valid : ndarray of bool, shape (..., n_partials)
+            Whether a partial lies between the first bin and the last, to within a millionth of
+            a bin: who reads there must clip.
+
+        Raises
+        ------
+        ParameterError
+            If a fundamental is negative or NaN.
+
+        Examples
+        --------
+        >>> axis = FrequencyAxis.linear(n_fft=8, sample_rate=8000)
+        >>> HarmonicSeries(n_partials=3).positions(1500.0, axis)
+        (array([1.5, 3. , 4.5]), array([ True,  True, False]))
+        """
+        positions = axis.to_bin(self.frequencies(f0))
+        last = axis.n_bins - 1
+        return positions, (positions >= -_BIN_TOLERANCE) & (positions <= last + _BIN_TOLERANCE)
+
+
+def pitch_to_hz(pitch: ArrayLike, tuning: ArrayLike = 0.0) -> NDArray[np.float64]:
+    """Convert pitches to fundamentals, in equal temperament with A4 = 440 Hz.
+
+    Parameters
+    ----------
+    pitch : array_like
+        MIDI numbers, whole or fractional (A4 = 69).
+    tuning : array_like, default=0.0
+        Deviation from 440 Hz in semitones (cents / 100), one for all or one for each pitch.
+
+    Returns
+    -------
+    ndarray
+        Frequencies in Hz, of the shape that `pitch` and `tuning` broadcast to.
+
+    Examples
+    --------
+    >>> pitch_to_hz([57, 69, 81])
+    array([220., 440., 880.])
+    >>> float(pitch_to_hz(69, tuning=0.3).round(2))
+    447.69
+    """
+    semitones = np.asarray(pitch, dtype=np.float64) - 69 + np.asarray(tuning, dtype=np.float64)
+    return 440.0 * np.exp2(semitones / 12)
+
+
+def piano_inharmonicity(pitch: ArrayLike) -> NDArray[np.float64]:
+    """Inharmonicity of a typical grand piano along its keyboard.
+
+    The two terms are the strings of the treble and of the bass bridge [1]_::
+
+        B(m) = exp(0.0926 m − 13.64) + exp(−0.0847 m − 5.82)
+
+    Parameters
+    ----------
+    pitch : array_like
+        MIDI numbers (A4 = 69).
+
+    Returns
+    -------
+    ndarray
+        Coefficients B, of the same shape.
+
+    References
+    ----------
+    .. [1] F. Rigaud, B. David and L. Daudet, "A parametric model and estimation techniques for
+       the inharmonicity and tuning of the piano", J. Acoust. Soc. Am. 133(5), 2013,
+       pp. 3107–3118.
+
+    Examples
+    --------
+    >>> piano_inharmonicity([21, 45, 69, 108]).round(5)
+    array([0.00051, 0.00014, 0.00072, 0.02627])
+    """
+    m = np.asarray(pitch, dtype=np.float64)
+    return np.exp(0.0926 * m - 13.64) + np.exp(-0.0847 * m - 5.82)
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1 or isinstance(value, bool):
+        raise ParameterError(f"{name} must be a positive integer, not {value!r}")
+    return count
+
+
+def _number(name: str, value: Any, lowest: float) -> float:
+    """Check that a value is a finite number, positive or (lowest = 0) not negative."""
+    try:
+        number = math.nan if isinstance(value, str | bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not lowest <= number < math.inf:
+        needed = "positive" if lowest else "not negative"
+        raise ParameterError(f"{name} must be finite and {needed}, not {value!r}")
+    return number

@@ -1,0 +1,296 @@
+"""What libsndfile makes of broken files and of full disks, in errors that say what to do.
+
+It takes headers at their word, prints what it thinks of MP3 files, stops decoding where a file is
+damaged, and does not tell if the end of a file could not be written.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from harmnmf.errors import AudioError
+from harmnmf.storage.files import open_plain
+
+__all__ = ["UNKNOWN_LENGTH", "decode_blocks", "open_sound", "sound_writer"]
+
+UNKNOWN_LENGTH = 2**63 - 1  # as libsndfile says it
+_SYSTEM_ERROR = 2  # likewise: most of the time, the disk is full
+# Values of one block at most: headers may announce thousands of channels at any rate.
+_LARGEST_BLOCK = 2**25
+# Samples at the end of a damaged file that need not be saved.
+_SMALLEST_BLOCK = 64
+# Seconds that may be missing at the end before a file counts as truncated: lossy formats
+# announce their length only to within a packet or two.
+_TRUNCATION_TOLERANCE = 0.1
+_SUBTYPES = {".wav": "FLOAT", ".flac": "PCM_24"}
+# Formats whose sizes have 32 bits, and the bytes that fit, with some left for headers.
+_SMALL_FORMATS = ("WAV", "AIFF")
+_LARGEST_SMALL = 2**32 - 2**16
+
+_standard_error = threading.Lock()
+
+
+class _Sound(soundfile.SoundFile):
+    """A file that is read from its beginning to its end.
+
+    After each block of others, soundfile seeks to where it is anyway. That takes long in Opus, and
+    fails in FLAC without a length, and in codecs of telephones.
+    """
+
+    def seekable(self) -> bool:
+        """Say no."""
+        return False
+
+
+def open_sound(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+    """Open a file for reading, or say why it cannot be.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    soundfile.SoundFile
+        To be closed.
+
+    Raises
+    ------
+    AudioError
+        If it is not audio, or cannot be opened.
+
+    Examples
+    --------
+    >>> open_sound("missing.wav")
+    Traceback (most recent call last):
+        ...
+    harmnmf.errors.AudioError: missing.wav: no such file; check the name
+    """
+    # libsndfile says no more than "System error" or "Format not recognised" of all these.
+    try:
+        with open_plain(path) as file:
+            is_empty = not file.read(1)
+    except FileNotFoundError as error:
+        raise AudioError(f"{path}: no such file; check the name") from error
+    except IsADirectoryError as error:
+        raise AudioError(f"{path}: is a folder; name an audio file") from error
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be opened ({error.strerror})") from error
+    if is_empty:
+        raise AudioError(f"{path}: is empty (0 bytes); record or copy it again")
+    try:
+        # TypeError: soundfile asks for the rate of headerless (.raw) files.
+        # soundfile cannot encode a name that is not in the encoding of the file system.
+        with _quiet():
+            return _Sound(path if os.name == "nt" else os.fsencode(path))
+    except (soundfile.SoundFileError, TypeError) as error:
+        raise AudioError(
+            f"{path}: is not audio in a format that can be read; convert it to WAV or FLAC"
+        ) from error
+
+
+def decode_blocks(
+    file: soundfile.SoundFile,
+    path: str | os.PathLike[str],
+    offset: float,
+    duration: float | None,
+    block_duration: float,
+) -> Iterator[NDArray[np.float32]]:
+    """Read a part of a file, and of a damaged one what is before the damage.
+
+    Parameters
+    ----------
+    file : soundfile.SoundFile
+        The open file.
+    path : path-like
+        Its name.
+    offset : float
+        Seconds to skip.
+    duration : float, optional
+        Seconds to read; by default all.
+    block_duration : float
+        Seconds in a block, if that is no more than 2**25 samples of all channels together.
+
+    Yields
+    ------
+    ndarray, shape (n_samples, n_channels)
+        At the rate of the file.
+
+    Raises
+    ------
+    AudioError
+        If nothing can be decoded, or there are NaN or infinite samples.
+
+    Warns
+    -----
+    UserWarning
+        If the file ends before its header says.
+    """
+    rate = file.samplerate
+    first = round(min(offset * rate, file.frames))
+    n_expected = file.frames - first
+    if duration is not None:
+        n_expected = round(min(n_expected, duration * rate))
+    n_largest = max(1, round(min(block_duration * rate, _LARGEST_BLOCK // file.channels)))
+    n_block, n_read = n_largest, 0
+    is_intact = True
+    try:
+        if first:
+            file.seek(first)
+        while n_read < n_expected:
+            # Not preallocated from the header, which may announce more than there is.
+            try:
+                block = _read(file, min(n_block, n_expected - n_read))
+            except soundfile.SoundFileError:
+                # What this block has before the damage is worth having, too.
+                if n_block <= _SMALLEST_BLOCK:
+                    raise
+                n_block //= 2
+                file.seek(first + n_read)
+                continue
+            if len(block) == 0:
+                break
+            if not np.isfinite(block).all():
+                raise AudioError(f"{path}: contains NaN or infinite samples; export it again")
+            n_read += len(block)
+            n_block = min(2 * n_block, n_largest)
+            yield block
+    except soundfile.SoundFileError as error:
+        if n_read == 0:
+            raise AudioError(f"{path}: is corrupt and cannot be decoded; copy it again") from error
+        is_intact = False
+    is_short = n_expected - n_read > _TRUNCATION_TOLERANCE * rate
+    if n_read and file.frames != UNKNOWN_LENGTH and (is_short or not is_intact):
+        warnings.warn(
+            f"{path}: is truncated: it ends after {(first + n_read) / rate:.1f} s of "
+            f"{file.frames / rate:.1f} s",
+            stacklevel=2,
+        )
+
+
+def _read(file: soundfile.SoundFile, n_samples: int) -> NDArray[np.float32]:
+    with _quiet() if file.format == "MP3" else nullcontext():
+        samples: NDArray[np.float32] = file.read(n_samples, "float32", always_2d=True)
+    return samples
+
+
+@contextmanager
+def sound_writer(
+    path: Path, target: str | os.PathLike[str], sample_rate: int, n_samples: int | None
+) -> Iterator[Callable[[NDArray[np.float32]], None]]:
+    """Write a file whose format its suffix tells, and make sure that it is there as a whole.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write.
+    target : path-like
+        How it will be called.
+    sample_rate : int
+        Samples per second.
+    n_samples : int, optional
+        How many there will be, about, which tells whether WAV must be RF64.
+
+    Yields
+    ------
+    callable
+        Writes a block, of shape (n_samples,) or (n_channels, n_samples).
+
+    Raises
+    ------
+    AudioError
+        If the format is unknown, or cannot hold what is to be written, or nothing is written.
+    OSError
+        If the disk is full, for example.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.wav")
+    ...     with sound_writer(path, path, 8000, None) as write:
+    ...         write(np.zeros(8, np.float32))
+    ...     soundfile.info(path).frames
+    8
+    """
+    suffix = Path(target).suffix.lower()
+    file: soundfile.SoundFile | None = None
+    n_written = 0
+
+    def write(samples: NDArray[np.float32]) -> None:
+        nonlocal file, n_written
+        n_channels = 1 if samples.ndim == 1 else len(samples)
+        try:
+            if file is None:
+                is_large = 4 * n_channels * (n_samples or 0) > _LARGEST_SMALL
+                form = "RF64" if suffix == ".wav" and is_large else None
+                subtype = _SUBTYPES.get(suffix)
+                file = soundfile.SoundFile(path, "w", sample_rate, n_channels, subtype, format=form)
+            file.write(samples.T)
+        except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            if getattr(error, "code", None) == _SYSTEM_ERROR:
+                raise OSError(str(error)) from error
+            raise AudioError(
+                f"{target}: cannot write {n_channels} channels at {sample_rate} Hz to a file of "
+                f"this name ({error}); use .wav"
+            ) from error
+        n_written += samples.shape[-1]
+        if file.format in _SMALL_FORMATS and path.stat().st_size > _LARGEST_SMALL:
+            raise AudioError(f"{target}: holds no more than 4 GB; use .w64 or .flac")
+
+    try:
+        yield write
+    finally:
+        if file is not None:
+            _close(file)
+    if file is None:
+        raise AudioError(f"{target}: there are no samples to write")
+    _check_end(path, n_written)
+
+
+def _close(file: soundfile.SoundFile) -> None:
+    try:
+        file.close()
+    except soundfile.SoundFileError as error:
+        raise OSError(str(error)) from error
+
+
+def _check_end(path: Path, n_samples: int) -> None:
+    """Read the last sample: that it could not be written may not have been told."""
+    try:
+        with _quiet(), soundfile.SoundFile(path) as file:
+            file.seek(n_samples - 1)
+            is_whole = len(file.read(1)) == 1
+    except soundfile.SoundFileError:
+        is_whole = False
+    if not is_whole:
+        raise OSError("its end is missing")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep from standard error what mpg123 says there of damaged files, without their names."""
+    with _standard_error:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is none
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)

@@ -1,0 +1,427 @@
+"""Front ends: magnitude spectrograms with linear or logarithmic frequency, whole or in blocks.
+
+Frame n is centred on sample ``n * hop_length``; before the first sample and after the last the
+signal is zero, so a recording has ``1 + n_samples // hop_length`` frames, as in librosa. A
+sinusoid of amplitude 1 on the frequency of a bin has magnitude 1 there.
+
+Both front ends analyse each bin with a Hann window. They publish its length per bin
+(``window_durations``), which is all that the harmonic templates need to draw partials as this
+front end shows them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from harmnmf.errors import FormatError, ParameterError
+
+from .audio import SAMPLE_RATE
+from .harmonics import FrequencyAxis
+
+__all__ = ["STFT", "FrontEnd", "LogFrequency", "Spectrogram", "front_end_from_dict"]
+
+# A block of this many samples keeps the work of one FFT call within the processor's caches.
+_FFT_BATCH = 2**21
+# Bins whose kernels are multiplied together: few enough that their bands overlap.
+_BAND = 32
+# What a kernel leaks below this fraction of its maximum (-60 dB) is not worth its arithmetic.
+_KERNEL_FLOOR = 1e-3
+# Of samples: the highest rate, for a second.
+_LARGEST = 768_000
+# Values in all kernels, which take half a gigabyte, and four times that while they are made.
+_LARGEST_KERNELS = 2**25
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrogram:
+    """Magnitudes of a recording over frequency and time.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_bins, n_frames)
+        Magnitudes, not negative, float32.
+    axis : FrequencyAxis
+        Frequencies of the bins.
+    sample_rate : int
+        Samples per second of the signal.
+    hop_length : int
+        Samples from frame to frame; frame n is centred on sample ``n * hop_length``.
+
+    Raises
+    ------
+    ParameterError
+        If the values have another shape than the axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> spectrogram = STFT(n_fft=512, hop_length=160).transform(np.zeros(16000))
+    >>> spectrogram.values.shape, spectrogram.times[:3]
+    ((257, 101), array([0.  , 0.01, 0.02]))
+    """
+
+    values: NDArray[np.float32]
+    axis: FrequencyAxis
+    sample_rate: int
+    hop_length: int
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.shape[0] != self.axis.n_bins:
+            raise ParameterError(
+                f"values must have shape ({self.axis.n_bins}, n_frames), not {self.values.shape}"
+            )
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return int(self.values.shape[1])
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Centre of each frame in seconds, shape (n_frames,)."""
+        return np.arange(self.n_frames, dtype=np.float64) * (self.hop_length / self.sample_rate)
+
+
+@dataclass(frozen=True)
+class FrontEnd(ABC):
+    """What the front ends share: framing, and streaming in blocks.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Samples per second that the signal must have.
+    hop_length : int
+        Samples from frame to frame, at most `n_fft`.
+    n_fft : int
+        Samples in a frame, even.
+    """
+
+    sample_rate: int = SAMPLE_RATE
+    hop_length: int = 320
+    n_fft: int = 2048
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "hop_length", "n_fft"):
+            value = getattr(self, name)
+            is_integer = isinstance(value, int) and not isinstance(value, bool)
+            if not is_integer or not 1 <= value <= _LARGEST:
+                raise ParameterError(
+                    f"{name} must be an integer from 1 to {_LARGEST}, not {value!r}"
+                )
+        if self.n_fft % 2:
+            raise ParameterError(f"n_fft must be even, not {self.n_fft}")
+        if self.hop_length > self.n_fft:
+            raise ParameterError(
+                f"hop_length must not exceed n_fft = {self.n_fft}, but is {self.hop_length}"
+            )
+
+    @property
+    @abstractmethod
+    def axis(self) -> FrequencyAxis:
+        """Frequencies of the bins."""
+
+    @property
+    @abstractmethod
+    def window_durations(self) -> NDArray[np.float64]:
+        """Length of each bin's Hann window in seconds, shape (n_bins,)."""
+
+    @abstractmethod
+    def _magnitudes(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Turn FFTs of frames, (n_frames, n_fft // 2 + 1), into magnitudes (n_frames, n_bins)."""
+
+    def transform(self, samples: ArrayLike) -> Spectrogram:
+        """Compute the spectrogram of a whole signal.
+
+        Parameters
+        ----------
+        samples : array_like, shape (n_samples,)
+            Mono signal at `sample_rate`.
+
+        Returns
+        -------
+        Spectrogram
+            With ``1 + n_samples // hop_length`` frames.
+
+        Raises
+        ------
+        ParameterError
+            If the signal is empty or not mono.
+        """
+        blocks = list(self.stream([samples]))
+        if not blocks:
+            raise ParameterError("a spectrogram needs at least one sample")
+        return self._wrap(np.concatenate([block.values for block in blocks], axis=1))
+
+    def stream(self, blocks: Iterable[ArrayLike]) -> Iterator[Spectrogram]:
+        """Compute the spectrogram of a signal that arrives in blocks.
+
+        Parameters
+        ----------
+        blocks : iterable of array_like, shape (n,)
+            Consecutive parts of a mono signal at `sample_rate`, of any lengths.
+
+        Yields
+        ------
+        Spectrogram
+            As many frames as the samples so far allow; joined, they are the spectrogram of the
+            whole.
+
+        Raises
+        ------
+        ParameterError
+            If a block is not mono.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> front_end = STFT(n_fft=512, hop_length=160)
+        >>> noise = np.random.default_rng(0).normal(size=4000).astype(np.float32)
+        >>> parts = front_end.stream([noise[:1000], noise[1000:]])
+        >>> joined = np.concatenate([part.values for part in parts], axis=1)
+        >>> bool(np.allclose(joined, front_end.transform(noise).values, atol=1e-6))
+        True
+        """
+        buffer = torch.zeros(self.n_fft // 2)
+        n_samples = 0
+        for block in blocks:
+            # PyTorch takes no read-only or reversed views; this copies nothing else.
+            part = np.require(block, np.float32, ["C", "W"])
+            if part.ndim != 1:
+                raise ParameterError(f"the signal must be mono, (n_samples,), not {part.shape}")
+            n_samples += len(part)
+            buffer = torch.cat([buffer, torch.from_numpy(part)])
+            n_frames = max(0, (len(buffer) - self.n_fft) // self.hop_length + 1)
+            if n_frames:
+                yield self._analyse(buffer)
+                buffer = buffer[n_frames * self.hop_length :]
+        buffer = torch.cat([buffer, torch.zeros(self.n_fft // 2)])
+        # With hops of more than half a frame, the last frame may be out already.
+        if n_samples and len(buffer) >= self.n_fft:
+            yield self._analyse(buffer)
+
+    def _analyse(self, signal: torch.Tensor) -> Spectrogram:
+        frames = signal.unfold(0, self.n_fft, self.hop_length)
+        batch = max(1, _FFT_BATCH // self.n_fft)
+        magnitudes = [self._magnitudes(torch.fft.rfft(part)) for part in torch.split(frames, batch)]
+        return self._wrap(torch.cat(magnitudes).T.contiguous().numpy())
+
+    def _wrap(self, values: NDArray[np.float32]) -> Spectrogram:
+        return Spectrogram(values, self.axis, self.sample_rate, self.hop_length)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the front end by strings and numbers that JSON can hold.
+
+        Returns
+        -------
+        dict
+            Its name and parameters, for :func:`front_end_from_dict`.
+        """
+        return {"name": type(self).__name__, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class STFT(FrontEnd):
+    """Short-time Fourier transform with a Hann window and linear frequency.
+
+    Parameters
+    ----------
+    sample_rate : int, default=16000
+        Samples per second that the signal must have.
+    hop_length : int, default=320
+        Samples from frame to frame, at most `n_fft`.
+    n_fft : int, default=2048
+        Length of the window and the transform in samples, even.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is not as described.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+    >>> spectrogram = STFT(n_fft=1024, hop_length=256).transform(tone)
+    >>> int(spectrogram.values[:, 30].argmax()), float(spectrogram.values[64, 30].round(3))
+    (64, 1.0)
+    """
+
+    @property
+    def axis(self) -> FrequencyAxis:
+        """Frequencies of the bins, from 0 Hz to the Nyquist frequency."""
+        return FrequencyAxis.linear(self.n_fft, self.sample_rate)
+
+    @property
+    def window_durations(self) -> NDArray[np.float64]:
+        """Length of each bin's Hann window in seconds, shape (n_bins,)."""
+        return np.full(self.axis.n_bins, self.n_fft / self.sample_rate)
+
+    def _magnitudes(self, spectrum: torch.Tensor) -> torch.Tensor:
+        # A Hann window is a three-point filter on the spectrum. Frames are not rotated to their
+        # centre, hence the plus signs at odd distance.
+        inner = spectrum[:, 1:-1] / 2 - (spectrum[:, :-2] + spectrum[:, 2:]) / 4
+        first = spectrum[:, :1] / 2 - spectrum[:, 1:2].real / 2
+        last = spectrum[:, -1:] / 2 - spectrum[:, -2:-1].real / 2
+        return torch.cat([first, inner, last], dim=1).abs() * (4 / self.n_fft)
+
+
+@dataclass(frozen=True)
+class LogFrequency(FrontEnd):
+    """Logarithmic frequency with a window that follows the frequency, within bounds.
+
+    One FFT serves all bins: the transform of each bin's windowed complex exponential is a short
+    kernel on its spectrum [1]_. The windows are `n_cycles` periods long, but no shorter than
+    `min_window` and no longer than `max_window`: that is long enough to tell the upper partials
+    of A0 and A#0 apart, and short enough at the top to see onsets.
+
+    Parameters
+    ----------
+    sample_rate : int, default=16000
+        Samples per second that the signal must have.
+    hop_length : int, default=320
+        Samples from frame to frame, at most `n_fft`.
+    n_fft : int, default=8192
+        Samples in a frame: at least the longest window.
+    bins_per_octave : int, default=48
+        Bins in an octave.
+    n_bins : int, default=390
+        Number of bins; times `n_fft`, at most 2**25.
+    fmin : float, default=26.7169
+        Frequency of bin 0 in Hz: by default two bins below A0, so that every semitone has a bin
+        in its middle.
+    n_cycles : float, default=100.0
+        Periods in a window: the bandwidth (at -6 dB) of a bin at f Hz is ``2 * f / n_cycles``.
+    min_window, max_window : float, default=0.06 and 0.5
+        Bounds of the window's length in seconds.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is not as described, the last bin lies beyond the Nyquist frequency, or a
+        window is longer than `n_fft`.
+
+    References
+    ----------
+    .. [1] J. C. Brown and M. S. Puckette, "An efficient algorithm for the calculation of a
+       constant Q transform", J. Acoust. Soc. Am. 92(5), 1992, pp. 2698-2701.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 440 * np.arange(32000) / 16000)
+    >>> spectrogram = LogFrequency().transform(tone)
+    >>> peak = spectrogram.values[:, 50].argmax()
+    >>> float(spectrogram.axis.to_hz(peak).round()), float(spectrogram.values[peak, 50].round(2))
+    (440.0, 1.0)
+    """
+
+    n_fft: int = 8192
+    bins_per_octave: int = 48
+    n_bins: int = 390
+    fmin: float = 27.5 * 2 ** (-2 / 48)
+    n_cycles: float = 100.0
+    min_window: float = 0.06
+    max_window: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.axis.n_bins * self.n_fft > _LARGEST_KERNELS:
+            raise ParameterError(
+                f"n_bins = {self.n_bins} and n_fft = {self.n_fft} are too large together: their "
+                f"product must be at most {_LARGEST_KERNELS}"
+            )
+        if not 0 < self.min_window <= self.max_window or not self.n_cycles > 0:
+            raise ParameterError("windows need 0 < min_window <= max_window and n_cycles > 0")
+        if self.window_durations.max() * self.sample_rate > self.n_fft:
+            raise ParameterError(
+                f"the longest window, {self.window_durations.max():.3g} s, does not fit in "
+                f"n_fft = {self.n_fft} samples"
+            )
+        if self.axis.frequencies[-1] > self.sample_rate / 2:
+            raise ParameterError(
+                f"the last bin, {self.axis.frequencies[-1]:.0f} Hz, lies beyond the Nyquist "
+                f"frequency of {self.sample_rate / 2:.0f} Hz"
+            )
+
+    @property
+    def axis(self) -> FrequencyAxis:
+        """Frequencies of the bins, evenly spaced in octaves."""
+        return FrequencyAxis.logarithmic(self.fmin, self.bins_per_octave, self.n_bins)
+
+    @property
+    def window_durations(self) -> NDArray[np.float64]:
+        """Length of each bin's Hann window in seconds, shape (n_bins,)."""
+        return np.clip(self.n_cycles / self.axis.frequencies, self.min_window, self.max_window)
+
+    @cached_property
+    def _kernels(self) -> list[tuple[slice, torch.Tensor]]:
+        """Kernels of consecutive bins, with the part of the spectrum where they are not zero."""
+        n = np.arange(self.n_fft) - self.n_fft // 2
+        length = self.window_durations[:, None] * self.sample_rate
+        window = np.where(np.abs(n) < length / 2, 1 + np.cos(2 * np.pi * n / length), 0.0)
+        window *= 2 / window.sum(axis=1, keepdims=True)
+        angle = 2 * np.pi * self.axis.frequencies[:, None] * n / self.sample_rate
+        atoms = np.fft.ifftshift(window * np.exp(1j * angle), axes=1)
+        # An even window makes the transform real. The alternating sign moves the origin of a
+        # frame from its first sample to its centre.
+        kernels = np.fft.fft(atoms, axis=1).real[:, : self.n_fft // 2 + 1] / self.n_fft
+        kernels[np.abs(kernels) < _KERNEL_FLOOR * kernels.max(axis=1, keepdims=True)] = 0
+        kernels[:, 1::2] *= -1
+        bands = []
+        for first in range(0, self.n_bins, _BAND):
+            rows = kernels[first : first + _BAND]
+            used = np.flatnonzero(rows.any(axis=0))
+            columns = slice(int(used[0]), int(used[-1]) + 1)
+            bands.append((columns, torch.from_numpy(rows[:, columns].T.astype(np.float32).copy())))
+        return bands
+
+    def _magnitudes(self, spectrum: torch.Tensor) -> torch.Tensor:
+        real, imag = spectrum.real, spectrum.imag
+        return torch.cat(
+            [
+                torch.hypot(real[:, band] @ kernel, imag[:, band] @ kernel)
+                for band, kernel in self._kernels
+            ],
+            dim=1,
+        )
+
+
+_FRONT_ENDS: dict[str, type[FrontEnd]] = {"STFT": STFT, "LogFrequency": LogFrequency}
+
+
+def front_end_from_dict(description: Mapping[str, Any]) -> FrontEnd:
+    """Make the front end that :meth:`FrontEnd.to_dict` described.
+
+    Parameters
+    ----------
+    description : mapping
+        Name and parameters.
+
+    Returns
+    -------
+    FrontEnd
+        An equal front end.
+
+    Raises
+    ------
+    FormatError
+        If the name or a parameter is unknown or invalid.
+
+    Examples
+    --------
+    >>> front_end_from_dict(STFT(n_fft=1024).to_dict())
+    STFT(sample_rate=16000, hop_length=320, n_fft=1024)
+    """
+    try:
+        parameters = dict(description)
+        return _FRONT_ENDS[parameters.pop("name")](**parameters)
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"damaged description of a front end: {error}") from error

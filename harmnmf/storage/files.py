@@ -1,0 +1,210 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+from harmnmf.errors import HarmnmfError
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["atomic_path", "open_plain", "remove_leftovers", "try_lock"]
+
+_PREFIX = ".harmnmf-"
+_TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}(\..*)?", re.DOTALL)
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    r"""Replace a file in one step, so that no reader ever sees half of it.
+
+    The content is on the disk before it has its name: not even a power cut leaves half of it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        File to write. Its folder must exist; a symbolic link is followed.
+
+    Yields
+    ------
+    pathlib.Path
+        An empty temporary file in the same folder and with the same suffix, hidden and locked.
+        It takes the place of `path` when the block ends, and is removed when the block raises.
+        What a killed process leaves of it is for `remove_leftovers`.
+
+    Raises
+    ------
+    HarmnmfError
+        If the folder is missing or not writable, `path` exists and is not a plain file, or the
+        block fails to write, since the disk is full, for example.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_path(Path(folder, "notes.csv")) as temporary:
+    ...         _ = temporary.write_text("onset,offset\n")
+    ...     Path(folder, "notes.csv").read_text()
+    'onset,offset\n'
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        if not stat.S_ISREG(target.stat().st_mode):
+            raise HarmnmfError(f"{path}: is not a plain file; name a file to write")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise HarmnmfError(
+            f"{path}: cannot be written ({error.strerror}); choose another name"
+        ) from error
+    try:
+        temporary, lock = _create_temporary(target)
+    except OSError as error:
+        raise HarmnmfError(
+            f"{target.parent}: cannot write to this folder ({error.strerror}); choose another"
+        ) from error
+    try:
+        yield temporary
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        # A pipe, or another file, that the block uses is not what is written here.
+        if isinstance(error, BrokenPipeError) or str(error.filename or temporary) != str(temporary):
+            raise
+        raise HarmnmfError(
+            f"{path}: cannot be written ({error.strerror or error}); make room on the disk, or "
+            "choose another place"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+        lock.close()
+
+
+def _create_temporary(target: Path) -> tuple[Path, BinaryIO]:
+    """Make a file that is locked until the process ends or closes it."""
+    while True:
+        temporary = target.with_name(f"{_PREFIX}{secrets.token_hex(8)}{target.suffix}")
+        # Not tempfile: its files are private (mode 0600), and would stay so.
+        lock = open(temporary, "xb")  # noqa: SIM115 (atomic_path closes it)
+        if fcntl is None:
+            lock.close()  # Windows replaces no file that is open
+            return temporary, lock
+        # Before it was locked, `remove_leftovers` may have taken it for one.
+        if _lock(lock) is not False and os.fstat(lock.fileno()).st_nlink:
+            return temporary, lock
+        lock.close()
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files that killed processes have left in a folder.
+
+    Files that `atomic_path` is writing to just now, in any process, stay. So do all where the
+    system has no locks, since nobody can know there.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Folder of outputs; not those inside it. It may be missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     left = Path(folder, ".harmnmf-0123456789abcdef.mid")
+    ...     left.touch()
+    ...     with atomic_path(Path(folder, "song.mid")) as temporary:
+    ...         remove_leftovers(folder)
+    ...         left.exists(), temporary.exists()
+    (False, True)
+    """
+    for path in Path(folder).glob(f"{_PREFIX}*"):
+        if not _TEMPORARY.fullmatch(path.name):
+            continue
+        # It may be gone, or somebody else's.
+        with suppress(OSError), open_plain(path, "rb+") as file:
+            if _lock(file):
+                path.unlink()
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Lock an open file for this process, if no other has: the lock ends with it, or with `close`.
+
+    Parameters
+    ----------
+    file : file object
+        Open for writing.
+
+    Returns
+    -------
+    bool
+        False if it is locked already; True also where the system has no locks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file, open(file.name, "ab") as other:
+    ...     try_lock(file), try_lock(other)
+    (True, False)
+    """
+    return _lock(file) is not False
+
+
+def _lock(file: IO[Any]) -> bool | None:
+    """Do what `try_lock` does; None where the system has no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system that has none
+        return None
+    return True
+
+
+def open_plain(path: str | os.PathLike[str], mode: str = "rb") -> BinaryIO:
+    """Open a file that must not be a pipe or a device, where reading may never end.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    mode : {"rb", "rb+"}
+        As of `open`.
+
+    Returns
+    -------
+    file object
+        The open file.
+
+    Raises
+    ------
+    OSError
+        As `open` does, and if it is a pipe or a device.
+
+    Examples
+    --------
+    >>> open_plain(os.devnull)
+    Traceback (most recent call last):
+        ...
+    OSError: [Errno 22] a pipe or a device, not a file: '/dev/null'
+    """
+    kind = os.stat(path).st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise OSError(errno.EINVAL, "a pipe or a device, not a file", os.fspath(path))
+    file: BinaryIO = open(path, mode)  # type: ignore[assignment]  # noqa: SIM115
+    return file

@@ -1,0 +1,1 @@
+"""Sampled pianos, varied performances and simulated recordings."""

@@ -1,0 +1,429 @@
+"""A piano of recorded notes that plays note lists: recordings whose notes are known.
+
+A note is a mixture of the two recorded layers around its velocity, at the level that belongs to
+the velocity. It begins when the key is struck and ends when its damper falls; while the sustain
+pedal is down, all strings resonate. :mod:`harmnmf.synthesis.microphone` adds what lies between a
+piano and a file.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import ArrayLike, NDArray
+from scipy.signal import correlate, lfilter, oaconvolve
+
+from harmnmf.errors import FormatError, ParameterError
+from harmnmf.notes.note_list import NoteList
+from harmnmf.signal.audio import SAMPLE_RATE, read_audio
+from harmnmf.signal.harmonics import PIANO_PITCHES, HarmonicSeries, piano_inharmonicity, pitch_to_hz
+
+__all__ = ["SampledPiano"]
+
+
+_SUFFIXES = (".flac", ".ogg", ".wav")
+_LEAD = 0.02  # seconds from the beginning of a prepared sample to its attack
+_LONGEST = 12.0  # seconds of a note
+_TAIL = 1.0  # seconds after the last damper has fallen
+_FADE_IN, _FADE_OUT = SAMPLE_RATE // 500, SAMPLE_RATE // 4  # samples
+_LEVEL_TIME = 0.3  # seconds after the attack in which levels are measured
+_LONGEST_LAG = 0.002  # seconds
+
+# Sound pressure goes with about this power of the velocity: 20 dB from 30 to 110. The levels of
+# the layers themselves do not count, since collections normalise them in ways of their own.
+_VELOCITY_POWER = 1.75
+_FULL_VELOCITY_DB = -20.0  # RMS after the attack
+# Keys over which levels of neighbours are averaged: nobody recorded them equally loud.
+_LEVEL_SMOOTHING = 4.0
+
+# What a single layer lacks: a string struck softly has weaker partials above some of these.
+_SOFTER_PARTIALS = (3.0, 9.0)
+_SOFTER_RANGE = (500.0, 5000.0)  # Hz
+
+# Dampers take 30 dB in these seconds on the lowest key and on the highest that has one.
+_DAMPING = (0.15, 0.08)
+_DAMPED_KEYS = (21, 88)
+
+_RESONANCE_TIME = 3.0
+_RESONANCE_PARTIALS = 16
+_RESONANCE_BANDS = 6
+# Seconds in which strings of these frequencies decay by 60 dB.
+_RESONANCE_HZ, _RESONANCE_DECAY = (30.0, 250.0, 2000.0, 6000.0), (12.0, 8.0, 2.5, 0.8)
+
+_CACHE_BYTES = 500e6
+
+
+@dataclass(frozen=True, eq=False)
+class _Key:
+    """The layers of a key from soft to loud, attacks at `_LEAD`, in phase, RMS 1."""
+
+    layers: list[NDArray[np.float32]]
+    correlations: list[float]  # of each layer with the next
+    level_db: float  # of the loudest, before it was scaled
+
+
+class SampledPiano:
+    """A piano of isolated notes, some of its keys, each recorded at one or more velocities.
+
+    Layers are ordered by their measured level, and layer i of n stands for the velocity
+    ``127 (i + ½) / n``; between these, layers are mixed in phase. With one layer, softer notes are
+    the same with the upper partials attenuated. Missing keys are resampled from the nearest one,
+    which keeps the inharmonicity of its string.
+
+    Parameters
+    ----------
+    samples : mapping of int to sequence of array_like
+        Layers of each recorded MIDI number, 21 to 108, in any order: mono at 16 kHz, with the
+        attack, which is measured, within the first 0.1 s.
+
+    Raises
+    ------
+    ParameterError
+        If there are no samples, a key is none of a piano's, or a sample is silent or not mono.
+
+    Notes
+    -----
+    Transposed samples are kept, up to 500 MB of them, for the next rendering. `tuning` does not
+    need new ones, `detuning` does.
+
+    Examples
+    --------
+    >>> seconds = np.arange(16000) / 16000
+    >>> string = np.exp(-3 * seconds) * np.sin(2 * np.pi * 440 * seconds)
+    >>> piano = SampledPiano({69: [string]})
+    >>> song = NoteList([0.1, 0.6], [0.5, 1.0], [69, 71], [60, 90])
+    >>> piano.render(song, rng=np.random.default_rng(0)).shape
+    (32000,)
+    """
+
+    def __init__(self, samples: Mapping[int, Sequence[ArrayLike]]) -> None:
+        if not samples:
+            raise ParameterError("a sampled piano needs samples")
+        for pitch in samples:
+            if pitch not in PIANO_PITCHES:
+                raise ParameterError(f"a piano has no key {pitch}, only 21 to 108")
+        self._keys = {pitch: _prepare(pitch, layers) for pitch, layers in sorted(samples.items())}
+        self._level_db = _smooth_levels(self._keys)
+        self._transposed: OrderedDict[tuple[int, int, float], NDArray[np.float32]] = OrderedDict()
+
+    @classmethod
+    def load(cls, folder: str | Path) -> SampledPiano:
+        """Read a piano from a folder of notes.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Files called ``<MIDI number>_<layer>.<flac, ogg or wav>``, such as ``060_ff.flac``.
+            Other suffixes are ignored. What the layers are called does not matter.
+
+        Returns
+        -------
+        SampledPiano
+
+        Raises
+        ------
+        FormatError
+            If there is no such file, or one has another name.
+        AudioError
+            If a file cannot be read.
+        ParameterError
+            If a note is none of a piano's, or silent.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from harmnmf import Audio, write_audio
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for layer in ("pp", "ff"):
+        ...         click = Audio(np.eye(1, 8000)[0], 16000)
+        ...         write_audio(f"{folder}/060_{layer}.flac", click)
+        ...     piano = SampledPiano.load(folder)
+        """
+        samples = defaultdict(list)
+        for path in sorted(Path(folder).glob("*")):
+            if path.suffix.lower() in _SUFFIXES:
+                number, _, layer = path.stem.partition("_")
+                if not (number.isdecimal() and layer):
+                    raise FormatError(f"{path}: a note is called <MIDI number>_<layer>")
+                samples[int(number)].append(read_audio(path, sample_rate=SAMPLE_RATE).samples)
+        if not samples:
+            raise FormatError(f"{folder}: has no notes called <MIDI number>_<layer>")
+        return cls(samples)
+
+    def render(
+        self,
+        notes: NoteList,
+        *,
+        rng: np.random.Generator,
+        tuning: float = 0.0,
+        detuning: ArrayLike | None = None,
+        resonance_db: float | None = -30.0,
+    ) -> NDArray[np.float32]:
+        """Play notes.
+
+        Parameters
+        ----------
+        notes : NoteList
+            Keys 21 to 108, with key offsets, and the sustain pedal in `notes.pedal`.
+        rng : numpy.random.Generator
+            Source of the phases of the resonance.
+        tuning : float, default=0.0
+            Semitones by which the piano is sharper than its samples.
+        detuning : array_like, shape (88,), optional
+            The same for each key, in cents, rounded to whole ones.
+        resonance_db : float or None, default=-30.0
+            Level of the resonance of all strings while the pedal is down, relative to the sound
+            that excites it; None is silent.
+
+        Returns
+        -------
+        ndarray, shape (n_samples,)
+            Samples at `SAMPLE_RATE`, until a second after the last damper has fallen. Attacks lie
+            at onsets within 3 ms, of soft low notes within 10; a note of velocity 127 has an RMS
+            of about -20 dBFS, and loud chords may exceed full scale.
+
+        Raises
+        ------
+        ParameterError
+            If a note is none of a piano's, or `detuning` is not of 88 keys.
+        """
+        outside = [pitch for pitch in notes.pitch.tolist() if pitch not in PIANO_PITCHES]
+        if outside:
+            raise ParameterError(f"a piano has no key {outside[0]}, only 21 to 108")
+        cents = np.zeros(len(PIANO_PITCHES)) if detuning is None else np.asarray(detuning, float)
+        if cents.shape != (len(PIANO_PITCHES),) or not np.isfinite(cents).all():
+            raise ParameterError("detuning must be 88 finite numbers")
+        # The samples played at another rate are in another tuning: all else is done at that rate.
+        rate = SAMPLE_RATE * 2.0 ** (tuning / 12)
+        sounding = notes.pedalled()
+        duration = sounding.offset.max(initial=0.0) + _TAIL
+        audio = np.zeros(int(np.ceil(duration * rate)), np.float32)
+        for (onset, offset), pitch, velocity in zip(
+            sounding.intervals.tolist(),
+            sounding.pitch.tolist(),
+            sounding.velocity.tolist(),
+            strict=True,
+        ):
+            note = self._strike(pitch, velocity, (offset - onset) * rate / SAMPLE_RATE, cents)
+            start = round(onset * rate) - round(_LEAD * SAMPLE_RATE)
+            begin, end = max(start, 0), min(start + len(note), len(audio))
+            audio[begin:end] += note[begin - start : end - start]
+        if resonance_db is not None:
+            audio += _resonance(audio, notes.pedal * rate, resonance_db, rng)
+        if tuning:
+            audio = soxr.resample(audio, rate, SAMPLE_RATE)
+        n_samples = int(np.ceil(duration * SAMPLE_RATE))
+        audio = np.pad(audio, (0, max(0, n_samples - len(audio))))[:n_samples]
+        return _faded(audio, n_in=0)  # the first note may begin with the recording
+
+    def _strike(
+        self, pitch: int, velocity: int, held: float, cents: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Play one note, whose damper falls `held` seconds after its attack."""
+        key = min(self._keys, key=lambda recorded: abs(recorded - pitch))
+        correlations = self._keys[key].correlations
+        n_layers = len(correlations) + 1
+        position = float(np.clip(velocity / 127 * n_layers - 0.5, 0, n_layers - 1))
+        soft = min(int(position), n_layers - 2)
+        loud_part = position - soft
+        soft_part = 1 - loud_part
+        semitones = pitch - key + round(float(cents[pitch - PIANO_PITCHES[0]])) / 100
+
+        level_db = _FULL_VELOCITY_DB + self._level_db[pitch - PIANO_PITCHES[0]]
+        gain = 10 ** (level_db / 20) * (velocity / 127) ** _VELOCITY_POWER
+        # What of the layers is not in phase adds up to less.
+        gain /= np.sqrt(1 - 2 * soft_part * loud_part * (1 - correlations[soft]))
+        layers = (
+            self._transpose(key, soft, semitones) if soft_part else None,
+            self._transpose(key, soft + 1, semitones) if loud_part else None,
+        )
+        n_samples = max(len(layer) for layer in layers if layer is not None)
+
+        fall = round((_LEAD + held) * SAMPLE_RATE)
+        if pitch <= _DAMPED_KEYS[1]:
+            damping = np.interp(pitch, _DAMPED_KEYS, _DAMPING) * SAMPLE_RATE
+            n_samples = min(n_samples, fall + round(3 * damping))
+        note = np.zeros(n_samples, np.float32)
+        for layer, part in zip(layers, (soft_part, loud_part), strict=True):
+            if layer is not None:
+                note[: len(layer)] += np.float32(gain * part) * layer[:n_samples]
+        if pitch <= _DAMPED_KEYS[1] and fall < n_samples:
+            note[fall:] *= _decay(n_samples - fall, damping)
+        return note
+
+    def _transpose(self, key: int, layer: int, semitones: float) -> NDArray[np.float32]:
+        """Resample a layer of a key, with the attack still at `_LEAD`."""
+        wanted = (key, layer, semitones)
+        if wanted not in self._transposed:
+            sample = self._keys[key].layers[layer]
+            if semitones:
+                ratio = 2.0 ** (semitones / 12)
+                sample = soxr.resample(sample, SAMPLE_RATE * ratio, SAMPLE_RATE)
+                lead = _LEAD * SAMPLE_RATE
+                sample = _moved(sample, round(lead) - round(lead / ratio))
+            self._transposed[wanted] = _faded(sample[: round(_LONGEST * SAMPLE_RATE)])
+            while sum(kept.nbytes for kept in self._transposed.values()) > _CACHE_BYTES:
+                self._transposed.popitem(last=False)
+        self._transposed.move_to_end(wanted)
+        return self._transposed[wanted]
+
+
+def _prepare(pitch: int, layers: Sequence[ArrayLike]) -> _Key:
+    """Order, scale and align the layers of a key; make up softer ones if there is one only."""
+    if not layers:
+        raise ParameterError(f"key {pitch} has no samples")
+    lead = round(_LEAD * SAMPLE_RATE)
+    ordered = []
+    for layer in layers:
+        sample = np.asarray(layer, np.float32)
+        if sample.ndim != 1 or not np.any(sample):
+            raise ParameterError(f"a sample of key {pitch} is not mono, or silent")
+        attack = _attack(sample)
+        begin = max(0, attack - lead)
+        sample = _faded(sample[begin:], n_in=min(_FADE_IN, attack))
+        sample = _moved(sample, lead - (attack - begin))
+        level = np.sqrt(np.mean(_first(sample) ** 2, dtype=np.float64))
+        ordered.append((float(level), sample / np.float32(level)))
+    ordered.sort(key=lambda measured: measured[0])
+    samples = [sample for _, sample in ordered]
+    if len(samples) == 1:
+        samples = [*(_softened(samples[0], pitch, n) for n in _SOFTER_PARTIALS), samples[0]]
+    samples = [*(_in_phase(sample, samples[-1]) for sample in samples[:-1]), samples[-1]]
+    correlations = [float(np.mean(_first(soft) * _first(loud))) for soft, loud in pairwise(samples)]
+    return _Key(samples, correlations, float(20 * np.log10(ordered[-1][0])))
+
+
+def _smooth_levels(keys: Mapping[int, _Key]) -> NDArray[np.float64]:
+    """Average the levels of recorded keys around each key, in dB; the loudest has 0."""
+    recorded = np.array(list(keys))
+    distance = np.array(PIANO_PITCHES)[:, None] - recorded
+    # Relative to the nearest, so that a key far from all others has the level of that.
+    nearest = np.abs(distance).min(axis=1, keepdims=True)
+    weights = np.exp(-0.5 * (distance**2 - nearest**2) / _LEVEL_SMOOTHING**2)
+    levels = weights @ np.array([key.level_db for key in keys.values()]) / weights.sum(axis=1)
+    return np.asarray(levels - levels.max())
+
+
+def _softened(sample: NDArray[np.float32], pitch: int, n_partials: float) -> NDArray[np.float32]:
+    """Attenuate partials of a note by 6 dB an octave above the n-th."""
+    cutoff = float(np.clip(n_partials * pitch_to_hz(pitch), *_SOFTER_RANGE))
+    pole = np.exp(-2 * np.pi * cutoff / SAMPLE_RATE)
+    softer = lfilter([1 - pole], [1, -pole], sample).astype(np.float32)
+    return np.asarray(softer / np.sqrt(np.mean(_first(softer) ** 2)))
+
+
+def _attack(sample: NDArray[np.float32]) -> int:
+    """Find where the slope of a sample first comes within 20 dB of its peak, averaged over 1 ms.
+
+    Of the slope, because the high partials of a low string arrive first, by up to 15 ms.
+    """
+    window = SAMPLE_RATE // 1000
+    slope = np.diff(sample[: SAMPLE_RATE // 10], prepend=sample[:1])
+    power = np.convolve(slope**2, np.ones(window), mode="same")
+    return int(np.argmax(power > 0.01 * power.max()))
+
+
+def _in_phase(sample: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Move a sample by up to 2 ms to where it is most like another of its key.
+
+    Layers of a key differ little but in loudness: mixed out of phase, partials would cancel.
+    """
+    longest = round(_LONGEST_LAG * SAMPLE_RATE)
+    compared, centre = _first(reference), len(_first(sample)) - 1
+    correlation = correlate(compared, _first(sample))[centre - longest : centre + longest + 1]
+    return _moved(sample, int(np.argmax(correlation)) - longest)
+
+
+def _first(sample: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cut out what is compared and measured, from the lead on."""
+    n_samples = round((_LEAD + _LEVEL_TIME) * SAMPLE_RATE)
+    return np.pad(sample[:n_samples], (0, max(0, n_samples - len(sample))))
+
+
+def _moved(sample: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+    """Move a sample later, or earlier if negative."""
+    return np.pad(sample, (shift, 0)) if shift > 0 else sample[-shift:]
+
+
+def _faded(samples: NDArray[np.float32], *, n_in: int = _FADE_IN) -> NDArray[np.float32]:
+    """Fade both ends, which would click where a sample was cut."""
+    faded = samples.copy()
+    n_in, n_out = min(n_in, len(samples)), min(_FADE_OUT, len(samples))
+    faded[:n_in] *= np.linspace(0, 1, n_in, endpoint=False, dtype=np.float32)
+    faded[len(faded) - n_out :] *= np.linspace(1, 0, n_out, dtype=np.float32)
+    return faded
+
+
+def _decay(n_samples: int, n_damping: float) -> NDArray[Any]:
+    """Fall by 30 dB in each `n_damping` samples."""
+    return np.exp(np.arange(n_samples, dtype=np.float32) * (-1.5 * np.log(10.0) / n_damping))
+
+
+def _resonance(
+    dry: NDArray[np.float32],
+    pedal: NDArray[np.float64],
+    level_db: float,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Let the strings resonate from each time the pedal goes down until the dampers fall.
+
+    Parameters
+    ----------
+    dry : ndarray, shape (n_samples,)
+        What excites them.
+    pedal : ndarray, shape (n_intervals, 2)
+        Samples between which the pedal is down.
+    level_db : float
+        Energy of all resonance, relative to that of the sound while the pedal is down.
+    rng : numpy.random.Generator
+        Source of the phases.
+
+    Returns
+    -------
+    ndarray, shape (n_samples,)
+    """
+    wet = np.zeros_like(dry)
+    energy = 0.0
+    response = _string_response(rng) if len(pedal) else np.zeros(1, np.float32)
+    damping = _DAMPING[0] * SAMPLE_RATE
+    for down, up in np.rint(pedal).astype(int).tolist():
+        exciting = _faded(dry[down:up])
+        if not exciting.any():
+            continue
+        end = min(len(dry), up + round(2 * damping))
+        ringing = oaconvolve(exciting, response[: end - down])[: end - down]
+        fallen = max(0, end - up)
+        ringing[len(ringing) - fallen :] *= _decay(fallen, damping)
+        wet[down : down + len(ringing)] += ringing
+        energy += float(np.sum(exciting**2, dtype=np.float64))
+    wet_energy = float(np.sum(wet**2, dtype=np.float64))
+    return wet * np.float32(10 ** (level_db / 20) * np.sqrt(energy / max(wet_energy, 1e-30)))
+
+
+def _string_response(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Make up how 88 free strings answer an impulse: their partials, which decay."""
+    pitches = np.array(PIANO_PITCHES)
+    strings = HarmonicSeries(_RESONANCE_PARTIALS, piano_inharmonicity(pitches))
+    hz = strings.frequencies(pitch_to_hz(pitches))
+    amplitude = np.broadcast_to(1 / np.arange(1, _RESONANCE_PARTIALS + 1), hz.shape)
+    audible = hz < _RESONANCE_HZ[-1]
+    hz, amplitude = hz[audible], amplitude[audible]
+    phase = np.exp(2j * np.pi * rng.random(hz.shape))
+    # All partials of a band decay alike, so that one transform makes them.
+    n_fft = 2 ** int(np.ceil(np.log2(_RESONANCE_TIME * SAMPLE_RATE)))
+    time = np.arange(round(_RESONANCE_TIME * SAMPLE_RATE)) / SAMPLE_RATE
+    response = np.zeros(len(time))
+    for band in np.array_split(np.argsort(hz), _RESONANCE_BANDS):
+        spectrum = np.zeros(n_fft // 2 + 1, complex)
+        bins = np.rint(hz[band] * n_fft / SAMPLE_RATE).astype(int)
+        np.add.at(spectrum, bins, amplitude[band] * phase[band])
+        decay = np.interp(np.log(np.median(hz[band])), np.log(_RESONANCE_HZ), _RESONANCE_DECAY)
+        response += np.fft.irfft(spectrum)[: len(time)] * 10 ** (-3 * time / decay)
+    return _faded(response.astype(np.float32))

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.data import INPUTS, advanced, detuned, measured_delay, mp3, phone, room_response
+from harmnmf import Audio, NoteList
+
+RATE = 16000
+NOTES = NoteList([0.5, 1.0], [1.0, 1.5], [69, 81], [60, 70])
+
+
+def tone(frequency, duration=2.0):
+    return np.sin(2 * np.pi * frequency * np.arange(round(duration * RATE)) / RATE)
+
+
+def power_db(samples):
+    return 10 * np.log10(np.mean(np.square(samples, dtype=float)))
+
+
+def peak_hz(audio):
+    spectrum = np.abs(np.fft.rfft(audio.samples * np.hanning(len(audio.samples)), 2**20))
+    return spectrum.argmax() * audio.sample_rate / 2**20
+
+
+@pytest.mark.parametrize("change", INPUTS.values(), ids=INPUTS)
+def test_inputs_are_the_same_in_every_run(change):
+    audio = Audio(tone(440.0) * (tone(1.0) > 0), RATE)
+    (first, notes), (second, _) = change(audio, NOTES), change(audio, NOTES)
+    assert (first.samples == second.samples).all()
+    assert len(notes) == 2
+    assert first.duration == pytest.approx(audio.duration, rel=0.03)
+
+
+def test_the_room_decays_by_60_db_in_its_reverberation_time():
+    response = room_response(RATE, np.random.default_rng(1))
+    assert response[0] == 1.0
+    assert np.square(response[1:]).sum() == pytest.approx(1.0)
+    assert not response[1 : round(0.005 * RATE)].any()
+    early, late = (
+        power_db(response[round(start * RATE) : round((start + 0.1) * RATE)])
+        for start in (0.05, 0.65)
+    )
+    assert early - late == pytest.approx(60.0, abs=1.0)
+
+
+def test_the_phone_passes_its_band_and_adds_noise():
+    rng = np.random.default_rng(1)
+    audio = Audio(rng.standard_normal(4 * RATE) * (np.arange(4 * RATE) < 2 * RATE), RATE)
+    heard = phone(audio, NOTES)[0].samples
+    # Half of the time there is sound, and 25 dB below the mean power is noise.
+    sound, silence = heard[: 2 * RATE], heard[-RATE:]
+    assert power_db(sound) - 3 - power_db(silence) == pytest.approx(25.0, abs=0.3)
+    density = np.square(np.abs(np.fft.rfft(sound)))
+    hz = np.fft.rfftfreq(len(sound), 1 / RATE)
+    low, middle, high = (
+        10 * np.log10(density[(a < hz) & (hz < b)].mean())
+        for a, b in ((60, 75), (300, 5000), (7500, 8000))
+    )
+    assert middle - low > 20
+    assert middle - high > 20
+
+
+def test_a_flat_piano_plays_lower_and_slower():
+    audio, notes = detuned(Audio(tone(440.0), RATE), NOTES)
+    assert 1200 * np.log2(peak_hz(audio) / 440) == pytest.approx(-35.0, abs=0.2)
+    assert notes.onset / NOTES.onset == pytest.approx(440 / peak_hz(audio), abs=1e-4)
+    assert (notes.pitch == NOTES.pitch).all()
+
+
+def test_an_mp3_is_alike_but_not_the_same():
+    audio = Audio(0.3 * tone(440.0) * (tone(2.0) > 0), RATE)
+    compressed = mp3(audio, NOTES)[0]
+    original = audio.resample(44100).samples
+    assert compressed.samples.shape == original.shape
+    assert measured_delay(compressed.samples, original) == 0
+    assert 20 < power_db(original) - power_db(compressed.samples - original) < 60
+
+
+@pytest.mark.parametrize("delay", [0, 1105])
+def test_delays_are_taken_away(delay):
+    original = np.random.default_rng(0).standard_normal(44100).astype(np.float32)
+    delayed = np.pad(original, (delay, 100))
+    assert measured_delay(delayed, original) == delay
+    assert (advanced(delayed, original) == original).all()
+    assert (advanced(delayed[:-200], original)[:-200] == original[:-200]).all()

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from benchmarks import enhancement, enhancement_costs, enhancement_singing
+from harmnmf import Audio, write_audio
+from harmnmf.enhancement.models.registry import build_model, save_model
+from harmnmf.enhancement.transform import ShortTimeFourier
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two pairs at 1 and at 11 dB, and a clip."""
+    rng = np.random.default_rng(0)
+    speech, noise = rng.normal(0, 0.1, (2, 16000))
+    noise *= np.linalg.norm(speech) / np.linalg.norm(noise)
+    for part, level in (("clean", 0.0), ("noisy", 1.0)):
+        folder = tmp_path / "speech/voicebank_demand_dev" / part
+        folder.mkdir(parents=True)
+        for name, snr in (("a", 1), ("b", 11)):
+            samples = speech + level * 10 ** (-snr / 20) * noise
+            write_audio(folder / f"{name}.wav", Audio(samples, 16000))
+    (tmp_path / "singing/mir1k/test").mkdir(parents=True)
+    write_audio(tmp_path / "singing/mir1k/test/a.flac", Audio(np.stack([noise, speech]), 16000))
+    return tmp_path
+
+
+@pytest.fixture
+def models(tmp_path):
+    torch.manual_seed(0)
+    small = {"harmonic-light": {"n_blocks": 1}, "spectrogram-fusion": {"lstm_size": 4}}
+    paths = {name: str(tmp_path / f"{name}.npz") for name in small}
+    for name, config in small.items():
+        save_model(paths[name], name, build_model(name, **config), {})
+    return paths
+
+
+def read_tables(output):
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in output.splitlines()]
+    return [row for row in rows if row and not row[0].startswith("---")]
+
+
+def test_limits_of_networks(models):
+    noisy = np.random.default_rng(1).normal(0, 0.1, 4000).astype(np.float32)
+    free, strict = (
+        enhancement.load_system(f"{models['harmonic-light']}{limit}")(noisy)
+        for limit in ("@inf", "@0")
+    )
+    default = enhancement.load_system(models["harmonic-light"])(noisy)
+    np.testing.assert_array_equal(default, free)
+    assert np.sum(strict**2) > np.sum(free**2)
+
+
+def test_tables(data, models, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+    arguments = ["--data", data, "--model", models["harmonic-light"], "--no-costs"]
+    arguments += ["--singing", models["spectrogram-fusion"]]
+    result = CliRunner().invoke(enhancement.main, list(map(str, arguments)))
+    assert result.exception is None
+    rows = read_tables(result.output)
+    metrics = dict(zip(rows[0][1:], rows[1][1:], strict=True))
+    assert rows[1][0] == "noisy"
+    assert rows[2][0] == models["harmonic-light"]
+    # The noise is nearly orthogonal to what is called speech here.
+    assert float(metrics["SI-SDR"]) == pytest.approx(6, abs=0.1)
+    by_snr = {(row[0], row[1]): row[2:] for row in rows if len(row) == 3 + len(metrics)}
+    assert float(by_snr["2.5 dB", "noisy"][3]) == pytest.approx(1, abs=0.1)
+    assert float(by_snr["12.5 dB", "noisy"][3]) == pytest.approx(11, abs=0.1)
+    assert ("7.5 dB", "noisy") not in by_snr
+    singing = {row[0]: row[1:] for row in rows if len(row) == len(enhancement_singing.HEADER)}
+    assert float(singing["mixture"][0]) == pytest.approx(0, abs=0.5)
+    assert singing["mixture"][3] == "0.00"
+    assert float(singing["ideal ratio mask"][3]) > 3
+    assert {f"{models['spectrogram-fusion']}, {name}" for name in ("mapping", "fusion")} <= set(
+        singing
+    )
+    assert any(row[0] == "GTCRN" for row in rows)
+
+
+def test_peers_that_are_missing_are_left_out(monkeypatch, capsys):
+    monkeypatch.setattr(enhancement.importlib.util, "find_spec", lambda name: None)
+    assert list(enhancement.available(["x.npz", "noisereduce"])) == ["x.npz"]
+    assert "noisereduce is not installed" in capsys.readouterr().err
+
+
+class Layers(nn.Module):
+    """One of each kind of layer, at a known cost."""
+
+    def __init__(self):
+        super().__init__()
+        self.transform = ShortTimeFourier(64, 32)
+        self.conv = nn.Conv2d(1, 3, (5, 1), padding=(2, 0))
+        self.depthwise = nn.Conv2d(3, 3, (3, 1), padding=(1, 0), groups=3)
+        self.linear = nn.Linear(33, 8)
+        self.gru = nn.GRU(8, 8, batch_first=True)
+        self.lstm = nn.LSTM(8, 4, batch_first=True, bidirectional=True)
+
+    def forward(self, spectrum):
+        x = self.depthwise(self.conv(spectrum.abs()[:, None]))
+        x = self.lstm(self.gru(self.linear(x.mean(dim=1).mT))[0])[0]
+        x = nn.functional.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None])
+        return spectrum * x.mean()
+
+
+def test_multiply_accumulates_are_those_of_the_layers():
+    model = Layers()
+    n_frames = 1 + enhancement_costs.COUNTED * 16000 // 32
+    a_frame = 33 * (5 * 3 + 3 * 3) + 33 * 8 + 3 * (8 * 8 + 8 * 8) + 2 * 4 * (4 * 8 + 4 * 4)
+    a_frame += 2 * 8 * n_frames
+    expected = a_frame * n_frames / enhancement_costs.COUNTED
+    assert enhancement_costs.multiply_accumulates(model) == pytest.approx(expected, rel=1e-6)
+    assert enhancement_costs.n_parameters(model.linear) == 33 * 8 + 8
+
+
+def test_costs_of_a_model(models, monkeypatch):
+    monkeypatch.setattr(enhancement_costs, "TIMED", 1)
+    monkeypatch.setattr(enhancement_costs, "REMEMBERED", 1)
+    name, size, rate, one, two, memory = enhancement.cost_row(models["harmonic-light"])
+    assert name == models["harmonic-light"]
+    assert 10 < float(size.removesuffix(" k")) < 60
+    assert 1 < float(rate.removesuffix(" M")) < 100
+    assert min(float(one), float(two)) > 0
+    assert 0.1 < float(memory.removesuffix(" GB")) < 2

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from harmnmf import TimbreDictionary
+from harmnmf.cli.main import main
+from harmnmf.signal.spectrogram import STFT
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A small dictionary with metadata of every kind, some of it from a stranger."""
+    metadata = {
+        "name": "toy",
+        "about": "Two\nlines, and a \x1b[31mcolour.",
+        "year": 2024,
+        "instruments": {"grand": {"notes": 5, "keys": [60, 62]}, "odd": ["what", 1]},
+    }
+    W = np.random.default_rng(0).uniform(size=(257, 2, 3))
+    path = tmp_path / "toy.npz"
+    TimbreDictionary(W, [60, 62], STFT(n_fft=512), 1, 0.02, metadata).save(path)
+    return path
+
+
+def dictionary(*args):
+    return CliRunner().invoke(main, ["dictionary", *map(str, args)])
+
+
+def test_list():
+    result = dictionary("list")
+    assert (result.exit_code, result.stderr) == (0, "")
+    heading, *rows = result.stdout.splitlines()
+    assert heading.split() == ["name", "keys", "timbres", "size", "about"]
+    assert [row.split()[:3] for row in rows] == [["default", "88", "12"]]
+
+
+def test_show_a_shipped_one():
+    result = dictionary("show", "default")
+    assert result.exit_code == 0
+    shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if " " in line)
+    assert shown["keys"] == "88, A0 to C8"
+    assert shown["path"].endswith("default.npz")
+    assert shown["timbres"] == "12: attack -20 ms to +160 ms, sustain, decay"
+
+
+def test_show_a_file(toy):
+    lines = dictionary("show", toy).stdout.splitlines()
+    shown = [line.split(maxsplit=1) for line in lines]
+    for row in (
+        ["path", str(toy)],
+        ["keys", "2, C4 to D4"],
+        ["timbres", "3: attack -20 ms, sustain, decay"],
+        ["n_fft", "512"],
+        ["about", "Two lines, and a [31mcolour."],
+        ["year", "2024"],
+        ["instruments"],
+        ["grand", "5 notes, keys: 2, C4 to D4"],
+        ["odd", '["what", 1]'],
+    ):
+        assert row in shown
+    assert all(line.isprintable() for line in lines)
+
+
+def test_plot_beside_a_file(toy, tmp_path):
+    result = dictionary("plot", toy, "--pitch", "D4")
+    picture = tmp_path / "toy.png"
+    assert (result.exit_code, result.stdout) == (0, f"{picture}\n")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    result = dictionary("plot", toy)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "toy.png: exists already" in result.stderr
+    assert dictionary("plot", toy, "--overwrite").exit_code == 0
+
+
+def test_plot_a_shipped_one_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert dictionary("plot", "default").stdout == "default.png\n"
+    assert dictionary("plot", "default", "-o", "other.svg").stdout == "other.svg\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["default.png", "other.svg"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--pitch", "C#4"], "no key 61, only C4 to D4"),
+        (["-o", "toy.jpg"], ".png, .svg or .pdf"),
+        (["-o", "missing/toy.png"], "there is no folder"),
+    ],
+)
+def test_plots_that_fail(toy, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    result = dictionary("plot", toy, *args)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
+    assert list(tmp_path.iterdir()) == [toy]
+
+
+@pytest.mark.parametrize("name", ["show", "plot"])
+def test_missing_and_damaged(toy, name):
+    toy.write_bytes(toy.read_bytes()[:-100])
+    result = dictionary(name, toy)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "toy.npz: is corrupt" in result.stderr
+    result = dictionary(name, "nowhere")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "nowhere: no such dictionary (shipped: default" in result.stderr
+
+
+def test_wrong_use(toy):
+    result = dictionary("plot", toy, "--pitch", "H4")
+    assert result.exit_code == 2
+    assert "not a pitch" in result.stderr
+    assert dictionary("show").exit_code == 2
+    assert dictionary("delete", toy).exit_code == 2
+
+
+def test_in_a_process(python):
+    done = python("-m", "harmnmf", "dictionary", "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "default" in done.stdout

@@ -1,0 +1,101 @@
+"""Faults: a disk that is full, a process that is killed, and what is left then."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from harmnmf import (
+    Audio,
+    HarmnmfError,
+    NoteList,
+    read_audio,
+    write_audio,
+    write_blocks,
+    write_csv,
+    write_midi,
+)
+from harmnmf.plotting.figures import save_figure
+from harmnmf.storage.arrays import save_arrays
+
+resource = pytest.importorskip("resource")
+
+ROOM = 4096
+
+
+@contextlib.contextmanager
+def full_disk():
+    """Let no file grow beyond a page, which writers are told as they are of a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def noise(n_samples):
+    return np.random.default_rng(0).uniform(-0.5, 0.5, n_samples)
+
+
+def many_notes():
+    onset = np.arange(2000) / 10
+    return NoteList(onset, onset + 0.05, np.full(2000, 60), np.full(2000, 70))
+
+
+def picture():
+    figure = Figure()
+    figure.add_subplot().imshow(noise(10_000).reshape(100, 100))
+    return figure
+
+
+WRITERS = {
+    "a.npz": lambda path: save_arrays(path, {"W": noise(10_000)}, {"kind": "test"}),
+    "a.mid": lambda path: write_midi(path, many_notes()),
+    "a.csv": lambda path: write_csv(path, many_notes()),
+    "a.png": lambda path: save_figure(picture(), path),
+    "a.pdf": lambda path: save_figure(picture(), path),
+    **{
+        f"a.{suffix}": lambda path: write_audio(path, Audio(noise(44_100), 44_100))
+        for suffix in ("wav", "flac", "ogg", "mp3", "aiff", "w64")
+    },
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, capfd, name):
+    with full_disk(), pytest.raises(HarmnmfError) as caught:
+        WRITERS[name](tmp_path / name)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / name}: cannot be written (")
+    assert message.endswith("); make room on the disk, or choose another place")
+    assert os.listdir(tmp_path) == []
+    assert capfd.readouterr() == ("", "")
+    WRITERS[name](tmp_path / name)
+    assert (tmp_path / name).stat().st_size > ROOM
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
+def test_no_part_of_audio_is_lost_silently(tmp_path, suffix):
+    # What is written when the file is closed may fail, too.
+    path, other = (tmp_path / f"{name}.{suffix}" for name in "ab")
+    outcomes = set()
+    for n_samples in range(500, 40_000, 1500):
+        blocks = np.array_split(noise(n_samples), 3)
+        try:
+            with full_disk():
+                write_blocks(path, blocks, 44_100)
+        except HarmnmfError:
+            outcomes.add("refused")
+            assert os.listdir(tmp_path) == []
+            continue
+        outcomes.add("written")
+        write_blocks(other, blocks, 44_100)
+        np.testing.assert_array_equal(read_audio(path).samples, read_audio(other).samples)
+        path.unlink()
+        other.unlink()
+    assert outcomes == {"refused", "written"}

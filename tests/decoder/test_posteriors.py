@@ -1,0 +1,174 @@
+"""Posteriors to notes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmnmf import NoteList, ParameterError
+from harmnmf.decoder.excerpts import NoteExcerpt
+from harmnmf.decoder.features import NoteFeatures
+from harmnmf.decoder.network import NoteProbabilities
+from harmnmf.decoder.posteriors import NotePosteriors, PosteriorDecoder, decode_posteriors
+from harmnmf.storage.arrays import load_arrays
+
+HOP = 0.02
+N_FRAMES = 300
+KEYS = np.arange(21, 109)
+
+
+def posteriors_of(notes: NoteList) -> NotePosteriors:
+    """What a perfect network says of notes: its targets."""
+    silence = np.zeros((390, N_FRAMES), np.uint8)
+    features = NoteFeatures(silence, silence, np.zeros((88, 3, N_FRAMES), np.uint8))
+    return NotePosteriors(*NoteExcerpt(features, notes, HOP).targets(), KEYS, HOP)
+
+
+@st.composite
+def note_lists(draw: st.DrawFn) -> NoteList:
+    """Notes of different keys, or of one key at least 0.2 s apart."""
+    notes = []
+    for pitch in draw(st.lists(st.integers(21, 108), min_size=1, max_size=6, unique=True)):
+        time = draw(st.floats(0.1, 2.0))
+        for _ in range(draw(st.integers(1, 3))):
+            duration = draw(st.floats(0.1, 0.8))
+            notes.append((time, time + duration, pitch, draw(st.integers(1, 127))))
+            time += duration + draw(st.floats(0.1, 0.3))
+    return NoteList(*np.array(notes).T)
+
+
+@settings(max_examples=50, deadline=None)
+@given(notes=note_lists())
+def test_targets_decode_to_their_notes(notes: NoteList) -> None:
+    decoded = decode_posteriors(posteriors_of(notes), onset_threshold=0.3, latency=0.0)
+    order, found = (np.lexsort((n.onset, n.pitch)) for n in (notes, decoded))
+    np.testing.assert_array_equal(decoded.pitch[found], notes.pitch[order])
+    np.testing.assert_allclose(decoded.onset[found], notes.onset[order], atol=1e-4)
+    np.testing.assert_allclose(decoded.offset[found], notes.offset[order], atol=HOP)
+    np.testing.assert_array_equal(decoded.velocity[found], notes.velocity[order])
+
+
+def test_pedal_comes_back() -> None:
+    notes = NoteList([0.5], [1.0], [60], [64], pedal=[[0.4, 1.2], [2.0, 3.0]])
+    decoded = decode_posteriors(posteriors_of(notes))
+    np.testing.assert_allclose(decoded.pedal, notes.pedal, atol=HOP)
+
+
+def test_pedal_holds_notes() -> None:
+    notes = NoteList([0.5, 1.5], [1.0, 1.7], [60, 60], [64, 64], pedal=[[0.8, 2.5]])
+    decoded = decode_posteriors(posteriors_of(notes), latency=0.0)
+    np.testing.assert_allclose(decoded.offset, [1.5, 2.5], atol=HOP)
+
+
+def test_latency_moves_onsets_and_threshold_removes_them() -> None:
+    posteriors = posteriors_of(NoteList([0.5, 1.0], [0.9, 1.4], [60, 64], [64, 64]))
+    early = decode_posteriors(posteriors, latency=0.03)
+    np.testing.assert_allclose(early.onset, [0.47, 0.97], atol=1e-6)
+    assert len(decode_posteriors(posteriors, onset_threshold=1.1)) == 0
+
+
+def test_repetition_ends_the_note_before() -> None:
+    onset, sounding, offset, velocity = np.zeros((4, 88, N_FRAMES), np.float32)
+    onset[40, [50, 80]], sounding[40, 50:120], velocity[40] = 1.0, 1.0, 0.5
+    pedal = np.zeros(N_FRAMES, np.float32)
+    notes = decode_posteriors(
+        NotePosteriors(onset, sounding, offset, velocity, pedal, KEYS, HOP), latency=0.0
+    )
+    np.testing.assert_allclose(notes.onset, [1.0, 1.6])
+    np.testing.assert_allclose(notes.offset, [1.6, 2.4])
+
+
+def coarse_posteriors(seed: int, n_frames: int, n_levels: int, hop: float) -> NotePosteriors:
+    """Probabilities of few levels, so that neighbours are often equal, and long stretches, too."""
+    rng = np.random.default_rng(seed)
+    steps = rng.integers(0, n_levels, (4, 3, n_frames))
+    # Some frames repeat the one before.
+    held = np.maximum.accumulate(np.where(rng.random(n_frames) < 0.7, np.arange(n_frames), 0))
+    levels = (steps / (n_levels - 1)).astype(np.float32)[..., held]
+    pedal = np.repeat(rng.random(n_frames), 5)[:n_frames].astype(np.float32)
+    return NotePosteriors(*levels, pedal, np.array([60, 64, 67]), hop)
+
+
+any_posteriors = st.builds(
+    coarse_posteriors,
+    seed=st.integers(0, 2**32 - 1),
+    n_frames=st.integers(0, 60),
+    n_levels=st.integers(2, 6),
+    hop=st.sampled_from([0.01, 0.02, 0.1]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(posteriors=any_posteriors, data=st.data())
+def test_wherever_the_frames_are_cut(posteriors: NotePosteriors, data: st.DataObject) -> None:
+    n_frames = len(posteriors.pedal)
+    cuts = sorted(data.draw(st.lists(st.integers(0, n_frames), max_size=70), label="cuts"))
+    decoder = PosteriorDecoder(posteriors.pitches, posteriors.hop_duration)
+    # Two equal cuts push nothing, two consecutive ones a single frame.
+    for start, end in zip([0, *cuts], [*cuts, n_frames], strict=True):
+        decoder.push(NoteProbabilities(*(x[..., start:end] for x in posteriors.probabilities)))
+    assert decoder.finish() == decode_posteriors(posteriors)
+
+
+@settings(max_examples=100, deadline=None)
+@given(posteriors=any_posteriors)
+def test_onsets_are_the_first_of_the_highest_within_60_ms(posteriors: NotePosteriors) -> None:
+    hop = posteriors.hop_duration
+    reach = max(1, round(0.06 / hop))
+    expected = []
+    for pitch, onset in zip(posteriors.pitches, posteriors.onset, strict=True):
+        highest = [
+            p > 0.45 and p == max(onset[max(0, n - reach) : n + reach + 1])
+            for n, p in enumerate(onset)
+        ]
+        expected += [
+            (pitch, n) for n, here in enumerate(highest) if here and not (n > 0 and highest[n - 1])
+        ]
+    notes = decode_posteriors(posteriors, latency=0.0)
+    order = np.lexsort((notes.onset, notes.pitch))
+    assert [pitch for pitch, _ in expected] == notes.pitch[order].tolist()
+    # The summit lies between frames, at most halfway to the next.
+    frames = np.array([n for _, n in expected])
+    assert (np.abs(notes.onset[order] / hop - frames) <= 0.5 + 1e-9).all()
+
+
+def test_no_frames_have_no_notes() -> None:
+    assert len(PosteriorDecoder(KEYS, HOP).finish()) == 0
+
+
+@pytest.mark.parametrize(
+    ("index", "wrong"),
+    [(0, np.full((88, 4), np.nan)), (1, np.full((88, 4), 1.5)), (3, np.zeros((87, 4)))],
+    ids=["NaN", "above 1", "a key is missing"],
+)
+def test_what_is_pushed_is_checked(index: int, wrong: np.ndarray) -> None:
+    said = [*np.zeros((4, 88, 4), np.float32), np.zeros(4, np.float32)]
+    said[index] = wrong.astype(np.float32)
+    with pytest.raises(ParameterError):
+        PosteriorDecoder(KEYS, HOP).push(NoteProbabilities(*said))
+
+
+def test_posteriors_are_checked() -> None:
+    arrays = [*np.zeros((4, 88, 10), np.float32), np.zeros(10, np.float32)]
+    NotePosteriors(*arrays, KEYS, HOP)
+    for index, wrong in ((0, arrays[0] - 1), (1, arrays[1] + np.nan), (2, arrays[2][:, :5])):
+        changed = list(arrays)
+        changed[index] = wrong
+        with pytest.raises(ParameterError):
+            NotePosteriors(*changed, KEYS, HOP)
+    with pytest.raises(ParameterError):
+        NotePosteriors(*arrays, KEYS, 0.0)
+    with pytest.raises(ParameterError, match="finite"):
+        decode_posteriors(NotePosteriors(*arrays, KEYS, HOP), onset_threshold=np.nan)
+
+
+def test_posteriors_are_saved(tmp_path: Path) -> None:
+    posteriors = posteriors_of(NoteList([0.5], [1.0], [60], [64]))
+    posteriors.save(tmp_path / "song.npz")
+    arrays, metadata = load_arrays(tmp_path / "song.npz", kind="note-posteriors")
+    np.testing.assert_array_equal(arrays["onset"], posteriors.onset)
+    assert metadata["hop_duration"] == HOP

@@ -1,0 +1,110 @@
+"""Training: it learns, it resumes as if it had not stopped, and it refuses nonsense."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from harmnmf import FormatError, HarmnmfError, NoteList, ParameterError
+from harmnmf.decoder.excerpts import NoteExcerpt
+from harmnmf.decoder.features import NoteFeatures
+from harmnmf.decoder.network import NoteNetwork, NoteNetworkConfig
+from harmnmf.decoder.training import train_note_network
+from harmnmf.storage.arrays import load_arrays
+
+SMALL = NoteNetworkConfig(n_channels=6, n_partials=2, time_dilations=(1,), key_dilations=(12,))
+
+
+def excerpt(seed: int) -> NoteExcerpt:
+    """An excerpt whose activations say where its notes are."""
+    rng = np.random.default_rng(seed)
+    onsets = np.sort(rng.uniform(0.1, 1.0, 6))
+    notes = NoteList(onsets, onsets + 0.2, rng.permutation(np.arange(40, 80))[:6], [80] * 6)
+    activations = np.zeros((88, 3, 60), np.uint8)
+    for note in zip(notes.pitch - 21, np.round(notes.onset / 0.02).astype(int), strict=True):
+        activations[note[0], 0, note[1]] = 180
+        activations[note[0], 1, note[1] : note[1] + 10] = 150
+    levels = rng.integers(0, 40, (390, 60), np.uint8)
+    return NoteExcerpt(NoteFeatures(levels, levels, activations), notes, 0.02)
+
+
+def trained(run: Path, n_steps: int, *calls: int, seed: int = 0) -> NoteNetwork:
+    """Train in several calls, as a training that is interrupted."""
+    for stop in (*calls, n_steps):
+        torch.manual_seed(0)
+        network = NoteNetwork(SMALL)
+        excerpts = [excerpt(seed) for seed in range(3)]
+
+        def interrupt(step: int, stop: int = stop) -> None:
+            if step == stop < n_steps:
+                raise KeyboardInterrupt
+
+        try:
+            train_note_network(
+                network, excerpts, run, n_steps=n_steps, batch_size=2, n_frames=40, seed=seed,
+                progress=interrupt,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            continue
+    return network
+
+
+def lines(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_loss_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harmnmf.training.loop._CHECKPOINT_SECONDS", 0.0)
+    trained(tmp_path, 150)
+    onset = [line["onset"] for line in lines(tmp_path)]
+    assert np.mean(onset[-10:]) < 0.7 * np.mean(onset[:10])
+
+
+def test_interrupted_training_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harmnmf.training.loop._CHECKPOINT_SECONDS", 0.0)
+    whole, parts = trained(tmp_path / "a", 8), trained(tmp_path / "b", 8, 3, 5)
+    # The checkpoint of step 3 is written after its progress is reported: two steps are repeated.
+    assert [line["step"] for line in lines(tmp_path / "b")] == [1, 2, 3, 4, 5, 6, 7, 8]
+    for x, y in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(x, y)
+    assert not whole.training
+
+
+def test_another_networks_checkpoint_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path, 1)
+    other = NoteNetwork(NoteNetworkConfig(8, 2, (1,), (12,)))
+    with pytest.raises(FormatError, match="another network"):
+        train_note_network(other, [excerpt(0)], tmp_path, n_steps=2)
+
+
+def test_losses_that_are_not_finite_end_it(tmp_path: Path) -> None:
+    network = NoteNetwork(SMALL)
+    with torch.no_grad():
+        network.stem.weight.fill_(torch.nan)
+    with pytest.raises(HarmnmfError, match="not finite"):
+        train_note_network(network, [excerpt(0)], tmp_path, n_steps=2, n_frames=40)
+    arrays, _ = load_arrays(tmp_path / "failed_batch.npz", kind="batch")
+    assert arrays["spectrum"].shape == (4, 390, 40)
+
+
+def test_there_must_be_something_to_learn(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError):
+        train_note_network(NoteNetwork(SMALL), [], tmp_path, n_steps=1)
+
+
+def test_excerpts_are_kept(tmp_path: Path) -> None:
+    one = excerpt(0)
+    one.save(tmp_path / "0.npz")
+    again = NoteExcerpt.load(tmp_path / "0.npz")
+    assert again.notes == one.notes
+    for name, levels in one.features.arrays.items():
+        np.testing.assert_array_equal(again.features.arrays[name], levels)
+    (tmp_path / "1.npz").write_bytes(b"no archive")
+    with pytest.raises(FormatError, match=r"1\.npz"):
+        NoteExcerpt.load(tmp_path / "1.npz")

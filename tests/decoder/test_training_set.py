@@ -1,0 +1,94 @@
+"""Excerpts for training: what they hold, and that they are made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pianos import write_piano
+
+from harmnmf import FormatError, NoteList, ParameterError, TimbreDictionary
+from harmnmf.decoder.excerpts import NoteExcerpt
+from harmnmf.decoder.training_set import ExcerptSource, learn_foreign_dictionaries, write_excerpts
+from harmnmf.notes.files import write_midi
+from harmnmf.synthesis.microphone import RecordingConditions
+
+DRY = RecordingConditions(*[0.0] * 7)
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> ExcerptSource:
+    folder = tmp_path_factory.mktemp("material")
+    pianos = {name: write_piano(folder / "pianos" / name, b) for name, b in (("a", 1), ("b", 2))}
+    dictionaries = learn_foreign_dictionaries(pianos, folder / "dictionaries")
+    onsets = np.arange(0.5, 8.0, 0.25)
+    notes = NoteList(
+        onsets, onsets + 0.2, 50 + np.arange(30) % 20, [80] * 30, pedal=[[1.0, 2.0], [4.0, 7.0]]
+    )
+    write_midi(folder / "song.mid", notes)
+    return ExcerptSource(pianos, dictionaries, [folder / "song.mid"], DRY, duration=3.0)
+
+
+def test_dictionaries_are_of_the_other_pianos(material: ExcerptSource) -> None:
+    for name, path in material.dictionaries.items():
+        sources = TimbreDictionary.load(path).metadata["instruments"]
+        assert set(sources) == set(material.pianos) - {name}
+
+
+def test_dictionaries_are_learned_once(material: ExcerptSource) -> None:
+    path = material.dictionaries["a"]
+    before = path.stat().st_mtime_ns
+    assert learn_foreign_dictionaries(material.pianos, path.parent) == material.dictionaries
+    assert path.stat().st_mtime_ns == before
+
+
+def test_excerpt_sounds_where_its_notes_are(material: ExcerptSource) -> None:
+    excerpt = material.render(0)
+    assert excerpt.features.n_frames == 151
+    assert 4 < len(excerpt.notes) < 20
+    assert len(excerpt.notes.pedal)
+    # Attack activations are stronger where notes begin than elsewhere in the rows of their keys.
+    attack = excerpt.features.activations[:, 0].astype(float)
+    at_onsets = []
+    for pitch, onset in zip(excerpt.notes.pitch, excerpt.notes.onset, strict=True):
+        frame = round(onset / excerpt.hop_duration)
+        at_onsets.append(attack[pitch - 21, max(0, frame - 2) : frame + 2].max())
+    played = np.unique(excerpt.notes.pitch) - 21
+    assert np.mean(at_onsets) > np.mean(attack[played]) + 40
+
+
+def test_index_decides(material: ExcerptSource) -> None:
+    one, same, other = (material.render(index) for index in (1, 1, 2))
+    assert one.notes == same.notes
+    np.testing.assert_array_equal(one.features.spectrum, same.features.spectrum)
+    assert one.notes != other.notes
+
+
+def test_excerpts_are_written_once(material: ExcerptSource, tmp_path: Path) -> None:
+    first = write_excerpts(material, tmp_path, range(1))
+    before = first[0].stat().st_mtime_ns
+    done: list[Path] = []
+    paths = write_excerpts(material, tmp_path, range(2), n_jobs=2, progress=done.append)
+    assert done == paths
+    assert paths[0].stat().st_mtime_ns == before
+    assert NoteExcerpt.load(paths[1]).notes == material.render(1).notes
+
+
+def test_source_needs_pianos_performances_and_dictionaries(material: ExcerptSource) -> None:
+    for pianos, dictionaries, performances in (
+        ({}, {}, material.performances),
+        (material.pianos, material.dictionaries, []),
+        (material.pianos, {}, material.performances),
+    ):
+        with pytest.raises(ParameterError):
+            ExcerptSource(pianos, dictionaries, performances)
+
+
+def test_failures_of_workers_are_named(material: ExcerptSource, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mid"
+    broken.write_bytes(b"no MIDI")
+    source = ExcerptSource(material.pianos, material.dictionaries, [broken])
+    with pytest.raises(FormatError, match=r"broken\.mid"):
+        write_excerpts(source, tmp_path / "set", range(1))
+    assert not list((tmp_path / "set").iterdir())

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harmnmf import (
+    Audio,
+    AudioError,
+    HarmonicSeries,
+    NoteList,
+    ParameterError,
+    TimbreDictionary,
+    Transcriber,
+    evaluate_notes,
+    harmonic_templates,
+    learn_from_score,
+    read_audio,
+    read_notes,
+    write_audio,
+    write_midi,
+)
+from harmnmf.dictionary import from_score as score_learning
+from harmnmf.dictionary.from_score import estimate_offset, timbre_roll
+from harmnmf.nmf.templates import initial_weights
+from harmnmf.signal.harmonics import piano_inharmonicity, pitch_to_hz
+from harmnmf.signal.spectrogram import STFT, LogFrequency
+
+RATE = 16000
+FRONT_END = LogFrequency()
+N_ATTACK, SUSTAIN, DECAY = 10, 10, 11
+SOLVERS = ("multiplicative", "bayesian", "decibel")
+# Decibels of the partials of each key: none is what the dictionary begins with.
+LEVELS = {
+    57: np.array([0.0, -3, -14, -6]),
+    61: np.array([-10.0, 0, -4, -18]),
+    64: np.array([-3.0, -16, 0, -8]),
+}
+CHORDS = [(57,), (61, 64), (57, 64), (61,), (57, 61), (64,)]
+
+
+def partials(pitch):
+    return HarmonicSeries(4, piano_inharmonicity(pitch)).frequencies(pitch_to_hz(pitch))
+
+
+def play(notes, *, late=0.0, tuning=0.0, gain=0.05):
+    """Synthesise notes, each with the partials of its key."""
+    samples = np.zeros(round((notes.offset.max() + late + 1.0) * RATE))
+    for onset, offset, pitch in zip(notes.onset, notes.offset, notes.pitch, strict=True):
+        t = np.arange(round((offset - onset) * RATE)) / RATE
+        hz = partials(pitch)[:, None] * 2 ** (tuning / 12)
+        amplitude = 10 ** (LEVELS[pitch][:, None] / 20)
+        tone = (amplitude * np.cos(2 * np.pi * hz * t + np.arange(4)[:, None] ** 2)).sum(axis=0)
+        tone *= np.exp(-2 * t) * np.minimum(1, (t[-1] - t) / 0.02)
+        first = round((onset + late) * RATE)
+        samples[first : first + len(tone)] += gain * tone
+    return Audio(samples, RATE)
+
+
+@pytest.fixture(scope="module")
+def notes():
+    rows = [(0.5 + 1.2 * i, pitch) for i, chord in enumerate(CHORDS) for pitch in chord]
+    onset, pitch = np.array(rows).T
+    return NoteList(onset, onset + 1.1, pitch, np.full(len(rows), 70))
+
+
+@pytest.fixture(scope="module")
+def harmonic():
+    """A dictionary that knows where partials are, and nothing else."""
+    pitches = np.arange(55, 67)
+    P = harmonic_templates(FRONT_END.axis, pitches, window_durations=FRONT_END.window_durations)
+    W = np.einsum("fkm,mk->fk", P, initial_weights(pitches))
+    W = np.repeat((W / W.sum(axis=0))[:, :, None], 12, axis=2)
+    return TimbreDictionary(W, pitches, FRONT_END, N_ATTACK, 0.02, {"name": "harmonic"})
+
+
+def partial_levels(dictionary, pitch, timbre):
+    """Read the decibels of a key's partials, the strongest at 0 dB."""
+    column = dictionary.W[:, np.searchsorted(dictionary.pitches, pitch), timbre]
+    positions = np.rint(FRONT_END.axis.to_bin(partials(pitch))).astype(int)
+    levels = np.array([20 * np.log10(column[p - 1 : p + 2].max()) for p in positions])
+    return levels - levels.max()
+
+
+# To the Itakura-Saito divergence the skirts of a partial matter as much as its peak, and those of
+# a tone that decays are wider than the templates'.
+@pytest.mark.parametrize(
+    ("solver", "tolerance"), [("multiplicative", 3), ("decibel", 3), ("bayesian", 6)]
+)
+def test_the_spectra_of_the_keys_are_found(notes, harmonic, monkeypatch, solver, tolerance):
+    monkeypatch.setattr(score_learning, "_DOUBT", 0.0)
+    learned = learn_from_score([(play(notes), notes)], dictionary=harmonic, solver=solver)
+    for pitch, levels in LEVELS.items():
+        for timbre in (SUSTAIN, DECAY):
+            error = partial_levels(learned, pitch, timbre) - levels
+            assert np.abs(error).max() < tolerance, (pitch, timbre, error)
+    np.testing.assert_allclose(learned.W[:, :, N_ATTACK:].sum(axis=0), 1, rtol=1e-5)
+    np.testing.assert_allclose(learned.W[:, :, :N_ATTACK].sum(axis=0).mean(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["multiplicative", "bayesian"])
+def test_zeros_of_the_keys_that_are_played_stay_zero(notes, harmonic, solver):
+    learned = learn_from_score([(play(notes), notes)], dictionary=harmonic, solver=solver, n_iter=3)
+    played = np.searchsorted(harmonic.pitches, list(LEVELS))
+    np.testing.assert_array_equal(learned.W[:, played] == 0, harmonic.W[:, played] == 0)
+    assert (harmonic.W == 0).any()
+
+
+def test_an_attack_rises_and_falls(notes, harmonic):
+    W = learn_from_score([(play(notes), notes)], dictionary=harmonic).W
+    for k in np.searchsorted(harmonic.pitches, list(LEVELS)):
+        level = W[:, k, :N_ATTACK].sum(axis=0)
+        assert level[0] < level[1] < level[2] > level[9]
+
+
+def test_a_key_that_is_not_played_takes_after_its_neighbours(notes, harmonic):
+    learned = learn_from_score([(play(notes), notes)], dictionary=harmonic)
+    np.testing.assert_allclose(
+        partial_levels(learned, 56, SUSTAIN), partial_levels(learned, 57, SUSTAIN), atol=1.5
+    )
+
+
+def test_little_is_believed_of_a_key_that_is_played_once(notes, harmonic):
+    few, many = (
+        learn_from_score([(play(part), part)] * n, dictionary=harmonic)
+        for part, n in ((notes.slice(0, 1.7), 1), (notes, 3))
+    )
+    before, once, often = (
+        partial_levels(dictionary, 57, SUSTAIN) for dictionary in (harmonic, few, many)
+    )
+    distance_once, distance_often = (np.abs(x - LEVELS[57]).sum() for x in (once, often))
+    assert distance_often < distance_once < np.abs(before - LEVELS[57]).sum()
+
+
+def test_what_no_note_reaches_stays_as_it_was(harmonic):
+    staccato = NoteList([0.5, 1.5], [0.6, 2.6], [57, 61], [70, 70])
+    learned = learn_from_score([(play(staccato), staccato)], dictionary=harmonic)
+    assert np.isfinite(learned.W).all()
+    short = NoteList([3.0], [3.1], [57], [70])
+    audio = Audio(play(short).samples[: round(3.12 * RATE)], RATE)
+    learned = learn_from_score([(audio, short)], dictionary=harmonic)
+    np.testing.assert_allclose(learned.W[:, 2, DECAY], harmonic.W[:, 2, DECAY], atol=1e-6)
+
+
+def test_level_and_channels_do_not_matter(notes, harmonic):
+    loud, soft = (
+        learn_from_score([(play(notes, gain=gain), notes)], dictionary=harmonic).W
+        for gain in (0.1, 0.001)
+    )
+    np.testing.assert_allclose(soft, loud, atol=1e-3)
+    stereo = Audio(np.stack([play(notes, gain=0.1).samples] * 2), RATE)
+    W = learn_from_score([(stereo, notes)], dictionary=harmonic).W
+    np.testing.assert_allclose(W, loud, atol=1e-4)
+
+
+@pytest.mark.parametrize("late", [-0.04, 0.0, 0.035, 0.08])
+def test_the_offset_is_found(notes, late):
+    audio = play(notes, late=late)
+    assert estimate_offset(audio.samples, RATE, notes) == pytest.approx(late, abs=0.006)
+
+
+def test_a_late_recording_and_a_flat_one(notes, harmonic):
+    on_time = learn_from_score([(play(notes), notes)], dictionary=harmonic)
+    late = learn_from_score([(play(notes, late=0.04), notes)], dictionary=harmonic)
+    flat = learn_from_score([(play(notes, tuning=-0.3), notes)], dictionary=harmonic)
+    assert late.metadata["recordings"]["recording 1"]["offset"] == pytest.approx(0.04, abs=0.006)
+    for other in (late, flat):
+        for pitch in LEVELS:
+            np.testing.assert_allclose(
+                partial_levels(other, pitch, SUSTAIN),
+                partial_levels(on_time, pitch, SUSTAIN),
+                atol=1.5,
+            )
+
+
+def test_files_and_their_names(notes, harmonic, tmp_path):
+    pairs = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        pairs.append((tmp_path / folder / "take.wav", tmp_path / folder / "take.mid"))
+        write_audio(pairs[-1][0], play(notes))
+        write_midi(pairs[-1][1], notes)
+    seen = []
+    learned = learn_from_score(
+        pairs, dictionary=harmonic, metadata={"a": 1}, progress=seen.append, n_iter=1
+    )
+    assert seen == [str(path) for path, _ in pairs]
+    about = learned.metadata
+    assert about["recordings"]["take.wav"]["notes"] == len(notes)
+    assert list(about["recordings"]) == ["take.wav", "take.wav (2)"]
+    assert (about["a"], about["solver"]) == (1, "multiplicative")
+    assert about["began with"] == {"name": "harmonic"}
+
+
+def test_a_linear_front_end():
+    front_end = STFT(n_fft=2048)
+    pitches = np.array([57, 61, 64])
+    P = harmonic_templates(front_end.axis, pitches, window_durations=front_end.window_durations)
+    W = np.repeat(P.sum(axis=2)[:, :, None], 6, axis=2)
+    dictionary = TimbreDictionary(W / W.sum(axis=0), pitches, front_end, 4, 0.02)
+    notes = NoteList([0.5, 2.0], [1.5, 3.0], [57, 61], [70, 70])
+    learned = learn_from_score([(play(notes), notes)], dictionary=dictionary)
+    strongest = front_end.axis.to_hz(learned.W[:, :2, 4].argmax(axis=0))
+    np.testing.assert_allclose(strongest, [partials(57)[0], partials(61)[1]], atol=8)
+
+
+def test_the_roll():
+    notes = NoteList([0.0, 0.5, 0.8], [0.4, 3.0, 0.9], [60, 60, 62], [70] * 3)
+    roll = timbre_roll(notes, np.array([60, 62]), 120, 0.02, N_ATTACK)
+    attack = [np.flatnonzero(frames).tolist() for frames in roll[0, :3]]
+    assert attack == [[24], [0, 25], [1, 26]]
+    assert roll[0].sum(axis=0).max() == 1
+    # Struck again, the key has nothing left of its first note.
+    assert not roll[0, DECAY, :24].any()
+    assert np.flatnonzero(roll[0, SUSTAIN]).tolist() == [*range(9, 24), *range(34, 55)]
+    assert np.flatnonzero(roll[0, DECAY]).tolist() == list(range(55, 120))
+    assert np.flatnonzero(roll[1, DECAY]).tolist() == list(range(70, 95))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda a, n: [], ParameterError, "at least one recording"),
+        (lambda a, n: [(a, NoteList([], [], [], []))], ParameterError, "recording 1: has no notes"),
+        (lambda a, n: [(a, n.shift(20.0))], ParameterError, "a note begins at 26.5 s, but"),
+        (lambda a, n: [(a, n), (a, n.shift(0.6))], ParameterError, "do not fit recording 2"),
+        (lambda a, n: [(Audio(0.0005 * a.samples, RATE), n)], AudioError, "1: the recording is"),
+        (
+            lambda a, n: [(a, NoteList([0.5], [1.0], [40], [70]))],
+            ParameterError,
+            "keys that the dictionary has not",
+        ),
+    ],
+)
+def test_what_cannot_be_learned_from(notes, harmonic, change, error, message):
+    with pytest.raises(error, match=message):
+        learn_from_score(change(play(notes), notes), dictionary=harmonic)
+
+
+def test_wrong_parameters(notes, harmonic):
+    pair = (play(notes), notes)
+    with pytest.raises(ParameterError, match="solver must be one of"):
+        learn_from_score([pair], dictionary=harmonic, solver="magic")
+    other = TimbreDictionary(harmonic.W, harmonic.pitches, FRONT_END, 11, 0.02)
+    with pytest.raises(ParameterError, match="two timbres beside"):
+        learn_from_score([pair], dictionary=other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_example_is_transcribed_better(root, solver):
+    audio = read_audio(root / "examples" / "example.flac")
+    reference = read_notes(root / "examples" / "reference.mid")
+    learned = learn_from_score([(audio, reference)], solver=solver)
+    before, after = (
+        evaluate_notes(
+            reference, Transcriber(dictionary, decoder="nmf", device="cpu").transcribe(audio)
+        )
+        for dictionary in ("default", learned)
+    )
+    assert after["F-measure_no_offset"] >= before["F-measure_no_offset"]

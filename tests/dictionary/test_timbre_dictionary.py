@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harmnmf import FormatError, HarmnmfError, ParameterError, TimbreDictionary
+from harmnmf.dictionary.timbre_dictionary import shipped_dictionaries
+from harmnmf.signal.spectrogram import STFT, LogFrequency
+from harmnmf.storage.arrays import load_arrays, save_arrays
+
+FRONT_END = STFT(sample_rate=1600, hop_length=32, n_fft=64)
+
+
+def make(**changes):
+    rng = np.random.default_rng(0)
+    values = {
+        "W": rng.uniform(size=(33, 3, 4)),
+        "pitches": [60, 61, 64],
+        "front_end": FRONT_END,
+        "n_attack": 2,
+        "attack_lead": 0.02,
+        "metadata": {"name": "toy", "instruments": {"a": {"notes": 3, "keys": [60, 61, 64]}}},
+    }
+    return TimbreDictionary(**{**values, **changes})
+
+
+def test_a_file_keeps_all(tmp_path):
+    saved = make()
+    saved.save(tmp_path / "toy.npz")
+    loaded = TimbreDictionary.load(tmp_path / "toy.npz")
+    for name in ("W", "pitches"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name))
+    for name in ("front_end", "n_attack", "attack_lead", "metadata", "axis", "timbre_names"):
+        assert getattr(loaded, name) == getattr(saved, name)
+
+
+def test_it_cannot_be_changed():
+    dictionary = make()
+    for array in (dictionary.W, dictionary.pitches):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+    with pytest.raises(TypeError):
+        dictionary.metadata["name"] = "other"
+
+
+def test_it_copies_its_arrays():
+    W, pitches = np.ones((33, 1, 1), np.float32), np.array([60])
+    dictionary = make(W=W, pitches=pitches, n_attack=1)
+    W[:], pitches[:] = 0, 0
+    assert dictionary.W.min() == 1
+    assert dictionary.pitches == [60]
+
+
+def test_timbres_have_names():
+    assert make().timbre_names == ["attack -20 ms", "attack +0 ms", "sustain", "decay"]
+    assert make(n_attack=4).timbre_names[-1] == "attack +40 ms"
+    assert make(n_attack=1).timbre_names[1:] == ["sustain 1", "sustain 2", "sustain 3"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"W": np.ones((32, 3, 4))}, "W must have shape"),
+        ({"W": np.ones((33, 3))}, "W must have shape"),
+        ({"W": np.full((33, 3, 4), np.nan)}, "finite"),
+        ({"W": np.full((33, 3, 4), -1.0)}, "not negative"),
+        ({"pitches": [60, 61, 61]}, "ascending"),
+        ({"pitches": [60, 61, 128]}, "0 to 127"),
+        ({"pitches": [60.5, 61, 64]}, "whole numbers"),
+        ({"pitches": [[60], [61], [64]]}, "pitches must be of shape"),
+        ({"pitches": 60}, "pitches must be of shape"),
+        ({"pitches": np.array([], int), "W": np.ones((33, 0, 4))}, "pitches must be of shape"),
+        ({"n_attack": 0}, "n_attack"),
+        ({"n_attack": 5}, "n_attack"),
+        ({"n_attack": 1.5}, "n_attack"),
+        ({"attack_lead": -0.1}, "attack_lead"),
+        ({"attack_lead": np.nan}, "attack_lead"),
+    ],
+)
+def test_what_is_not_a_dictionary(changes, message):
+    with pytest.raises(ParameterError, match=message):
+        make(**changes)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda arrays, about: arrays.pop("W"),
+        lambda arrays, about: arrays.update(W=arrays["W"][1:]),
+        lambda arrays, about: arrays.update(W=arrays["W"] * np.nan),
+        lambda arrays, about: arrays.update(W=np.array([["a"]])),
+        lambda arrays, about: about.pop("front_end"),
+        lambda arrays, about: about.update(front_end={"name": "Wavelets"}),
+        lambda arrays, about: about.update(front_end={"name": "STFT", "n_fft": -1}),
+        lambda arrays, about: about.update(front_end=None),
+        lambda arrays, about: about.update(n_attack="two"),
+        lambda arrays, about: about.update(attack_lead=[0.02]),
+        lambda arrays, about: about.update(about="text"),
+        lambda arrays, about: about.update(about=[[[1], 2]]),
+        lambda arrays, about: arrays.update(W=arrays["W"] + 0j),
+        lambda arrays, about: arrays.update(W=np.full(arrays["W"].shape, 1e300)),
+        lambda arrays, about: about["front_end"].update(n_fft=2**40),
+        lambda arrays, about: about["front_end"].update(sample_rate=10**400),
+        lambda arrays, about: about.update(
+            front_end=LogFrequency().to_dict() | {"n_bins": 10**12, "bins_per_octave": 1e13}
+        ),
+        lambda arrays, about: about.update(front_end=LogFrequency().to_dict() | {"n_fft": 2**18}),
+        lambda arrays, about: about.update(
+            front_end=LogFrequency().to_dict() | {"n_cycles": 10**400}
+        ),
+    ],
+)
+def test_damaged_files(tmp_path, recwarn, damage):
+    path = tmp_path / "toy.npz"
+    make().save(path)
+    arrays, about = load_arrays(path)
+    damage(arrays, about)
+    save_arrays(path, arrays, about)
+    with pytest.raises(FormatError, match=r"toy\.npz: damaged timbre dictionary") as error:
+        TimbreDictionary.load(path)
+    assert "\n" not in str(error.value)
+    assert not recwarn
+
+
+def test_files_of_something_else(tmp_path):
+    path = tmp_path / "other.npz"
+    for content in (b"", b"text", None):
+        if content is None:
+            save_arrays(path, {}, {"kind": "activations"})
+        else:
+            path.write_bytes(content)
+        with pytest.raises(FormatError, match=r"other\.npz"):
+            TimbreDictionary.load(path)
+    with pytest.raises(FormatError, match="cannot be opened"):
+        TimbreDictionary.load(tmp_path)
+    with pytest.raises(HarmnmfError, match=r"nowhere: no such dictionary \(shipped: .*default"):
+        TimbreDictionary.load("nowhere")
+
+
+def test_metadata_must_be_json(tmp_path):
+    with pytest.raises(ParameterError, match="JSON"):
+        make(metadata={"made": object()}).save(tmp_path / "toy.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_shipped_dictionaries_are_whole():
+    assert "default" in shipped_dictionaries()
+    for name in shipped_dictionaries():
+        dictionary = TimbreDictionary.load(name)
+        assert list(dictionary.pitches) == list(range(21, 109))
+        sums = dictionary.W.sum(axis=0)
+        np.testing.assert_allclose(sums[:, : dictionary.n_attack].mean(axis=1), 1, rtol=1e-3)
+        np.testing.assert_allclose(sums[:, dictionary.n_attack :], 1, rtol=1e-3)

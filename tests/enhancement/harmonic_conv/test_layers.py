@@ -1,0 +1,458 @@
+from __future__ import annotations
+
+import copy
+import math
+
+import librosa
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch.autograd import gradcheck, gradgradcheck
+
+from harmnmf import FrequencyAxis, HarmonicSeries, ParameterError
+from harmnmf.enhancement import (
+    HarmonicConv2d,
+    LogHarmonicConv2d,
+    harmonic_conv2d,
+    log_harmonic_conv2d,
+)
+from harmnmf.enhancement.harmonic_conv import compute as harmonic_compute
+from harmnmf.enhancement.harmonic_conv.rows import Taps, make_bands, make_plan, read_positions
+
+
+def stacked(x, weight, bias, taps, time):
+    return harmonic_compute._convolve_stacked(x, weight, bias, taps, harmonic_compute.Time(*time))
+
+
+@pytest.fixture(params=["tap by tap", "stacked on CPU", "stacked"])
+def convolve(request, monkeypatch):
+    """The ways to compute a convolution, for all types and sizes."""
+    monkeypatch.setattr(harmonic_compute, "_SMALL", 0 if request.param == "tap by tap" else 2**60)
+    if request.param == "stacked":
+        return stacked
+
+    def on_cpu(x, weight, bias, taps, time):
+        return harmonic_compute._OnCPU.apply(x, weight, bias, taps, harmonic_compute.Time(*time))
+
+    return on_cpu
+
+
+def read(column, position):
+    """Read a list of rows at a position, by linear interpolation and zero beyond the ends."""
+    last = len(column) - 1
+    if position < -1e-9 or position > last + 1e-9:
+        return torch.zeros_like(column[0])
+    position = min(max(position, 0), last)
+    lower = min(math.floor(position), max(last - 1, 0))
+    upper = min(lower + 1, last)
+    return column[lower] + (position - lower) * (column[upper] - column[lower])
+
+
+def dense_reference(x, weight, bias, taps, time):
+    """The definition, in loops."""
+    stride, padding, dilation, groups = time
+    n, _, n_rows, _ = x.shape
+    n_out, n_each, n_taps, size = weight.shape
+    x = torch.nn.functional.pad(x, (padding, padding))
+    n_frames = (x.shape[3] - dilation * (size - 1) - 1) // stride + 1
+    y = x.new_zeros(n, n_out, len(range(0, n_rows, taps.stride)), n_frames)
+    for i, row in enumerate(range(0, n_rows, taps.stride)):
+        for tap in range(n_taps):
+            harmonic = 1 + tap * taps.dilation
+            if taps.bins_per_octave is None:
+                position = harmonic * row / taps.anchor
+            else:
+                position = row + taps.bins_per_octave * math.log2(harmonic / taps.anchor)
+            for out in range(n_out):
+                first = out // (n_out // groups) * n_each
+                for each in range(n_each):
+                    rows = read(list(x[:, first + each].unbind(1)), position)
+                    for dt in range(size):
+                        frames = rows[:, dt * dilation :][:, ::stride][:, :n_frames]
+                        y[:, out, i] += weight[out, each, tap, dt] * frames
+    return y if bias is None else y + bias[:, None, None]
+
+
+def random_tensors(taps, time, n=2, n_in=2, n_out=4, size=3, n_frames=7, **kwargs):
+    generator = torch.Generator().manual_seed(0)
+    groups = time[3]
+    kwargs = {"dtype": torch.float64, "generator": generator, **kwargs}
+    x = torch.randn(n, n_in, taps.n_rows, n_frames, **kwargs)
+    weight = torch.randn(n_out, n_in // groups, taps.n_taps, size, **kwargs)
+    bias = torch.randn(n_out, **kwargs)
+    return x, weight, bias
+
+
+CASES = [
+    (Taps(11, 4, 1), (1, 1, 1, 1)),
+    (Taps(11, 4, 2), (1, 0, 1, 1)),
+    (Taps(10, 3, 3), (2, 1, 1, 2)),
+    (Taps(9, 2, 5), (1, 1, 2, 1)),
+    (Taps(12, 4, 2, stride=2), (1, 2, 2, 1)),
+    (Taps(12, 3, 2, stride=3, dilation=2), (3, 0, 1, 2)),
+    (Taps(1, 3, 1), (1, 1, 1, 1)),
+    (Taps(14, 4, 2, bins_per_octave=4.0), (1, 1, 1, 1)),
+    (Taps(14, 3, 1, bins_per_octave=5.5), (2, 1, 2, 2)),
+    (Taps(13, 3, 3, stride=2, bins_per_octave=4.7), (1, 1, 1, 1)),
+    (Taps(8, 2, 3, bins_per_octave=40.0), (1, 1, 1, 1)),  # reads nothing
+]
+
+
+@pytest.mark.parametrize(("taps", "time"), CASES)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_equals_the_definition(convolve, taps, time, memory_format):
+    x, weight, bias = random_tensors(taps, time)
+    y = convolve(x.to(memory_format=memory_format), weight, bias, taps, time)
+    torch.testing.assert_close(y, dense_reference(x, weight, bias, taps, time))
+
+
+@pytest.mark.parametrize("n_out", [2, 4])
+@pytest.mark.parametrize(("taps", "time"), CASES)
+def test_gradients_are_exact(convolve, taps, time, n_out):
+    tensors = random_tensors(taps, time, n_in=4, n_out=n_out, size=2, n_frames=4)
+    tensors = [a.requires_grad_() for a in tensors]
+    assert gradcheck(lambda *a: convolve(*a, taps, time), tensors, fast_mode=True)
+    assert gradgradcheck(lambda *a: convolve(*a, taps, time), tensors, fast_mode=True)
+
+
+def test_gradients_are_exact_element_by_element(convolve):
+    taps, time = Taps(7, 4, 2), (1, 1, 1, 1)
+    tensors = random_tensors(taps, time, n=1, n_in=1, n_out=2, size=2, n_frames=3)
+    tensors = [a.requires_grad_() for a in tensors]
+    assert gradcheck(lambda *a: convolve(*a, taps, time), tensors)
+    assert gradgradcheck(lambda *a: convolve(*a, taps, time), tensors)
+
+
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (0, 1, 2)])
+def test_only_the_gradients_that_are_needed(convolve, wanted):
+    taps, time = Taps(9, 4, 2), (1, 1, 1, 1)
+    results = []
+    for needed in (wanted, (0, 1, 2)):
+        tensors = [a.requires_grad_(i in needed) for i, a in enumerate(random_tensors(taps, time))]
+        y = convolve(*tensors, taps, time)
+        results.append(torch.autograd.grad(y.square().sum(), [tensors[i] for i in wanted]))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_all_ways_agree(convolve, data):
+    def integer(low, high):
+        return data.draw(st.integers(low, high))
+
+    bins_per_octave = data.draw(st.none() | st.floats(0.5, 60.0))
+    taps = Taps(*map(integer, (1, 1, 1, 1, 1), (40, 6, 7, 3, 3)), bins_per_octave)
+    time = (integer(1, 3), integer(0, 3), integer(1, 2), data.draw(st.sampled_from([1, 2])))
+    n_in, n_out = data.draw(st.sampled_from([(2, 2), (2, 4), (4, 2)]))
+    x, weight, bias = random_tensors(taps, time, integer(1, 3), n_in, n_out, integer(1, 3), 8)
+    if data.draw(st.booleans()):
+        x = x.to(memory_format=torch.channels_last)
+    tensors = [a.requires_grad_() for a in (x, weight, bias)]
+    results = []
+    for way in (convolve, stacked):
+        y = way(*tensors, taps, time)
+        results.append((y, *torch.autograd.grad(y.square().sum(), tensors)))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_gather_at_the_anchor_is_the_identity():
+    for taps in (Taps(20, 5, 3), Taps(20, 5, 3, bins_per_octave=7.3)):
+        lower, fraction, valid = read_positions(taps)
+        assert (lower[:, 2] == np.arange(20)).all()
+        assert not fraction[:, 2].any()
+        assert valid[:, 2].all()
+
+
+@pytest.mark.parametrize("bins_per_octave", [None, 12.0, 9.7])
+def test_positions_are_those_of_the_harmonic_library(bins_per_octave):
+    taps = Taps(50, 6, 4, bins_per_octave=bins_per_octave)
+    if bins_per_octave is None:
+        axis = FrequencyAxis.linear(n_fft=98, sample_rate=16000)
+    else:
+        axis = FrequencyAxis.logarithmic(fmin=55.0, bins_per_octave=bins_per_octave, n_bins=50)
+    fundamentals = axis.frequencies / taps.anchor
+    positions, on_axis = HarmonicSeries(n_partials=6).positions(fundamentals, axis)
+    lower, fraction, valid = read_positions(taps)
+    np.testing.assert_allclose(lower + fraction, positions, atol=1e-6)
+    assert (valid == on_axis).all()
+
+
+def test_gather_agrees_with_librosa():
+    axis = FrequencyAxis.linear(n_fft=128, sample_rate=8000)
+    x = np.random.default_rng(0).random((axis.n_bins, 5))
+    expected = librosa.interp_harmonics(
+        x, freqs=axis.frequencies, harmonics=[1 / 3, 2 / 3, 1, 4 / 3, 5 / 3], axis=0
+    )
+    for i in range(5):
+        kernel = torch.zeros(1, 1, 5, 1, dtype=torch.float64)
+        kernel[0, 0, i] = 1
+        y = harmonic_conv2d(torch.from_numpy(x)[None], kernel, anchor=3)
+        np.testing.assert_allclose(y[0], expected[i], atol=1e-12)
+
+
+def test_logarithmic_rows_are_shifted():
+    x = torch.randn(1, 40, 3, dtype=torch.float64)
+    for tap, shift in ((0, -12), (1, 0), (3, 12)):  # harmonics 1, 2 and 4 of anchor 2
+        kernel = torch.zeros(1, 1, 4, 1, dtype=torch.float64)
+        kernel[0, 0, tap] = 1
+        y = log_harmonic_conv2d(x, kernel, anchor=2, out_log_scale=12, radix=2)
+        expected = torch.nn.functional.pad(x, (0, 0, 12, 12))[:, 12 + shift : 52 + shift]
+        torch.testing.assert_close(y, expected)
+
+
+def test_bases_of_the_logarithm():
+    x, kernel = torch.randn(1, 60, 3), torch.randn(1, 1, 4, 1)
+    natural = log_harmonic_conv2d(x, kernel, anchor=2, out_log_scale=12 / math.log(2))
+    octaves = log_harmonic_conv2d(x, kernel, anchor=2, out_log_scale=12, radix=2, in_log_scale=7)
+    torch.testing.assert_close(natural, octaves)
+
+
+def test_one_harmonic_at_the_anchor_is_a_convolution_along_time():
+    x, weight, bias = random_tensors(Taps(9, 1, 1), (1, 1, 1, 1))
+    y = harmonic_conv2d(x, weight, bias, padding=1)
+    torch.testing.assert_close(y, torch.nn.functional.conv2d(x, weight, bias, padding=(0, 1)))
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"padding": "same"}, {"stride": (2, 1), "groups": 2}])
+def test_layer_is_like_a_convolution(kwargs):
+    usual = torch.nn.Conv2d(2, 4, (3, 4), **kwargs)
+    torch.manual_seed(0)
+    layer = HarmonicConv2d(2, 4, (3, 4), **kwargs, anchor=2)
+    torch.manual_seed(0)
+    assert torch.equal(layer.weight, torch.nn.Conv2d(2, 4, (3, 4), **kwargs).weight)
+    layer.load_state_dict(usual.state_dict())
+    x = torch.randn(3, 2, 12, 9)
+    y = layer(x)
+    assert y.shape[3] == usual(x).shape[3]
+    assert y.shape[2] == math.ceil(12 / layer.stride[0])
+    torch.testing.assert_close(layer(x[1]), y[1])
+    assert "anchor=2" in repr(layer)
+
+
+def test_an_empty_batch():
+    layer = HarmonicConv2d(2, 4, 3, padding=1)
+    y = layer(torch.ones(0, 2, 12, 9))
+    assert y.shape == (0, 4, 12, 9)
+    assert torch.autograd.grad(y.sum(), layer.weight)[0].count_nonzero() == 0
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", [(0, 2), "same"])
+def test_padding_modes_pad_time_only(mode, padding):
+    layer = HarmonicConv2d(2, 3, (3, 5), padding=padding, padding_mode=mode)
+    x = torch.randn(2, 2, 7, 9)
+    padded = torch.nn.functional.pad(x, (2, 2, 0, 0), mode)
+    torch.testing.assert_close(layer(x), harmonic_conv2d(padded, layer.weight, layer.bias))
+
+
+def test_logarithmic_layer_keeps_its_parameters():
+    layer = LogHarmonicConv2d(2, 3, 3, 1, 1, anchor=2, out_log_scale=12, radix=2.0)
+    x = torch.randn(2, 2, 30, 9)
+    expected = log_harmonic_conv2d(
+        x, layer.weight, layer.bias, padding=1, anchor=2, out_log_scale=12, radix=2.0
+    )
+    torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(copy.deepcopy(layer)(x), expected)
+    assert "out_log_scale=12, radix=2.0" in repr(layer)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("small", [0, 2**60])
+def test_memory_format_is_kept(memory_format, small, monkeypatch):
+    monkeypatch.setattr(harmonic_compute, "_SMALL", small)
+    x = torch.randn(2, 4, 30, 9).to(memory_format=memory_format).requires_grad_()
+    y = HarmonicConv2d(4, 8, 3, padding=1, anchor=2)(x)
+    assert y.is_contiguous(memory_format=memory_format)
+    (grad,) = torch.autograd.grad(y.sum(), x)
+    assert grad.is_contiguous(memory_format=memory_format)
+
+
+def test_parts_of_a_batch_are_the_batch(monkeypatch):
+    monkeypatch.setattr(harmonic_compute, "_SMALL", 0)
+    x, layer = torch.randn(5, 2, 30, 9), HarmonicConv2d(2, 4, 3, padding=1, anchor=2)
+    whole = layer(x)
+    expected = torch.autograd.grad(whole.square().sum(), layer.parameters())
+    for name in ("_BYTES_WHOLE", "_BYTES_IN_ROWS"):
+        monkeypatch.setattr(harmonic_compute, name, 2 * whole[0].numel() * 4)
+    parts = layer(x)
+    torch.testing.assert_close(parts, whole)
+    for a, b in zip(
+        torch.autograd.grad(parts.square().sum(), layer.parameters()), expected, strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
+
+
+def test_what_is_not_read_does_not_matter(convolve):
+    taps, time = Taps(12, 4, 1), (1, 0, 1, 1)
+    x, weight, bias = random_tensors(taps, time)
+    x[:, :, 11] = math.inf
+    assert convolve(x, weight, bias, taps, time)[:, :, :11].isfinite().all()
+
+
+def precise(layer, x):
+    return copy.deepcopy(layer).double()(x.double())
+
+
+DTYPES = {torch.float16: 2e-2, torch.bfloat16: 1e-1, torch.float32: 1e-4, torch.float64: 1e-10}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES.items())
+def test_dtypes(dtype, tolerance):
+    layer = HarmonicConv2d(2, 4, 5, padding=2, anchor=2, dtype=dtype)
+    x = torch.randn(2, 2, 30, 9).to(dtype)
+    y = layer(x)
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.double(), precise(layer, x), rtol=tolerance, atol=tolerance)
+    assert torch.autograd.grad(y.sum(), layer.weight)[0].dtype == dtype
+
+
+def test_autocast():
+    layer = HarmonicConv2d(2, 4, 5, padding=2, anchor=2)
+    x = torch.randn(2, 2, 30, 9)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.double(), precise(layer, x), rtol=5e-2, atol=5e-2)
+    torch.autograd.grad(y.float().sum(), layer.weight)
+
+
+LAYERS = [
+    HarmonicConv2d(2, 4, 3, padding=1, anchor=2),
+    LogHarmonicConv2d(2, 4, (3, 4), padding="same", out_log_scale=5, radix=2),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_compiles_into_one_graph(layer):
+    torch.compiler.reset()
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    for n_frames in (9, 11, 14):
+        x = torch.randn(2, 2, 30, n_frames, requires_grad=True)
+        y, expected = compiled(x), layer(x)
+        torch.testing.assert_close(y, expected)
+        for a, b in zip(
+            torch.autograd.grad(y.square().sum(), (x, layer.weight)),
+            torch.autograd.grad(expected.square().sum(), (x, layer.weight)),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_compiles_to_machine_code(layer):
+    torch.compiler.reset()
+    x = torch.randn(2, 2, 30, 9)
+    torch.testing.assert_close(torch.compile(layer, fullgraph=True)(x), layer(x))
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("strict", [False, True])
+def test_exports(layer, strict):
+    x = torch.randn(2, 2, 30, 9)
+    frames = torch.export.Dim("frames", min=8, max=4096)
+    shapes = ({3: frames},)
+    program = torch.export.export(layer, (x,), dynamic_shapes=shapes, strict=strict)
+    longer = torch.randn(2, 2, 30, 21)
+    torch.testing.assert_close(program.module()(longer), layer(longer))
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_other_devices(layer, device):
+    if not getattr(torch, device).is_available():
+        pytest.skip(f"needs {device}")
+    there = copy.deepcopy(layer).to(device)
+    x = torch.randn(2, 2, 30, 9)
+    y, expected = there(x.to(device)), layer(x)
+    torch.testing.assert_close(y.cpu(), expected, rtol=1e-2, atol=1e-2)
+    a = torch.autograd.grad(y.square().mean(), there.weight)[0].cpu()
+    b = torch.autograd.grad(expected.square().mean(), layer.weight)[0]
+    torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-2)
+
+
+def test_little_is_computed_where_nothing_is_read():
+    taps = Taps(256, 7, 1)
+    rows = sum(len(band.lower) for band in make_bands(*taps))
+    assert rows < 3.3 * 256
+    plan = make_plan(taps, False)
+    assert plan.whole.index == 0
+    assert [tap.outputs.stop for tap in plan.strided] == [128, 86, 64, 52, 43, 37]
+
+
+def test_taps_are_computed_where_there_are_fewer_rows():
+    plan = make_plan(Taps(257, 7, 4), False)
+    assert plan.whole.index == 3
+    assert [tap.inputs.stop for tap in plan.spreads[-1].taps] == [65, 129, 193]
+    assert [gather.tap.outputs.stop for gather in plan.gathers] == [205, 171, 147]
+    log = Taps(100, 3, 1, bins_per_octave=7.0)
+    assert make_plan(log, True).spreads
+    assert make_plan(log, False).gathers
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"anchor": 0}, "anchor must be an integer, at least 1, not 0"),
+        ({"anchor": 1.5}, "anchor must be an integer"),
+        ({"padding": (1, 1)}, "padding must be 0 in frequency"),
+        ({"padding": -1}, "not negative in time"),
+        ({"padding": "some"}, "padding must be 'valid', 'same'"),
+        ({"padding": "same", "stride": 2}, "stride of 1 in time"),
+        ({"padding_mode": "mirror"}, "'zeros', 'reflect', 'replicate', 'circular'"),
+        ({"groups": 3}, "groups must divide 2 and 4 channels"),
+        ({"groups": 0}, "groups must divide"),
+        ({"stride": 0}, "stride must be a positive integer or two"),
+        ({"dilation": (1, 2, 3)}, "dilation must be a positive integer or two"),
+        ({"kernel_size": (3, 0)}, "kernel_size must be a positive integer or two"),
+    ],
+)
+def test_refuses_bad_parameters(kwargs, message):
+    with pytest.raises(ParameterError, match=message):
+        HarmonicConv2d(**{"in_channels": 2, "out_channels": 4, "kernel_size": 3, **kwargs})
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"out_log_scale": 0}, "out_log_scale must be positive"),
+        ({"in_log_scale": math.inf}, "in_log_scale must be positive and finite"),
+        ({"radix": 1}, "radix must be None, for e, or more than 1, not 1"),
+    ],
+)
+def test_refuses_bad_scales(kwargs, message):
+    with pytest.raises(ParameterError, match=message):
+        LogHarmonicConv2d(2, 4, 3, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "bias", "message"),
+    [
+        ((2, 9), (4, 2, 3, 3), None, "shape of input must be"),
+        ((3, 9, 9), (4, 2, 3, 3), None, r"must be \(\[n,\] 2, n_bins, n_frames\)"),
+        ((2, 0, 9), (4, 2, 3, 3), None, "a bin at least"),
+        ((2, 9, 2), (4, 2, 3, 3), None, "3 frames does not fit into 2"),
+        ((2, 9, 9), (4, 2, 3), None, "shape of weight must be"),
+        ((2, 9, 9), (4, 2, 3, 3), (3,), r"shape of bias must be \(4,\)"),
+    ],
+)
+def test_refuses_bad_shapes(x, weight, bias, message):
+    bias = None if bias is None else torch.ones(bias)
+    with pytest.raises(ParameterError, match=message):
+        harmonic_conv2d(torch.ones(x), torch.ones(weight), bias)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_inference_has_kept_can_be_trained_with(dtype):
+    # Of a size that no other test has.
+    layer = HarmonicConv2d(2, 3, 3, padding=(0, 1), anchor=2, dtype=dtype)
+    with torch.inference_mode():
+        layer(torch.randn(1, 2, 43, 10, dtype=dtype))
+    layer(torch.randn(1, 2, 43, 10, dtype=dtype, requires_grad=True)).square().sum().backward()
+    assert layer.weight.grad is not None

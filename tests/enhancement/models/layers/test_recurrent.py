@@ -1,0 +1,80 @@
+"""Recurrent layers with weights for some bands each, against those of PyTorch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from harmnmf import ParameterError
+from harmnmf.enhancement.models.layers.recurrent import BandGRU
+
+
+def layer() -> BandGRU:
+    torch.manual_seed(0)
+    return BandGRU(n_bands=6, size=4, n_cells=3).double()
+
+
+def sounds(n_frames: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    shapes = (2, 6, n_frames, 4), (2, 6, 4)
+    x, memory = (torch.randn(s, dtype=torch.float64, generator=generator) for s in shapes)
+    return x, memory
+
+
+@torch.no_grad()
+def test_each_cell_is_a_gated_recurrent_unit_for_its_bands() -> None:
+    gru, (x, memory) = layer(), sounds()
+    output, last = gru(x, memory)
+    for band in range(6):
+        expected = nn.GRU(4, 4, batch_first=True).double()
+        for theirs, ours in (
+            (expected.weight_ih_l0, gru.W_input),
+            (expected.weight_hh_l0, gru.W_memory),
+            (expected.bias_ih_l0, gru.b_input),
+            (expected.bias_hh_l0, gru.b_memory),
+        ):
+            theirs.copy_(ours[band // 2].mT.reshape(theirs.shape))
+        whole, end = expected(x[:, band], memory[None, :, band])
+        torch.testing.assert_close(output[:, band], whole)
+        torch.testing.assert_close(last[:, band], end[0])
+
+
+@torch.no_grad()
+def test_it_goes_on_from_its_memory() -> None:
+    gru, (x, memory) = layer(), sounds()
+    whole, last = gru(x, memory)
+    parts = []
+    for part in x.split((1, 4, 2), dim=2):
+        output, memory = gru(part, memory)
+        parts.append(output)
+    torch.testing.assert_close(torch.cat(parts, dim=2), whole)
+    torch.testing.assert_close(memory, last)
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    gru, inputs = layer(), sounds(3)
+    assert torch.autograd.gradcheck(gru, tuple(x.requires_grad_() for x in inputs))
+    weights = dict(gru.named_parameters())
+
+    def by_weights(*values: torch.Tensor) -> torch.Tensor:
+        changed = dict(zip(weights, values, strict=True))
+        output: torch.Tensor = torch.func.functional_call(gru, changed, sounds(3))[0]
+        return output
+
+    assert torch.autograd.gradcheck(by_weights, tuple(weights.values()), fast_mode=True)
+
+
+@torch.no_grad()
+def test_low_precision_is_kept_along_time() -> None:
+    gru, inputs = layer().float(), [x.float() for x in sounds()]
+    with torch.autocast("cpu", torch.bfloat16):
+        output, memory = gru(*inputs)
+    assert output.dtype == memory.dtype == torch.bfloat16
+    torch.testing.assert_close(output.float(), gru(*inputs)[0], atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("n_cells", [0, 4])
+def test_bands_that_cannot_be_shared_out_are_refused(n_cells: int) -> None:
+    with pytest.raises(ParameterError, match="n_cells must divide n_bands, 6"):
+        BandGRU(n_bands=6, size=4, n_cells=n_cells)

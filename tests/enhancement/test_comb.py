@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from harmnmf import FrequencyAxis, ParameterError, harmonic_templates
+from harmnmf.enhancement import comb_matrix, comb_pitch
+from harmnmf.signal.spectrogram import STFT
+
+AXIS = FrequencyAxis.linear(512, 16000)
+CONSTRUCTIONS = ["smooth", "published"]
+
+
+def dense_comb(f0, n_fft, rate, construction):
+    """The definitions, one number at a time."""
+    n_bins = n_fft // 2 + 1
+    row = [0.0] * n_bins
+    if construction == "smooth":
+        for i in range(n_bins):
+            h = i * rate / n_fft / f0
+            if h >= 0.5 - 1e-9:
+                row[i] = math.cos(2 * math.pi * h) / math.sqrt(h + 1)
+        return row
+    peaks, heights, k = [], [], 1
+    while k * f0 * n_fft / rate <= n_bins - 1 + 1e-9:
+        peaks.append(math.floor(k * f0 * n_fft / rate + 1e-9))
+        heights.append(1 / math.sqrt(k + 1))
+        row[peaks[-1]] = heights[-1]
+        k += 1
+    for i in range(len(peaks) - 1):
+        low, high = peaks[i], peaks[i + 1]
+        for j in range(low + 1, high):
+            part = (j - low) / (high - low)
+            height = heights[i] + part * (heights[i + 1] - heights[i])
+            row[j] = height * math.cos(2 * math.pi * part)
+        if high == low + 1:
+            row[low] -= (heights[i] + heights[i + 1]) / 4
+            row[high] -= (heights[i] + heights[i + 1]) / 4
+    return row
+
+
+@pytest.mark.parametrize("construction", CONSTRUCTIONS)
+@pytest.mark.parametrize(
+    ("n_fft", "rate", "candidates"),
+    [
+        (512, 16000, range(60, 420)),
+        (512, 16000, [31.25, 62.5, 125, 8000]),
+        (1000, 44100, np.arange(50, 2000, 7.3)),
+        (4096, 8000, [2, 60.5, 3999]),
+        (401, 16000, [40, 100]),
+    ],
+)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_rows_are_their_definition(construction, n_fft, rate, candidates, normalize):
+    axis = FrequencyAxis.linear(n_fft, rate)
+    combs = comb_matrix(axis, candidates, construction=construction, normalize=normalize)
+    expected = np.array([dense_comb(f0, n_fft, rate, construction) for f0 in candidates])
+    if normalize:
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(combs[1:], expected, atol=1e-8)
+    assert (combs[0] == 0).all()
+
+
+def test_the_published_matrix_has_its_published_range():
+    published = comb_matrix(AXIS, construction="published", normalize=False)[:, :-1]
+    assert published.shape == (361, 256)
+    # A valley in the middle between the first two partials, and the first partial.
+    assert published.min() == pytest.approx(-(1 / 2**0.5 + 1 / 3**0.5) / 2)
+    assert published.max() == pytest.approx(1 / 2**0.5)
+
+
+def test_a_model_can_hold_it():
+    module = torch.nn.Module()
+    module.register_buffer("combs", torch.from_numpy(comb_matrix(AXIS)).float())
+    np.testing.assert_allclose(module.combs[1:].norm(dim=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("construction", CONSTRUCTIONS)
+@pytest.mark.parametrize(("n_fft", "rate"), [(2048, 16000), (4096, 22050)])
+def test_combs_peak_where_templates_have_partials(construction, n_fft, rate):
+    axis = FrequencyAxis.linear(n_fft, rate)
+    candidates = np.arange(60, 420, 3.7)
+    combs = comb_matrix(axis, candidates, construction=construction)[1:]
+    templates = harmonic_templates(
+        axis,
+        69 + 12 * np.log2(candidates / 440),
+        window_durations=n_fft / rate,
+        n_templates=1,
+        inharmonicity=0,
+    )[:, :, 0]
+    inner = combs[:, 1:-1]
+    is_peak = (inner > combs[:, :-2]) & (inner > combs[:, 2:])
+    for f0, support, peaks in zip(candidates, templates.T[:, 1:-1] > 0, is_peak, strict=True):
+        assert not (peaks & ~support).any()
+        assert peaks.sum() == pytest.approx(axis.frequencies[-1] / f0, abs=1.5)
+
+
+@given(
+    f0=st.floats(60, 1000),
+    octaves=st.integers(-2, 3),
+    construction=st.sampled_from(CONSTRUCTIONS),
+    n_fft=st.sampled_from([512, 1000]),
+)
+def test_only_ratios_of_frequencies_matter(f0, octaves, construction, n_fft):
+    # Powers of two scale without rounding, so that no partial moves over the edge of a bin.
+    rows = [
+        comb_matrix(
+            FrequencyAxis.linear(n_fft, 16000 * factor), [f0 * factor], construction=construction
+        )
+        for factor in (1, 2.0**octaves)
+    ]
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-9)
+
+
+@given(f0=st.floats(62.5, 1000), factor=st.integers(2, 5))
+def test_longer_transforms_sample_the_same_smooth_comb(f0, factor):
+    coarse = comb_matrix(AXIS, [f0], normalize=False)
+    fine = comb_matrix(FrequencyAxis.linear(512 * factor, 16000), [f0], normalize=False)
+    np.testing.assert_allclose(fine[:, ::factor], coarse, atol=1e-6)
+
+
+@given(st.lists(st.floats(31.25, 8000), min_size=1, max_size=6), st.sampled_from(CONSTRUCTIONS))
+def test_candidates_do_not_depend_on_each_other(candidates, construction):
+    together = comb_matrix(AXIS, candidates, construction=construction)
+    assert np.isfinite(together).all()
+    for i, f0 in enumerate(candidates):
+        alone = comb_matrix(AXIS, [f0], construction=construction)[1]
+        np.testing.assert_allclose(together[1 + i], alone, atol=1e-12)
+
+
+def tone(f0, rate, falling):
+    t = np.arange(rate // 2) / rate
+    numbers = np.arange(1, int(min(4000, rate / 2) / f0))
+    return sum(np.cos(2 * np.pi * k * f0 * t + k**2) / k**falling for k in numbers)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    f0=st.floats(100, 400),
+    rate=st.sampled_from([8000, 16000, 22050]),
+    falling=st.floats(0, 0.5),
+    comb=st.sampled_from([("smooth", True), ("smooth", False), ("published", False)]),
+)
+@example(f0=180.0, rate=8000, falling=0.0, comb=("smooth", True))
+def test_the_pitch_of_tones_is_found(f0, rate, falling, comb):
+    spectrogram = STFT(rate, hop_length=1024, n_fft=2048).transform(tone(f0, rate, falling))
+    values, axis = spectrogram.values[:, 1:-2], spectrogram.axis
+    # So close that one of them fits the 40th partial, or an exact subharmonic would fit better.
+    candidates = 60 * 1.005 ** np.arange(393)
+    options = {"construction": comb[0], "normalize": comb[1]}
+    pitch = comb_pitch(values, axis, candidates, **options)
+    # The published comb has its partials up to a bin too low.
+    moved = axis.to_hz(1) if comb[0] == "published" else 0
+    assert (np.abs(pitch - f0) <= 0.02 * f0 + moved).all()
+    np.testing.assert_array_equal(comb_pitch(1024 * values, axis, candidates, **options), pitch)
+
+
+def test_silence_has_no_pitch():
+    values = np.zeros((257, 3))
+    values[4::4, 1] = 1
+    pitch = comb_pitch(values, AXIS)
+    np.testing.assert_array_equal(np.isnan(pitch), [True, False, True])
+    assert pitch[1] == pytest.approx(125, abs=1)
+    assert comb_pitch(np.zeros((257, 0)), AXIS).shape == (0,)
+
+
+def test_valleys_have_no_pitch():
+    comb = comb_matrix(AXIS, [200])[1]
+    assert np.isnan(comb_pitch(np.maximum(-comb, 0)[:, None], AXIS, [200])).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"axis": FrequencyAxis.logarithmic(50, 36, 257)}, "a comb needs a linear"),
+        ({"axis": FrequencyAxis("linear", 257, 100.0, 0.032)}, "from 100 Hz"),
+        ({"candidates": []}, "candidates"),
+        ({"candidates": 100}, "candidates"),
+        ({"candidates": [100, 0]}, "candidates"),
+        ({"candidates": [-100]}, "candidates"),
+        ({"candidates": [np.nan]}, "candidates"),
+        ({"candidates": [np.inf]}, "candidates"),
+        ({"candidates": [100, 8001]}, "8000 Hz, the last bin"),
+        ({"candidates": [31, 100]}, r"31\.25 Hz, the width of a bin"),
+        ({"construction": "rounded"}, "construction must be 'smooth' or 'published'"),
+        ({"spectrogram": -np.ones((257, 2))}, "spectrogram must be finite and not negative"),
+        ({"spectrogram": np.full((257, 2), np.nan)}, "spectrogram must be finite"),
+        ({"spectrogram": np.ones((256, 2))}, r"shape \(257, n_frames\), not \(256, 2\)"),
+        ({"spectrogram": np.ones(257)}, "spectrogram must have shape"),
+    ],
+)
+def test_invalid_parameters_are_refused(options, message):
+    arguments = {"spectrogram": np.ones((257, 2)), "axis": AXIS, **options}
+    with pytest.raises(ParameterError, match=message) as refused:
+        comb_pitch(**arguments)
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from note_strategies import build, crowded, note, note_lists
+
+from harmnmf import NoteList, ParameterError
+
+
+class TestNoteList:
+    def test_sorts_by_onset_then_pitch(self):
+        notes = NoteList([1, 0, 1], [2, 3, 4], [70, 60, 50], [1, 2, 3])
+        assert notes.pitch.tolist() == [60, 50, 70]
+        assert notes.velocity.tolist() == [2, 3, 1]
+
+    @given(st.lists(note, max_size=8).flatmap(lambda n: st.tuples(st.just(n), st.permutations(n))))
+    def test_order_of_input_does_not_matter(self, both):
+        assert build(both[0]) == build(both[1])
+
+    @given(crowded, st.randoms())
+    def test_order_of_ties_does_not_matter(self, notes, random):
+        order = list(range(len(notes)))
+        random.shuffle(order)
+        columns = (notes.onset, notes.offset, notes.pitch, notes.velocity)
+        assert NoteList(*(column[order] for column in columns), notes.pedal) == notes
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"onset": [-0.1]}, "onset -0.1 s"),
+            ({"onset": [np.nan]}, "onset nan s"),
+            ({"offset": [0.5]}, "offset 0.5 s is not after onset 0.5 s"),
+            ({"offset": [np.inf]}, "offset inf s"),
+            ({"pitch": [128]}, "pitch 128"),
+            ({"pitch": [60.5]}, "pitch 60.5"),
+            ({"velocity": [0]}, "velocity 0"),
+            ({"velocity": [128]}, "velocity 128"),
+            ({"velocity": [70, 70]}, "of one length"),
+            ({"pitch": [[60]]}, "1-D"),
+            ({"pitch": ["C4"]}, "pitch must be an array of numbers"),
+            ({"pitch": [60 + 0j]}, "pitch must be an array of numbers"),
+            ({"pedal": [1.0, 2.0]}, "shape"),
+            ({"pedal": [[2.0, 1.0]]}, "pedal"),
+            ({"pedal": [[-1.0, 1.0]]}, "pedal"),
+            ({"pedal": [[1.0, np.nan]]}, "pedal"),
+        ],
+    )
+    def test_rejects(self, changed, message):
+        good = {"onset": [0.5], "offset": [1.0], "pitch": [60], "velocity": [70]}
+        NoteList(**good)
+        with pytest.raises(ParameterError, match=message):
+            NoteList(**{**good, **changed})
+
+    def test_names_the_first_bad_note(self):
+        with pytest.raises(ParameterError, match="note 1: velocity 300"):
+            NoteList([0, 1, 2], [1, 2, 3], [60, 61, 62], [70, 300, 0])
+
+    def test_is_immutable_and_leaves_its_input_alone(self):
+        onset = np.array([1.0, 0.0])
+        notes = NoteList(onset, [2, 2], [60, 61], [70, 70])
+        assert onset.tolist() == [1.0, 0.0]
+        onset[0] = 5
+        assert notes.onset.tolist() == [0.0, 1.0]
+        with pytest.raises(ValueError, match="read-only"):
+            notes.onset[0] = 1
+
+    def test_empty(self):
+        empty = NoteList([], [], [], [])
+        assert len(empty) == 0
+        assert empty.intervals.shape == (0, 2)
+        assert empty.pedal.shape == (0, 2)
+        assert empty == empty.pedalled() == empty.without_overlaps() == empty.shift(1)
+
+    def test_equality_sees_every_field(self):
+        notes = NoteList([0], [1], [60], [70])
+        assert notes == NoteList([0], [1], [60], [70])
+        assert notes != NoteList([0], [1], [60], [71])
+        assert notes != NoteList([0], [1], [60], [70], pedal=[[0, 1]])
+        assert notes != "notes"
+
+    def test_hz(self):
+        np.testing.assert_allclose(NoteList([0, 0], [1, 1], [57, 69], [1, 1]).hz, [220, 440])
+
+    def test_pedal_intervals_merge_if_they_overlap(self):
+        notes = NoteList([], [], [], [], pedal=[[3, 4], [0, 2], [1, 1.5], [4, 5]])
+        assert notes.pedal.tolist() == [[0, 2], [3, 4], [4, 5]]
+
+
+class TestShiftAndSlice:
+    @given(note_lists, st.floats(0, 100))
+    def test_shift_there_and_back(self, notes, time):
+        back = notes.shift(time).shift(-time)
+        assert len(back) == len(notes)
+        np.testing.assert_allclose(np.sort(back.onset), notes.onset, atol=1e-9)
+        np.testing.assert_allclose(back.pedal, notes.pedal, atol=1e-9)
+
+    def test_shift_across_zero(self):
+        notes = NoteList([0, 1], [0.5, 2], [60, 61], [70, 70], pedal=[[0, 0.4], [0.5, 3]])
+        shifted = notes.shift(-0.5)
+        assert shifted.intervals.tolist() == [[0.5, 1.5]]
+        assert shifted.pedal.tolist() == [[0, 2.5]]
+
+    @given(crowded, st.integers(0, 18))
+    def test_two_slices_hold_all_notes(self, notes, cut):
+        cut += 0.5
+        parts = notes.slice(0, cut), notes.slice(cut, 20)
+        assert sum(map(len, parts)) == len(notes)
+        assert (parts[0].offset <= cut).all()
+        assert (parts[1].onset >= cut).all()
+
+    def test_slice_cuts_notes_and_pedal(self):
+        notes = NoteList([0, 1, 2], [9, 9, 9], [60, 61, 62], [70] * 3, pedal=[[0.5, 1.5], [2, 3]])
+        part = notes.slice(1, 2)
+        assert part.intervals.tolist() == [[1, 2]]
+        assert part.pedal.tolist() == [[1, 1.5]]
+
+    def test_slice_rejects_an_empty_range(self):
+        with pytest.raises(ParameterError, match="after its start"):
+            NoteList([], [], [], []).slice(1, 1)
+
+
+class TestOverlaps:
+    @given(crowded)
+    def test_without_overlaps(self, notes):
+        clean = notes.without_overlaps()
+        assert clean.without_overlaps() == clean
+        assert set(zip(clean.onset, clean.pitch, strict=True)) == set(
+            zip(notes.onset, notes.pitch, strict=True)
+        )
+        for pitch in set(clean.pitch):
+            own = clean.pitch == pitch
+            assert (clean.offset[own][:-1] <= clean.onset[own][1:]).all()
+
+    def test_of_coinciding_notes_the_longest_is_kept(self):
+        clean = NoteList([0, 0, 0], [2, 5, 3], [60, 60, 60], [1, 2, 3]).without_overlaps()
+        assert clean == NoteList([0], [5], [60], [2])
+
+
+class TestPedal:
+    @pytest.mark.parametrize(
+        ("pedal", "offset"),
+        [
+            ([], 1.0),
+            ([[0.5, 2.0]], 2.0),  # down when the key is released
+            ([[1.0, 2.0]], 2.0),  # pressed at that very time
+            ([[0.2, 1.0]], 1.0),  # released at that very time
+            ([[1.1, 2.0]], 1.0),  # pressed too late
+            ([[0.1, 0.9], [0.95, 1.5]], 1.5),
+            ([[0.5, 2.0], [2.0, 3.0]], 2.0),  # changed: the note ends
+        ],
+    )
+    def test_single_note(self, pedal, offset):
+        assert NoteList([0], [1], [60], [70], pedal).pedalled().offset.tolist() == [offset]
+
+    def test_ends_at_the_next_onset_of_the_pitch(self):
+        notes = NoteList([0, 2, 3], [1, 4, 5], [60, 62, 60], [70] * 3, pedal=[[0, 6]])
+        assert notes.pedalled().offset.tolist() == [3, 6, 6]
+
+    @given(crowded)
+    def test_never_shortens_and_is_idempotent(self, notes):
+        held = notes.pedalled()
+        assert (np.sort(held.offset) >= np.sort(notes.offset)).all()
+        assert held.pedalled() == held
+        assert held.pedal.size == 0

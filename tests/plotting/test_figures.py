@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.collections import PolyCollection
+
+from harmnmf import (
+    HarmnmfError,
+    NoteList,
+    ParameterError,
+    TimbreDictionary,
+    plot_activations,
+    plot_before_after,
+    plot_dictionary,
+    plot_transcription,
+    save_figure,
+)
+from harmnmf.plotting.axes import at_pitches, decibels, draw_image, frames_between, wide_figure
+from harmnmf.plotting.figures import plot_learning_curve
+from harmnmf.signal.harmonics import FrequencyAxis
+from harmnmf.signal.spectrogram import STFT, LogFrequency, Spectrogram
+
+AXIS = LogFrequency().axis
+NOTES = NoteList([0.5, 1.0, 2.0], [1.5, 2.0, 3.0], [48, 60, 84], [40, 80, 120])
+
+
+def silence(seconds):
+    n_frames = round(seconds * 50)
+    return Spectrogram(np.zeros((AXIS.n_bins, n_frames), np.float32), AXIS, 16000, 320)
+
+
+def bars(figure):
+    """Boxes (start, end, pitch) of the bars of each label."""
+    boxes = {}
+    for collection in figure.axes[0].collections:
+        assert isinstance(collection, PolyCollection)
+        extents = [path.get_extents() for path in collection.get_paths()]
+        boxes[collection.get_label()] = [
+            (round(box.x0, 6), round(box.x1, 6), round((box.y0 + box.y1) / 2, 6)) for box in extents
+        ]
+    return boxes
+
+
+def names(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def test_bars_are_the_notes():
+    figure = plot_transcription(silence(4), NOTES, title="song")
+    (drawn,) = bars(figure).values()
+    assert drawn == [(0.5, 1.5, 48), (1, 2, 60), (2, 3, 84)]
+    axes = figure.axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Time (s)", "Pitch")
+    assert (axes.get_title(loc="left"), axes.get_title(loc="right")) == ("song", "notes: 3")
+    assert [bar.get_ylabel() for bar in figure.axes[1:]] == ["Level (dB)", "Velocity"]
+    assert names(axes.yaxis) == ["C3", "C4", "C5", "C6"]
+    assert axes.get_xlim() == (0, 4)
+
+
+def test_colours_are_velocities():
+    collection = plot_transcription(silence(4), NOTES).axes[0].collections[0]
+    assert list(collection.get_array()) == [40, 80, 120]
+    assert collection.get_clim() == (1, 127)
+
+
+def test_hits_false_alarms_and_misses():
+    # One in tune and time, one 0.1 s late, one of another pitch.
+    estimate = NoteList([0.52, 1.1, 2.0], [1.0, 2.0, 3.0], [48, 60, 83], [70, 70, 70])
+    figure = plot_transcription(silence(4), estimate, NOTES)
+    assert bars(figure) == {
+        "hit": [(0.52, 1.0, 48)],
+        "false alarm": [(1.1, 2, 60), (2, 3, 83)],
+        "reference": [(0.5, 1.5, 48)],
+        "missed": [(1, 2, 60), (2, 3, 84)],
+    }
+    axes = figure.axes[0]
+    assert axes.get_title(loc="right") == "hits: 1, false alarms: 2, missed: 2"
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["hit", "false alarm", "reference", "missed"]
+
+
+def test_a_part_has_what_sounds_in_it():
+    figure = plot_transcription(silence(4), NOTES, NOTES, start=1.2, end=2.0)
+    assert bars(figure)["hit"] == [(0.5, 1.5, 48), (1, 2, 60)]
+    axes = figure.axes[0]
+    assert axes.get_title(loc="right").endswith("missed: 0 (1 to 2 s of 4 s)")
+    assert axes.get_xlim() == pytest.approx((1.2, 2.0))
+
+
+def test_a_hit_is_one_also_where_it_has_ended_before_the_part():
+    short = NoteList([0.5], [0.6], [48], [70])
+    assert bars(plot_transcription(silence(4), short, NOTES, start=1, end=2)) == {
+        "hit": [],
+        "false alarm": [],
+        "reference": [(0.5, 1.5, 48)],
+        "missed": [(1, 2, 60)],
+    }
+
+
+def test_long_recordings_are_drawn_for_a_minute():
+    late = NoteList([0, 30, 90], [1, 31, 91], [60, 62, 64], [70, 70, 70])
+    figure = plot_transcription(silence(100), late)
+    assert len(figure.axes[0].collections[0].get_paths()) == 2
+    assert figure.axes[0].get_title(loc="right") == "notes: 2 (0 to 60 s of 100 s)"
+    assert plot_transcription(silence(100), late, end=100).axes[0].get_xlim() == (0, 100)
+
+
+def test_no_notes_and_no_sound(tmp_path):
+    empty = NoteList([], [], [], [])
+    for reference in (None, empty):
+        figure = plot_transcription(silence(1), empty, reference)
+        save_figure(figure, tmp_path / "empty.png")
+        assert names(figure.axes[0].yaxis)[0] == "C1"
+
+
+@pytest.mark.parametrize("front_end", [LogFrequency(), STFT(n_fft=4096)])
+def test_notes_lie_on_their_fundamentals(front_end):
+    t = np.arange(32000) / 16000
+    spectrogram = front_end.transform(np.sin(2 * np.pi * 440 * t))
+    figure = plot_transcription(spectrogram, NoteList([0], [2], [69], [70]))
+    image = figure.axes[0].images[0]
+    _, _, bottom, top = image.get_extent()
+    rows = image.get_array()
+    row = int(rows[:, 50].argmax())
+    assert bottom + (row + 0.5) * (top - bottom) / len(rows) == pytest.approx(69, abs=0.13)
+    assert rows.max() == 0
+
+
+def test_activations():
+    activations = np.zeros((88, 200))
+    activations[39, 100] = 2.0
+    figure = plot_activations(activations, range(21, 109), 0.02, start=1.0, end=3.0, title="A")
+    image = figure.axes[0].images[0]
+    assert image.get_array().shape == (88, 100)
+    assert np.unravel_index(image.get_array().argmax(), (88, 100)) == (39, 50)
+    assert image.get_extent() == pytest.approx((0.99, 2.99, 20.5, 108.5))
+    assert figure.axes[1].get_ylabel() == "Activation (dB)"
+    assert names(figure.axes[0].yaxis)[:2] == ["C1", "C2"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "pitches"),
+    [
+        ((3, 2, 5), [60, 61, 62]),
+        ((3, 5), [60, 61]),
+        ((2, 5), [60, 62]),
+        ((0, 5), []),
+        ((2, 0), [60, 61]),
+    ],
+)
+def test_activations_of_wrong_shape(shape, pitches):
+    with pytest.raises(ParameterError):
+        plot_activations(np.zeros(shape), pitches, 0.02)
+
+
+@pytest.mark.parametrize(("start", "end"), [(5, None), (-1, 2), (2, 1), (np.nan, 1)])
+def test_nothing_to_draw(start, end):
+    with pytest.raises(ParameterError, match="nothing to draw"):
+        plot_transcription(silence(4), NOTES, start=start, end=end)
+
+
+def test_dictionary_images_and_spectra():
+    dictionary = TimbreDictionary.load("default")
+    figure = plot_dictionary(dictionary)
+    images = [axes for axes in figure.axes if axes.get_xlabel() == "Key"]
+    assert [axes.get_title() for axes in images[1:]] == ["sustain", "decay"]
+    assert images[0].get_title().startswith("attack")
+    assert images[0].get_ylabel() == "Frequency (Hz)"
+    assert names(images[0].xaxis) == [f"C{octave}" for octave in range(1, 9)]
+    levels = images[1].collections[0].get_array().reshape(dictionary.W.shape[:2])
+    assert levels.max() == 0
+    np.testing.assert_array_equal(levels.argmax(axis=0), dictionary.W[:, :, -2].argmax(axis=0))
+
+    spectra = next(
+        axes
+        for axes in plot_dictionary(dictionary, pitch=60).axes
+        if axes.get_xlabel() == "Frequency (Hz)"
+    )
+    assert spectra.get_title() == "C4"
+    assert [line.get_label() for line in spectra.lines][1:] == ["sustain", "decay"]
+    first_partial = spectra.collections[0].get_segments()[0][0][0]
+    assert first_partial == pytest.approx(261.63, abs=0.01)
+
+
+def test_dictionaries_of_other_forms(tmp_path):
+    rng = np.random.default_rng(0)
+    front_end = STFT(n_fft=512)
+    for n_timbres, pitches in ((1, [60]), (6, [30, 60, 90])):
+        W = rng.uniform(size=(257, len(pitches), n_timbres))
+        dictionary = TimbreDictionary(W, pitches, front_end, 1, 0.02, {"name": "toy"})
+        figure = plot_dictionary(dictionary, pitch=60)
+        assert sum(axes.get_xlabel() == "Key" for axes in figure.axes) == n_timbres
+        save_figure(figure, tmp_path / "toy.png")
+    with pytest.raises(ParameterError, match=r"no key 61, only F#1 to F#6 \(30 to 90\)"):
+        plot_dictionary(dictionary, pitch=61)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "magic"),
+    [(".png", b"\x89PNG"), (".PNG", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")],
+)
+def test_formats(tmp_path, suffix, magic):
+    path = tmp_path / f"picture{suffix}"
+    save_figure(wide_figure(1.0)[0], path)
+    assert path.read_bytes().startswith(magic)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pictures_that_cannot_be_written(tmp_path):
+    figure, _ = wide_figure(1.0)
+    for name in ("picture.jpg", "picture"):
+        with pytest.raises(ParameterError, match=r"\.png, \.svg or \.pdf"):
+            save_figure(figure, tmp_path / name)
+    with pytest.raises(HarmnmfError, match="cannot write"):
+        save_figure(figure, tmp_path / "missing" / "picture.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_images_keep_their_peaks():
+    _, axes = wide_figure(1.0)
+    values = np.zeros((2, 100_001))
+    values[1, 77_777] = 1
+    image = draw_image(axes, values, left=0, hop=0.01, bottom=60, step=1, cmap="magma")
+    rows = image.get_array()
+    assert rows.shape[1] <= 4000
+    left, right, _, _ = image.get_extent()
+    column = int(rows[1].argmax())
+    width = (right - left) / rows.shape[1]
+    assert left + column * width <= 777.77 <= left + (column + 1) * width
+
+
+def test_frames_between():
+    assert frames_between(0, None, 10_000, 0.02) == (0, 3000)
+    assert frames_between(10, 20, 10_000, 0.02) == (500, 1000)
+    assert frames_between(0, 0.001, 10, 0.02) == (0, 1)
+    assert frames_between(0, float("inf"), 10, 0.02) == (0, 10)
+
+
+def test_decibels_of_nothing_and_of_little():
+    assert (decibels(np.zeros((2, 3))) == -60).all()
+    np.testing.assert_allclose(decibels(np.array([1e-30, 1e-31], np.float32)), [0, -20], atol=1e-4)
+
+
+def test_at_pitches_agrees_on_both_scales():
+    pitches = np.array([57.0, 69.0, 100.0, 140.0])
+    log = FrequencyAxis.logarithmic(27.5, 48, 390)
+    linear = FrequencyAxis.linear(2**14, 16000)
+    read = [
+        at_pitches(np.log(axis.frequencies + 1)[:, None], axis, pitches)[:, 0]
+        for axis in (log, linear)
+    ]
+    np.testing.assert_allclose(read[0], read[1], rtol=1e-3)
+    assert read[0][-1] == 0
+
+
+def test_before_and_after_share_their_colours(tmp_path):
+    front_end = STFT(n_fft=512, hop_length=256)
+    noisy = np.random.default_rng(0).normal(size=32000)
+    pairs = [(noisy, 0.1 * noisy), (0.1 * noisy, noisy), (noisy, 0 * noisy), (0 * noisy, noisy)]
+    for before, after in pairs:
+        spectrograms = [front_end.transform(x) for x in (before, after)]
+        figure = plot_before_after(*spectrograms, title="song")
+        upper, lower = (axes.images[0] for axes in figure.axes[:2])
+        if before.any() and after.any():
+            ratio = 20 * np.log10(np.abs(before).max() / np.abs(after).max())
+            assert np.subtract(lower.get_clim(), upper.get_clim()) == pytest.approx(ratio, abs=0.1)
+        assert upper.get_extent()[2:] == pytest.approx((-15.625, 8015.625))
+    save_figure(figure, tmp_path / "a.png")
+    long = STFT(n_fft=512, hop_length=512).transform(np.zeros(61 * 16000))
+    assert plot_before_after(long, long).axes[0].get_xlim()[1] == pytest.approx(60, abs=0.1)
+    with pytest.raises(ParameterError, match="linear axis"):
+        plot_before_after(spectrograms[0], silence(2))
+    with pytest.raises(ParameterError, match="linear axis"):
+        plot_before_after(silence(2), silence(2))
+
+
+def test_a_term_that_a_resumed_run_added_begins_where_it_was_added():
+    lines = [
+        {"step": 1, "error": 4.0, "level": -3.0},
+        {"step": 2, "error": 2.0, "level": -4.0},
+        {"step": 3, "error": 1.0, "level": -5.0, "more": 8.0},
+        {"step": 4, "error": 1.0, "level": -6.0, "more": 6.0},
+    ]
+    [axes] = plot_learning_curve(lines).axes
+    curves = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert curves == {
+        "error": [[1, 1], [2, 0.5], [3, 0.25], [4, 0.25]],
+        "more": [[3, 1], [4, 0.75]],
+    }

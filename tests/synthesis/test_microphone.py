@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from harmnmf import ParameterError
+from harmnmf.signal.acoustics import _equalizer_gain, equalize, room_response
+from harmnmf.synthesis.microphone import RecordingConditions, simulate_recording
+
+RATE = 16000
+PARTS = [field.name for field in fields(RecordingConditions)]
+
+
+def only(*parts):
+    return RecordingConditions(**{part: float(part in parts) for part in PARTS})
+
+
+def record(samples, conditions=None, seed=0):
+    return simulate_recording(samples, np.random.default_rng(seed), conditions)
+
+
+def power(samples):
+    return np.mean(np.square(samples, dtype=np.float64))
+
+
+@pytest.fixture(scope="module")
+def sound():
+    """Two seconds of noise, the first 20 dB louder than the second."""
+    rng = np.random.default_rng(1)
+    level = np.repeat([0.1, 0.01], RATE)
+    return (level * rng.standard_normal(2 * RATE)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def click():
+    return np.eye(1, RATE, dtype=np.float32)[0]
+
+
+class TestSwitches:
+    def test_all_off_changes_nothing(self, sound):
+        np.testing.assert_array_equal(record(sound, only()), sound)
+
+    @pytest.mark.parametrize("part", PARTS)
+    def test_each_changes_something(self, sound, part):
+        changed = record(sound, only(part))
+        assert changed.shape == sound.shape
+        assert changed.dtype == np.float32
+        assert np.isfinite(changed).all()
+        assert np.abs(changed - sound).max() > 0
+
+    @pytest.mark.parametrize(
+        ("part", "other"),
+        [("room", "equalizer"), ("equalizer", "room"), ("equalizer", "band_limit")],
+    )
+    def test_linear_parts_do_the_same_with_others(self, click, part, other):
+        both = np.fft.rfft(record(click, only(part, other)), 2 * RATE)
+        product = np.prod([np.fft.rfft(record(click, only(p)), 2 * RATE) for p in (part, other)], 0)
+        audible = np.abs(product) > 0.1 * np.median(np.abs(product))
+        # The sound ends after a second, and so does what each leaves of it.
+        error = np.abs(both - product)[audible] / np.abs(product)[audible]
+        assert np.median(error) < 0.02
+
+    @pytest.mark.parametrize("other", ["room", "equalizer", "hum"])
+    def test_noise_is_the_same_with_others(self, sound, other):
+        noise = record(sound, only("noise")) - sound
+        among = record(sound, only("noise", other)) - record(sound, only(other))
+        assert np.corrcoef(noise, among)[0, 1] > 0.99
+
+    def test_level_is_the_last_part(self, sound):
+        level = np.abs(record(sound, RecordingConditions())).max()
+        assert level == pytest.approx(np.abs(record(sound, only("level"))).max(), rel=1e-5)
+
+    def test_probability(self, sound):
+        sometimes = replace(only(), level=0.3)
+        changed = [np.any(record(sound[:999], sometimes, s) != sound[:999]) for s in range(200)]
+        assert np.mean(changed) == pytest.approx(0.3, abs=0.1)
+
+    @pytest.mark.parametrize("part", PARTS)
+    @pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])
+    def test_not_a_probability(self, part, probability):
+        with pytest.raises(ParameterError, match=f"{part} must be a probability"):
+            RecordingConditions(**{part: probability})
+
+
+def test_the_seed_decides(sound):
+    a, b, c = (record(sound, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(a - c).max() > 0
+
+
+def test_silence_stays_silent():
+    assert not record(np.zeros(1000)).any()
+    assert record(np.zeros(0)).shape == (0,)
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 159, 161, 5000])
+def test_short_sounds(n_samples):
+    everything = RecordingConditions(**dict.fromkeys(PARTS, 1.0))
+    recorded = record(np.full(n_samples, 0.5), everything)
+    assert recorded.shape == (n_samples,)
+    assert np.isfinite(recorded).all()
+
+
+@pytest.mark.parametrize("samples", [np.zeros((2, 10)), [0.0, np.nan], [np.inf]])
+def test_rejects(samples):
+    with pytest.raises(ParameterError, match="finite"):
+        record(samples)
+
+
+@pytest.mark.parametrize("seed", range(5))
+class TestParts:
+    def test_direct_sound_is_not_delayed(self, click, seed):
+        for part in ("room", "equalizer", "compression"):
+            assert np.argmax(np.abs(record(click, only(part), seed))) == 0, part
+        assert np.argmax(np.abs(record(click, only("band_limit"), seed))) < 0.0005 * RATE
+
+    def test_room(self, seed):
+        response = room_response(np.random.default_rng(seed))
+        assert response[0] == 1
+        reverberant = response[1:]
+        assert -20.5 < 10 * np.log10(np.sum(reverberant**2)) < 3.5
+        # Most of the energy has gone after half of the longest time.
+        decay = np.cumsum(reverberant[::-1] ** 2)[::-1] / np.sum(reverberant**2)
+        assert 0.1 * RATE < np.argmax(decay < 1e-4) < 1.8 * RATE
+
+    def test_treble_decays_faster(self, seed):
+        response = room_response(np.random.default_rng(seed))
+        centroid = []
+        for part in np.array_split(response[RATE // 20 : RATE // 4], 2):
+            spectrum = np.abs(np.fft.rfft(part)) ** 2
+            centroid.append(spectrum @ np.arange(len(spectrum)) / spectrum.sum())
+        assert centroid[1] < centroid[0]
+
+    def test_equalizer_is_smooth(self, seed):
+        semitones = np.arange(0, 96) / 12
+        gain = _equalizer_gain(30 * 2**semitones, np.random.default_rng(seed))
+        assert np.abs(gain).max() <= 6
+        assert np.ptp(gain) > 1
+        assert np.abs(np.diff(gain)).max() < 1.0
+
+    def test_equalizer_has_the_gain_drawn(self, click, seed):
+        gain = _equalizer_gain(np.fft.rfftfreq(2048, 1 / RATE), np.random.default_rng(seed))
+        measured = np.fft.rfft(equalize(click, np.random.default_rng(seed))[:2048])
+        # What lies below a few bins is too sharp for the filter's length.
+        np.testing.assert_allclose(20 * np.log10(np.abs(measured))[8:], gain[8:], atol=0.5)
+
+    def test_noise_is_far_below_the_loud_part(self, sound, seed):
+        noise = record(sound, only("noise"), seed) - sound
+        assert -81 < 10 * np.log10(power(noise) / power(sound[:RATE])) < -44
+
+    def test_noise_is_no_brighter_than_white(self, sound, seed):
+        noise = record(sound, only("noise"), seed) - sound
+        low, high = np.array_split(np.abs(np.fft.rfft(noise)) ** 2, 2)
+        assert low.mean() > 0.8 * high.mean()
+
+    def test_hum(self, sound, seed):
+        hum = record(sound, only("hum"), seed) - sound
+        assert -81 < 10 * np.log10(power(hum) / power(sound[:RATE])) < -49
+        hz = np.fft.rfftfreq(len(hum), 1 / RATE)
+        spectrum = np.abs(np.fft.rfft(hum * np.hanning(len(hum)))) ** 2
+        assert spectrum[(hz > 45) & (hz < 500)].sum() > 0.99 * spectrum.sum()
+
+    def test_compression_narrows_the_dynamics(self, sound, seed):
+        compressed = record(sound, only("compression"), seed)
+        loud, soft = power(compressed[RATE // 2 : RATE]), power(compressed[-RATE // 4 :])
+        assert 5 < 10 * np.log10(loud / soft) < 19
+        # What is soft stays about as it is.
+        assert soft == pytest.approx(power(sound[-RATE // 4 :]), rel=0.2)
+
+    def test_band_limit(self, sound, seed):
+        before, after = (
+            np.abs(np.fft.rfft(s)) ** 2 for s in (sound, record(sound, only("band_limit"), seed))
+        )
+        hz = np.fft.rfftfreq(len(sound), 1 / RATE)
+        middle = (hz > 400) & (hz < 3000)
+        assert after[middle].sum() == pytest.approx(before[middle].sum(), rel=0.15)
+        for outside in (hz < 10, hz > 7800):
+            assert after[outside].sum() < 0.1 * before[outside].sum()
+
+    def test_level(self, sound, seed):
+        peak_db = 20 * np.log10(np.abs(record(sound, only("level"), seed)).max())
+        assert -25 <= peak_db <= -0.5 + 1e-4

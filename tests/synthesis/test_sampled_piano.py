@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harmnmf import (
+    Audio,
+    AudioError,
+    FormatError,
+    NoteList,
+    ParameterError,
+    SampledPiano,
+    write_audio,
+)
+from harmnmf.signal.audio import SAMPLE_RATE
+from harmnmf.signal.harmonics import PIANO_PITCHES
+from harmnmf.synthesis import sampled_piano as rendering
+
+
+def string(pitch, *, brightness=0.5, level=1.0, attack=0.005, seconds=3.0, phase=0.0, decay=2.0):
+    """A decaying tone of ten partials, each weaker than the last by a factor."""
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE - attack
+    hz = 440 * 2 ** ((pitch - 69) / 12)
+    partials = [
+        brightness**h * np.sin(2 * np.pi * h * hz * time + phase)
+        for h in range(1, 11)
+        if h * hz < 7000
+    ]
+    return np.float32(
+        level * (time >= 0) * np.exp(-decay * time.clip(0)) * np.sum(partials, axis=0)
+    )
+
+
+def one(pitch=60, *, onset=0.5, offset=1.5, velocity=80, pedal=()):
+    return NoteList([onset], [offset], [pitch], [velocity], pedal)
+
+
+def play(piano, notes, **options):
+    return piano.render(notes, rng=np.random.default_rng(0), **options)
+
+
+def attack(audio):
+    """Seconds until a tenth of the peak."""
+    return np.argmax(np.abs(audio) > 0.1 * np.abs(audio).max()) / SAMPLE_RATE
+
+
+def rms_db(audio, start, end):
+    power = np.mean(audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] ** 2.0)
+    return 10 * np.log10(power + 1e-20)
+
+
+def peak_hz(audio, start=0.6, end=1.4, low=60.0):
+    part = audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+    spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part)), 2**20))
+    hz = np.fft.rfftfreq(2**20, 1 / SAMPLE_RATE)
+    return hz[np.argmax(spectrum * (hz > low))]
+
+
+def cents(measured, pitch):
+    return 1200 * np.log2(measured / (440 * 2 ** ((pitch - 69) / 12)))
+
+
+@pytest.fixture(scope="module")
+def piano():
+    """Three keys with two layers each, one with one."""
+    keys = {
+        pitch: [string(pitch, brightness=b, level=b) for b in (0.3, 0.6)] for pitch in (48, 60, 72)
+    }
+    return SampledPiano({**keys, 100: [string(100)]})
+
+
+class TestTime:
+    @pytest.mark.parametrize("pitch", [48, 57, 60, 64, 77])
+    @pytest.mark.parametrize("onset", [0.0, 0.3, 0.712345])
+    @pytest.mark.parametrize("tuning", [-0.4, 0.0, 0.4])
+    def test_attack_is_at_the_onset(self, piano, pitch, onset, tuning):
+        audio = play(piano, one(pitch, onset=onset, offset=onset + 1), tuning=tuning)
+        assert attack(audio) == pytest.approx(onset, abs=0.003)
+
+    @pytest.mark.parametrize("lead", [0.0, 0.0005, 0.05])
+    def test_attack_is_measured(self, lead):
+        piano = SampledPiano({60: [string(60, attack=lead)]})
+        assert attack(play(piano, one())) == pytest.approx(0.5, abs=0.003)
+
+    @pytest.mark.parametrize("velocity", [10, 64, 120])
+    def test_layers_cut_at_different_times(self, velocity):
+        layers = [string(60, level=x, attack=t) for x, t in ((0.1, 0.02), (0.3, 0.001), (1, 0.01))]
+        audio = play(SampledPiano({60: layers}), one(velocity=velocity))
+        assert attack(audio) == pytest.approx(0.5, abs=0.003)
+
+    def test_lasts_until_a_second_after_the_last_damper(self, piano):
+        assert len(play(piano, one(), tuning=0.37)) == round(2.5 * SAMPLE_RATE)
+        assert len(play(piano, one(pedal=[[1, 3]]), tuning=-0.2)) == 4 * SAMPLE_RATE
+
+    def test_no_notes(self, piano):
+        assert not play(piano, NoteList([], [], [], []), tuning=0.1).any()
+
+    def test_damper(self, piano):
+        audio = play(piano, one())
+        assert rms_db(audio, 1.35, 1.45) > -45
+        assert rms_db(audio, 1.75, 1.85) < rms_db(audio, 1.35, 1.45) - 50
+
+    def test_high_keys_have_none(self, piano):
+        audio = play(piano, one(100, offset=0.6))
+        assert rms_db(audio, 0.9, 1.0) > rms_db(audio, 0.5, 0.6) - 20
+
+    def test_pedal_lengthens(self, piano):
+        audio = play(piano, one(offset=0.7, pedal=[[0.6, 1.5]]), resonance_db=None)
+        held = play(piano, one(offset=1.5), resonance_db=None)
+        np.testing.assert_array_equal(audio, held)
+
+    def test_ends_are_not_cut(self, piano):
+        audio = play(piano, one(100))
+        assert audio[-1] == 0
+        assert np.abs(np.diff(audio[-200:])).max() < 1e-3
+
+
+class TestPitch:
+    @pytest.mark.parametrize("tuning", [-0.5, 0.0, 0.13])
+    @pytest.mark.parametrize("pitch", [45, 60, 66, 75])
+    def test_in_tune(self, piano, pitch, tuning):
+        audio = play(piano, one(pitch), tuning=tuning)
+        assert cents(peak_hz(audio), pitch) == pytest.approx(100 * tuning, abs=1.5)
+
+    def test_detuning(self, piano):
+        detuning = np.zeros(88)
+        detuning[60 - 21] = 30
+        assert cents(peak_hz(play(piano, one(60), detuning=detuning)), 60) == pytest.approx(
+            30, abs=1.5
+        )
+        assert cents(peak_hz(play(piano, one(62), detuning=detuning)), 62) == pytest.approx(
+            0, abs=1.5
+        )
+
+    def test_both_add_up(self, piano):
+        audio = play(piano, one(60), tuning=0.2, detuning=np.full(88, -15))
+        assert cents(peak_hz(audio), 60) == pytest.approx(5, abs=1.5)
+
+    @pytest.mark.parametrize("detuning", [np.zeros(87), 3.0, np.full(88, np.nan)])
+    def test_not_88_numbers(self, piano, detuning):
+        with pytest.raises(ParameterError, match="88"):
+            play(piano, one(), detuning=detuning)
+
+
+class TestVelocity:
+    def test_level_rises(self, piano):
+        levels = [
+            rms_db(play(piano, one(velocity=velocity)), 0.5, 0.8) for velocity in range(1, 128, 9)
+        ]
+        assert (np.diff(levels) > 0).all()
+
+    @pytest.mark.parametrize("layers", [1, 2, 5])
+    def test_20_db_from_soft_to_loud(self, layers):
+        piano = SampledPiano({60: [string(60, brightness=0.3 + 0.1 * i) for i in range(layers)]})
+        soft, loud = (
+            rms_db(play(piano, one(velocity=velocity)), 0.5, 0.8) for velocity in (30, 110)
+        )
+        assert loud - soft == pytest.approx(20, abs=1.0)
+
+    def test_full_velocity_is_20_db_below_full_scale(self):
+        piano = SampledPiano({60: [string(60)]})
+        assert rms_db(play(piano, one(velocity=127)), 0.5, 0.8) == pytest.approx(-20, abs=0.5)
+
+    @pytest.mark.parametrize("pitch", [60, 100])
+    def test_louder_is_brighter(self, piano, pitch):
+        def centroid(velocity):
+            spectrum = np.abs(np.fft.rfft(play(piano, one(pitch, velocity=velocity))))
+            return spectrum @ np.arange(len(spectrum)) / spectrum.sum()
+
+        assert centroid(20) < centroid(64) < centroid(110)
+
+    def test_layers_are_ordered_by_level(self):
+        soft, loud = string(60, brightness=0.3, level=0.1), string(60, brightness=0.6)
+        audio = [play(SampledPiano({60: layers}), one()) for layers in ((soft, loud), (loud, soft))]
+        np.testing.assert_array_equal(*audio)
+
+    def test_layers_out_of_phase_do_not_cancel(self):
+        soft, loud = string(50, level=0.5, attack=0.004), string(50, attack=0.006, phase=np.pi)
+        piano = SampledPiano({50: [soft, loud]})
+        for velocity in (32, 50, 64, 80, 95):
+            level_db = rms_db(play(piano, one(50, velocity=velocity)), 0.5, 0.8)
+            assert level_db == pytest.approx(-20 + 35 * np.log10(velocity / 127), abs=1.0)
+
+    def test_neighbours_are_equally_loud(self):
+        levels = {60: 1.0, 61: 0.2, 62: 0.9, 63: 1.1}
+        piano = SampledPiano({pitch: [string(pitch, level=x)] for pitch, x in levels.items()})
+        rendered = [rms_db(play(piano, one(pitch)), 0.5, 0.8) for pitch in levels]
+        assert np.ptp(rendered) < 1
+
+
+class TestResonance:
+    NOTES = one(60, offset=0.6, pedal=[[0.4, 2.0]])
+
+    def resonance(self, piano, notes, level_db=-30.0):
+        return play(piano, notes, resonance_db=level_db) - play(piano, notes, resonance_db=None)
+
+    def test_level(self, piano):
+        dry = play(piano, self.NOTES, resonance_db=None)
+        for level_db in (-35, -20):
+            wet = self.resonance(piano, self.NOTES, level_db)
+            measured = 10 * np.log10(np.sum(wet**2) / np.sum(dry**2))
+            assert measured == pytest.approx(level_db, abs=1)
+
+    def test_begins_and_ends_with_the_pedal(self, piano):
+        wet = self.resonance(piano, one(60, onset=0.1, offset=1.5, pedal=[[0.6, 1.2]]))
+        assert not wet[: round(0.6 * SAMPLE_RATE)].any()
+        assert rms_db(wet, 1.4, 1.5) < rms_db(wet, 1.0, 1.2) - 30
+        assert not wet[round(1.6 * SAMPLE_RATE) :].any()
+
+    def test_none_without_a_pedal(self, piano):
+        assert not self.resonance(piano, one()).any()
+        assert not self.resonance(piano, one(pedal=[[1.6, 2.0]], offset=0.6, onset=0.5)).any()
+
+    def test_is_that_of_other_strings_too(self, piano):
+        wet = self.resonance(piano, self.NOTES)
+        spectrum = np.abs(np.fft.rfft(wet[round(0.6 * SAMPLE_RATE) : 2 * SAMPLE_RATE]))
+        # Strings that share a partial with C4 ring, such as F3 an octave and a fifth below.
+        assert np.count_nonzero(spectrum > 0.01 * spectrum.max()) > 20
+
+    def test_depends_on_the_seed(self, piano):
+        a, b, c = (piano.render(self.NOTES, rng=np.random.default_rng(seed)) for seed in (0, 0, 1))
+        np.testing.assert_array_equal(a, b)
+        assert np.abs(a - c).max() > 0
+
+
+class TestCache:
+    def test_is_bounded(self, monkeypatch):
+        samples = {60: [string(60)]}
+        song = NoteList(np.arange(10) / 10, np.arange(10) / 10 + 0.3, range(55, 65), [70] * 10)
+        expected = play(SampledPiano(samples), song)
+        monkeypatch.setattr(rendering, "_CACHE_BYTES", 500_000)
+        piano = SampledPiano(samples)
+        np.testing.assert_array_equal(play(piano, song), expected)
+        assert sum(kept.nbytes for kept in piano._transposed.values()) <= 500_000
+
+    def test_tuning_needs_no_new_samples(self, piano):
+        play(piano, one())
+        kept = set(piano._transposed)
+        play(piano, one(), tuning=0.1)
+        assert set(piano._transposed) == kept
+
+    def test_notes_end_after_12_s(self):
+        piano = SampledPiano({60: [string(60, seconds=14, decay=0.1)]})
+        audio = play(piano, one(offset=13.5))
+        assert rms_db(audio, 12.3, 12.4) > -60
+        assert not audio[round(12.6 * SAMPLE_RATE) :].any()
+
+
+class TestFiles:
+    def save(self, folder, name, samples, rate=SAMPLE_RATE):
+        write_audio(folder / name, Audio(samples, rate))
+
+    def test_load(self, tmp_path):
+        for pitch in (48, 60):
+            for layer, level in (("ff", 0.5), ("a_soft_one", 0.1)):
+                self.save(tmp_path, f"{pitch:03}_{layer}.flac", string(pitch, level=level))
+        (tmp_path / "README.txt").write_text("no note")
+        audio = play(SampledPiano.load(tmp_path), one(60))
+        assert attack(audio) == pytest.approx(0.5, abs=0.003)
+        assert cents(peak_hz(audio), 60) == pytest.approx(0, abs=1.5)
+
+    def test_another_sample_rate(self, tmp_path):
+        time = np.arange(48000) / 48000
+        self.save(tmp_path, "069_v1.wav", np.sin(2 * np.pi * 440 * time) * np.exp(-time), 48000)
+        assert cents(peak_hz(play(SampledPiano.load(str(tmp_path)), one(69))), 69) == (
+            pytest.approx(0, abs=1.5)
+        )
+
+    def test_empty_folder(self, tmp_path):
+        for folder in (tmp_path, tmp_path / "missing"):
+            with pytest.raises(FormatError, match="has no notes called"):
+                SampledPiano.load(folder)
+
+    @pytest.mark.parametrize("name", ["C4_ff.flac", "60.flac", "_ff.flac", "60_.flac", "-1_v.wav"])
+    def test_bad_names(self, tmp_path, name):
+        self.save(tmp_path, name, string(60))
+        with pytest.raises(FormatError, match=f"{name}: a note is called"):
+            SampledPiano.load(tmp_path)
+
+    def test_damaged_file(self, tmp_path):
+        (tmp_path / "60_ff.ogg").write_bytes(b"OggS")
+        with pytest.raises(AudioError, match="60_ff"):
+            SampledPiano.load(tmp_path)
+
+    def test_not_on_the_keyboard(self, tmp_path):
+        self.save(tmp_path, "109_ff.flac", string(90))
+        with pytest.raises(ParameterError, match="no key 109"):
+            SampledPiano.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ({}, "needs samples"),
+        ({20: [string(20)]}, "no key 20"),
+        ({60: []}, "60 has no samples"),
+        ({60: [np.zeros(1000)]}, "60 is not mono, or silent"),
+        ({60: [np.ones((2, 1000))]}, "60 is not mono, or silent"),
+    ],
+)
+def test_rejected_samples(samples, message):
+    with pytest.raises(ParameterError, match=message):
+        SampledPiano(samples)
+
+
+@pytest.mark.parametrize("pitch", [20, 109])
+def test_rejected_notes(piano, pitch):
+    with pytest.raises(ParameterError, match=f"no key {pitch}"):
+        play(piano, one(pitch))
+
+
+def test_every_key_plays(piano):
+    notes = NoteList(
+        np.arange(88) / 10, np.arange(88) / 10 + 0.1, list(PIANO_PITCHES), [70] * len(PIANO_PITCHES)
+    )
+    audio = play(piano, notes)
+    assert np.isfinite(audio).all()
+    assert min(rms_db(audio, i / 10, i / 10 + 0.1) for i in range(88)) > -60

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from note_strategies import crowded, note_lists
+
+from harmnmf import NoteList, ParameterError
+from harmnmf.synthesis.variation import excerpt, vary_performance
+
+seeds = st.integers(0, 2**32)
+SEEDS = range(60)
+
+
+def vary(notes, seed):
+    return vary_performance(notes, np.random.default_rng(seed))
+
+
+@pytest.fixture(scope="module")
+def scale():
+    """Two octaves and back, with one note every quarter of a second."""
+    pitch = [*range(48, 72), *range(72, 48, -1)]
+    onset = np.arange(48) / 4
+    return NoteList(onset, onset + 0.2, pitch, 40 + np.arange(48) % 40)
+
+
+class TestVary:
+    @given(st.one_of(note_lists, crowded), seeds)
+    def test_is_a_performance_on_a_piano(self, notes, seed):
+        varied = vary(notes, seed)
+        assert len(varied) <= len(notes)
+        assert ((varied.pitch >= 21) & (varied.pitch <= 108)).all()
+        assert ((varied.velocity >= 1) & (varied.velocity <= 127)).all()
+        assert varied == varied.without_overlaps()
+
+    @given(note_lists, seeds)
+    def test_the_seed_decides(self, notes, seed):
+        assert vary(notes, seed) == vary(notes, seed)
+
+    @pytest.mark.parametrize("seed", SEEDS)
+    def test_keeps_the_melody(self, scale, seed):
+        varied = vary(scale, seed)
+        assert len(varied) == len(scale)
+        transposition = varied.pitch - scale.pitch
+        assert np.ptp(transposition) == 0
+        assert -5 <= transposition[0] <= 6
+        stretch = np.polyfit(scale.onset, varied.onset, 1)[0]
+        assert 0.795 < stretch < 1.255
+        assert np.abs(varied.onset - stretch * scale.onset).max() < 0.011
+        # Louder notes stay louder, or as loud.
+        order = np.argsort(scale.velocity)
+        assert (np.diff(varied.velocity[order]) >= 0).all()
+
+    def test_all_of_the_ranges_occur(self, scale):
+        varied = [vary(scale, seed) for seed in SEEDS]
+        assert {int(v.pitch[0] - scale.pitch[0]) for v in varied} == set(range(-5, 7))
+        means = np.array([v.velocity.mean() for v in varied])
+        assert means.min() < 42
+        assert means.max() > 88
+        spread = np.array([v.velocity.std() for v in varied]) / scale.velocity.std()
+        assert spread.min() < 0.75
+        assert spread.max() > 1.25
+        length = np.array([v.onset[-1] for v in varied]) / scale.onset[-1]
+        assert length.min() < 0.85
+        assert length.max() > 1.2
+
+    def test_what_falls_off_the_keyboard_is_left_out(self):
+        edge = NoteList([0, 1, 2], [1, 2, 3], [21, 60, 108], [70, 70, 70])
+        lengths = {len(vary(edge, seed)) for seed in SEEDS}
+        assert lengths == {2, 3}
+
+    def test_what_nobody_played_is_left_out(self):
+        notes = NoteList([0, 1, 2], [0.5, 1.005, 2.005], [60, 61, 62], [70] * 3, [[1.9, 3.0]])
+        for seed in SEEDS:
+            varied = vary(notes, seed)
+            assert (varied.pitch - varied.pitch[0]).tolist() == [0, 2]
+
+    def test_a_pedal_is_sometimes_left_out(self, scale):
+        held = NoteList(*(getattr(scale, n) for n in ("onset", "offset", "pitch", "velocity")),
+                        [[1, 2], [3, 5]])  # fmt: skip
+        lengths = [len(vary(held, seed).pedal) for seed in SEEDS]
+        assert set(lengths) == {0, 2}
+        assert 0 < lengths.count(0) < 20
+
+    def test_a_legato_pedal_is_released_with_notes(self, scale):
+        pedals = [(varied := vary(scale, seed), varied.pedal) for seed in SEEDS]
+        assert 15 < sum(len(pedal) > 0 for _, pedal in pedals) < 45
+        for varied, pedal in pedals:
+            for release in pedal[:-1, 1]:
+                assert np.abs(varied.onset - release).min() < 0.006
+            assert (pedal[1:, 0] > pedal[:-1, 1] + 0.04).all()
+
+    def test_no_notes(self):
+        empty = NoteList([], [], [], [])
+        assert all(len(vary(empty, seed)) == 0 for seed in SEEDS)
+
+
+class TestExcerpt:
+    @given(st.one_of(note_lists, crowded), seeds, st.floats(0.1, 100))
+    def test_is_a_part(self, notes, seed, duration):
+        part = excerpt(notes, np.random.default_rng(seed), duration)
+        assert len(part) <= len(notes)
+        assert part.offset.max(initial=0.0) <= duration * (1 + 1e-9)
+        assert part.pedal.max(initial=0.0) <= duration * (1 + 1e-9)
+        if len(notes) and notes.offset.max() - notes.onset[0] < 0.99 * duration:
+            assert part.onset[0] == 0
+            assert len(part) == len(notes)
+
+    def test_begins_anywhere(self, scale):
+        parts = [excerpt(scale, np.random.default_rng(seed), 4.0) for seed in SEEDS]
+        assert {len(part) for part in parts} <= {15, 16}
+        assert len({int(part.pitch[0]) for part in parts}) > 15
+
+    def test_leaves_out_silence_before_the_music(self, scale):
+        late = scale.shift(1000.0)
+        for seed in SEEDS:
+            assert len(excerpt(late, np.random.default_rng(seed), 4.0)) >= 15
+
+    @pytest.mark.parametrize("duration", [0.0, -1.0, float("nan")])
+    def test_needs_a_duration(self, scale, duration):
+        with pytest.raises(ParameterError, match="duration"):
+            excerpt(scale, np.random.default_rng(0), duration)

@@ -1,0 +1,171 @@
+"""The loop of all trainings: averages, interrupts, resumption, and refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from harmnmf import FormatError, HarmnmfError, ParameterError
+from harmnmf.storage.arrays import load_arrays
+from harmnmf.training.loop import train_network
+
+
+def batches(first: int, n_steps: int = 40) -> Iterator[dict[str, torch.Tensor]]:
+    for step in range(first, n_steps):
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        yield {"x": x, "y": x.sum(1, keepdim=True)}
+
+
+def loss(network: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {"error": (network(batch["x"]) - batch["y"]).square().mean()}
+
+
+def train(run: Path, **options: object) -> nn.Module:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    usual: dict[str, object] = {
+        "kind": "test", "weights": {"error": 1.0}, "n_steps": 40, "learning_rate": 0.05,
+    }  # fmt: skip
+    train_network(network, batches, loss, run, **{**usual, **options})
+    return network
+
+
+def lines(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("averaging", [None, 0.9])
+@pytest.mark.parametrize("stop", [1, 17, 39])
+def test_interrupted_trainings_end_as_if_they_had_not_been(
+    tmp_path: Path, averaging: float | None, stop: int
+) -> None:
+    def interrupt(step: int) -> None:
+        if step == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "b", averaging=averaging, progress=interrupt)
+    whole = train(tmp_path / "a", averaging=averaging)
+    parts = train(tmp_path / "b", averaging=averaging)
+    for x, y in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True):
+        torch.testing.assert_close(x, y)
+    assert [line["step"] for line in lines(tmp_path / "b")] == [stop, 40]
+    assert not parts.training
+
+
+def test_the_average_is_the_recursive_mean_of_the_weights(tmp_path: Path) -> None:
+    seen: list[torch.Tensor] = []
+    torch.manual_seed(0)
+    network = nn.Linear(3, 1)
+
+    def remember(step: int) -> None:
+        seen.append(network.weight.detach().clone())
+
+    train_network(
+        network, batches, loss, tmp_path, kind="test", weights={"error": 1.0}, n_steps=40,
+        learning_rate=0.05, averaging=0.8, progress=remember,
+    )  # fmt: skip
+    average = seen[0]
+    for n, weight in enumerate(seen[1:], start=1):
+        decay = min(0.8, (1 + n) / (10 + n))
+        average = decay * average + (1 - decay) * weight
+    torch.testing.assert_close(network.weight.detach(), average)
+
+
+def test_what_is_validated_is_the_average_at_rest(tmp_path: Path) -> None:
+    validated: list[nn.Module] = []
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        assert not network.training
+        validated.append(network)
+        return {"score": 0.5}
+
+    network = train(tmp_path, averaging=0.9, validate=validate)
+    assert lines(tmp_path)[-1]["score"] == 0.5
+    x = torch.randn(5, 3)
+    torch.testing.assert_close(validated[-1](x), network(x))
+
+
+def test_the_rate_rises_and_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def record(self: torch.optim.AdamW, closure: None = None) -> None:
+        rates.append(self.param_groups[0]["lr"])
+        step(self, closure)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", record)
+    network = nn.Linear(3, 1)
+    train_network(
+        network, lambda first: batches(first, 300), loss, tmp_path, kind="test",
+        weights={"error": 1.0}, n_steps=300, learning_rate=0.1,
+    )  # fmt: skip
+    assert rates[0] == pytest.approx(0.001)
+    assert 80 < rates.index(max(rates)) < 105
+    assert rates[-1] == pytest.approx(0.002, rel=0.05)
+
+
+def test_more_steps_go_on_from_the_end(tmp_path: Path) -> None:
+    train(tmp_path, n_steps=20)
+    train(tmp_path, n_steps=40)
+    assert [line["step"] for line in lines(tmp_path)] == [20, 40]
+
+
+def test_weights_of_terms_count(tmp_path: Path) -> None:
+    def two(network: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {**loss(network, batch), "nonsense": 1e6 * network(batch["x"]).mean()}
+
+    networks = []
+    for run, terms in (("a", loss), ("b", two)):
+        torch.manual_seed(0)
+        network = nn.Linear(3, 1)
+        train_network(
+            network, batches, terms, tmp_path / run, kind="test",
+            weights={"error": 1.0, "nonsense": 0.0}, n_steps=40, learning_rate=0.05,
+        )  # fmt: skip
+        networks.append(network)
+    torch.testing.assert_close(networks[0].weight, networks[1].weight)
+
+
+def test_checkpoints_of_another_kind_are_refused(tmp_path: Path) -> None:
+    train(tmp_path, n_steps=1)
+    with pytest.raises(FormatError, match="other"):
+        train(tmp_path, kind="other")
+
+
+def test_checkpoints_without_what_is_needed_are_refused(tmp_path: Path) -> None:
+    train(tmp_path, n_steps=1)
+    with pytest.raises(FormatError, match="another training"):
+        train(tmp_path, averaging=0.9)
+
+
+def test_truncated_checkpoints_are_refused(tmp_path: Path) -> None:
+    train(tmp_path, n_steps=1)
+    checkpoint = tmp_path / "checkpoint.npz"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(FormatError, match=r"checkpoint\.npz"):
+        train(tmp_path)
+
+
+def test_losses_that_are_not_finite_end_it_and_keep_the_batch(tmp_path: Path) -> None:
+    def broken(network: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"error": network(batch["x"]).mean() * torch.nan}
+
+    network = nn.Linear(3, 1)
+    with pytest.raises(HarmnmfError, match="not finite"):
+        train_network(
+            network, batches, broken, tmp_path, kind="test", weights={"error": 1.0}, n_steps=2,
+            learning_rate=0.1,
+        )  # fmt: skip
+    arrays, _ = load_arrays(tmp_path / "failed_batch.npz", kind="batch")
+    assert arrays["x"].shape == (8, 3)
+
+
+def test_there_must_be_a_step(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="step"):
+        train(tmp_path, n_steps=0)
