@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from harmnmf.cli._support.options import overwrite_option
 from harmnmf.cli._support.paths import check_output
 from harmnmf.errors import ParameterError
 
@@ -86,7 +87,7 @@ def show(dictionary: str) -> None:
     metavar="PITCH",
     help="Also plot the spectra of one key: a note name (C4) or MIDI number (60).",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
+@overwrite_option
 def plot(dictionary: str, output: Path | None, pitch: int | None, overwrite: bool) -> None:
     """Plot the spectra of a dictionary."""
     from harmnmf.dictionary.timbre_dictionary import TimbreDictionary

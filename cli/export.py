@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from harmnmf.cli._support.options import overwrite_option
 from harmnmf.cli._support.paths import check_output
 
 
@@ -19,7 +20,7 @@ from harmnmf.cli._support.paths import check_output
     metavar="FILE.onnx",
     help="Output file.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@overwrite_option
 def command(model: str, output: Path, overwrite: bool) -> None:
     """Export an enhancement network to ONNX, to run it without PyTorch.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import harmnmf
-from harmnmf.cli._support.options import about_option, quiet_option
+from harmnmf.cli._support.options import about_option, overwrite_option, quiet_option
 from harmnmf.cli._support.paths import check_output
 from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    metavar="FILE.npz",
+    metavar="FILE.safetensors",
     help="Output file.",
 )
 @click.option(
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     help="Initial dictionary, with --midi; it fills in keys that are rarely played.",
 )
 @about_option
-@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@overwrite_option
 @quiet_option
 @click.pass_context
 def command(
@@ -79,13 +79,13 @@ def command(
 
     \b
     Examples:
-      harmnmf learn notes/ -o piano.npz
-      harmnmf learn take.wav --midi take.mid -o piano.npz
-      harmnmf transcribe song.wav --dictionary piano.npz
+      harmnmf learn notes/ -o piano.safetensors
+      harmnmf learn take.wav --midi take.mid -o piano.safetensors
+      harmnmf transcribe song.wav --dictionary piano.safetensors
     """  # noqa: D301 (click needs the backspace itself)
-    if output.suffix.lower() != ".npz":
+    if output.suffix.lower() != ".safetensors":
         raise click.BadParameter(
-            f"{output}: a dictionary's name ends in .npz", param_hint="'--output'"
+            f"{output}: a dictionary's name ends in .safetensors", param_hint="'--output'"
         )
     if scores and len(scores) != len(audio):
         recordings = "1 recording needs" if len(audio) == 1 else f"{len(audio)} recordings need"

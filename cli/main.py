@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
+import sys
 import warnings
 from typing import Any, TextIO
 
@@ -25,6 +27,7 @@ COMMANDS = {
     "export": "Export an enhancement network to ONNX.",
     "evaluate": "Evaluate transcriptions against reference notes.",
     "dictionary": "List, show and plot timbre dictionaries.",
+    "convert": "Convert a file of an older harmnmf to safetensors.",
     "info": "Show versions, devices and installed models.",
 }
 
@@ -84,3 +87,23 @@ def _show_warning(
 @click.version_option(harmnmf.__version__, message="%(prog)s %(version)s")
 def main() -> None:
     """Piano transcription by harmonic non-negative matrix factorisation, and speech enhancement."""
+
+
+def run() -> None:
+    """Run the command line in a process of its own."""
+    _separate_standard_error()
+    main(prog_name="harmnmf")
+
+
+def _separate_standard_error() -> None:
+    """Leave standard error to Python: mpg123 comments there on damaged MP3 files, without names."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        return
+    encoding, errors = sys.stderr.encoding, sys.stderr.errors
+    sys.stderr = open(kept, "w", buffering=1, encoding=encoding, errors=errors)  # noqa: SIM115
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    # Crashes of native code would go unseen.
+    faulthandler.enable(sys.stderr)

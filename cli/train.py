@@ -51,8 +51,8 @@ def command() -> None:
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="RUN",
-    help="Output folder: network.npz, learning_curve.png, metrics.jsonl, and intermediate files "
-    "(dictionaries, excerpts, checkpoint).",
+    help="Output folder: network.safetensors, learning_curve.png, metrics.jsonl, and intermediate "
+    "files (dictionaries, excerpts, checkpoint).",
 )
 @click.option(
     "--excerpts", default=1200, show_default=True, help="Number of training excerpts of 20 s."
@@ -84,7 +84,7 @@ def notes(
     \b
     Example:
       harmnmf train notes --pianos pianos/ --performances midi/ -o run/
-      harmnmf transcribe song.wav --decoder run/network.npz
+      harmnmf transcribe song.wav --decoder run/network.safetensors
     """  # noqa: D301 (click needs the backspace itself)
     folders = {path.name: path for path in sorted(pianos.iterdir()) if path.is_dir()}
     if not folders:
@@ -134,12 +134,12 @@ def notes(
             validate=lambda network: _validate(network, sets["validation"]),
             progress=bar.update,
         )
-    network.save(output / "network.npz")
+    network.save(output / "network.safetensors")
     draw_learning_curve(output)
     if quiet:
         return
     score = _validate(network, sets["validation"])["f_measure"]
-    click.echo(f"{output / 'network.npz'}: F-measure {score:.3f} on held-out performances")
+    click.echo(f"{output / 'network.safetensors'}: F-measure {score:.3f} on held-out performances")
 
 
 def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, float]:

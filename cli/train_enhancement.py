@@ -70,7 +70,7 @@ def model_command(name: str) -> click.Command:
         required=True,
         type=click.Path(file_okay=False, path_type=Path),
         metavar="RUN",
-        help="Output folder: model.npz, learning_curve.png, metrics.jsonl, and a checkpoint.",
+        help="Output folder: model.safetensors, learning_curve.png, metrics.jsonl, a checkpoint.",
     )
     @click.option(
         "--steps",
@@ -185,11 +185,12 @@ def model_command(name: str) -> click.Command:
             metadata = {"name": output.name, "harmnmf": harmnmf.__version__, "task": task}
             if about:
                 metadata["about"] = about
-            save_model(output / "model.npz", name, model.cpu(), metadata)
+            path = output / "model.safetensors"
+            save_model(path, name, model.cpu(), metadata)
             last = draw_learning_curve(output)
             if not quiet:
                 gain = last["si_sdr_gain"]
-                click.echo(f"{output / 'model.npz'}: SI-SDR {gain:+.1f} dB on held-out mixtures")
+                click.echo(f"{path}: SI-SDR {gain:+.1f} dB on held-out mixtures")
 
     return command
 
@@ -203,7 +204,7 @@ with `torchrun -m harmnmf train ...`.
 \b
 Example:
   harmnmf train {name} --speech speech/ --noise noise/ -o run/
-  harmnmf enhance noisy.wav --model run/model.npz
+  harmnmf enhance noisy.wav --model run/model.safetensors
 """
 
 

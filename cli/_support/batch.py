@@ -16,7 +16,7 @@ import harmnmf
 from harmnmf.batch.task import Outcome, Progress, Report, Task, Work, file_hash, run_serial
 from harmnmf.errors import HarmnmfError
 
-from .options import quiet_option
+from .options import overwrite_option, quiet_option
 from .paths import check_plan
 from .progress import ProgressBar, is_shown
 
@@ -66,7 +66,7 @@ class Batch:
 def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a `Batch` to a command, which gets it as the parameter `batch`."""
 
-    @click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+    @overwrite_option
     @click.option(
         "-j",
         "--jobs",

@@ -7,6 +7,7 @@ import click
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors."
 )
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 device_option = click.option(
     "--device",
     default="auto",

@@ -68,7 +68,7 @@ def test_names_are_those_of_the_registry() -> None:
 def test_a_training_is_resumed(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(trained / "run", folder)
-    model, metadata = load_model(folder / "model.npz")
+    model, metadata = load_model(folder / "model.safetensors")
     assert model.config.n_channels == 4
     assert (metadata["about"], metadata["task"]) == ("tones", "speech")
     assert (folder / "learning_curve.png").stat().st_size > 1000
@@ -83,17 +83,19 @@ def test_a_training_is_resumed(trained: Path, tmp_path: Path) -> None:
 
 
 def test_a_training_starts_from_weights(trained: Path, tmp_path: Path) -> None:
-    weights = str(trained / "run" / "model.npz")
+    weights = str(trained / "run" / "model.safetensors")
     arguments = [*speech_options(trained), *QUICK, "-o", str(tmp_path / "run")]
     result = run("harmonic-light", *arguments, "--learning-rate", "1e-9", "--init", weights)
     assert result.exit_code == 0, result.output
-    before, after = (load_model(folder / "run" / "model.npz")[0] for folder in (trained, tmp_path))
+    before, after = (
+        load_model(folder / "run" / "model.safetensors")[0] for folder in (trained, tmp_path)
+    )
     assert before.config == after.config
     for x, y in zip(before.parameters(), after.parameters(), strict=True):
         torch.testing.assert_close(x, y)
     for change, message in (
         (["harmonic-light", "--init", weights, "--set", "n_channels=4"], "leave out --set"),
-        (["harmonic-light", "--init", "nothing.npz"], "nothing.npz: no such model"),
+        (["harmonic-light", "--init", "nothing.safetensors"], "nothing.safetensors: no such model"),
         (["spectrogram-fusion", "--init", weights], "is a HarmonicLight, not a spectrogram-fusion"),
         (
             ["spectrum-attention-fusion", "--init", weights],
@@ -113,7 +115,7 @@ def test_refining_does_not_change_the_first_network(speech: list[str], tmp_path:
     ]  # fmt: skip
     result = run(*arguments)
     assert result.exit_code == 0, result.output
-    model, _ = load_model(tmp_path / "run" / "model.npz")
+    model, _ = load_model(tmp_path / "run" / "model.safetensors")
     shipped, _ = load_model(find_model("harmonic-light"))
     # Including the statistics of batch normalisation.
     kept = model.light.state_dict()
@@ -131,7 +133,7 @@ def test_singing_is_trained(tmp_path: Path) -> None:
         "--set", "lstm_size=4", "--set", "hidden_size=8", "-o", str(tmp_path / "run"),
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert load_model(tmp_path / "run" / "model.npz")[1]["task"] == "singing"
+    assert load_model(tmp_path / "run" / "model.safetensors")[1]["task"] == "singing"
 
 
 @pytest.mark.parametrize(
