@@ -67,20 +67,6 @@ class Outcome:
 def run_task(work: Work, task: Task, progress: Progress) -> Outcome:
     """Process one recording; every exception becomes an `Outcome` with an error.
 
-    Parameters
-    ----------
-    work : callable
-        Function to apply.
-    task : Task
-        Recording to process.
-    progress : callable
-        Called with the seconds of audio processed so far.
-
-    Returns
-    -------
-    Outcome
-        Result, or the reason of the failure.
-
     Examples
     --------
     >>> def work(task, progress):
