@@ -1,7 +1,7 @@
-"""Files that are no audio, or hardly: what archives hold, with what is to become of each.
+"""Corpus of broken and unusual audio files, with the expected result of each.
 
-They are all made of one tone, so that it is easy to say of what can still be read whether it is
-right. Tests read them one by one, and `benchmarks.robustness` all together by a command.
+All contain the same tone, so that what can be read is easy to check. Tests read them one by one;
+`benchmarks.robustness` reads them all by a command.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 HZ = 440.0
 SECONDS = 2.0
 RATE = 44_100
-# Of the files that are cut off.
+# Duration and rate of the truncated files.
 CUT_SECONDS = 20
 CUT_RATE = 16_000
-# Format and options of each kind of file that is cut off.
+# Options of each kind of truncated file.
 ENCODINGS: dict[str, dict[str, object]] = {
     "wav": {},
     "flac": {},
@@ -44,24 +44,24 @@ _PNG = bytes.fromhex(
 
 @dataclass(frozen=True)
 class Case:
-    """A file, and what is to become of it.
+    """A file, and the expected result of reading it.
 
     Parameters
     ----------
     name : str
-        Of the file. No two of a corpus differ in their suffixes only.
+        Name of the file; no two of a corpus have the same stem.
     make : callable
-        Writes it to a path.
+        Writes the file to a path.
     error : str, optional
-        Regular expression of what is said of it, after its name; None if it can be read.
+        Regular expression of the error, after the file's name; None if it can be read.
     seconds : tuple of float
-        The least and the most that it lasts, if it can be read.
+        Shortest and longest duration of what can be read.
     hz : float, optional
-        What sounds there, if it is the tone.
+        Frequency of the tone; None if there is none.
     listed : bool, default=True
-        Whether it is found in a folder.
+        Whether a search of the folder finds it.
     errors : mapping of str to str, optional
-        What a command says of it instead.
+        Errors of commands that differ from `error`.
     """
 
     name: str
@@ -74,14 +74,14 @@ class Case:
 
 
 def tone(rate: int = RATE, seconds: float = SECONDS, n_channels: int = 1) -> NDArray[np.float64]:
-    """Make the tone, at half of full scale, of shape (n_samples, n_channels)."""
+    """Tone at half of full scale, shape (n_samples, n_channels)."""
     t = np.arange(round(seconds * rate)) / rate
     sound = sum(np.sin(2 * np.pi * k * HZ * t) / k for k in (1, 2, 3) if k * HZ < rate / 2)
     return np.tile(0.3 * np.asarray(sound)[:, None], n_channels)
 
 
 def corpus() -> list[Case]:
-    """List all files, of which none is written yet."""
+    """List all files, without writing them."""
     return [
         *_truncated(), *_headers(), *_samples(), *_rates(), *_other_contents(), *_names(),
         *_no_files(),
@@ -89,14 +89,14 @@ def corpus() -> list[Case]:
 
 
 def _write(path: Path, samples: NDArray[np.floating], rate: int = RATE, **options: object) -> None:
-    # soundfile cannot encode a name that is not in the encoding of the file system.
+    # soundfile cannot encode a name that is not in the file system's encoding.
     with open(path, "wb") as file:
         format_ = options.pop("format", path.suffix[1:].upper())
         soundfile.write(file, samples, rate, format=format_, **options)
 
 
 def _truncated() -> Iterator[Case]:
-    """Cut files off at each tenth of their length."""
+    """Files truncated at each tenth of their length."""
 
     def cut(tenth: int, suffix: str, path: Path) -> None:
         content = _encoded(suffix)
@@ -113,7 +113,7 @@ def _truncated() -> Iterator[Case]:
 
 @cache
 def _encoded(suffix: str) -> bytes:
-    # Noise keeps the size of what is compressed the same all the time.
+    # Noise makes compressed data grow evenly with time.
     noise = np.random.default_rng(0).normal(0, 0.02, (CUT_SECONDS * CUT_RATE, 1))
     file = io.BytesIO()
     options = {"format": suffix.upper(), **ENCODINGS[suffix]}
@@ -134,7 +134,7 @@ def _wav(
     data_size: int | None = None,
     chunks: tuple[str, ...] = ("fmt ", "data"),
 ) -> bytes:
-    """Build a WAV file, whatever its header says."""
+    """Build a WAV file with any header."""
     data = _pcm() if data is None else data
     data_size = len(data) if data_size is None else data_size
     fmt = struct.pack("<HHIIHH", tag, n_channels, rate, rate * block % 2**32, block, bits)
@@ -153,7 +153,7 @@ def _pcm() -> bytes:
 
 
 def _flac(n_samples: int) -> bytes:
-    """Build a FLAC file that announces some length."""
+    """Build a FLAC file whose header claims a length."""
     file = io.BytesIO()
     soundfile.write(file, tone(), RATE, format="FLAC")
     content = bytearray(file.getvalue())
@@ -164,7 +164,7 @@ def _flac(n_samples: int) -> bytes:
 
 
 def _headers() -> Iterator[Case]:
-    """Write headers that are wrong, and those that only look so."""
+    """Files with wrong or unusual headers."""
 
     def case(name: str, content: bytes, error: str | None = None, **result: object) -> Case:
         def make(path: Path) -> None:
@@ -206,7 +206,7 @@ def _headers() -> Iterator[Case]:
 
 
 def _samples() -> Iterator[Case]:
-    """Write samples of all kinds, and samples that are none."""
+    """Files with all kinds of samples, some of them invalid."""
 
     def case(
         name: str,
@@ -228,7 +228,7 @@ def _samples() -> Iterator[Case]:
     yield case("constant.wav", np.full(2 * RATE, 0.5), "FLOAT", hz=None)
     yield case("silent.wav", np.zeros(2 * RATE), "FLOAT", hz=None)
     yield case("no samples.wav", np.zeros(0), "PCM_16", NO_SAMPLES)
-    # Resampled to a lower rate, it is none.
+    # Resampled to a lower rate, it has no samples left.
     yield case(
         "one sample.wav",
         np.ones(1),
@@ -247,7 +247,7 @@ def _samples() -> Iterator[Case]:
 
 
 def _rates() -> Iterator[Case]:
-    """Write sample rates of all kinds."""
+    """Files of valid and invalid sample rates."""
     for rate in (1, 8, 999, 1000, 1001, 8000, 11_025, 96_000, 192_000, 384_000, 768_000, 768_001):
         is_wrong = not 1000 <= rate <= 768_000
         samples = tone(rate) if not is_wrong else np.zeros((100, 1))
@@ -259,7 +259,7 @@ def _rates() -> Iterator[Case]:
 
 
 def _other_contents() -> Iterator[Case]:
-    """Call files what they are not."""
+    """Files whose content does not match their name."""
 
     def case(name: str, content: bytes, error: str | None = NO_AUDIO) -> Case:
         def make(path: Path) -> None:
@@ -279,7 +279,7 @@ def _other_contents() -> Iterator[Case]:
 
 
 def _names() -> Iterator[Case]:
-    """Give names that are hard to write, or to say."""
+    """Files with difficult names."""
     make = partial(_write, samples=tone())
     names = [
         "new\nline.wav", "two  spaces.wav", "-o.wav", "[a-z]*?.wav", "'quoted\".wav", "%s {}.wav",
@@ -293,7 +293,7 @@ def _names() -> Iterator[Case]:
 
 
 def _no_files() -> Iterator[Case]:
-    """Make what is no file, or leads to none."""
+    """Paths that are not files."""
     yield Case("pipe.wav", os.mkfifo, r"cannot be opened \(a pipe or a device, not a file\)")
     yield Case(
         "broken link.wav", lambda path: path.symlink_to("nowhere"), "no such file; check the name"
