@@ -75,11 +75,11 @@ def multiply_accumulates(model: nn.Module) -> float:
     return (n_operations / 2 + n_recurrent) / COUNTED
 
 
-def real_time_factor(enhance: Enhance, n_threads: int, seconds: int = TIMED) -> float:
+def real_time_factor(enhance: Enhance, n_threads: int) -> float:
     """Time of enhancing over the duration of the audio: the best of three."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
-    samples = noise(seconds)
+    samples = noise(TIMED)
     enhance(samples)
     times = []
     for _ in range(N_TIMES):
@@ -87,25 +87,25 @@ def real_time_factor(enhance: Enhance, n_threads: int, seconds: int = TIMED) -> 
         enhance(samples)
         times.append(time.perf_counter() - start)
     torch.set_num_threads(before)
-    return min(times) / seconds
+    return min(times) / TIMED
 
 
-def peak_memory(name: str, seconds: int = REMEMBERED) -> float:
-    """Peak memory in GB of a process that enhances some seconds."""
+def peak_memory(name: str) -> float:
+    """Peak memory in GB of a process that enhances a minute."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(_enhance_and_measure, name, seconds).result()
+        return pool.submit(_enhance_and_measure, name).result()
 
 
-def _enhance_and_measure(name: str, seconds: int) -> float:
+def _enhance_and_measure(name: str) -> float:
     torch.set_num_threads(1)
-    load_system(name)(noise(seconds))
+    load_system(name)(noise(REMEMBERED))
     # getrusage includes the process that started this one.
     [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x]
     return int(line.split()[1]) / 2**20
 
 
-def cost_row(name: str, timed: int = TIMED, remembered: int = REMEMBERED) -> list[str]:
+def cost_row(name: str) -> list[str]:
     """Measure what a system costs."""
     system = load_system(name)
     enhancer = system.func if isinstance(system, partial) else None
@@ -113,8 +113,8 @@ def cost_row(name: str, timed: int = TIMED, remembered: int = REMEMBERED) -> lis
     if isinstance(enhancer, Enhancer):
         size = f"{n_parameters(enhancer.model) / 1e3:.1f} k"
         rate = f"{multiply_accumulates(enhancer.model) / 1e6:.0f} M"
-    factors = decimals(real_time_factor(system, n_threads, timed) for n_threads in (1, 2))
-    return [name, size, rate, *factors, f"{peak_memory(name, remembered):.2f} GB"]
+    factors = decimals(real_time_factor(system, n_threads) for n_threads in (1, 2))
+    return [name, size, rate, *factors, f"{peak_memory(name):.2f} GB"]
 
 
 @benchmark(data=False, threads=1)

@@ -88,7 +88,7 @@ def cluster(n_workers: int) -> Iterator[str]:
                         stderr=subprocess.DEVNULL,
                     )
                 )
-                while not file.exists():
+                while not (file.exists() and file.stat().st_size):
                     time.sleep(0.1)
             address: str = json.loads(file.read_text())["address"]
             with Client(address) as client:

@@ -1,4 +1,4 @@
-"""What goes wrong is counted: the counters themselves."""
+"""The counters of what goes wrong."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def failed(error):
     ],
 )
 def test_what_became_of_a_file(outputs, command, case, record, problem):
-    said = judge(command, case, record, outputs)
-    assert (said is None) == (problem is None)
-    assert problem is None or problem in said
+    found = judge(command, case, record, outputs)
+    assert (found is None) == (problem is None)
+    assert problem is None or problem in found
 
 
 def test_outputs_that_are_done_must_be_right(outputs):
@@ -91,7 +91,7 @@ def test_how_a_run_ends(tmp_path, program, code, is_right):
     assert (finish(process, code, tmp_path) == []) == is_right
 
 
-# Copies each file, some time later; what it was killed at is done by the next run.
+# Copies each file after a while; the next run copies what a killed one has not.
 COPY = """
 import pathlib, sys, time
 source, output = map(pathlib.Path, sys.argv[1:3])
@@ -105,7 +105,7 @@ for path in sorted(source.iterdir()):
 
 
 class Copy(Command):
-    """A command that takes less time."""
+    """A faster command."""
 
     def line(self, source, output, *options):
         return [sys.executable, "-c", COPY.replace("WRITE", self.name), str(source), str(output)]
@@ -115,30 +115,29 @@ def whole(path):
     return path.read_bytes()
 
 
-def test_kills_are_survived_or_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(faults, "SHORT", 0.1)
+def test_kills_are_survived_or_not(tmp_path):
     atomic = "part = output / 'part'; part.write_bytes(path.read_bytes()); part.rename(target)"
     slow = (
         "file = open(target, 'wb'); time.sleep(0.05); file.write(path.read_bytes()); file.close()"
     )
     for name, program, survives in (("atomic", atomic, True), ("slow", slow, False)):
         (tmp_path / name).mkdir()
-        runs = faults.Runs(Copy(program, "{}.copy", whole), tmp_path / name)
+        runs = faults.Runs(Copy(program, "{}.copy", whole), tmp_path / name, duration=0.1)
         wrong = runs.kill(4)
         assert (wrong == []) == survives, wrong
 
 
-def test_a_full_disk_is_survived_or_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(faults, "SHORT", 0.5)
+def test_a_full_disk_is_survived_or_not(tmp_path):
     runs = faults.Runs(
         Copy("try: target.write_bytes(path.read_bytes())\n"
              "        except OSError as error: sys.exit(f'harmnmf: {error}')", "{}.copy", whole),
         tmp_path,
+        duration=0.5,
     )  # fmt: skip
     n_faults, wrong = runs.fill()
     if n_faults == 0:
         pytest.skip("no rights to mount a disk")
-    assert any("full/" in problem and "is another" in problem for problem in wrong)
+    assert any("full/" in problem and "differs" in problem for problem in wrong)
 
 
 @pytest.mark.slow

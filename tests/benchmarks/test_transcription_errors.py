@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.error_report import (
+from benchmarks.data import PIANOS
+from benchmarks.note_errors import Sound, find_errors
+from benchmarks.transcription_errors import (
     BEGIN,
     END,
     OCTAVES,
-    PIANOS,
     SOUNDING,
     STRUCK,
     VELOCITIES,
@@ -15,11 +16,9 @@ from benchmarks.error_report import (
     accuracy_tables,
     draw,
     error_tables,
-    hits,
     piece_table,
     replace_tables,
 )
-from benchmarks.note_errors import Sound, find_errors
 from harmnmf import NoteList
 
 PLAYED = NoteList([0.0, 0.0, 1.0, 2.0], [0.9, 0.9, 1.9, 2.9], [35, 36, 60, 108], [24, 25, 60, 75])
@@ -56,16 +55,6 @@ def cells(text):
 )
 def test_notes_fall_into_bands(feature, bands):
     assert [list(feature.bands)[i] for i in feature.band(PLAYED)] == bands
-
-
-def test_hits_are_counted_for_each_piano(levels):
-    n_notes, n_matched = hits(levels["one"], OCTAVES, PIANOS[0])
-    assert n_notes.tolist() == [1, 1, 0, 1, 0, 1]
-    assert n_matched.tolist() == [0, 1, 0, 1, 0, 0]
-    n_notes, n_matched = hits(levels["one"], OCTAVES, PIANOS[0], heard=True)
-    assert n_notes.tolist() == [0, 1, 0, 1, 0, 2]
-    assert n_matched.tolist() == [0, 1, 0, 1, 0, 0]
-    assert hits(levels["one"], OCTAVES, PIANOS[1])[1].tolist() == [0] * 6
 
 
 def test_accuracy_has_a_column_for_each_system_and_piano(levels):
