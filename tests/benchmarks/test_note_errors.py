@@ -91,11 +91,11 @@ def test_extra_notes(heard, expected):
 @pytest.mark.parametrize(
     ("delay", "sound", "expected"),
     [
-        (0.06, 0.02, "heard late"),
+        (0.06, 0.02, "detected late"),
         (0.06, 0.04, "annotated early"),
         (0.14, 0.15, "annotated early"),
-        (-0.06, -0.02, "heard early"),
-        (-0.06, 0.04, "heard early"),
+        (-0.06, -0.02, "detected early"),
+        (-0.06, 0.04, "detected early"),
         (-0.06, -0.04, "annotated late"),
     ],
 )

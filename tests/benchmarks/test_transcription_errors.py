@@ -68,7 +68,7 @@ def test_accuracy_has_a_column_for_each_system_and_piano(levels):
 def test_classes_are_counted(levels):
     missed, extra, *_ = map(cells, error_tables(levels))
     assert missed["too soft"] == ["1", "0", "17%", "1", "100%"]
-    assert missed["heard late"] == ["1", "0", "17%", "", ""]
+    assert missed["detected late"] == ["1", "0", "17%", "", ""]
     assert missed["other"] == ["0", "4", "67%", "", ""]
     assert missed["all"] == ["2", "4", "100%", "8", "75%"]
     assert extra["undertone"] == ["1", "0", "50%", "1", "100%"]
