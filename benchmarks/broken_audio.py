@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -95,18 +96,18 @@ def _write(path: Path, samples: NDArray[np.floating], rate: int = RATE, **option
         soundfile.write(file, samples, rate, format=format_, **options)
 
 
+def _bytes_case(name: str, content: bytes, error: str | None = None, **result: Any) -> Case:
+    return Case(name, lambda path: path.write_bytes(content), error, **result)
+
+
 def _truncated() -> Iterator[Case]:
     """Files truncated at each tenth of their length."""
-
-    def cut(tenth: int, suffix: str, path: Path) -> None:
-        content = _encoded(suffix)
-        path.write_bytes(content[: len(content) * tenth // 10])
-
     for suffix in ENCODINGS:
+        content = _encoded(suffix)
         for tenth in range(1, 10):
-            yield Case(
+            yield _bytes_case(
                 f"{suffix} cut off at {tenth} tenths.{suffix}",
-                partial(cut, tenth, suffix),
+                content[: len(content) * tenth // 10],
                 seconds=(CUT_SECONDS * tenth / 10 - 1.2, CUT_SECONDS * tenth / 10 + 0.2),
             )
 
@@ -165,44 +166,39 @@ def _flac(n_samples: int) -> bytes:
 
 def _headers() -> Iterator[Case]:
     """Files with wrong or unusual headers."""
-
-    def case(name: str, content: bytes, error: str | None = None, **result: object) -> Case:
-        def make(path: Path) -> None:
-            path.write_bytes(content)
-
-        return Case(name, make, error, **result)  # type: ignore[arg-type]
-
-    yield case("RIFF of size 0.wav", _wav(riff_size=0))
-    yield case("RIFF of the largest size.wav", _wav(riff_size=2**32 - 1))
-    yield case("data of size 0.wav", _wav(data_size=0), NO_SAMPLES)
-    yield case("data of the largest size.wav", _wav(data_size=2**32 - 1))
-    yield case("data of an odd size.wav", _wav(data_size=len(_pcm()) + 1))
-    yield case(
+    yield _bytes_case("RIFF of size 0.wav", _wav(riff_size=0))
+    yield _bytes_case("RIFF of the largest size.wav", _wav(riff_size=2**32 - 1))
+    yield _bytes_case("data of size 0.wav", _wav(data_size=0), NO_SAMPLES)
+    yield _bytes_case("data of the largest size.wav", _wav(data_size=2**32 - 1))
+    yield _bytes_case("data of an odd size.wav", _wav(data_size=len(_pcm()) + 1))
+    yield _bytes_case(
         "half of the data.wav", _wav(_pcm()[: RATE * 2], data_size=len(_pcm())), seconds=(1.0, 1.0)
     )
-    yield case("no channels.wav", _wav(n_channels=0), NO_AUDIO)
-    yield case("65535 channels.wav", _wav(n_channels=65535), NO_AUDIO)
-    yield case("1024 channels.wav", _wav(n_channels=1024, block=2048), hz=None, seconds=(0, 0.1))
-    yield case(
+    yield _bytes_case("no channels.wav", _wav(n_channels=0), NO_AUDIO)
+    yield _bytes_case("65535 channels.wav", _wav(n_channels=65535), NO_AUDIO)
+    yield _bytes_case(
+        "1024 channels.wav", _wav(n_channels=1024, block=2048), hz=None, seconds=(0, 0.1)
+    )
+    yield _bytes_case(
         "two channels that are one.wav", _wav(n_channels=2, block=4), seconds=(1.0, 1.0), hz=2 * HZ
     )
-    yield case("no bits.wav", _wav(bits=0), NO_AUDIO)
-    yield case("blocks of nothing.wav", _wav(block=0))
-    yield case("no sample rate.wav", _wav(rate=0), NO_AUDIO)
-    yield case("the highest sample rate.wav", _wav(rate=2**32 - 1), NO_AUDIO)
-    yield case("an unknown code.wav", _wav(tag=0x1234), NO_AUDIO)
-    yield case("a large description.wav", _wav(fmt_size=2**31), NO_AUDIO)
-    yield case("no description.wav", _wav(chunks=("data",)), NO_AUDIO)
-    yield case("no data.wav", _wav(chunks=("fmt ",)), NO_AUDIO)
-    yield case("data before the description.wav", _wav(chunks=("data", "fmt ")), NO_AUDIO)
-    yield case("endless junk.wav", _wav(chunks=("fmt ", "junk", "data")), NO_AUDIO)
-    yield case("an endless list.wav", _wav(chunks=("fmt ", "LIST", "data")), NO_AUDIO)
-    yield case("only RIFF.wav", b"RIFF", NO_AUDIO)
-    yield case("only a name.flac", b"fLaC", NO_AUDIO)
-    yield case("weeks.flac", _flac(2**36 - 1))
-    yield case("no length.flac", _flac(0))
-    yield case("only a tag.mp3", b"ID3\4\0\0\x7f\x7f\x7f\x7f", NO_AUDIO)
-    yield case("only a page.ogg", b"OggS" + bytes(24), NO_AUDIO)
+    yield _bytes_case("no bits.wav", _wav(bits=0), NO_AUDIO)
+    yield _bytes_case("blocks of nothing.wav", _wav(block=0))
+    yield _bytes_case("no sample rate.wav", _wav(rate=0), NO_AUDIO)
+    yield _bytes_case("the highest sample rate.wav", _wav(rate=2**32 - 1), NO_AUDIO)
+    yield _bytes_case("an unknown code.wav", _wav(tag=0x1234), NO_AUDIO)
+    yield _bytes_case("a large description.wav", _wav(fmt_size=2**31), NO_AUDIO)
+    yield _bytes_case("no description.wav", _wav(chunks=("data",)), NO_AUDIO)
+    yield _bytes_case("no data.wav", _wav(chunks=("fmt ",)), NO_AUDIO)
+    yield _bytes_case("data before the description.wav", _wav(chunks=("data", "fmt ")), NO_AUDIO)
+    yield _bytes_case("endless junk.wav", _wav(chunks=("fmt ", "junk", "data")), NO_AUDIO)
+    yield _bytes_case("an endless list.wav", _wav(chunks=("fmt ", "LIST", "data")), NO_AUDIO)
+    yield _bytes_case("only RIFF.wav", b"RIFF", NO_AUDIO)
+    yield _bytes_case("only a name.flac", b"fLaC", NO_AUDIO)
+    yield _bytes_case("weeks.flac", _flac(2**36 - 1))
+    yield _bytes_case("no length.flac", _flac(0))
+    yield _bytes_case("only a tag.mp3", b"ID3\4\0\0\x7f\x7f\x7f\x7f", NO_AUDIO)
+    yield _bytes_case("only a page.ogg", b"OggS" + bytes(24), NO_AUDIO)
 
 
 def _samples() -> Iterator[Case]:
@@ -260,19 +256,12 @@ def _rates() -> Iterator[Case]:
 
 def _other_contents() -> Iterator[Case]:
     """Files whose content does not match their name."""
-
-    def case(name: str, content: bytes, error: str | None = NO_AUDIO) -> Case:
-        def make(path: Path) -> None:
-            path.write_bytes(content)
-
-        return Case(name, make, error)
-
-    yield case("text.wav", b"These are words, and not a recording.\n" * 100)
-    yield case("page.mp3", b"<!doctype html><title>404</title>" * 100)
-    yield case("picture.flac", _PNG)
-    yield case("zeros.mp3", bytes(10_000))
-    yield case("noise.ogg", np.random.default_rng(0).bytes(10_000))
-    yield case("empty.opus", b"", r"is empty \(0 bytes\); record or copy it again")
+    yield _bytes_case("text.wav", b"These are words, and not a recording.\n" * 100, NO_AUDIO)
+    yield _bytes_case("page.mp3", b"<!doctype html><title>404</title>" * 100, NO_AUDIO)
+    yield _bytes_case("picture.flac", _PNG, NO_AUDIO)
+    yield _bytes_case("zeros.mp3", bytes(10_000), NO_AUDIO)
+    yield _bytes_case("noise.ogg", np.random.default_rng(0).bytes(10_000), NO_AUDIO)
+    yield _bytes_case("empty.opus", b"", r"is empty \(0 bytes\); record or copy it again")
     yield Case("MP3 as WAV.wav", partial(_write, samples=tone(), format="MP3"))
     yield Case("WAV as MP3.mp3", partial(_write, samples=tone(), format="WAV"))
     yield Case("FLAC as Opus.opus", partial(_write, samples=tone(), format="FLAC"))
