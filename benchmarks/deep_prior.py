@@ -15,7 +15,7 @@ clean recording.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,11 +82,11 @@ def loudest(samples: NDArray[np.float32], duration: float) -> slice:
     return slice(start, start + length)
 
 
-def measure(sound: Sound, prior: DeepPrior, steps: Sequence[int] = STEPS) -> Scores:
-    """Score a fit after each number of steps; WB-PESQ only of speech."""
+def measure(sound: Sound, prior: DeepPrior) -> Scores:
+    """Score a fit after each number of `STEPS`; WB-PESQ only of speech."""
     fit = PriorFit(prior, sound.noisy, SAMPLE_RATE)
     scores: Scores = {"SI-SDR": [], "WB-PESQ": []}
-    for step in steps:
+    for step in STEPS:
         while fit.n_done < step:
             fit.step()
         estimate = fit.estimate() if step else sound.noisy

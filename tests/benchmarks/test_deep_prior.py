@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.deep_prior import Sound, loudest, measure, sounds, summarise
+from benchmarks.deep_prior import loudest, sounds, summarise
 from harmnmf import Audio, write_audio
-from harmnmf.enhancement import DeepPrior
 
 
 def test_sounds_are_the_loudest_parts_at_the_given_snr(tmp_path):
@@ -30,16 +29,6 @@ def test_sounds_are_the_loudest_parts_at_the_given_snr(tmp_path):
         assert 10 * np.log10(energy) == pytest.approx(snr, abs=1e-3)
     assert all(len(sound.clean) == 4000 for sound in found)
     assert loudest(np.r_[np.zeros(9000), np.ones(9000)], 0.5) == slice(9000, 17000)
-
-
-def test_a_fit_is_scored_after_each_number_of_steps():
-    clean, noise = np.random.default_rng(0).normal(0, 0.1, (2, 4000)).astype(np.float32)
-    sound = Sound("piano", "a", clean, clean + 0.1 * noise)
-    prior = DeepPrior("plain", n_channels=(2,), device="cpu")
-    scores = measure(sound, prior, steps=(0, 1, 2))
-    assert len(scores["SI-SDR"]) == 3
-    assert scores["SI-SDR"][0] == pytest.approx(20, abs=0.5)
-    assert scores["WB-PESQ"] == []
 
 
 def test_the_best_step_is_that_of_the_highest_mean():

