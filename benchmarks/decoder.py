@@ -77,7 +77,7 @@ def render(
     pianos = {path.stem: data / "piano/notes" / path.stem for path in run.glob("dictionaries/*")}
     source = ExcerptSource(
         dict(sorted(pianos.items())),
-        {name: run / "dictionaries" / f"{name}.npz" for name in pianos},
+        {name: run / "dictionaries" / f"{name}.safetensors" for name in pianos},
         performances,
         conditions,
         seed=1,
@@ -94,7 +94,7 @@ def variants(
     data: Path, run: Path, n_excerpts: int, conditions: Sequence[str], sampled: bool
 ) -> Iterator[tuple[str, Variant]]:
     """Yield what to train: the network, its excerpts and the options of the training."""
-    rendered = load(sorted((run / "training").glob("*.npz"))[:n_excerpts])
+    rendered = load(sorted((run / "training").glob("*.safetensors"))[:n_excerpts])
     yield "all parts", (SMALL, rendered, {})
     yield "without activations", (replace(SMALL, activations=False), rendered, {})
     yield "without harmonic stacking", (replace(SMALL, n_partials=1), rendered, {})

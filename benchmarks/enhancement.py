@@ -4,7 +4,7 @@
 
     pip install '.[bench]'
     python -m benchmarks.enhancement --data PATH/TO/data
-    python -m benchmarks.enhancement --data PATH/TO/data --model RUN/model.npz --pairs 20
+    python -m benchmarks.enhancement --data PATH/TO/data --model RUN/model.safetensors --pairs 20
 
 Enhances the noisy recordings of ``speech/voicebank_demand_dev`` and scores them against the clean
 ones: means over all recordings, and over those of each input SNR.

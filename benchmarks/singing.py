@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.singing --data PATH/TO/data --model RUN/model.npz
+    python -m benchmarks.singing --data PATH/TO/data --model RUN/model.safetensors
 
 Separates the test clips of ``singing/mir1k``, voice and accompaniment mixed at 0 dB. SDR, SIR and
 SAR are those of mir_eval, means weighted by the length of the clips; gains are relative to the

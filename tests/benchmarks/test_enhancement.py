@@ -33,7 +33,7 @@ def data(tmp_path):
 def models(tmp_path):
     torch.manual_seed(0)
     small = {"harmonic-light": {"n_blocks": 1}, "spectrogram-fusion": {"lstm_size": 4}}
-    paths = {name: str(tmp_path / f"{name}.npz") for name in small}
+    paths = {name: str(tmp_path / f"{name}.safetensors") for name in small}
     for name, config in small.items():
         save_model(paths[name], name, build_model(name, **config), {})
     return paths
@@ -85,7 +85,7 @@ def test_singing(data, models):
 
 def test_missing_peers_are_left_out(monkeypatch, capsys):
     monkeypatch.setattr(enhancement.importlib.util, "find_spec", lambda name: None)
-    assert enhancement.available(["x.npz", "noisereduce"]) == ["x.npz"]
+    assert enhancement.available(["x.safetensors", "noisereduce"]) == ["x.safetensors"]
     assert "noisereduce is not installed" in capsys.readouterr().err
 
 
