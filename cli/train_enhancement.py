@@ -190,8 +190,8 @@ from the end. `torchrun -m harmnmf train ...` uses several GPUs.
 
 def _build(name: str, settings: Mapping[str, Any], initial: str | None) -> Any:
     """Give the network to train, with random weights, or those that it is to begin with."""
-    from harmnmf.enhancement.enhancer import find_model
     from harmnmf.enhancement.models.registry import MODELS, build_model, load_model
+    from harmnmf.enhancement.shipped import find_model
 
     if initial is None:
         return build_model(name, **settings)

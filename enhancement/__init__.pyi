@@ -4,7 +4,6 @@ from .comb import comb_matrix as comb_matrix
 from .comb import comb_pitch as comb_pitch
 from .deep_prior import DeepPrior as DeepPrior
 from .enhancer import Enhancer as Enhancer
-from .enhancer import shipped_models as shipped_models
 from .export import export_onnx as export_onnx
 from .harmonic_conv.layers import HarmonicConv2d as HarmonicConv2d
 from .harmonic_conv.layers import LogHarmonicConv2d as LogHarmonicConv2d
@@ -33,4 +32,5 @@ from .models.spectrum_attention_fusion import (
     SpectrumAttentionFusionConfig as SpectrumAttentionFusionConfig,
 )
 from .plotting import plot_integration as plot_integration
+from .shipped import shipped_models as shipped_models
 from .streaming import EnhancementStream as EnhancementStream

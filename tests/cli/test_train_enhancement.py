@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from harmnmf import Audio, write_audio
 from harmnmf.cli.main import main
 from harmnmf.cli.train_enhancement import MODELS
-from harmnmf.enhancement.enhancer import find_model
 from harmnmf.enhancement.models.registry import MODELS as BUILT
 from harmnmf.enhancement.models.registry import load_model
+from harmnmf.enhancement.shipped import find_model
 
 SMALL = ["n_channels=4", "n_bands=5", "n_features=4", "n_heads=2", "n_blocks=1"]
 LIGHT = [argument for setting in SMALL for argument in ("--set", setting)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from harmnmf import read_audio
-from harmnmf.enhancement.enhancer import Enhancer, shipped_models
+from harmnmf.enhancement import Enhancer, shipped_models
 from harmnmf.enhancement.metrics.scores import si_sdr
 from harmnmf.enhancement.models.registry import load_model
 
