@@ -270,7 +270,7 @@ def test_the_memory_format_is_kept(algorithm, memory_format):
 
 def test_large_batches_are_computed_in_parts():
     """An output sample takes 6 MB, and a part at most 16 MB, or 2 MB if rows are resampled."""
-    taps = Taps(256, 3, 2)
+    taps = Taps(256, 4, 2)
     tensors = random_tensors(taps, PADDING, 5, 1, 12, 1, n_frames=512, dtype=torch.float32)
     tensors = [a.requires_grad_() for a in tensors]
     results = []
