@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from importlib import resources
 from pathlib import Path
 
-from harmnmf.errors import HarmnmfError
+from harmnmf.storage.shipped import find_file, shipped_files
 
 __all__ = ["find_model", "shipped_models"]
 
@@ -16,16 +15,15 @@ def shipped_models() -> dict[str, Path]:
 
     Returns
     -------
-    dict
-        Paths of the weights by name.
+    dict of str to Path
+        Paths of their weights by name.
 
     Examples
     --------
-    >>> all(path.suffix == ".npz" for path in shipped_models().values())
+    >>> "harmonic-light" in shipped_models()
     True
     """
-    folder = Path(str(resources.files("harmnmf.enhancement"))) / "weights"
-    return {path.stem: path for path in sorted(folder.glob("*.npz"))}
+    return shipped_files("harmnmf.enhancement", "weights")
 
 
 def find_model(source: str | os.PathLike[str]) -> Path:
@@ -48,12 +46,7 @@ def find_model(source: str | os.PathLike[str]) -> Path:
 
     Examples
     --------
-    >>> all(find_model(name) == path for name, path in shipped_models().items())
+    >>> find_model("harmonic-light") == shipped_models()["harmonic-light"]
     True
     """
-    shipped = shipped_models()
-    path = shipped.get(os.fspath(source), Path(source))
-    if not path.exists():
-        names = ", ".join(shipped)
-        raise HarmnmfError(f"{path}: no such model (shipped: {names}; or give a file of weights)")
-    return path
+    return find_file(source, shipped_models(), "model")

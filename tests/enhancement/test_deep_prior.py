@@ -41,7 +41,7 @@ def enhanced(long):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    return tmp_path / "checkpoint.npz"
+    return tmp_path / "checkpoint.safetensors"
 
 
 @pytest.mark.parametrize("convolution", ["harmonic", "dilated", "plain"])
@@ -178,10 +178,10 @@ def test_checkpoints_of_other_recordings_or_parameters(long, checkpoint):
         (DeepPrior(n_steps=4, **SMALL), long),
         (DeepPrior(n_steps=3, **SMALL), Audio(noisy(seed=1), 8000)),
     ):
-        with pytest.raises(FormatError, match=r"checkpoint\.npz: a checkpoint of another"):
+        with pytest.raises(FormatError, match=r"checkpoint\.safetensors: a checkpoint of another"):
             prior(audio, checkpoint=checkpoint)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(FormatError, match=r"checkpoint\.npz: is corrupt"):
+    with pytest.raises(FormatError, match=r"checkpoint\.safetensors: is corrupt"):
         DeepPrior(n_steps=3, **SMALL)(long, checkpoint=checkpoint)
 
 

@@ -179,30 +179,30 @@ def test_audio_gives_audio_and_arrays_give_arrays(enhance):
 
 
 def test_load_by_path_and_by_name(tmp_path, light):
-    save_model(tmp_path / "mine.npz", "harmonic-light", light, {})
+    save_model(tmp_path / "mine.safetensors", "harmonic-light", light, {})
     noisy = noise(4000)
     expected = make(light)(noisy, 16000)
-    loaded = Enhancer.load(tmp_path / "mine.npz", device="cpu", dry=0.5)
+    loaded = Enhancer.load(tmp_path / "mine.safetensors", device="cpu", dry=0.5)
     np.testing.assert_allclose(loaded(noisy, 16000), (noisy + expected) / 2, atol=1e-6)
     name, path = "harmonic-light", shipped_models()["harmonic-light"]
     by_name, by_path = (Enhancer.load(x, device="cpu")(noisy, 16000) for x in (name, path))
     np.testing.assert_array_equal(by_name, by_path)
-    with pytest.raises(HarmnmfError, match=r"yours: no such model \(shipped: .*a file of weights"):
+    with pytest.raises(HarmnmfError, match=r"yours: no such model \(shipped: .*or give a file"):
         Enhancer.load("yours")
-    (tmp_path / "text.npz").write_text("Dear diary,\n")
-    with pytest.raises(FormatError, match=r"text\.npz"):
-        Enhancer.load(tmp_path / "text.npz")
+    (tmp_path / "text.safetensors").write_text("Dear diary,\n")
+    with pytest.raises(FormatError, match=r"text\.safetensors"):
+        Enhancer.load(tmp_path / "text.safetensors")
 
 
 def test_files_may_recommend_a_limit(tmp_path, light):
     noisy = noise(4000)
-    save_model(tmp_path / "a.npz", "harmonic-light", light, {"attenuation_limit": 0})
-    load = partial(Enhancer.load, tmp_path / "a.npz", device="cpu")
+    save_model(tmp_path / "a.safetensors", "harmonic-light", light, {"attenuation_limit": 0})
+    load = partial(Enhancer.load, tmp_path / "a.safetensors", device="cpu")
     limited, free = load()(noisy, 16000), load(attenuation_limit=None)(noisy, 16000)
     np.testing.assert_array_equal(limited, make(light, attenuation_limit=0)(noisy, 16000))
     np.testing.assert_array_equal(free, make(light)(noisy, 16000))
     assert np.abs(limited - free).max() > 0.01
     np.testing.assert_array_equal(load(attenuation_limit=np.inf)(noisy, 16000), free)
-    save_model(tmp_path / "a.npz", "harmonic-light", light, {"attenuation_limit": "much"})
-    with pytest.raises(FormatError, match=r"a\.npz: attenuation_limit must be decibels"):
+    save_model(tmp_path / "a.safetensors", "harmonic-light", light, {"attenuation_limit": "much"})
+    with pytest.raises(FormatError, match=r"a\.safetensors: attenuation_limit must be decibels"):
         load()
