@@ -12,6 +12,7 @@ import click
 
 from harmnmf.errors import FormatError
 
+from ._support.options import overwrite_option
 from ._support.paths import check_output
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ _MAX_BYTES = 2**30
     "--output",
     type=click.Path(path_type=Path),
     metavar="NEW.safetensors",
-    help="File to write; by default, beside the old one.",
+    help="Output file.  [default: beside the old file]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@overwrite_option
 def command(source: Path, output: Path | None, overwrite: bool) -> None:
     """Convert a file of an older harmnmf to safetensors.
 

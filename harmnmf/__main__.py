@@ -1,4 +1,4 @@
-"""``python -m harmnmf`` is the command ``harmnmf``."""
+"""``python -m harmnmf`` runs the command line."""
 
 from harmnmf.cli.main import run
 

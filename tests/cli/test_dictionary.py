@@ -115,9 +115,3 @@ def test_wrong_use(toy):
     assert "not a pitch" in result.stderr
     assert dictionary("show").exit_code == 2
     assert dictionary("delete", toy).exit_code == 2
-
-
-def test_in_a_process(python):
-    done = python("-m", "harmnmf", "dictionary", "list")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "default" in done.stdout
