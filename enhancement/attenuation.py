@@ -28,11 +28,6 @@ class Attenuation:
         Maximum attenuation of a bin in dB. A bin that the network attenuates more is replaced by
         the noisy one at the limit, so that the residual noise sounds natural. No limit by default.
 
-    Raises
-    ------
-    ParameterError
-        If a parameter is out of range.
-
     Examples
     --------
     >>> noisy, estimate = torch.tensor([1j, 1j]), torch.tensor([0.9 + 0j, 0.0 + 0j])

@@ -68,16 +68,6 @@ class PriorNetwork(nn.Module):
     anchor : int
         Anchor of harmonic convolutions.
 
-    Raises
-    ------
-    ParameterError
-        If a parameter is invalid.
-
-    References
-    ----------
-    .. [1] Z. Zhang et al., "Deep audio priors emerge from harmonic convolutional networks",
-       ICLR 2020.
-
     Examples
     --------
     >>> network = PriorNetwork("harmonic", n_channels=(4, 8), anchor=3)
@@ -160,11 +150,6 @@ class DeepPrior:
     ------
     ParameterError
         If a parameter is invalid.
-
-    References
-    ----------
-    .. [1] Z. Zhang et al., "Deep audio priors emerge from harmonic convolutional networks",
-       ICLR 2020.
 
     Examples
     --------
@@ -302,19 +287,7 @@ class DeepPrior:
 class PriorFit:
     """Fit of a network to a short recording, step by step.
 
-    Parameters
-    ----------
-    prior : DeepPrior
-        Parameters of the fit.
-    samples : ndarray, shape (n_samples,)
-        Noisy samples.
-    sample_rate : int
-        Sample rate in Hz.
-
-    Attributes
-    ----------
-    n_done : int
-        Number of steps done.
+    `n_done` counts the steps done.
 
     Examples
     --------

@@ -12,32 +12,7 @@ __all__ = ["as_audio"]
 
 
 def as_audio(audio: Audio | ArrayLike, sample_rate: int | None) -> Audio:
-    """Make audio of an array, and leave audio as it is.
-
-    Parameters
-    ----------
-    audio : Audio or array_like, shape (n_samples,) or (n_channels, n_samples)
-        A recording; samples are real and finite, with full scale at ±1.
-    sample_rate : int or None
-        Sample rate of an array in Hz; None for `Audio`, which has its own.
-
-    Returns
-    -------
-    Audio
-        The recording.
-
-    Raises
-    ------
-    ParameterError
-        If an array has no sample rate, or `Audio` has a second one.
-    AudioError
-        If the samples or the rate are invalid.
-
-    Examples
-    --------
-    >>> as_audio([0.0, 0.5], 8000).duration
-    0.00025
-    """
+    """Make `Audio` of an array and its sample rate, and leave `Audio` as it is."""
     if isinstance(audio, Audio):
         if sample_rate is not None:
             raise ParameterError("sample_rate is for arrays: an Audio has its own")

@@ -15,17 +15,8 @@ def split_overlapping(
 ) -> Iterator[NDArray[np.floating]]:
     """Cut a signal into segments of `n_step + n_overlap` samples that begin every `n_step`.
 
-    Parameters
-    ----------
-    blocks : iterable of ndarray, shape (..., n_samples)
-        The signal in blocks of any length; at least one block.
-    n_step, n_overlap : int
-        Samples from one segment to the next, and samples that two of them share.
-
-    Yields
-    ------
-    ndarray, shape (..., n_step + n_overlap)
-        A segment. The last one is shorter: it has what remains.
+    The blocks may have any shape (..., n_samples). The last segment has what remains: at most
+    `n_step + n_overlap` samples, and more than `n_overlap` if there are others.
 
     Examples
     --------
@@ -49,19 +40,7 @@ def split_overlapping(
 def crossfade(
     segments: Iterable[NDArray[np.float32]], n_step: int, n_overlap: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Join the segments of `split_overlapping` by linear crossfades.
-
-    Parameters
-    ----------
-    segments : iterable of ndarray, shape (..., n_segment)
-        Segments.
-    n_step, n_overlap : int
-        As in `split_overlapping`; `n_overlap` is at most `n_step`.
-
-    Yields
-    ------
-    ndarray, shape (..., n_samples)
-        Consecutive blocks of the joined signal.
+    """Join the segments of `split_overlapping`, whose overlap is at most a step, by linear fades.
 
     Examples
     --------

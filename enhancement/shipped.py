@@ -27,26 +27,5 @@ def shipped_models() -> dict[str, Path]:
 
 
 def find_model(source: str | os.PathLike[str]) -> Path:
-    """Find the weights of a trained network.
-
-    Parameters
-    ----------
-    source : str or path-like
-        Name of a shipped network, or path of a file.
-
-    Returns
-    -------
-    Path
-        File of the weights.
-
-    Raises
-    ------
-    HarmnmfError
-        If there is no such network.
-
-    Examples
-    --------
-    >>> find_model("harmonic-light") == shipped_models()["harmonic-light"]
-    True
-    """
+    """Find the weights of a network by its shipped name or path; HarmnmfError if there are none."""
     return find_file(source, shipped_models(), "model")

@@ -70,19 +70,8 @@ class ShortTimeFourier:
         return _window(self.n_fft, self.hop_length, self.window_type)
 
     def analyze(self, samples: torch.Tensor) -> torch.Tensor:
-        """Compute the spectrum of a signal.
-
-        Parameters
-        ----------
-        samples : Tensor, shape (..., n_samples)
-            Real samples.
-
-        Returns
-        -------
-        Tensor, shape (..., n_bins, n_frames)
-            Complex, with 1 + ⌈n_samples / hop_length⌉ frames.
-        """
-        # Whole hops, so that the last frame is centred at the last sample or after it.
+        """Transform (..., n_samples) to (..., n_bins, 1 + ⌈n_samples / hop_length⌉), complex."""
+        # Whole hops: the last frame is centred at the last sample or after it.
         n_missing = -samples.shape[-1] % self.hop_length
         flat = functional.pad(samples.reshape(-1, samples.shape[-1]), (0, n_missing))
         spectrum = torch.stft(
@@ -96,20 +85,7 @@ class ShortTimeFourier:
         return spectrum.reshape(*samples.shape[:-1], *spectrum.shape[-2:])
 
     def synthesize(self, spectrum: torch.Tensor, n_samples: int) -> torch.Tensor:
-        """Compute a signal of `n_samples` from its spectrum: the inverse of `analyze`.
-
-        Parameters
-        ----------
-        spectrum : Tensor, shape (..., n_bins, n_frames)
-            Complex spectrum.
-        n_samples : int
-            Length of the signal.
-
-        Returns
-        -------
-        Tensor, shape (..., n_samples)
-            Real samples.
-        """
+        """Transform (..., n_bins, n_frames) to (..., n_samples): the inverse of `analyze`."""
         samples = torch.istft(
             spectrum.reshape(-1, *spectrum.shape[-2:]),
             self.n_fft,
@@ -123,11 +99,8 @@ class ShortTimeFourier:
 class Waveform(nn.Module):
     """Apply a network for spectra to samples.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Maps complex spectra, (batch, n_bins, n_frames), to the same shape. Its attribute
-        `transform` is the :class:`ShortTimeFourier` to use.
+    The network maps complex spectra, (batch, n_bins, n_frames), to the same shape; its attribute
+    `transform` is the :class:`ShortTimeFourier` to use.
 
     Examples
     --------
@@ -154,17 +127,7 @@ class Waveform(nn.Module):
 def compress(spectrum: torch.Tensor, power: float = 0.3) -> torch.Tensor:
     """Raise the magnitudes of a complex spectrum to a power, and keep the phases.
 
-    Parameters
-    ----------
-    spectrum : Tensor, complex
-        Spectrum of any shape.
-    power : float, default=0.3
-        Exponent; below one, it raises the level of weak bins.
-
-    Returns
-    -------
-    Tensor, complex
-        Compressed spectrum of the same shape.
+    An exponent below one raises the level of weak bins.
 
     Examples
     --------
@@ -175,25 +138,7 @@ def compress(spectrum: torch.Tensor, power: float = 0.3) -> torch.Tensor:
 
 
 def compress_parts(parts: torch.Tensor, power: float = 0.3) -> torch.Tensor:
-    """Compress as `compress` does, without complex numbers.
-
-    Parameters
-    ----------
-    parts : Tensor, shape (batch, 2, ...)
-        Real and imaginary part.
-    power : float, default=0.3
-        Exponent.
-
-    Returns
-    -------
-    Tensor, shape (batch, 2, ...)
-        Real and imaginary part of the compressed spectrum.
-
-    Examples
-    --------
-    >>> compress_parts(torch.tensor([[3.0, 4.0]]), 0.5)
-    tensor([[1.3416, 1.7889]])
-    """
+    """Compress as `compress` does, for real and imaginary part of shape (batch, 2, ...)."""
     return parts * _compression_gain(parts[:, :1], parts[:, 1:], power)
 
 

@@ -122,13 +122,11 @@ def convolve(
         Kernel.
     bias : Tensor, shape (out_channels,), or None
         Added to the output.
-    taps : Taps
-        Harmonics of the kernel.
-    time : Time
-        Convolution along time.
+    taps, time
+        The convolution along frequency, and along time.
     algorithm : {"bands", "stack", "taps"}, optional
-        Algorithm; by default the fastest for the device, the type and the size. "stack" and "taps"
-        are for CPUs.
+        By default the fastest for the device, the type and the size. "stack" and "taps" are for
+        CPUs.
 
     Returns
     -------

@@ -79,11 +79,6 @@ def harmonic_conv2d(
     ParameterError
         If a shape or a parameter is invalid.
 
-    References
-    ----------
-    .. [1] Z. Zhang et al., "Deep audio priors emerge from harmonic convolutional networks",
-       ICLR 2020.
-
     Examples
     --------
     The second harmonic of bin 2 is bin 4:

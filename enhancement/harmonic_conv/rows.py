@@ -19,19 +19,7 @@ from numpy.typing import NDArray
 
 from harmnmf.signal.harmonics import FrequencyAxis, HarmonicSeries
 
-__all__ = [
-    "Band",
-    "Gather",
-    "Plan",
-    "RowMatrix",
-    "Spread",
-    "Tap",
-    "Taps",
-    "make_bands",
-    "make_plan",
-    "make_stack",
-    "read_positions",
-]
+__all__ = ["Plan", "Tap", "Taps", "make_bands", "make_plan", "make_stack", "read_positions"]
 
 # Positions nearer to a row than this are that row, as in :meth:`HarmonicSeries.positions`.
 _TOLERANCE = 1e-6
@@ -65,11 +53,6 @@ def read_positions(
     taps: Taps,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
     """Locate the row that each tap reads for each row of the output.
-
-    Parameters
-    ----------
-    taps : Taps
-        Harmonics of the kernel.
 
     Returns
     -------
@@ -159,7 +142,7 @@ def _make_bands(taps: Taps) -> tuple[Band, ...]:
 
 def _used_taps(valid: NDArray[np.bool_]) -> slice:
     """Taps from the first to the last that are valid somewhere; the first one if none is."""
-    return _extent(valid.any(axis=0)) if valid.any() else slice(0, 1)
+    return _extent(np.any(valid, axis=0)) if valid.any() else slice(0, 1)
 
 
 def _cheapest_edges(valid: NDArray[np.bool_], edges: list[int]) -> list[int]:
@@ -283,20 +266,8 @@ class Plan:
 def make_plan(taps: Taps, fewer_outputs: bool, block: int | None = None) -> Plan:
     """Choose for each tap the side of the resampling that has fewer rows.
 
-    Parameters
-    ----------
-    taps : Taps
-        Harmonics of the kernel.
-    fewer_outputs : bool
-        Whether the output has fewer channels than the input, which decides if both sides have the
-        same number of rows, as on a logarithmic axis.
-    block : int, optional
-        Output rows of a `Spread`; all by default.
-
-    Returns
-    -------
-    Plan
-        The taps that read anything.
+    If both have the same number, as on a logarithmic axis, `fewer_outputs` decides: whether the
+    output has fewer channels than the input. A `Spread` has `block` output rows, by default all.
 
     Examples
     --------

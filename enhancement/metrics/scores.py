@@ -206,8 +206,6 @@ def composite(
     ------
     ParameterError
         If the signals or the rate are invalid, or no speech is found.
-    HarmnmfError
-        If the package pesq is not installed.
 
     References
     ----------
@@ -246,7 +244,7 @@ def evaluate_enhancement(
     ParameterError
         If the signals or the rate are invalid, or no speech is found.
     HarmnmfError
-        If the package pesq or pystoi is not installed.
+        If pesq or pystoi is not installed.
 
     Examples
     --------

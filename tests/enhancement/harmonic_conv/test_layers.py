@@ -3,15 +3,13 @@ from __future__ import annotations
 import copy
 import math
 
-import librosa
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from harmnmf import FrequencyAxis, HarmonicSeries, ParameterError
+from harmnmf import ParameterError
 from harmnmf.enhancement import (
     HarmonicConv2d,
     LogHarmonicConv2d,
@@ -19,7 +17,7 @@ from harmnmf.enhancement import (
     log_harmonic_conv2d,
 )
 from harmnmf.enhancement.harmonic_conv.compute import Time, convolve
-from harmnmf.enhancement.harmonic_conv.rows import Taps, make_bands, make_plan, read_positions
+from harmnmf.enhancement.harmonic_conv.rows import Taps, make_bands, make_plan
 
 every_algorithm = pytest.mark.parametrize("algorithm", ["bands", "stack", "taps"])
 
@@ -110,14 +108,6 @@ def test_gradients_are_exact(algorithm, taps, time, n_out):
 
 
 @every_algorithm
-def test_gradients_are_exact_element_by_element(algorithm):
-    taps = Taps(5, 4, 2)
-    tensors = random_tensors(taps, PADDING, n=1, n_in=1, n_out=2, size=2, n_frames=3)
-    tensors = [a.requires_grad_() for a in tensors]
-    assert gradcheck(lambda *a: convolve(*a, taps, PADDING, algorithm), tensors)
-
-
-@every_algorithm
 @pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (0, 1, 2)])
 def test_only_the_gradients_that_are_needed(algorithm, wanted):
     taps = Taps(9, 4, 2)
@@ -154,62 +144,11 @@ def test_all_algorithms_agree(data):
             torch.testing.assert_close(a, b)
 
 
-def test_the_anchor_reads_its_own_row():
-    for taps in (Taps(20, 5, 3), Taps(20, 5, 3, bins_per_octave=7.3)):
-        lower, fraction, valid = read_positions(taps)
-        assert (lower[:, 2] == np.arange(20)).all()
-        assert not fraction[:, 2].any()
-        assert valid[:, 2].all()
-
-
-@pytest.mark.parametrize("bins_per_octave", [None, 12.0, 9.7])
-def test_positions_equal_those_of_harmonic_series(bins_per_octave):
-    taps = Taps(50, 6, 4, bins_per_octave=bins_per_octave)
-    if bins_per_octave is None:
-        axis = FrequencyAxis.linear(n_fft=98, sample_rate=16000)
-    else:
-        axis = FrequencyAxis.logarithmic(fmin=55.0, bins_per_octave=bins_per_octave, n_bins=50)
-    fundamentals = axis.frequencies / taps.anchor
-    positions, on_axis = HarmonicSeries(n_partials=6).positions(fundamentals, axis)
-    lower, fraction, valid = read_positions(taps)
-    np.testing.assert_allclose(lower + fraction, positions, atol=1e-6)
-    assert (valid == on_axis).all()
-
-
-def test_the_linear_axis_agrees_with_librosa():
-    axis = FrequencyAxis.linear(n_fft=128, sample_rate=8000)
-    x = np.random.default_rng(0).random((axis.n_bins, 5))
-    expected = librosa.interp_harmonics(
-        x, freqs=axis.frequencies, harmonics=[1 / 3, 2 / 3, 1, 4 / 3, 5 / 3], axis=0
-    )
-    for i in range(5):
-        kernel = torch.zeros(1, 1, 5, 1, dtype=torch.float64)
-        kernel[0, 0, i] = 1
-        y = harmonic_conv2d(torch.from_numpy(x)[None], kernel, anchor=3)
-        np.testing.assert_allclose(y[0], expected[i], atol=1e-12)
-
-
-def test_logarithmic_rows_are_shifted():
-    x = torch.randn(1, 40, 3, dtype=torch.float64)
-    for tap, shift in ((0, -12), (1, 0), (3, 12)):  # harmonics 1, 2 and 4 of anchor 2
-        kernel = torch.zeros(1, 1, 4, 1, dtype=torch.float64)
-        kernel[0, 0, tap] = 1
-        y = log_harmonic_conv2d(x, kernel, anchor=2, out_log_scale=12, radix=2)
-        expected = torch.nn.functional.pad(x, (0, 0, 12, 12))[:, 12 + shift : 52 + shift]
-        torch.testing.assert_close(y, expected)
-
-
 def test_bases_of_the_logarithm():
     x, kernel = torch.randn(1, 60, 3), torch.randn(1, 1, 4, 1)
     natural = log_harmonic_conv2d(x, kernel, anchor=2, out_log_scale=12 / math.log(2))
     octaves = log_harmonic_conv2d(x, kernel, anchor=2, out_log_scale=12, radix=2, in_log_scale=7)
     torch.testing.assert_close(natural, octaves)
-
-
-def test_one_harmonic_at_the_anchor_is_a_convolution_along_time():
-    x, weight, bias = random_tensors(Taps(9, 1, 1), PADDING)
-    y = harmonic_conv2d(x, weight, bias, padding=1)
-    torch.testing.assert_close(y, torch.nn.functional.conv2d(x, weight, bias, padding=(0, 1)))
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"padding": "same"}, {"stride": (2, 1), "groups": 2}])

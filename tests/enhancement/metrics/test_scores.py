@@ -32,12 +32,10 @@ def test_si_sdr_is_the_snr_of_orthogonal_noise(snr, gain):
     assert si_sdr(SPEECH, gain * (SPEECH + noise_for(SPEECH, snr))) == pytest.approx(snr)
 
 
-def test_infinite_si_sdr():
+def test_extremes_of_si_sdr():
     assert si_sdr([1, 2, 0], [2, 4, 0]) == math.inf
     assert si_sdr([1, 0], [0, 1]) == -math.inf
-
-
-def test_si_sdr_does_not_remove_means():
+    # Means are not removed.
     assert si_sdr([1, -1], [2, 0]) == pytest.approx(0)
 
 
