@@ -105,7 +105,7 @@ class DeepPriorFit:
         path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint = path.with_name(f"{path.name}.checkpoint.safetensors")
         try:
-            enhanced = self._make_prior()(noisy, checkpoint=checkpoint, progress=progress)
+            enhanced = self._make_prior().enhance(noisy, checkpoint=checkpoint, progress=progress)
             write_audio(path, enhanced)
             # Not before: a full disk must not cost an hour's work.
             checkpoint.unlink()

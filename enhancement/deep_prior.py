@@ -21,11 +21,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -36,7 +35,7 @@ from harmnmf.signal.audio import Audio
 from harmnmf.storage.arrays import load_arrays, save_arrays
 from harmnmf.training.checkpoint import load_checkpoint, save_checkpoint
 
-from .inputs import as_audio
+from .audio_enhancer import AudioEnhancer
 from .overlap import crossfade, split_overlapping
 from .transform import ShortTimeFourier
 
@@ -126,7 +125,7 @@ class PriorNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class DeepPrior:
+class DeepPrior(AudioEnhancer):
     """Enhance a recording by fitting an untrained network to it, and stopping early.
 
     Parameters
@@ -177,41 +176,19 @@ class DeepPrior:
         with torch.device("meta"):  # checks the network's parameters without any computation
             PriorNetwork(self.convolution, self.n_channels, self.anchor)
 
-    @overload
-    def __call__(
+    def enhance(
         self,
         audio: Audio,
         *,
         checkpoint: str | os.PathLike[str] | None = None,
         progress: Callable[[float], None] | None = None,
-    ) -> Audio: ...
-
-    @overload
-    def __call__(
-        self,
-        audio: ArrayLike,
-        sample_rate: int,
-        *,
-        checkpoint: str | os.PathLike[str] | None = None,
-        progress: Callable[[float], None] | None = None,
-    ) -> NDArray[np.float32]: ...
-
-    def __call__(
-        self,
-        audio: Audio | ArrayLike,
-        sample_rate: int | None = None,
-        *,
-        checkpoint: str | os.PathLike[str] | None = None,
-        progress: Callable[[float], None] | None = None,
-    ) -> Audio | NDArray[np.float32]:
+    ) -> Audio:
         """Enhance a recording, each channel separately, in segments of at most four seconds.
 
         Parameters
         ----------
-        audio : Audio or array_like, shape (n_samples,) or (n_channels, n_samples)
-            Noisy recording; samples are real and finite, with full scale at ±1.
-        sample_rate : int, optional
-            Sample rate of an array in Hz.
+        audio : Audio
+            Noisy recording.
         checkpoint : path-like, optional
             File that is written every three minutes, on KeyboardInterrupt and at the end. If it
             exists, the fit is resumed from it. The caller removes it.
@@ -220,32 +197,26 @@ class DeepPrior:
 
         Returns
         -------
-        Audio or ndarray
-            Enhanced recording of the type, shape and rate of the input.
+        Audio
+            Enhanced recording.
 
         Raises
         ------
-        AudioError
-            If the samples or the rate are invalid.
-        ParameterError
-            If an array has no sample rate, or `Audio` has a second one.
         FormatError
             If the checkpoint belongs to another recording or other parameters, or is damaged.
         HarmnmfError
             If the checkpoint cannot be written.
         """
-        noisy = as_audio(audio, sample_rate)
-        channels = np.atleast_2d(noisy.samples)
-        n_step, n_overlap = _segment_sizes(channels.shape[1], noisy.sample_rate)
+        channels = np.atleast_2d(audio.samples)
+        n_step, n_overlap = _segment_sizes(channels.shape[1], audio.sample_rate)
         parts = [part for x in channels for part in split_overlapping([x], n_step, n_overlap)]
-        done = self._fit_parts(parts, noisy, checkpoint, progress)
+        done = self._fit_parts(parts, audio, checkpoint, progress)
         n_parts = len(parts) // len(channels)
-        joined = [
+        enhanced = [
             np.concatenate(list(crossfade(done[first : first + n_parts], n_step, n_overlap)))
             for first in range(0, len(parts), n_parts)
         ]
-        enhanced = np.stack(joined).reshape(noisy.samples.shape)
-        return Audio(enhanced, noisy.sample_rate) if isinstance(audio, Audio) else enhanced
+        return Audio(np.stack(enhanced).reshape(audio.samples.shape), audio.sample_rate)
 
     def _fit_parts(
         self,

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, cast, overload
+from typing import Any, cast
 
 import numpy as np
 import soxr
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import nn
 
 from harmnmf.device import resolve_device
@@ -27,7 +27,7 @@ from harmnmf.errors import FormatError, ParameterError
 from harmnmf.signal.audio import SAMPLE_RATE, Audio
 
 from .attenuation import Attenuation
-from .inputs import as_audio
+from .audio_enhancer import AudioEnhancer
 from .overlap import crossfade, split_overlapping
 from .shipped import find_model
 from .streaming import EnhancementStream, StreamingModel
@@ -41,7 +41,7 @@ _STEP, _OVERLAP = 20, 4
 _HIGH_BAND = 4_000  # Hz
 
 
-class Enhancer:
+class Enhancer(AudioEnhancer):
     """Remove noise from recordings with a trained network.
 
     Parameters
@@ -121,40 +121,10 @@ class Enhancer:
             raise FormatError(f"{path}: attenuation_limit must be decibels, not {recommended!r}")
         return cls(model, **{"attenuation_limit": recommended, **options})
 
-    @overload
-    def __call__(self, audio: Audio) -> Audio: ...
-
-    @overload
-    def __call__(self, audio: ArrayLike, sample_rate: int) -> NDArray[np.float32]: ...
-
-    def __call__(
-        self, audio: Audio | ArrayLike, sample_rate: int | None = None
-    ) -> Audio | NDArray[np.float32]:
-        """Enhance a recording, each channel separately.
-
-        Parameters
-        ----------
-        audio : Audio or array_like, shape (n_samples,) or (n_channels, n_samples)
-            Noisy recording; samples are real and finite, with full scale at ±1.
-        sample_rate : int, optional
-            Sample rate of an array in Hz.
-
-        Returns
-        -------
-        Audio or ndarray
-            Enhanced recording of the type, shape and rate of the input.
-
-        Raises
-        ------
-        AudioError
-            If the samples or the rate are invalid.
-        ParameterError
-            If an array has no sample rate, or `Audio` has a second one.
-        """
-        noisy = as_audio(audio, sample_rate)
-        blocks = self.enhance_blocks([noisy.samples], noisy.sample_rate)
-        enhanced = np.concatenate(list(blocks), axis=-1)
-        return Audio(enhanced, noisy.sample_rate) if isinstance(audio, Audio) else enhanced
+    def enhance(self, audio: Audio) -> Audio:
+        """Enhance a recording, each channel separately."""
+        blocks = self.enhance_blocks([audio.samples], audio.sample_rate)
+        return Audio(np.concatenate(list(blocks), axis=-1), audio.sample_rate)
 
     def stream(self) -> EnhancementStream:
         """Start enhancing a mono signal at 16 kHz in real time, with the options of this.

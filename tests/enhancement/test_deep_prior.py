@@ -134,15 +134,15 @@ def test_an_interrupted_fit_is_resumed(long, enhanced, checkpoint, stops):
     prior = DeepPrior(n_steps=3, **SMALL)
     for stop in stops:
         with pytest.raises(KeyboardInterrupt):
-            prior(long, checkpoint=checkpoint, progress=Interrupt(long, stop))
+            prior.enhance(long, checkpoint=checkpoint, progress=Interrupt(long, stop))
         assert checkpoint.exists()
     seconds = []
-    resumed = prior(long, checkpoint=checkpoint, progress=seconds.append)
+    resumed = prior.enhance(long, checkpoint=checkpoint, progress=seconds.append)
     np.testing.assert_array_equal(resumed.samples, enhanced)
     assert len(seconds) == 18 - stops[-1]
     assert seconds == sorted(seconds)
     assert seconds[-1:] in ([], [pytest.approx(long.duration)])
-    again = prior(long, checkpoint=checkpoint, progress=Interrupt(long, 0))
+    again = prior.enhance(long, checkpoint=checkpoint, progress=Interrupt(long, 0))
     np.testing.assert_array_equal(again.samples, enhanced)
 
 
@@ -155,8 +155,8 @@ def test_an_interrupt_in_the_first_step(long, enhanced, checkpoint, monkeypatch)
 
         patch.setattr(PriorFit, "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            prior(long, checkpoint=checkpoint)
-    np.testing.assert_array_equal(prior(long, checkpoint=checkpoint).samples, enhanced)
+            prior.enhance(long, checkpoint=checkpoint)
+    np.testing.assert_array_equal(prior.enhance(long, checkpoint=checkpoint).samples, enhanced)
 
 
 def test_a_checkpoint_is_written_every_three_minutes(long, checkpoint, monkeypatch):
@@ -167,22 +167,24 @@ def test_a_checkpoint_is_written_every_three_minutes(long, checkpoint, monkeypat
     def progress(seconds):
         seen.append(checkpoint.exists())
 
-    DeepPrior(n_steps=1, **SMALL)(long, checkpoint=checkpoint, progress=progress)
+    DeepPrior(n_steps=1, **SMALL).enhance(long, checkpoint=checkpoint, progress=progress)
     assert seen == [False] * 4 + [True] * 2
 
 
 def test_checkpoints_of_other_recordings_or_parameters(long, checkpoint):
     with pytest.raises(KeyboardInterrupt):
-        DeepPrior(n_steps=3, **SMALL)(long, checkpoint=checkpoint, progress=Interrupt(long, 1))
+        DeepPrior(n_steps=3, **SMALL).enhance(
+            long, checkpoint=checkpoint, progress=Interrupt(long, 1)
+        )
     for prior, audio in (
         (DeepPrior(n_steps=4, **SMALL), long),
         (DeepPrior(n_steps=3, **SMALL), Audio(noisy(seed=1), 8000)),
     ):
         with pytest.raises(FormatError, match=r"checkpoint\.safetensors: a checkpoint of another"):
-            prior(audio, checkpoint=checkpoint)
+            prior.enhance(audio, checkpoint=checkpoint)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(FormatError, match=r"checkpoint\.safetensors: is corrupt"):
-        DeepPrior(n_steps=3, **SMALL)(long, checkpoint=checkpoint)
+        DeepPrior(n_steps=3, **SMALL).enhance(long, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize(
