@@ -13,7 +13,7 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
-from harmnmf.cli._support.before_after import save_before_after
+from harmnmf.cli._support.enhancement import output_option, plot_option, save_before_after
 from harmnmf.cli._support.options import device_option
 from harmnmf.cli._support.paths import plan_outputs
 from harmnmf.cli._support.pcm import stream_pcm
@@ -32,19 +32,8 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
 
 @click.command()
 @click.argument("audio", nargs=-1, type=click.Path())
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE|DIR",
-    help="Output folder, or audio file for a single recording.  "
-    "[default: song_enhanced.wav beside song.mp3]",
-)
-@click.option(
-    "--plot",
-    is_flag=True,
-    help="Also save a picture (.png) of the spectrograms before and after, up to one minute.",
-)
+@output_option
+@plot_option
 @click.option(
     "--model",
     default="harmonic-light",

@@ -1,4 +1,4 @@
-"""Pictures of recordings before and after enhancement."""
+"""What the commands that enhance recordings share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ import click
 
 # A longer picture is too crowded to read.
 PLOTTED_SECONDS = 60.0
+
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="Output folder, or audio file for a single recording.  "
+    "[default: song_enhanced.wav beside song.mp3]",
+)
+plot_option = click.option(
+    "--plot",
+    is_flag=True,
+    help="Also save a picture (.png) of the spectrograms before and after, up to one minute.",
+)
 
 
 def save_before_after(noisy: Path, enhanced: Path, picture: Path) -> None:
