@@ -12,7 +12,7 @@ import click
 
 from harmnmf.errors import FormatError
 
-from ._support.options import overwrite_option
+from ._support.options import PATH, overwrite_option
 from ._support.paths import check_output
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ _MAX_BYTES = 2**30
 
 
 @click.command()
-@click.argument("source", metavar="OLD.npz", type=click.Path(path_type=Path))
+@click.argument("source", metavar="OLD.npz", type=PATH)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="NEW.safetensors",
     help="Output file.  [default: beside the old file]",
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from harmnmf.cli._support.options import overwrite_option
+from harmnmf.cli._support.options import PATH, overwrite_option
 from harmnmf.cli._support.paths import check_output
 from harmnmf.errors import ParameterError
 
@@ -77,7 +77,7 @@ def show(dictionary: str) -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Output picture: .png, .svg or .pdf.  [default: NAME.png here, or beside FILE]",
 )

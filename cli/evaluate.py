@@ -30,7 +30,6 @@ COLUMNS = (
     "--onset-tolerance",
     type=click.FloatRange(min=0, min_open=True),
     default=0.05,
-    show_default=True,
     metavar="SECONDS",
     help="Maximum distance between the onsets of matching notes.",
 )
@@ -44,7 +43,6 @@ COLUMNS = (
     "--offset",
     type=click.Choice(["pedal", "key"]),
     default="pedal",
-    show_default=True,
     help="Offsets of notes: with the sustain pedal applied, or at the release of the key.",
 )
 @click.pass_context

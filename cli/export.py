@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harmnmf.cli._support.options import overwrite_option
+from harmnmf.cli._support.options import PATH, overwrite_option
 from harmnmf.cli._support.paths import check_output
 
 
@@ -16,7 +16,7 @@ from harmnmf.cli._support.paths import check_output
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE.onnx",
     help="Output file.",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import harmnmf
-from harmnmf.cli._support.options import about_option, overwrite_option, quiet_option
+from harmnmf.cli._support.options import PATH, about_option, overwrite_option, quiet_option
 from harmnmf.cli._support.paths import check_output
 from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("audio", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("audio", nargs=-1, required=True, type=PATH)
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE.safetensors",
     help="Output file.",
 )
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--midi",
     "scores",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Notes of a recording of music, as MIDI or as a .csv table of `harmnmf transcribe`. Give "
     "one --midi per recording, in the same order. The notes must be aligned with the audio up to a "
@@ -42,13 +42,11 @@ if TYPE_CHECKING:
     "--solver",
     type=click.Choice(["multiplicative", "bayesian", "decibel"]),
     default="multiplicative",
-    show_default=True,
     help="NMF solver, with --midi.",
 )
 @click.option(
     "--dictionary",
     default="default",
-    show_default=True,
     metavar="NAME|FILE",
     help="Initial dictionary, with --midi; it fills in keys that are rarely played.",
 )

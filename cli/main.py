@@ -34,10 +34,9 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """Command group that imports the module of a command when it is run.
+    """Command group that imports the module of a command, ``harmnmf.cli.NAME``, when it is run.
 
-    Module ``harmnmf.cli.NAME``, with _ for -, defines the click command as ``command``. Exit codes:
-    0 success, 1 error, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 success, 1 error, 2 wrong usage, 130 interrupted.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -85,7 +84,10 @@ def _show_warning(
     click.echo(f"harmnmf: warning: {message}", err=True)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(harmnmf.__version__, message="%(prog)s %(version)s")
 def main() -> None:
     """Piano transcription by harmonic non-negative matrix factorisation, and speech enhancement."""

@@ -9,7 +9,7 @@ import click
 
 import harmnmf
 from harmnmf.cli._support.learning_curve import draw_learning_curve
-from harmnmf.cli._support.options import about_option, quiet_option, seed_option
+from harmnmf.cli._support.options import FOLDER, about_option, quiet_option, seed_option
 from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
 
@@ -36,13 +36,13 @@ def command() -> None:
 @click.option(
     "--pianos",
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Folder with one folder of isolated notes per piano, named <MIDI number>_<layer>.wav.",
 )
 @click.option(
     "--performances",
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Folder of MIDI files of piano performances.",
 )
 @click.option(
@@ -54,14 +54,10 @@ def command() -> None:
     help="Output folder: network.safetensors, learning_curve.png, metrics.jsonl, and intermediate "
     "files (dictionaries, excerpts, checkpoint).",
 )
-@click.option(
-    "--excerpts", default=1200, show_default=True, help="Number of training excerpts of 20 s."
-)
-@click.option("--steps", default=5000, show_default=True, help="Number of training steps.")
+@click.option("--excerpts", default=1200, help="Number of training excerpts of 20 s.")
+@click.option("--steps", default=5000, help="Number of training steps.")
 @seed_option
-@click.option(
-    "-j", "--jobs", default=1, show_default=True, help="Number of processes that render excerpts."
-)
+@click.option("-j", "--jobs", default=1, help="Number of processes that render excerpts.")
 @about_option
 @quiet_option
 def notes(

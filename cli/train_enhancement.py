@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import click
 
 import harmnmf
 from harmnmf.cli._support.learning_curve import draw_learning_curve
-from harmnmf.cli._support.options import about_option, device_option, quiet_option, seed_option
+from harmnmf.cli._support.options import (
+    FOLDER,
+    about_option,
+    device_option,
+    quiet_option,
+    seed_option,
+)
 from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
 
@@ -21,28 +28,34 @@ MODELS = {
     "spectrum-attention-fusion": "network with attention over neighbouring bands",
     "spectrogram-fusion": "network that combines mapping and masking, for singing voice",
 }
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-class _NameValue(click.ParamType):
-    """Parameter NAME=VALUE, where VALUE is JSON or plain text."""
+COUNT = click.IntRange(min=1)
 
-    name = "name=value"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Any]:
+def _parse_settings(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """Parse NAME=VALUE, where VALUE is JSON or plain text."""
+    settings = {}
+    for value in values:
         name, found, text = value.partition("=")
         if not found or not name.isidentifier():
-            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE")
         try:
-            return name, json.loads(text)
+            settings[name] = json.loads(text)
         except ValueError:
-            return name, text
+            settings[name] = text
+    return settings
+
+
+_settings_option = partial(
+    click.option, multiple=True, callback=_parse_settings, metavar="NAME=VALUE"
+)
 
 
 def model_command(name: str) -> click.Command:
-    """Command that trains one of `MODELS`; all have the same options."""
+    """Build the command that trains one of `MODELS`; all have the same options."""
 
     @click.command(
         name,
@@ -52,15 +65,14 @@ def model_command(name: str) -> click.Command:
     @click.option(
         "--task",
         default="speech",
-        show_default=True,
         type=click.Choice(["speech", "singing"]),
         help="Remove noise from speech, or the accompaniment from a singing voice.",
     )
-    @click.option("--speech", type=_FOLDER, help="Folder with one folder per speaker.")
-    @click.option("--noise", type=_FOLDER, multiple=True, help="Folder of noise (repeatable).")
+    @click.option("--speech", type=FOLDER, help="Folder with one folder per speaker.")
+    @click.option("--noise", type=FOLDER, multiple=True, help="Folder of noise (repeatable).")
     @click.option(
         "--clips",
-        type=_FOLDER,
+        type=FOLDER,
         help="With --task singing: folder with train/ and dev/ of stereo files (left: "
         "accompaniment, right: voice).",
     )
@@ -73,33 +85,22 @@ def model_command(name: str) -> click.Command:
         help="Output folder: model.safetensors, learning_curve.png, metrics.jsonl, a checkpoint.",
     )
     @click.option(
-        "--steps",
-        default=20_000,
-        show_default=True,
-        type=click.IntRange(min=1),
-        help="Number of training steps.",
+        "--steps", "n_steps", default=20_000, type=COUNT, help="Number of training steps."
     )
-    @click.option(
-        "--batch-size",
-        default=16,
-        show_default=True,
-        type=click.IntRange(min=1),
-        help="Mixtures per step.",
-    )
-    @click.option("--seconds", default=2.0, show_default=True, help="Duration of a mixture.")
-    @click.option("--learning-rate", default=2e-3, show_default=True, help="Peak learning rate.")
+    @click.option("--batch-size", default=16, type=COUNT, help="Mixtures per step.")
+    @click.option("--seconds", default=2.0, help="Duration of a mixture.")
+    @click.option("--learning-rate", default=2e-3, help="Peak learning rate.")
     @seed_option
     @click.option(
         "-j",
         "--jobs",
+        "n_workers",
         default=1,
-        show_default=True,
         help="Number of processes that load and mix audio; 0 for none beside the main process.",
     )
     @click.option(
         "--precision",
         default="auto",
-        show_default=True,
         type=click.Choice(["auto", "float32", "bfloat16"]),
         help="Numeric precision; auto is bfloat16 on GPUs and float32 elsewhere.",
     )
@@ -109,19 +110,14 @@ def model_command(name: str) -> click.Command:
         help="Initial weights: name or file of a network. With --set refines=true: weights of the"
         " harmonic-light stage.",
     )  # fmt: skip
-    @click.option(
-        "--set", "settings", multiple=True, type=_NameValue(), metavar="NAME=VALUE",
-        help="Set a parameter of the model (repeatable).",
-    )  # fmt: skip
-    @click.option(
-        "--weight", "weights", multiple=True, type=_NameValue(), metavar="NAME=VALUE",
-        help="Set the weight of a loss term (repeatable).",
-    )  # fmt: skip
-    @click.option(
-        "--mix", "conditions", multiple=True, type=_NameValue(), metavar="NAME=VALUE",
+    @_settings_option("--set", "settings", help="Set a parameter of the model (repeatable).")
+    @_settings_option("--weight", "weights", help="Set the weight of a loss term (repeatable).")
+    @_settings_option(
+        "--mix",
+        "conditions",
         help="Set a parameter of the mixtures, such as room=0 (repeatable); see MixtureConditions "
         "in harmnmf.enhancement.mixtures.mixing.",
-    )  # fmt: skip
+    )
     @about_option
     @quiet_option
     def command(
@@ -130,20 +126,14 @@ def model_command(name: str) -> click.Command:
         noise: tuple[Path, ...],
         clips: Path | None,
         output: Path,
-        steps: int,
-        batch_size: int,
         seconds: float,
-        learning_rate: float,
         seed: int,
-        jobs: int,
-        precision: str,
-        device: str,
         initial: str | None,
-        settings: Sequence[tuple[str, Any]],
-        weights: Sequence[tuple[str, Any]],
-        conditions: Sequence[tuple[str, Any]],
+        settings: dict[str, Any],
+        conditions: dict[str, Any],
         about: str | None,
         quiet: bool,
+        **training: Any,
     ) -> None:
         if task == "speech" and (speech is None or not noise or clips):
             raise click.UsageError("--task speech needs --speech and --noise, and no --clips")
@@ -159,27 +149,14 @@ def model_command(name: str) -> click.Command:
 
         with several_processes() as first:
             torch.manual_seed(seed)
-            model = _build(name, dict(settings), initial)
+            model = _build(name, settings, initial)
             if clips is not None:
-                training, validation = _singing(clips, seconds, seed)
+                mixtures = _singing(clips, seconds, seed)
             else:
                 assert speech is not None
-                training, validation = _speech(speech, noise, seconds, seed, dict(conditions))
-            with ProgressBar("Steps", steps, quiet=quiet or not first) as bar:
-                train_enhancement(
-                    model,
-                    training,
-                    validation,
-                    output,
-                    n_steps=steps,
-                    batch_size=batch_size,
-                    learning_rate=learning_rate,
-                    weights=dict(weights),
-                    precision=precision,
-                    n_workers=jobs,
-                    device=device,
-                    progress=bar.update,
-                )
+                mixtures = _speech(speech, noise, seconds, seed, conditions)
+            with ProgressBar("Steps", training["n_steps"], quiet=quiet or not first) as bar:
+                train_enhancement(model, *mixtures, output, progress=bar.update, **training)
             if not first:
                 return
             metadata = {"name": output.name, "harmnmf": harmnmf.__version__, "task": task}

@@ -11,7 +11,7 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
-from harmnmf.cli._support.options import device_option
+from harmnmf.cli._support.options import PATH, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE|DIR",
     help="Output folder, or .mid, .csv or .npz file for a single recording.  "
     "[default: beside each recording]",
@@ -57,7 +57,6 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 @click.option(
     "--decoder",
     default="learned",
-    show_default=True,
     metavar="NAME|FILE",
     help="Note decoder: learned (neural network), nmf (rules on the NMF activations, no network), "
     "or a network file from `harmnmf train notes`.",
@@ -72,7 +71,6 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 @click.option(
     "--dictionary",
     default="default",
-    show_default=True,
     metavar="NAME|FILE",
     help="Timbre dictionary: a name from `harmnmf dictionary list`, or a file from "
     "`harmnmf learn`.",

@@ -40,21 +40,7 @@ class PreparedWork(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Options of a command that works on many recordings.
-
-    Parameters
-    ----------
-    jobs : int or None
-        Number of processes; None to work in this one.
-    scheduler : str or None
-        Address of a Dask scheduler.
-    send : bool
-        Whether to send the recordings to the workers of the cluster.
-    overwrite : bool
-        Whether to replace existing outputs.
-    quiet : bool
-        Whether to print warnings and errors only.
-    """
+    """Options of a command that works on many recordings."""
 
     jobs: int | None
     scheduler: str | None
@@ -106,25 +92,11 @@ def process_each(
     batch: Batch,
     folder: Path | None = None,
 ) -> None:
-    """Process recordings, report each, and list the failures at the end.
+    """Process recordings, report each, and list the failures at the end with exit code 1.
 
-    Parameters
-    ----------
-    ctx : click.Context
-        Context of the command. Its exit code is 1 if a recording failed.
-    plan : mapping of Path to sequence of Path
-        Outputs of each recording.
-    work : PreparedWork
-        Function to apply to each recording.
-    batch : Batch
-        Options.
-    folder : Path, optional
-        Folder of all outputs, created if missing. A manifest in it records what is done.
-
-    Raises
-    ------
-    HarmnmfError
-        If outputs collide, exist or cannot be written, or a parameter of `work` is wrong.
+    `plan` has the outputs of each recording. If all are in one `folder`, a manifest there records
+    what is done. HarmnmfError if outputs collide, exist or cannot be written, or a parameter of
+    `work` is wrong.
     """
     tasks = [Task(source, tuple(outputs)) for source, outputs in plan.items()]
     with ExitStack() as stack:

@@ -7,18 +7,7 @@ from pathlib import Path
 
 
 def draw_learning_curve(run: Path) -> dict[str, float]:
-    """Draw ``metrics.jsonl`` of a training run as ``learning_curve.png``.
-
-    Parameters
-    ----------
-    run : Path
-        Folder of the run.
-
-    Returns
-    -------
-    dict
-        The last metrics.
-    """
+    """Draw the metrics of a training run, and return the last ones."""
     from harmnmf.plotting.figures import plot_learning_curve, save_figure
 
     text = (run / "metrics.jsonl").read_text(encoding="utf-8")

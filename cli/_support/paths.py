@@ -17,23 +17,10 @@ FILE_SUFFIXES = (".mid", ".midi", ".csv", ".npz", ".png", *AUDIO_SUFFIXES)
 
 
 def find_recordings(arguments: Iterable[str]) -> list[tuple[Path, Path]]:
-    """Find the audio files named by files, folders and glob patterns.
+    """Find the audio files that files, folders and glob patterns name.
 
-    Parameters
-    ----------
-    arguments : iterable of str
-        Command-line arguments. Missing files are kept, so that they fail when they are read and
-        do not stop the others.
-
-    Returns
-    -------
-    list of (Path, Path)
-        Each file once, and its relative path in a folder of outputs.
-
-    Raises
-    ------
-    HarmnmfError
-        If a folder contains no audio.
+    Each comes once, with its relative path in a folder of outputs. Missing files are kept, so that
+    they fail when they are read and do not stop the others.
     """
     found: dict[str, tuple[Path, Path]] = {}
     for argument in arguments:
@@ -59,41 +46,14 @@ def plan_outputs(
     endings: Sequence[str],
     suffixes: Collection[str],
 ) -> tuple[dict[Path, list[Path]], Path | None]:
-    """Plan the outputs of each recording.
+    """Plan the outputs of recordings, and return them with the folder that all share, if any.
 
-    Parameters
-    ----------
-    arguments : iterable of str
-        Files, folders and patterns, as for `find_recordings`.
-    output : Path or None
-        Value of ``--output FILE|DIR``; None to write beside each recording.
-    endings : sequence of str
-        One for each output: what follows the stem of the recording's name, such as ``".mid"`` or
-        ``"_voice.wav"``. FILE takes the place of the first, and the others are named after it.
-    suffixes : collection of str
-        Suffixes that FILE may have; ".mid" includes ".midi".
+    `endings` gives the end of each output's name, such as ".mid" or "_voice.wav". A file `output`
+    replaces the first, and the others are named after it; `suffixes` lists those that it may have.
 
-    Returns
-    -------
-    plan : dict of Path to list of Path
-        Outputs of each recording, in the order of `endings`.
-    folder : Path or None
-        Folder of all outputs, if `output` is one.
-
-    Raises
-    ------
-    click.UsageError
-        If FILE has another suffix, or there are several recordings for it.
-    HarmnmfError
-        If a folder contains no audio.
-
-    Examples
-    --------
-    >>> song = Path("song.mp3")
-    >>> plan_outputs(["song.mp3"], None, [".mid", ".png"], [".mid"])[0][song]
-    [PosixPath('song.mid'), PosixPath('song.png')]
-    >>> plan_outputs(["song.mp3"], Path("a.flac"), ["_voice.wav", "_rest.wav"], [".flac"])[0][song]
-    [PosixPath('a.flac'), PosixPath('a_rest.flac')]
+    >>> plan, _ = plan_outputs(["song.mp3"], Path("a.flac"), ["_voice.wav", "_rest.wav"], [".flac"])
+    >>> [path.name for path in plan[Path("song.mp3")]]
+    ['a.flac', 'a_rest.flac']
     """
     recordings = find_recordings(arguments)
     suffix = file_suffix(output)
@@ -125,17 +85,7 @@ def _named_after(file: Path, endings: Sequence[str]) -> list[Path]:
 
 
 def check_output(path: Path, *, overwrite: bool, folder_may_be_missing: bool = False) -> None:
-    """Raise HarmnmfError if a file cannot be written or exists.
-
-    Parameters
-    ----------
-    path : Path
-        File to write.
-    overwrite : bool
-        Whether it may exist.
-    folder_may_be_missing : bool, default=False
-        Whether its folder will be created.
-    """
+    """Raise HarmnmfError if a file cannot be written, or exists and must not be replaced."""
     folder = path.parent
     if folder_may_be_missing:
         folder = next(parent for parent in path.parents if parent.exists())
@@ -156,14 +106,7 @@ def check_plan(
 ) -> None:
     """Raise HarmnmfError if planned outputs collide, exist or cannot be written.
 
-    Parameters
-    ----------
-    plan : mapping of Path to sequence of Path
-        Outputs of each recording. Their folders will be created.
-    overwrite : bool
-        Whether outputs may exist.
-    own : collection of str, optional
-        Real paths of outputs that may exist in any case.
+    Their folders will be created. Those whose real paths are in `own` may exist in any case.
     """
     origin: dict[str, Path] = {}
     for source, outputs in plan.items():

@@ -17,17 +17,7 @@ def is_shown(*, quiet: bool) -> bool:
 
 
 class ProgressBar:
-    """Progress bar on a terminal; nothing in a pipe or if `quiet`.
-
-    Parameters
-    ----------
-    label : str
-        Text before the bar, with the unit.
-    length : int
-        Total number of units.
-    quiet : bool, default=False
-        Whether to show nothing on a terminal either.
-    """
+    """Progress bar on a terminal; nothing in a pipe or if `quiet`."""
 
     def __init__(self, label: str, length: int, *, quiet: bool = False) -> None:
         self._bar: ClickBar[int] | None = None

@@ -41,12 +41,8 @@ def run_cluster(
 
     Parameters
     ----------
-    work : callable
-        Function to apply to each task. Workers and scheduler need harmnmf installed.
-    tasks : iterable of Task
-        Tasks to run, taken one by one as workers become free.
-    report : callable
-        Called with a task and the seconds of its audio when it is finished.
+    work, tasks, report
+        As for `run_processes`, but `report` is called only when a task is finished.
     scheduler : str
         Address of the Dask scheduler, such as ``tcp://127.0.0.1:8786``.
     send : bool, default=False

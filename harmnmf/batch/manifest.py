@@ -70,19 +70,7 @@ class Manifest:
             self._open()
 
     def is_done(self, task: Task) -> bool:
-        """Tell whether the outputs of a task exist and are up to date.
-
-        Parameters
-        ----------
-        task : Task
-            Task.
-
-        Returns
-        -------
-        bool
-            True if the outputs exist and were made from the present content of the recording with
-            the present settings.
-        """
+        """Tell whether a task's outputs exist, made from this recording with these settings."""
         record = self._records.get(_key(task), {})
         state = _state(task.source)
         return (
@@ -95,14 +83,7 @@ class Manifest:
         )
 
     def own_outputs(self) -> set[str]:
-        """List the files that may be replaced.
-
-        Returns
-        -------
-        set of str
-            Real paths of all outputs written or begun by runs with this manifest, except those
-            modified since.
-        """
+        """Real paths of the outputs that runs have written or begun, and nobody modified since."""
         own: set[str] = set()
         for record in self._records.values():
             paths = [self.path.parent / name for name in record["outputs"]]
@@ -112,13 +93,7 @@ class Manifest:
         return own
 
     def begin(self, task: Task) -> None:
-        """Record the start of a task.
-
-        Parameters
-        ----------
-        task : Task
-            Task, whose existing outputs may be replaced from now on.
-        """
+        """Record the start of a task, whose existing outputs may be replaced from now on."""
         self._write(
             {
                 "input": _key(task),
@@ -131,15 +106,7 @@ class Manifest:
         )
 
     def finish(self, task: Task, outcome: Outcome) -> None:
-        """Record the end of a task that was begun.
-
-        Parameters
-        ----------
-        task : Task
-            Task.
-        outcome : Outcome
-            Its outcome.
-        """
+        """Record the end of a task that was begun."""
         record = {**self._records[_key(task)], **asdict(outcome)}
         record["status"] = "failed" if outcome.error else "done"
         if not outcome.error:
@@ -147,7 +114,7 @@ class Manifest:
         self._write(record)
 
     def __enter__(self) -> Manifest:
-        """Return the manifest itself."""
+        """Return the manifest."""
         return self
 
     def __exit__(self, *error: object) -> None:

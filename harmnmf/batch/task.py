@@ -18,15 +18,7 @@ __all__ = ["Outcome", "Progress", "Report", "Task", "Work", "file_hash", "run_se
 
 @dataclass(frozen=True)
 class Task:
-    """A recording and the files to write for it.
-
-    Parameters
-    ----------
-    source : Path
-        Recording.
-    outputs : tuple of Path
-        Files to write.
-    """
+    """A recording (`source`) and the files to write for it (`outputs`)."""
 
     source: Path
     outputs: tuple[Path, ...]
@@ -74,20 +66,6 @@ class Outcome:
 
 def run_task(work: Work, task: Task, progress: Progress) -> Outcome:
     """Process one recording; every exception becomes an `Outcome` with an error.
-
-    Parameters
-    ----------
-    work : callable
-        Function to apply.
-    task : Task
-        Recording to process.
-    progress : callable
-        Called with the seconds of audio processed so far.
-
-    Returns
-    -------
-    Outcome
-        Result, or the reason of the failure.
 
     Examples
     --------
@@ -137,41 +115,13 @@ def _one_line(message: object) -> str:
 def run_serial(
     work: Work, tasks: Iterable[Task], report: Report
 ) -> Generator[tuple[Task, Outcome], None, None]:
-    """Run tasks one after another in this process.
-
-    Parameters
-    ----------
-    work : callable
-        Function to apply to each task.
-    tasks : iterable of Task
-        Tasks to run.
-    report : callable
-        Called with a task and the seconds of its audio processed so far.
-
-    Yields
-    ------
-    task : Task
-        Finished task.
-    outcome : Outcome
-        Its outcome.
-    """
+    """Run tasks one after another in this process; as `run_processes`."""
     for task in tasks:
         yield task, run_task(work, task, partial(report, task))
 
 
 def file_hash(path: Path) -> str | None:
-    """Compute the SHA-256 of a file.
-
-    Parameters
-    ----------
-    path : Path
-        File.
-
-    Returns
-    -------
-    str or None
-        Hexadecimal digest; None if the file cannot be read or is a pipe or a device.
-    """
+    """Compute the SHA-256 of a file; None if it cannot be read or is a pipe or a device."""
     digest = hashlib.sha256()
     try:
         if not path.is_file():

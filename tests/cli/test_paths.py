@@ -159,20 +159,22 @@ def test_collisions_behind_links(song):
     assert_error(["song.wav", "link/song.wav"], "both")
 
 
-def test_missing_files(song):
-    for name in ("missing.wav", "no/such/folder/x.wav", "x*.wav"):
-        assert_error([name], f"{name}: No such file or directory")
-
-
-def test_a_folder_without_audio(song):
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["missing.wav"], "missing.wav: No such file or directory"),
+        (["no/such/folder/x.wav"], "no/such/folder/x.wav: No such file or directory"),
+        (["x*.wav"], "x*.wav: No such file or directory"),
+        (["empty"], "empty: no audio files"),
+        (["song.wav", "-o", "file"], "file is not a folder"),
+        (["song.wav", "-o", "file/folder"], "file is not a folder"),
+        (["song.wav", "-o", "file/song.mid"], "file is not a folder"),
+    ],
+)
+def test_wrong_files_and_folders(song, args, message):
     Path("empty").mkdir()
-    assert_error(["empty"], "empty: no audio files")
-
-
-def test_an_output_folder_that_is_a_file(song):
     Path("file").write_text("text")
-    for output in ("file", "file/folder", "file/song.mid"):
-        assert_error(["song.wav", "-o", output], "file is not a folder")
+    assert_error(args, message)
 
 
 @pytest.mark.skipif(
