@@ -45,7 +45,7 @@ NETWORK_OPTIONS = {"dry", "attenuation_limit", "stdin", "stdout"}
     default=DEFAULT_MODEL,
     show_default=True,
     metavar="NAME|FILE",
-    help="harmonic-light and spectrum-attention-fusion, six times as slow and a little better, are "
+    help="harmonic-light and harmonic-refinement, six times as slow and a little better, are "
     "trained, for speech. A file from `harmnmf train` is for what it was trained for: speech, or "
     "singing, when the accompaniment is written, too. deep-prior is fitted to each recording and "
     "has heard nothing before.",
@@ -64,7 +64,7 @@ NETWORK_OPTIONS = {"dry", "attenuation_limit", "stdin", "stdout"}
     metavar="DB",
     help="How much weaker any part of the spectrum may become; inf for no limit. Not for "
     "deep-prior. [default: what the network's file recommends, 18 for harmonic-light and 22 for "
-    "spectrum-attention-fusion]",
+    "harmonic-refinement]",
 )
 @click.option(
     "--stdin",

@@ -16,6 +16,7 @@ from harmnmf.errors import HarmnmfError
 MODELS = {
     "harmonic-light": "small and causal, for one thread of a CPU",
     "harmonic-attention": "the published network that it comes from",
+    "harmonic-refinement": "harmonic-light and a second network that refines its estimate",
     "spectrum-attention-fusion": "attention over neighbouring bands",
     "spectrogram-fusion": "a mapped and a masked spectrogram, joined; for singing voice",
 }
@@ -97,8 +98,8 @@ def model_command(name: str) -> click.Command:
     @click.option("--device", default="auto", show_default=True, help="Where to compute.")
     @click.option(
         "--init", "initial", metavar="MODEL",
-        help="What to begin with: a shipped network, or a file of weights. With --set refines=true,"
-        " the harmonic-light that goes first.",
+        help="Initial weights: a shipped network, or a file of weights; for harmonic-refinement"
+        " also a harmonic-light, which becomes its fixed first part.",
     )  # fmt: skip
     @click.option(
         "--set", "settings", multiple=True, type=_Setting(), metavar="NAME=VALUE",

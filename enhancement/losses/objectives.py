@@ -1,4 +1,4 @@
-"""What the networks are trained for: modules from mixtures to the terms of a loss."""
+"""Training objectives: modules that compute the terms of a loss from mixtures."""
 
 from __future__ import annotations
 
@@ -17,45 +17,36 @@ from .speech import SPEECH_WEIGHTS, speech_loss
 
 __all__ = ["Objective", "build_objective"]
 
-# Processors that emulate bfloat16: it takes them several times as long, and LSTMs cannot be done.
+# CPUs that emulate bfloat16 take several times as long, and cannot run LSTMs in it.
 _EMULATING = ("DEFAULT", "AVX2")
 
 
 class Objective(nn.Module, ABC):
-    """The terms of a loss, and their weights.
+    """A model, and the terms of its loss with their weights.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        What is trained.
-    weights : mapping of str to float
-        Of the terms.
-    low_precision : bool
-        Whether the model works in bfloat16 where that is exact enough, and not emulated by the
-        processor; losses never do.
+    With `low_precision`, the model uses bfloat16 by autocast unless the CPU would emulate it; the
+    loss never does.
     """
 
-    def __init__(
-        self, model: nn.Module, weights: Mapping[str, float], low_precision: bool = False
-    ) -> None:
+    def __init__(self, model: nn.Module, weights: Mapping[str, float], low_precision: bool) -> None:
         super().__init__()
         self.waveform = Waveform(model)
         self.weights = weights
         self.low_precision = low_precision
 
     def precision(self, samples: torch.Tensor) -> torch.autocast:
-        """Give the context that the model works in."""
+        """Autocast context in which the model runs."""
         device = samples.device.type
         emulated = device == "cpu" and torch.backends.cpu.get_cpu_capability() in _EMULATING
         return torch.autocast(device, torch.bfloat16, enabled=self.low_precision and not emulated)
 
     @abstractmethod
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Compute the terms for samples, (batch, n_samples), by their names."""
+        """Terms of the loss by name, from samples (batch, n_samples)."""
 
 
 class _SpeechObjective(Objective):
-    """Clean samples, by `speech_loss`."""
+    """Objective of networks that estimate clean speech: `speech_loss`."""
 
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         with self.precision(noisy):
@@ -64,7 +55,7 @@ class _SpeechObjective(Objective):
 
 
 class _FusionObjective(Objective):
-    """The two stages of spectrogram fusion, neither of which reaches the other's weights."""
+    """Objective of spectrogram fusion: the losses of its two stages."""
 
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         model = self.waveform.model
@@ -84,22 +75,21 @@ def build_objective(
     *,
     low_precision: bool = False,
 ) -> Objective:
-    """Choose what a model is trained for.
+    """Build the training objective of a model.
 
     Parameters
     ----------
     model : torch.nn.Module
         Spectrogram fusion has losses of its own; all others have `speech_loss`.
     weights : mapping of str to float, optional
-        Of terms of the loss, where they shall not have those that they usually have.
+        Weights of terms of the loss that replace the defaults.
     low_precision : bool, default=False
-        Whether the model works in bfloat16 where that is exact enough, and not emulated by the
-        processor.
+        Whether the model runs in bfloat16 by autocast, unless the CPU would emulate it.
 
     Returns
     -------
     Objective
-        A module that holds the model.
+        Module that holds the model.
 
     Raises
     ------
@@ -114,11 +104,12 @@ def build_objective(
     """
     if isinstance(model, SpectrogramFusion):
         kind: type[Objective] = _FusionObjective
-        usual: Mapping[str, float] = {"first_stage": 1.0, "second_stage": 1.0}
+        defaults: Mapping[str, float] = {"first_stage": 1.0, "second_stage": 1.0}
     else:
-        kind, usual = _SpeechObjective, SPEECH_WEIGHTS
-    if unknown := set(weights or {}) - set(usual):
+        kind, defaults = _SpeechObjective, SPEECH_WEIGHTS
+    weights = weights or {}
+    if unknown := weights.keys() - defaults.keys():
         raise ParameterError(
-            f"there is no term {', '.join(sorted(unknown))} in the loss; it has {', '.join(usual)}"
+            f"the loss has no term {', '.join(sorted(unknown))}; choose from {', '.join(defaults)}"
         )
-    return kind(model, {**usual, **(weights or {})}, low_precision)
+    return kind(model, {**defaults, **weights}, low_precision)

@@ -88,11 +88,10 @@ def test_a_network_learns_on_from_weights(speech: list[str], tmp_path: Path) -> 
         assert message in result.stderr
 
 
-def test_what_refines_keeps_the_shipped_network(speech: list[str], tmp_path: Path) -> None:
+def test_refinement_keeps_the_shipped_network(speech: list[str], tmp_path: Path) -> None:
     arguments = [
-        "spectrum-attention-fusion", *speech, *QUICK, "-o", str(tmp_path / "run"),
-        "--init", "harmonic-light", "--set", "refines=true", "--set", "n_fft=512",
-        "--set", "hop_length=256", "--set", "n_channels=4", "--set", "n_blocks=1",
+        "harmonic-refinement", *speech, *QUICK, "-o", str(tmp_path / "run"),
+        "--init", "harmonic-light", "--set", "n_channels=4", "--set", "n_blocks=1",
     ]  # fmt: skip
     for n_steps in ("2", "3"):
         result = run(*arguments, "--steps", n_steps)
