@@ -17,7 +17,7 @@ MODELS = {
     "harmonic-light": "small and causal, for one thread of a CPU",
     "harmonic-attention": "the published network that it comes from",
     "harmonic-refinement": "harmonic-light and a second network that refines its estimate",
-    "spectrum-attention-fusion": "attention over neighbouring bands",
+    "spectrum-attention-fusion": "as published, attention to neighbouring bands",
     "spectrogram-fusion": "a mapped and a masked spectrogram, joined; for singing voice",
 }
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -78,8 +78,8 @@ def model_command(name: str) -> click.Command:
         required=True,
         type=click.Path(file_okay=False, path_type=Path),
         metavar="RUN",
-        help="Folder of all that is made: model.npz and learning_curve.png, and on the way to them "
-        "a checkpoint and metrics.jsonl.",
+        help="Folder of all that is made: model.safetensors and learning_curve.png, and on the way "
+        "to them a checkpoint and metrics.jsonl.",
     )
     @click.option("--steps", default=20_000, show_default=True, type=click.IntRange(min=1))
     @click.option("--batch-size", default=16, show_default=True, type=click.IntRange(min=1))
@@ -173,10 +173,11 @@ def model_command(name: str) -> click.Command:
             metadata = {"name": output.name, "harmnmf": harmnmf.__version__, "task": task}
             if about:
                 metadata["about"] = about
-            save_model(output / "model.npz", name, model.cpu(), metadata)
+            save_model(output / "model.safetensors", name, model.cpu(), metadata)
             last = draw_learning_curve(output)
             gain = last["si_sdr_gain"]
-            click.echo(f"{output / 'model.npz'}: SI-SDR {gain:+.1f} dB on held-out mixtures")
+            path = output / "model.safetensors"
+            click.echo(f"{path}: SI-SDR {gain:+.1f} dB on held-out mixtures")
 
     return command
 

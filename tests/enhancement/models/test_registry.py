@@ -14,15 +14,16 @@ from harmnmf.storage.arrays import load_arrays, save_arrays
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    save_model(tmp_path / "a.npz", "harmonic-light", build("harmonic-light"), {"about": "a test"})
-    return tmp_path / "a.npz"
+    path = tmp_path / "a.safetensors"
+    save_model(path, "harmonic-light", build("harmonic-light"), {"about": "a test"})
+    return path
 
 
 def test_truncated_files_raise(file: Path) -> None:
     content = file.read_bytes()
     for n_bytes in (0, 10, len(content) // 2, len(content) - 1):
         file.write_bytes(content[:n_bytes])
-        with pytest.raises(FormatError, match=r"a\.npz"):
+        with pytest.raises(FormatError, match=r"a\.safetensors"):
             load_model(file)
 
 
@@ -49,7 +50,7 @@ def test_truncated_files_raise(file: Path) -> None:
     ids=str,
 )
 def test_files_of_other_networks_raise(file: Path, change: dict[str, object]) -> None:
-    arrays, metadata = load_arrays(file)
+    arrays, metadata = load_arrays(file, kind="enhancement-model")
     save_arrays(file, arrays, metadata | change)
-    with pytest.raises(FormatError, match=r"a\.npz"):
+    with pytest.raises(FormatError, match=r"a\.safetensors"):
         load_model(file)

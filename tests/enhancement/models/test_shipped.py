@@ -31,7 +31,7 @@ def test_each_has_a_card_with_its_licence(name: str, loaded) -> None:
         assert f"**{word}" in card
     _, metadata = loaded[name]
     assert "Licence" in metadata["about"]
-    assert f"{name}.md" in metadata["about"] or name == "harmonic-light"
+    assert f"See {name}.md" in metadata["about"]
 
 
 def test_the_refinement_contains_the_default(loaded) -> None:
