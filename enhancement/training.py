@@ -25,7 +25,6 @@ __all__ = ["several_processes", "train_enhancement"]
 _PRECISIONS = ("auto", "float32", "bfloat16")
 _KIND = "enhancement-training"
 _AVERAGING = 0.998
-_N_VALIDATION = 48
 
 
 def train_enhancement(
@@ -39,6 +38,7 @@ def train_enhancement(
     learning_rate: float = 2e-3,
     weights: Mapping[str, float] | None = None,
     precision: str = "auto",
+    n_validation: int = 48,
     n_workers: int = 1,
     device: str = "auto",
     progress: Callable[[int], None] | None = None,
@@ -53,7 +53,7 @@ def train_enhancement(
     model : torch.nn.Module
         Network from complex spectra to complex spectra, with a `transform`.
     training, validation : Mixtures
-        Mixtures to train on, and to validate on: the first 48.
+        Mixtures to train on, and to validate on.
     run : path-like
         Folder of the checkpoint and of ``metrics.jsonl``.
     n_steps : int
@@ -67,6 +67,8 @@ def train_enhancement(
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the model: "auto" is bfloat16 on a GPU and float32 on a CPU. CPUs without
         instructions for bfloat16 use float32.
+    n_validation : int, default=48
+        Mixtures to validate on, from the first.
     n_workers : int, default=1
         Processes that make mixtures; 0 to make them in the training process.
     device : str, default="auto"
@@ -93,7 +95,7 @@ def train_enhancement(
     low_precision = precision == "bfloat16" or (precision == "auto" and place.type == "cuda")
     objective = build_objective(model, weights, low_precision=low_precision).to(place)
     held_out: list[Mixture] = list(
-        DataLoader(_Endless(validation), batch_size, sampler=range(_N_VALIDATION))
+        DataLoader(_Endless(validation), batch_size, sampler=range(n_validation))
     )
     rank, n_processes = 0, 1
     if distributed.is_initialized():
@@ -174,10 +176,11 @@ def _validate(
     assert isinstance(objective, Objective)
     terms: dict[str, float] = {}
     gains: list[float] = []
+    n_validation = sum(len(mixture.noisy) for mixture in held_out)
     for mixture in held_out:
         noisy, clean = (torch.as_tensor(x).to(place) for x in mixture)
         for name, term in objective(noisy, clean).items():
-            share = len(noisy) / _N_VALIDATION
+            share = len(noisy) / n_validation
             terms[f"validation_{name}"] = terms.get(f"validation_{name}", 0.0) + share * float(term)
         samples = (x.cpu().numpy() for x in (objective.waveform(noisy), noisy, clean))
         for after, before, reference in zip(*samples, strict=True):
