@@ -32,15 +32,7 @@ def minimum_difference_masks(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Label for each bin which estimate is nearer to the clean voice [2]_.
 
-    Parameters
-    ----------
-    mapped, masked, clean : Tensor, shape (..., n_bins, n_frames)
-        Magnitudes of both estimates and of the clean voice.
-
-    Returns
-    -------
-    label_mapped, label_masked : Tensor, shape (..., n_bins, n_frames)
-        MDM_i = 1 where i = argmin_i |spc_i - spc_clean|, else 0; ties go to the mapped estimate.
+    MDM_i = 1 where i = argmin_i |spc_i - spc_clean|, else 0; ties go to the mapped estimate.
 
     Examples
     --------
@@ -55,17 +47,7 @@ def minimum_difference_masks(
 def multi_target_loss(outputs: FusionOutputs, clean: torch.Tensor) -> torch.Tensor:
     """Loss of the first stage, L_MTL = L_mapping + α L_masking [1]_, with α = 1.
 
-    Parameters
-    ----------
-    outputs : FusionOutputs
-        Outputs for a mixture.
-    clean : Tensor, shape (batch, n_bins, n_frames)
-        Compressed magnitudes of the voice in it.
-
-    Returns
-    -------
-    Tensor, shape ()
-        Weighted sum of the mean squared errors of spc_map and spc_mask.
+    See `tend_loss` for the arguments.
     """
     return mse_loss(outputs.mapped, clean) + _ALPHA * mse_loss(outputs.masked, clean)
 

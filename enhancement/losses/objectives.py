@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -21,17 +20,24 @@ __all__ = ["Objective", "build_objective"]
 _EMULATING = ("DEFAULT", "AVX2")
 
 
-class Objective(nn.Module, ABC):
-    """A model, and the terms of its loss with their weights.
+class Objective(nn.Module):
+    """A model, and the terms of its loss with their weights: by default, `speech_loss`.
 
     With `low_precision`, the model uses bfloat16 by autocast unless the CPU would emulate it; the
     loss never does.
     """
 
+    default_weights: Mapping[str, float] = SPEECH_WEIGHTS
+
     def __init__(self, model: nn.Module, weights: Mapping[str, float], low_precision: bool) -> None:
         super().__init__()
+        if unknown := weights.keys() - self.default_weights.keys():
+            raise ParameterError(
+                f"the loss has no term {', '.join(sorted(unknown))}; choose from"
+                f" {', '.join(self.default_weights)}"
+            )
         self.waveform = Waveform(model)
-        self.weights = weights
+        self.weights = {**self.default_weights, **weights}
         self.low_precision = low_precision
 
     def precision(self, samples: torch.Tensor) -> torch.autocast:
@@ -40,15 +46,8 @@ class Objective(nn.Module, ABC):
         emulated = device == "cpu" and torch.backends.cpu.get_cpu_capability() in _EMULATING
         return torch.autocast(device, torch.bfloat16, enabled=self.low_precision and not emulated)
 
-    @abstractmethod
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         """Terms of the loss by name, from samples (batch, n_samples)."""
-
-
-class _SpeechObjective(Objective):
-    """Objective of networks that estimate clean speech: `speech_loss`."""
-
-    def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         with self.precision(noisy):
             estimate = self.waveform(noisy)
         return speech_loss(estimate.float(), clean, noisy)
@@ -56,6 +55,8 @@ class _SpeechObjective(Objective):
 
 class _FusionObjective(Objective):
     """Objective of spectrogram fusion: the losses of its two stages."""
+
+    default_weights: Mapping[str, float] = {"first_stage": 1.0, "second_stage": 1.0}
 
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         model = self.waveform.model
@@ -75,26 +76,7 @@ def build_objective(
     *,
     low_precision: bool = False,
 ) -> Objective:
-    """Build the training objective of a model.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Spectrogram fusion has losses of its own; all others have `speech_loss`.
-    weights : mapping of str to float, optional
-        Weights of terms of the loss that replace the defaults.
-    low_precision : bool, default=False
-        Whether the model runs in bfloat16 by autocast, unless the CPU would emulate it.
-
-    Returns
-    -------
-    Objective
-        Module that holds the model.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such term.
+    """Build the training objective of a model, with some of its weights replaced.
 
     Examples
     --------
@@ -102,14 +84,5 @@ def build_objective(
     >>> build_objective(build_model("harmonic-light"), {"perceptual": 0.0}).weights["perceptual"]
     0.0
     """
-    if isinstance(model, SpectrogramFusion):
-        kind: type[Objective] = _FusionObjective
-        defaults: Mapping[str, float] = {"first_stage": 1.0, "second_stage": 1.0}
-    else:
-        kind, defaults = _SpeechObjective, SPEECH_WEIGHTS
-    weights = weights or {}
-    if unknown := weights.keys() - defaults.keys():
-        raise ParameterError(
-            f"the loss has no term {', '.join(sorted(unknown))}; choose from {', '.join(defaults)}"
-        )
-    return kind(model, {**defaults, **weights}, low_precision)
+    kind = _FusionObjective if isinstance(model, SpectrogramFusion) else Objective
+    return kind(model, weights or {}, low_precision)

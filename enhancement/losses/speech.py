@@ -37,15 +37,7 @@ _BEST_SNR = 1e-3  # 30 dB
 def negative_si_snr(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     """Negative scale-invariant signal-to-noise ratio in dB [2]_, eq. (3).
 
-    Parameters
-    ----------
-    estimate, clean : Tensor, shape (..., n_samples)
-        Samples.
-
-    Returns
-    -------
-    Tensor, shape (...)
-        At least -30 dB; 0 where the clean signal is silent.
+    Samples, (..., n_samples), become (...): at least -30 dB, and 0 where `clean` is silent.
 
     Examples
     --------
@@ -63,16 +55,8 @@ def negative_si_snr(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor
 def compressed_error(estimate: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
     """Errors of compressed spectra with and without phase [1]_, eq. (9).
 
-    Parameters
-    ----------
-    estimate, clean : Tensor, shape (..., n_bins, n_frames)
-        Complex spectra.
-
-    Returns
-    -------
-    dict of str to Tensor, shape ()
-        ``"magnitude"`` and ``"complex"``: mean squared errors of magnitudes to the power of 0.3,
-        and of complex numbers with these magnitudes.
+    ``"magnitude"`` and ``"complex"`` are mean squared errors of magnitudes to the power of 0.3, and
+    of complex numbers with these magnitudes.
 
     Examples
     --------

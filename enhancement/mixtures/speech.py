@@ -118,13 +118,7 @@ def _hold_out(names: Iterable[str]) -> set[str]:
 
 
 class Sound:
-    """A sound in memory from which random parts are drawn.
-
-    Parameters
-    ----------
-    samples : ndarray of int16, shape (..., n_samples)
-        Samples at 16 kHz; pauses are those of the last channel.
-    """
+    """A sound, int16 (..., n_samples), to draw parts from where its last channel is active."""
 
     def __init__(self, samples: NDArray[np.int16]) -> None:
         self._samples = samples
@@ -148,22 +142,8 @@ class Sound:
 def load_samples(path: Path, *, mono: bool = True) -> NDArray[np.int16]:
     """Read a file at 16 kHz, normalised to its peak and with short fades.
 
-    Parameters
-    ----------
-    path : Path
-        Audio file at any sample rate.
-    mono : bool, default=True
-        Average the channels.
-
-    Returns
-    -------
-    ndarray of int16, shape (n_samples,) if `mono`, else (n_channels, n_samples)
-        Samples, in half the memory of float32.
-
-    Raises
-    ------
-    AudioError
-        If the file cannot be read, is silent, or shorter than 0.1 s.
+    The result, (n_samples,) if `mono`, else (n_channels, n_samples), is int16 to save memory. Files
+    that cannot be read, are silent, or shorter than 0.1 s raise AudioError.
     """
     audio = read_audio(path, sample_rate=SAMPLE_RATE, mono=mono)
     if audio.duration < _MIN_DURATION:
@@ -179,20 +159,7 @@ def load_samples(path: Path, *, mono: bool = True) -> NDArray[np.int16]:
 
 
 class Mixtures(ABC):
-    """Endless sequence of mixtures, each determined by the seed and its index.
-
-    Parameters
-    ----------
-    duration : float
-        Duration of a mixture in seconds, at least 0.1.
-    seed : int
-        Random seed.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter is out of range.
-    """
+    """Endless sequence of mixtures, each determined by the seed and its index."""
 
     def __init__(self, duration: float, seed: int) -> None:
         if not _MIN_DURATION <= duration < np.inf:

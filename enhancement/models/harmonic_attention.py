@@ -1,4 +1,4 @@
-"""Harmonic Attention: speech enhancement that looks for the pitch of each frame [1]_.
+"""Harmonic Attention: speech enhancement that looks for the pitch of each frame.
 
 Each block has a convolution over neighbouring bins; harmonic integration, which compares each frame
 with the combs of possible pitches and shows where the harmonics of the most likely ones lie;
@@ -7,12 +7,6 @@ and a temporal module.
 
 The paper does not state the number and width of the blocks, the input and output, and the details
 of the attention over time; those here are our choice.
-
-References
-----------
-.. [1] T. Wang, W. Zhu, Y. Gao, S. Zhang and J. Feng, "Harmonic attention for monaural speech
-   enhancement", IEEE/ACM Trans. Audio, Speech, Lang. Process. 31, 2023,
-   doi 10.1109/TASLP.2023.3284522.
 """
 
 from __future__ import annotations
@@ -60,11 +54,6 @@ class HarmonicAttentionConfig:
         Whether a frame of the output depends on no later frame of the input.
     comb : {"smooth", "published"}, default="smooth"
         Kind of comb, as in :func:`harmnmf.enhancement.comb_matrix`. Smooth combs have unit norm.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter is not as described.
     """
 
     n_channels: tuple[int, ...] = (12, 24, 24)
@@ -84,7 +73,7 @@ class HarmonicAttentionConfig:
 
 
 class HarmonicAttention(nn.Module):
-    """Harmonic Attention, with 1.02 million parameters, three quarters in the channel attention.
+    """Harmonic Attention [1]_, with 1.02 million parameters, most in the channel attention.
 
     Parameters
     ----------
@@ -100,8 +89,9 @@ class HarmonicAttention(nn.Module):
 
     References
     ----------
-    .. [1] T. Wang et al., "Harmonic attention for monaural speech enhancement", IEEE/ACM Trans.
-       Audio, Speech, Lang. Process. 31, 2023, doi 10.1109/TASLP.2023.3284522.
+    .. [1] T. Wang, W. Zhu, Y. Gao, S. Zhang and J. Feng, "Harmonic attention for monaural speech
+       enhancement", IEEE/ACM Trans. Audio, Speech, Lang. Process. 31, 2023,
+       doi 10.1109/TASLP.2023.3284522.
 
     Examples
     --------

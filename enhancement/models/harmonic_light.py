@@ -66,11 +66,6 @@ class HarmonicLightConfig:
         Pitches from 60 to 420 Hz, geometrically spaced; 0 for no harmonic integration.
     comb : {"smooth", "published"}, default="smooth"
         Kind of comb, as in `harmnmf.enhancement.comb_matrix`. Smooth combs have unit norm.
-
-    Raises
-    ------
-    ParameterError
-        If a number is not as described.
     """
 
     n_channels: int = 24
@@ -178,21 +173,10 @@ class HarmonicLight(nn.Module):
     def step_parts(
         self, parts: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Like `step`, without complex numbers, which ONNX does not have.
+        """Do `step` without complex numbers, which ONNX lacks: (batch, 2, n_bins, n_frames).
 
-        Parameters
-        ----------
-        parts : Tensor, shape (batch, 2, n_bins, n_frames)
-            Real and imaginary part of the spectrum; any number of frames.
-        state : Tensor or None
-            State after the previous frames; None, or zeros, at the beginning.
-
-        Returns
-        -------
-        estimate : Tensor, shape (batch, 2, n_bins, n_frames)
-            Real and imaginary part of the enhanced spectrum.
-        state : Tensor, shape (batch, n_values)
-            The last two frames, and the states of the recurrent layers.
+        The state, (batch, n_values), holds the last two frames and the states of the recurrent
+        layers; it is zero at the beginning.
         """
         n_batch, _, n_bins, n_frames = parts.shape
         sizes = (2 * n_bins * _PAST, *self._state_sizes)

@@ -1,16 +1,11 @@
 """Harmonic Refinement: a second network that refines the estimate of Harmonic Light.
 
 `HarmonicLight`, with fixed weights, gives a first estimate X₁ from the noisy spectrum X. The blocks
-of Spectrum Attention Fusion [1]_ read both spectra and give a mask for each and a bias::
+of Spectrum Attention Fusion read both spectra and give a mask for each and a bias::
 
     S = M X + M₁ X₁ + B
 
 Before training S is nearly X₁, so that less is left to learn than from the noisy spectrum alone.
-
-References
-----------
-.. [1] J. Long, J. Gu, B. Bai, Z. Yang, P. Wei and J. Li, "Efficient monaural speech enhancement
-   using spectrum attention fusion", 2023, arXiv 2308.02263.
 """
 
 from __future__ import annotations
@@ -54,11 +49,6 @@ class HarmonicRefinementConfig:
         Channels of every layer, a multiple of four.
     n_blocks : int, default=5
         Number of fusion blocks.
-
-    Raises
-    ------
-    ParameterError
-        If a value is not as described.
     """
 
     n_channels: int = 48
@@ -73,7 +63,7 @@ class HarmonicRefinementConfig:
 
 
 class HarmonicRefinement(nn.Module):
-    """Harmonic Light followed by fusion blocks, with 338 thousand parameters to be trained.
+    """Harmonic Light and fusion blocks [1]_, with 338 thousand parameters to be trained.
 
     X, X₁ and S have magnitudes to the power of 0.3, relative to the root mean square of the noisy
     spectrum. Frequency bins are grouped as in Harmonic Light: two bins below 2 kHz, eight above.
@@ -94,8 +84,8 @@ class HarmonicRefinement(nn.Module):
 
     References
     ----------
-    .. [1] J. Long et al., "Efficient monaural speech enhancement using spectrum attention fusion",
-       2023, arXiv 2308.02263: the fusion blocks.
+    .. [1] J. Long, J. Gu, B. Bai, Z. Yang, P. Wei and J. Li, "Efficient monaural speech enhancement
+       using spectrum attention fusion", 2023, arXiv 2308.02263.
 
     Examples
     --------
@@ -143,20 +133,7 @@ class HarmonicRefinement(nn.Module):
     def decode(
         self, X: torch.Tensor, X_1: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Estimate the masks and the bias.
-
-        Parameters
-        ----------
-        X, X_1 : Tensor, shape (batch, n_bins, n_frames)
-            Complex spectra with compressed magnitudes: the noisy one, and the first estimate.
-
-        Returns
-        -------
-        M, M_1 : Tensor, shape (batch, n_bins, n_frames)
-            Masks from 0 to 1.
-        B : Tensor, shape (batch, n_bins, n_frames)
-            Complex bias.
-        """
+        """Estimate the masks and the complex bias, all of shape (batch, n_bins, n_frames)."""
         # Where the first estimate is weak, its phase is arbitrary and has steep gradients.
         polar = torch.stack([X.abs(), X_1.abs(), X.angle() / math.pi], dim=1)
         cartesian = torch.stack([X.real, X_1.real, X.imag, X_1.imag], dim=1)

@@ -1,18 +1,9 @@
-"""Spectrogram fusion: a weighted sum of two estimates of a voice [1]_.
+"""Spectrogram fusion: a weighted sum of two estimates of a voice.
 
 A recurrent network estimates the magnitudes of the voice twice, by mapping and by masking those of
 the mixture. The two err in different bins. A second stage, attention over the frames of mixture and
 estimates, gives for each bin the probability that an estimate is the nearer one: the
-minimum-difference masks [2]_, which weight the estimates.
-
-References
-----------
-.. [1] H. Shi, L. Wang, S. Li, C. Ding, M. Ge, N. Li, J. Dang and H. Seki, "Singing voice
-   extraction with attention-based spectrograms fusion", Interspeech 2020.
-.. [2] H. Shi, L. Wang, M. Ge, S. Li and J. Dang, "Spectrograms fusion with minimum difference
-   masks estimation for monaural speech dereverberation", ICASSP 2020.
-.. [3] O. Press, N. A. Smith and M. Lewis, "Train short, test long: attention with linear biases
-   enables input length extrapolation", ICLR 2022.
+minimum-difference masks, which weight the estimates.
 """
 
 from __future__ import annotations
@@ -71,11 +62,6 @@ class SpectrogramFusionConfig:
         Heads of the attention.
     power : float, default=0.5
         Exponent that compresses magnitudes, above 0 and at most 1.
-
-    Raises
-    ------
-    ParameterError
-        If a value is not as described.
     """
 
     attention: str = "all-info"
@@ -131,7 +117,7 @@ class FusionOutputs(NamedTuple):
 
 
 class SpectrogramFusion(nn.Module):
-    """Separation of a singing voice, or speech, by two estimates and their fusion.
+    """Separation of a singing voice, or speech [1]_, by minimum-difference masks [2]_.
 
     The first stage is a bidirectional LSTM on magnitudes, with a layer for each estimate. The
     second has one or two branches of a hidden layer and multi-head attention over frames, and
@@ -152,10 +138,10 @@ class SpectrogramFusion(nn.Module):
 
     References
     ----------
-    .. [1] H. Shi et al., "Singing voice extraction with attention-based spectrograms fusion",
-       Interspeech 2020.
-    .. [2] H. Shi et al., "Spectrograms fusion with minimum difference masks estimation for
-       monaural speech dereverberation", ICASSP 2020.
+    .. [1] H. Shi, L. Wang, S. Li, C. Ding, M. Ge, N. Li, J. Dang and H. Seki, "Singing voice
+       extraction with attention-based spectrograms fusion", Interspeech 2020.
+    .. [2] H. Shi, L. Wang, M. Ge, S. Li and J. Dang, "Spectrograms fusion with minimum difference
+       masks estimation for monaural speech dereverberation", ICASSP 2020.
     .. [3] O. Press, N. A. Smith and M. Lewis, "Train short, test long: attention with linear
        biases enables input length extrapolation", ICLR 2022.
 
@@ -215,18 +201,7 @@ class SpectrogramFusion(nn.Module):
         return self.expand(outputs.fused, outputs.level) * phase
 
     def estimate(self, spectrum: torch.Tensor) -> FusionOutputs:
-        """Compute the outputs of both stages from the magnitudes of a complex spectrum.
-
-        Parameters
-        ----------
-        spectrum : Tensor, shape (batch, n_bins, n_frames)
-            Spectrum of the mixture.
-
-        Returns
-        -------
-        FusionOutputs
-            Estimates and masks.
-        """
+        """Compute the outputs of both stages from the magnitudes of (batch, n_bins, n_frames)."""
         level = spectrum.abs().square().mean(dim=(1, 2), keepdim=True).sqrt()
         mixture = self.compress(spectrum, level).mT
         mapped, masked = self.first(mixture)

@@ -1,4 +1,4 @@
-"""Spectrum Attention Fusion, as published by Long et al. [1]_.
+"""Spectrum Attention Fusion, as published by Long et al. (2023).
 
 Two encoders read a noisy spectrum X: one its magnitude and phase, the other its real and imaginary
 part. Blocks fuse their features by attention whose weights come from a large convolution, attention
@@ -9,11 +9,6 @@ bias B, and the estimate is::
 
 The paper does not state the transform, the widths, the depth and the order of the parts in a block.
 The choices here give the published number of parameters.
-
-References
-----------
-.. [1] J. Long, J. Gu, B. Bai, Z. Yang, P. Wei and J. Li, "Efficient monaural speech enhancement
-   using spectrum attention fusion", 2023, arXiv 2308.02263.
 """
 
 from __future__ import annotations
@@ -76,11 +71,6 @@ class SpectrumAttentionFusionConfig:
         Whether the first encoder reads the phase beside the magnitude.
     bias_decoder : bool, default=True
         Whether there is a bias B, or the mask alone.
-
-    Raises
-    ------
-    ParameterError
-        If a value is not as described.
     """
 
     n_fft: int = 400
@@ -114,7 +104,7 @@ class SpectrumAttentionFusionConfig:
 
 
 class SpectrumAttentionFusion(nn.Module):
-    """Spectrum Attention Fusion as published, with 0.58 million parameters.
+    """Spectrum Attention Fusion as published [1]_, with 0.58 million parameters.
 
     X and S have magnitudes to the power of 0.3. The spectrum is divided by its root mean square
     first, so that the level of a recording does not matter. The network is not causal: the level is
@@ -127,8 +117,8 @@ class SpectrumAttentionFusion(nn.Module):
 
     References
     ----------
-    .. [1] J. Long et al., "Efficient monaural speech enhancement using spectrum attention fusion",
-       2023, arXiv 2308.02263.
+    .. [1] J. Long, J. Gu, B. Bai, Z. Yang, P. Wei and J. Li, "Efficient monaural speech enhancement
+       using spectrum attention fusion", 2023, arXiv 2308.02263.
 
     Examples
     --------
@@ -173,19 +163,9 @@ class SpectrumAttentionFusion(nn.Module):
         return level * compress(S, 1 / _POWER)
 
     def decode(self, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Estimate the mask and the bias.
+        """Estimate the mask, and the complex bias if there is a decoder of it.
 
-        Parameters
-        ----------
-        X : Tensor, shape (batch, n_bins, n_frames)
-            Complex spectrum with compressed magnitudes.
-
-        Returns
-        -------
-        M : Tensor, shape (batch, n_bins, n_frames)
-            Mask from 0 to 1.
-        B : Tensor, shape (batch, n_bins, n_frames), or None
-            Complex bias; None without a bias decoder.
+        All are of shape (batch, n_bins, n_frames).
         """
         polar = [X.abs(), X.angle() / math.pi] if self.config.phase_input else [X.abs()]
         encoded = [

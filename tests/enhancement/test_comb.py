@@ -93,42 +93,6 @@ def test_combs_peak_where_templates_have_partials(construction, n_fft, rate):
         assert peaks.sum() == pytest.approx(axis.frequencies[-1] / f0, abs=1.5)
 
 
-@settings(deadline=None, max_examples=25)
-@given(
-    f0=st.floats(60, 1000),
-    octaves=st.integers(-2, 3),
-    construction=st.sampled_from(CONSTRUCTIONS),
-    n_fft=st.sampled_from([512, 1000]),
-)
-def test_only_ratios_of_frequencies_matter(f0, octaves, construction, n_fft):
-    # Powers of two scale without rounding: no partial moves over the edge of a bin.
-    rows = [
-        comb_matrix(
-            FrequencyAxis.linear(n_fft, 16000 * factor), [f0 * factor], construction=construction
-        )
-        for factor in (1, 2.0**octaves)
-    ]
-    np.testing.assert_allclose(rows[0], rows[1], atol=1e-9)
-
-
-@settings(deadline=None, max_examples=25)
-@given(f0=st.floats(62.5, 1000), factor=st.integers(2, 5))
-def test_longer_transforms_sample_the_same_smooth_comb(f0, factor):
-    coarse = comb_matrix(AXIS, [f0], normalize=False)
-    fine = comb_matrix(FrequencyAxis.linear(512 * factor, 16000), [f0], normalize=False)
-    np.testing.assert_allclose(fine[:, ::factor], coarse, atol=1e-6)
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.lists(st.floats(31.25, 8000), min_size=1, max_size=6), st.sampled_from(CONSTRUCTIONS))
-def test_candidates_do_not_depend_on_each_other(candidates, construction):
-    together = comb_matrix(AXIS, candidates, construction=construction)
-    assert np.isfinite(together).all()
-    for i, f0 in enumerate(candidates):
-        alone = comb_matrix(AXIS, [f0], construction=construction)[1]
-        np.testing.assert_allclose(together[1 + i], alone, atol=1e-12)
-
-
 def tone(f0, rate, falling):
     t = np.arange(rate // 2) / rate
     numbers = np.arange(1, int(min(4000, rate / 2) / f0))

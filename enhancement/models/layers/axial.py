@@ -1,12 +1,6 @@
-"""Layers of Harmonic Attention along one axis: channels, bins or frames, after Wang et al. [1]_.
+"""Layers of Harmonic Attention along one axis: channels, bins or frames, after Wang et al. (2023).
 
 All keep the shape (batch, n_channels, n_bins, n_frames).
-
-References
-----------
-.. [1] T. Wang, W. Zhu, Y. Gao, S. Zhang and J. Feng, "Harmonic attention for monaural speech
-   enhancement", IEEE/ACM Trans. Audio, Speech, Lang. Process. 31, 2023,
-   doi 10.1109/TASLP.2023.3284522.
 """
 
 from __future__ import annotations

@@ -1,10 +1,4 @@
-"""The fusion block of Spectrum Attention Fusion, after Long et al. [1]_, and its parts.
-
-References
-----------
-.. [1] J. Long, J. Gu, B. Bai, Z. Yang, P. Wei and J. Li, "Efficient monaural speech enhancement
-   using spectrum attention fusion", 2023, arXiv 2308.02263.
-"""
+"""The fusion block of Spectrum Attention Fusion, after Long et al. (2023), and its parts."""
 
 from __future__ import annotations
 
@@ -54,23 +48,8 @@ def fusion_block(
 
     Each part is x + layer(norm(x)).
 
-    Parameters
-    ----------
-    n_channels : int
-        Channels of input and output, a multiple of `n_heads`.
-    n_heads, band_window : int, default=4, 3
-        Heads and neighbourhood of the attention to neighbouring bands.
-    kernel_size : int, default=11
-        Bands and frames of the convolutional attention; odd.
-    time_dilations : sequence of int, default=(1, 2, 4, 8)
-        Dilation of each temporal convolution.
-    norm : callable, default=ChannelNorm
-        Makes a normalisation of so many channels.
-
-    Returns
-    -------
-    torch.nn.Sequential
-        Keeps the shape (batch, n_channels, n_bands, n_frames).
+    The options are those of `SpectrumAttentionFusionConfig`; `norm` makes a normalisation of so
+    many channels. The shape (batch, n_channels, n_bands, n_frames) is kept.
     """
     feed_forward = nn.Sequential(
         Pointwise(n_channels, 4 * n_channels), nn.SiLU(), Pointwise(4 * n_channels, n_channels)

@@ -1,11 +1,4 @@
-"""Harmonic integration: comparison of each frame with pitch combs, after Wang et al. [1]_.
-
-References
-----------
-.. [1] T. Wang, W. Zhu, Y. Gao, S. Zhang and J. Feng, "Harmonic attention for monaural speech
-   enhancement", IEEE/ACM Trans. Audio, Speech, Lang. Process. 31, 2023,
-   doi 10.1109/TASLP.2023.3284522.
-"""
+"""Harmonic integration: comparison of each frame with pitch combs, after Wang et al. (2023)."""
 
 from __future__ import annotations
 
@@ -66,20 +59,8 @@ def integrate_harmonics(K: torch.Tensor, U: torch.Tensor) -> Integration:
 def pitch_combs(candidates: ArrayLike, n_fft: int, construction: str) -> torch.Tensor:
     """Comb matrix U for speech at 16 kHz, without the Nyquist bin.
 
-    Parameters
-    ----------
-    candidates : array_like, shape (n_candidates,)
-        Pitches in Hz.
-    n_fft : int
-        Frame length in samples.
-    construction : {"smooth", "published"}
-        As in :func:`harmnmf.enhancement.comb_matrix`. Smooth combs have unit norm, published ones
-        are not normalised.
-
-    Returns
-    -------
-    Tensor, shape (1 + n_candidates, n_fft // 2)
-        Row 0, for no pitch, is zero.
+    Row 0 of (1 + n_candidates, n_fft // 2) is zero, for no pitch. The construction is "smooth",
+    with unit norm, or "published", without: see :func:`harmnmf.enhancement.comb_matrix`.
     """
     combs = comb_matrix(
         FrequencyAxis.linear(n_fft, SAMPLE_RATE),

@@ -1,12 +1,7 @@
-"""Attention to neighbouring bands and frames, after Long et al. [1]_.
+"""Attention to neighbouring bands and frames, after Long et al. (2023).
 
 The layers keep the shape (batch, n_channels, n_bands, n_frames), and leave channels last in memory,
 where matrix products along them are cheapest.
-
-References
-----------
-.. [1] J. Long, J. Gu, B. Bai, Z. Yang, P. Wei and J. Li, "Efficient monaural speech enhancement
-   using spectrum attention fusion", 2023, arXiv 2308.02263.
 """
 
 from __future__ import annotations

@@ -10,15 +10,7 @@ __all__ = ["bounded_mask"]
 def bounded_mask(z: torch.Tensor) -> torch.Tensor:
     """Bound complex numbers to the unit disc: z tanh|z| / |z|.
 
-    Parameters
-    ----------
-    z : Tensor, shape (batch, 2, n_bins, n_frames)
-        Real and imaginary part.
-
-    Returns
-    -------
-    Tensor, shape (batch, 2, n_bins, n_frames)
-        Real and imaginary part of the mask, float32.
+    Real and imaginary part are on axis 1 of (batch, 2, n_bins, n_frames); the result is float32.
 
     Examples
     --------

@@ -46,21 +46,10 @@ class BandGRU(nn.Module):
         self.b_input, self.b_memory = uniform(1), uniform(1)
 
     def forward(self, x: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run along time.
+        """Run along time, (batch, n_bands, n_frames, size).
 
-        Parameters
-        ----------
-        x : Tensor, shape (batch, n_bands, n_frames, size)
-            Features.
-        memory : Tensor, shape (batch, n_bands, size)
-            Output of the frame before the first; zeros at the beginning.
-
-        Returns
-        -------
-        output : Tensor, shape (batch, n_bands, n_frames, size)
-            Output of each frame.
-        memory : Tensor, shape (batch, n_bands, size)
-            Output of the last frame.
+        `memory`, (batch, n_bands, size), is the output of the frame before: zeros at the beginning.
+        The output of the last frame is returned beside that of all.
         """
         n_batch, n_bands, n_frames, size = x.shape
         n_cells = len(self.W_input)

@@ -109,15 +109,6 @@ def test_only_magnitudes_matter():
     torch.testing.assert_close(model.estimate(turned), model.estimate(spectrum))
 
 
-def test_first_stage_sees_past_and_future():
-    model = small_model()
-    mixture = torch.rand(1, 9, N_BINS)
-    changed = mixture.clone()
-    changed[:, 4] += 1
-    for x, y in zip(model.first(mixture), model.first(changed), strict=True):
-        assert (x != y).any(dim=2).all()
-
-
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_masks_share_every_bin(attention):
     spectrum = random_spectrum()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_networks import SMALL, build, spectra
+from small_networks import build, spectra
 
 from harmnmf.enhancement import SpectrumAttentionFusion
 
@@ -163,11 +163,3 @@ def test_mixed_precision_is_close():
     expected = model(spectrum)
     error = (mixed - expected).abs().square().sum() / expected.abs().square().sum()
     assert error < 0.01
-
-
-@pytest.mark.parametrize("n_fft", [20, 22])
-@torch.no_grad()
-def test_odd_and_even_numbers_of_bins(n_fft):
-    model = build(NAME, **{**SMALL[NAME], "n_fft": n_fft, "hop_length": n_fft // 2})
-    spectrum = spectra(n_bins=n_fft // 2 + 1)
-    assert model(spectrum).shape == spectrum.shape
