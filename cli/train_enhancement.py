@@ -25,7 +25,8 @@ from harmnmf.errors import HarmnmfError
 MODELS = {
     "harmonic-light": "small causal network, fast on one CPU thread",
     "harmonic-attention": "larger causal network, from which harmonic-light is derived",
-    "spectrum-attention-fusion": "network with attention over neighbouring bands",
+    "harmonic-refinement": "harmonic-light and a second network that refines its estimate",
+    "spectrum-attention-fusion": "published network with attention over neighbouring bands",
     "spectrogram-fusion": "network that combines mapping and masking, for singing voice",
 }
 
@@ -107,8 +108,8 @@ def model_command(name: str) -> click.Command:
     @device_option
     @click.option(
         "--init", "initial", metavar="MODEL",
-        help="Initial weights: name or file of a network. With --set refines=true: weights of the"
-        " harmonic-light stage.",
+        help="Initial weights: name or file of a network. For harmonic-refinement also a"
+        " harmonic-light, which becomes its fixed first stage.",
     )  # fmt: skip
     @_settings_option("--set", "settings", help="Set a parameter of the model (repeatable).")
     @_settings_option("--weight", "weights", help="Set the weight of a loss term (repeatable).")

@@ -107,11 +107,10 @@ def test_a_training_starts_from_weights(trained: Path, tmp_path: Path) -> None:
         assert message in result.stderr
 
 
-def test_refining_does_not_change_the_first_network(speech: list[str], tmp_path: Path) -> None:
+def test_refinement_keeps_the_shipped_network(speech: list[str], tmp_path: Path) -> None:
     arguments = [
-        "spectrum-attention-fusion", *speech, *QUICK, "-o", str(tmp_path / "run"),
-        "--init", "harmonic-light", "--set", "refines=true", "--set", "n_fft=512",
-        "--set", "hop_length=256", "--set", "n_channels=4", "--set", "n_blocks=1",
+        "harmonic-refinement", *speech, *QUICK, "-o", str(tmp_path / "run"),
+        "--init", "harmonic-light", "--set", "n_channels=4", "--set", "n_blocks=1",
     ]  # fmt: skip
     result = run(*arguments)
     assert result.exit_code == 0, result.output
