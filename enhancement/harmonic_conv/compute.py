@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch.nn import functional
 
-from .rows import Plan, Tap, Taps, make_bands, make_plan, make_stack
+from .rows import Plan, RowMatrix, Tap, Taps, make_bands, make_plan, make_stack
 
 __all__ = ["Algorithm", "Time", "convolve"]
 
@@ -200,9 +200,10 @@ class _OnCPU(torch.autograd.Function):
             if needs_weight:
                 (grad_weight,) = torch.autograd.grad(y, weight, grad, create_graph=True)
         elif needs_x or needs_weight:
-            grad_x, grad_weight = _gradients(
-                grad, x, weight, (needs_x, needs_weight), taps, time, algorithm
-            )
+            memory_format = _memory_format(x, weight)
+            x, grad = (a.contiguous(memory_format=memory_format) for a in (x, grad))
+            prepared = _prepare(x, weight, taps, time, algorithm)
+            grad_x, grad_weight = prepared.gradients(grad, x, (needs_x, needs_weight))
         grad_bias = grad.sum((0, 2, 3)) if needs_bias else None
         return grad_x, grad_weight, grad_bias, None, None, None
 
@@ -215,33 +216,42 @@ def _convolve_on_cpu(
     time: Time,
     algorithm: Algorithm,
 ) -> torch.Tensor:
-    memory_format = _memory_format(x, weight)
-    x = x.contiguous(memory_format=memory_format)
-    if algorithm == "stack":
-        return time.convolve(make_stack(taps)(x), weight, bias, taps.n_taps)
-    plan = make_plan(taps, weight.shape[0] < x.shape[1], _SPREAD_ROWS)
-    return _ByTap(_split_taps(weight, memory_format), plan, time).convolve(x, bias)
+    x = x.contiguous(memory_format=_memory_format(x, weight))
+    return _prepare(x, weight, taps, time, algorithm, _SPREAD_ROWS).convolve(x, bias)
 
 
-def _gradients(
-    grad: torch.Tensor,
+def _prepare(
     x: torch.Tensor,
     weight: torch.Tensor,
-    needed: tuple[bool, bool],
     taps: Taps,
     time: Time,
     algorithm: Algorithm,
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Gradients with respect to the input and to the weight, if needed."""
-    memory_format = _memory_format(x, weight)
-    x = x.contiguous(memory_format=memory_format)
-    grad = grad.contiguous(memory_format=memory_format)
+    block: int | None = None,
+) -> _Stacked | _ByTap:
     if algorithm == "stack":
-        stack = make_stack(taps)
-        grad_rows, grad_weight = time.gradients(grad, stack(x), weight, taps.n_taps, needed)
-        return stack(grad_rows, transposed=True) if needed[0] else None, grad_weight
-    plan = make_plan(taps, weight.shape[0] < x.shape[1])
-    return _ByTap(_split_taps(weight, memory_format), plan, time).gradients(grad, x, needed)
+        return _Stacked(weight, make_stack(taps), taps.n_taps, time)
+    plan = make_plan(taps, weight.shape[0] < x.shape[1], block)
+    return _ByTap(_split_taps(weight, _memory_format(x, weight)), plan, time)
+
+
+class _Stacked(NamedTuple):
+    """The algorithm "stack"."""
+
+    weight: torch.Tensor
+    stack: RowMatrix
+    n_taps: int
+    time: Time
+
+    def convolve(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return self.time.convolve(self.stack(x), self.weight, bias, self.n_taps)
+
+    def gradients(
+        self, grad: torch.Tensor, x: torch.Tensor, needed: tuple[bool, bool]
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        grad_rows, grad_weight = self.time.gradients(
+            grad, self.stack(x), self.weight, self.n_taps, needed
+        )
+        return self.stack(grad_rows, transposed=True) if needed[0] else None, grad_weight
 
 
 class _ByTap(NamedTuple):

@@ -154,23 +154,15 @@ def log_harmonic_conv2d(
 class HarmonicConv2d(torch.nn.Conv2d):
     """Convolution along harmonics and time, on a linear frequency axis.
 
-    A replacement of :class:`torch.nn.Conv2d` with the same parameters, initialisation and state
-    dict; :func:`harmonic_conv2d` describes what they mean along frequency.
+    A replacement of :class:`torch.nn.Conv2d`, with the same initialisation and state dict.
 
     Parameters
     ----------
-    in_channels, out_channels : int
-        Numbers of channels.
-    kernel_size : int or pair of int
-        Numbers of harmonics and of frames.
-    stride, padding, dilation, groups
-        As in :func:`harmonic_conv2d`.
-    bias : bool, default=True
-        Whether to add a learnable bias.
-    padding_mode : {"zeros", "reflect", "replicate", "circular"}
-        How frames are padded.
-    device, dtype
-        Device and type of the parameters.
+    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
+        As in :class:`torch.nn.Conv2d`; pairs are (frequency, time). :func:`harmonic_conv2d`
+        describes what they mean along frequency.
+    padding_mode, device, dtype
+        As in :class:`torch.nn.Conv2d`; only frames are padded.
     anchor : int, default=1
         Harmonic that lies at the output's own frequency.
 

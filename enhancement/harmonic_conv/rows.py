@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 
 from harmnmf.signal.harmonics import FrequencyAxis, HarmonicSeries
 
-__all__ = ["Plan", "Tap", "Taps", "make_bands", "make_plan", "make_stack", "read_positions"]
+__all__ = [
+    *("Plan", "RowMatrix", "Tap", "Taps"),
+    *("make_bands", "make_plan", "make_stack", "read_positions"),
+]
 
 # Positions nearer to a row than this are that row, as in :meth:`HarmonicSeries.positions`.
 _TOLERANCE = 1e-6

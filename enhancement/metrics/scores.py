@@ -4,6 +4,9 @@ Conventions
 -----------
 *Signals* are as in :mod:`harmnmf.enhancement.metrics.frame_scores`.
 
+*Errors*: ParameterError if signals or sample rates are invalid or no speech is found; HarmnmfError
+if an optional package (pesq, pystoi, mir_eval<0.9) is not installed.
+
 *WB-PESQ* is ITU-T P.862.2 without Corrigendum 2 of 2018, as in the package pesq and most published
 values; scores with the corrigendum are higher.
 
@@ -60,11 +63,6 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
     float
         ‖αs‖² / ‖αs - ŝ‖² in dB, with α = ŝᵀs / ‖s‖² [1]_, for reference s and estimate ŝ.
 
-    Raises
-    ------
-    ParameterError
-        If the signals are invalid.
-
     References
     ----------
     .. [1] J. Le Roux, S. Wisdom, H. Erdogan and J. R. Hershey, "SDR – half-baked or well done?",
@@ -98,13 +96,6 @@ def wb_pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> floa
     -------
     float
         Predicted score, from 1 to 4.64.
-
-    Raises
-    ------
-    ParameterError
-        If the signals or the rate are invalid, or no speech is found.
-    HarmnmfError
-        If the package pesq is not installed.
 
     References
     ----------
@@ -147,13 +138,6 @@ def stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     -------
     float
         Predicted intelligibility; 1 is best.
-
-    Raises
-    ------
-    ParameterError
-        If the signals or the rate are invalid.
-    HarmnmfError
-        If the package pystoi is not installed.
 
     References
     ----------
@@ -202,11 +186,6 @@ def composite(
         1.594 + 0.805 PESQ - 0.512 LLR - 0.007 WSS. These are the coefficients of the authors'
         implementation, which most published values come from; those of [1]_ differ.
 
-    Raises
-    ------
-    ParameterError
-        If the signals or the rate are invalid, or no speech is found.
-
     References
     ----------
     .. [1] Y. Hu and P. C. Loizou, "Evaluation of objective quality measures for speech
@@ -238,13 +217,6 @@ def evaluate_enhancement(
     -------
     dict of str to float
         "WB-PESQ", "STOI", "SI-SDR" and "SSNR" in dB, "CSIG", "CBAK" and "COVL".
-
-    Raises
-    ------
-    ParameterError
-        If the signals or the rate are invalid, or no speech is found.
-    HarmnmfError
-        If pesq or pystoi is not installed.
 
     Examples
     --------
@@ -287,13 +259,6 @@ def evaluate_singing(
     dict of str to ndarray, shape (n_sources,)
         "SDR", "SIR" and "SAR" in dB [1]_ and, if there is a mixture, "NSDR": the improvement of the
         SDR over that of the mixture [2]_.
-
-    Raises
-    ------
-    ParameterError
-        If the signals are invalid.
-    HarmnmfError
-        If mir_eval lacks these scores, which are to be removed in version 0.9.
 
     References
     ----------
