@@ -32,8 +32,7 @@ import torch
 from numpy.typing import NDArray
 
 from harmnmf import read_audio
-from harmnmf.enhancement import evaluate_enhancement
-from harmnmf.enhancement.enhancer import Enhancer, shipped_models
+from harmnmf.enhancement import Enhancer, evaluate_enhancement, shipped_models
 
 from .data import SAMPLE_RATE, speech_pairs
 from .report import Table, benchmark

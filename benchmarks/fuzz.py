@@ -153,6 +153,7 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
         "n_candidates": 3,
     },
     "harmonic-attention": {"n_channels": (2,)},
+    "harmonic-refinement": {"n_channels": 4, "n_blocks": 1},
     "spectrum-attention-fusion": {
         "n_channels": 2, "n_blocks": 1, "n_heads": 1, "kernel_size": 3, "time_dilations": (1,),
     },

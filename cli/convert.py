@@ -82,6 +82,10 @@ def _rename(
 
         from harmnmf.enhancement.models.registry import build_model
 
+        if metadata["config"].pop("refines", False):
+            # This variant of Spectrum Attention Fusion has a class of its own now.
+            config = {name: metadata["config"][name] for name in ("n_channels", "n_blocks")}
+            metadata = {**metadata, "model": "harmonic-refinement", "config": config}
         with torch.device("meta"):  # only the names of the weights are needed
             names = build_model(metadata["model"], **metadata["config"]).state_dict()
         # Arrays were numbered in the order of the state dict.

@@ -36,9 +36,9 @@ def command(model: str, output: Path, overwrite: bool) -> None:
         raise click.BadParameter(f"{output}: the name must end in .onnx", param_hint="'--output'")
     check_output(output, overwrite=overwrite)
 
-    from harmnmf.enhancement.enhancer import find_model
     from harmnmf.enhancement.export import export_onnx
     from harmnmf.enhancement.models.registry import load_model
+    from harmnmf.enhancement.shipped import find_model
 
     network, metadata = load_model(find_model(model))
     export_onnx(output, network, metadata)

@@ -22,7 +22,7 @@ def command() -> None:
 
     from harmnmf.decoder.network import shipped_networks
     from harmnmf.dictionary.timbre_dictionary import shipped_dictionaries
-    from harmnmf.enhancement.enhancer import shipped_models
+    from harmnmf.enhancement.shipped import shipped_models
 
     rows = [("harmnmf", harmnmf.__version__), ("python", platform.python_version())]
     rows += [(name, importlib.metadata.version(name)) for name in _LIBRARIES]

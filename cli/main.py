@@ -24,6 +24,7 @@ COMMANDS = {
     "learn": "Learn a timbre dictionary from recordings of a piano.",
     "train": "Train the neural networks.",
     "enhance": "Remove noise from recordings of speech.",
+    "deep-prior": "Remove noise from recordings of any sound, without a trained network.",
     "export": "Export an enhancement network to ONNX.",
     "evaluate": "Evaluate transcriptions against reference notes.",
     "dictionary": "List, show and plot timbre dictionaries.",
@@ -46,7 +47,8 @@ class LazyGroup(click.Group):
         """Import a command; None if it does not exist."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f".{cmd_name}", __package__).command
+        module = importlib.import_module(f".{cmd_name.replace('-', '_')}", __package__)
+        command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

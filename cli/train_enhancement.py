@@ -25,7 +25,8 @@ from harmnmf.errors import HarmnmfError
 MODELS = {
     "harmonic-light": "small causal network, fast on one CPU thread",
     "harmonic-attention": "larger causal network, from which harmonic-light is derived",
-    "spectrum-attention-fusion": "network with attention over neighbouring bands",
+    "harmonic-refinement": "harmonic-light and a second network that refines its estimate",
+    "spectrum-attention-fusion": "published network with attention over neighbouring bands",
     "spectrogram-fusion": "network that combines mapping and masking, for singing voice",
 }
 
@@ -107,8 +108,8 @@ def model_command(name: str) -> click.Command:
     @device_option
     @click.option(
         "--init", "initial", metavar="MODEL",
-        help="Initial weights: name or file of a network. With --set refines=true: weights of the"
-        " harmonic-light stage.",
+        help="Initial weights: name or file of a network. For harmonic-refinement also a"
+        " harmonic-light, which becomes its fixed first stage.",
     )  # fmt: skip
     @_settings_option("--set", "settings", help="Set a parameter of the model (repeatable).")
     @_settings_option("--weight", "weights", help="Set the weight of a loss term (repeatable).")
@@ -187,8 +188,8 @@ Example:
 
 def _build(name: str, settings: Mapping[str, Any], initial: str | None) -> Any:
     """Build the network to train, with random or given initial weights."""
-    from harmnmf.enhancement.enhancer import find_model
     from harmnmf.enhancement.models.registry import MODELS, build_model, load_model
+    from harmnmf.enhancement.shipped import find_model
 
     if initial is None:
         return build_model(name, **settings)

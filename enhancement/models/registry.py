@@ -17,10 +17,11 @@ from harmnmf.training.checkpoint import rebuild_network, state_arrays
 
 __all__ = ["MODELS", "build_model", "load_model", "save_model"]
 
-# Module and class; the class of the configuration is called the same, with Config after it.
+# Module and class; the configuration is the class of that name with Config appended.
 MODELS = {
     "harmonic-light": ("harmonic_light", "HarmonicLight"),
     "harmonic-attention": ("harmonic_attention", "HarmonicAttention"),
+    "harmonic-refinement": ("harmonic_refinement", "HarmonicRefinement"),
     "spectrum-attention-fusion": ("spectrum_attention_fusion", "SpectrumAttentionFusion"),
     "spectrogram-fusion": ("spectrogram_fusion", "SpectrogramFusion"),
 }
@@ -34,19 +35,19 @@ def build_model(name: str, **config: Any) -> nn.Module:
     Parameters
     ----------
     name : str
-        One of `MODELS`.
+        A key of `MODELS`.
     **config
-        Fields of its configuration; by default those that the class names.
+        Fields of its configuration class.
 
     Returns
     -------
     torch.nn.Module
-        The network, with its configuration in `config`.
+        The network; its configuration is the attribute `config`.
 
     Raises
     ------
     ParameterError
-        If there is no such network, or its configuration has no such field or value.
+        If the name or the configuration is invalid.
 
     Examples
     --------

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from harmnmf import Audio, write_audio
 from harmnmf.cli.main import main
 from harmnmf.cli.train_enhancement import MODELS
-from harmnmf.enhancement.enhancer import find_model
 from harmnmf.enhancement.models.registry import MODELS as BUILT
 from harmnmf.enhancement.models.registry import load_model
+from harmnmf.enhancement.shipped import find_model
 
 SMALL = ["n_channels=4", "n_bands=5", "n_features=4", "n_heads=2", "n_blocks=1"]
 LIGHT = [argument for setting in SMALL for argument in ("--set", setting)]
@@ -107,11 +107,10 @@ def test_a_training_starts_from_weights(trained: Path, tmp_path: Path) -> None:
         assert message in result.stderr
 
 
-def test_refining_does_not_change_the_first_network(speech: list[str], tmp_path: Path) -> None:
+def test_refinement_keeps_the_shipped_network(speech: list[str], tmp_path: Path) -> None:
     arguments = [
-        "spectrum-attention-fusion", *speech, *QUICK, "-o", str(tmp_path / "run"),
-        "--init", "harmonic-light", "--set", "refines=true", "--set", "n_fft=512",
-        "--set", "hop_length=256", "--set", "n_channels=4", "--set", "n_blocks=1",
+        "harmonic-refinement", *speech, *QUICK, "-o", str(tmp_path / "run"),
+        "--init", "harmonic-light", "--set", "n_channels=4", "--set", "n_blocks=1",
     ]  # fmt: skip
     result = run(*arguments)
     assert result.exit_code == 0, result.output

@@ -10,8 +10,8 @@ import soundfile
 from harmnmf import AudioError, HarmnmfError, ParameterError
 from harmnmf.enhancement.mixtures.mixing import MixtureConditions, active_power
 from harmnmf.enhancement.mixtures.speech import Sound, SpeechMixtures, load_samples, split_material
+from harmnmf.signal.audio import SAMPLE_RATE as RATE
 
-RATE = 16000
 PLAIN = MixtureConditions(
     room=0, speed=0, equalizer=0, second_noise=0, stationary_noise=0, clean_only=0,
     noise_only=0, band_limit=0, clipping=0, codec=0, level=0,
@@ -67,7 +67,7 @@ class TestSplit:
         def recordings(files):
             return {re.search(r"5[0-9]{2}", path.stem)[0] for path in files}
 
-        # Of 90 recordings, thirty of which have clips in both folders.
+        # 90 recordings, 30 of which have clips in both folders.
         assert len(recordings(training.noise)) == 81
         assert len(recordings(validation.noise)) == 9
         assert not recordings(training.noise) & recordings(validation.noise)
@@ -77,15 +77,11 @@ class TestSplit:
         training, validation = split_material(folders[0], [noise])
         assert (len(training.noise), len(validation.noise)) == (9, 1)
 
-    def test_is_the_same_again(self, folders):
-        assert split_material(*folders) == split_material(*folders)
-
     def test_one_more_speaker_changes_little(self, folders):
         before = set(split_material(*folders)[1].speech)
         for n in range(40, 45):
             touch(folders[0], f"{n}/1.opus")
         after = set(split_material(*folders)[1].speech)
-        # At most so many moved as are new.
         assert len(before - after) <= 2
         assert len(after) in (4, 5)
 
@@ -160,7 +156,7 @@ class TestSound:
         parts = [sound.draw(RATE, np.random.default_rng(seed)) for seed in range(100)]
         filled = np.mean([part > 0 for part in parts], axis=1)
         assert (filled > 0).all()
-        # From anywhere.
+        # The position of the sound within a part is random.
         assert filled.min() < 0.2 < 0.8 < filled.max()
 
     def test_parts_are_parts(self):
@@ -169,7 +165,7 @@ class TestSound:
         steps = np.diff(np.rint(part))
         assert ((steps == 1) | (steps == -2999)).all()
 
-    def test_what_is_short_is_repeated(self):
+    def test_short_sounds_are_repeated(self):
         sound = Sound(np.arange(1, 1601, dtype=np.int16))
         part = sound.draw(4000, np.random.default_rng(0))
         np.testing.assert_array_equal(part[:2400], part[1600:])
@@ -190,8 +186,8 @@ def files(tmp_path_factory):
 class TestMixtures:
     def test_an_index_is_always_the_same(self, files):
         one, other = SpeechMixtures(*files), SpeechMixtures(*files)
-        forwards = [one[i] for i in range(10)]
-        backwards = [other[i] for i in reversed(range(10))][::-1]
+        forwards = [one[i] for i in range(5)]
+        backwards = [other[i] for i in reversed(range(5))][::-1]
         for a, b in zip(forwards, backwards, strict=True):
             np.testing.assert_array_equal(a.noisy, b.noisy)
             np.testing.assert_array_equal(a.clean, b.clean)
@@ -203,7 +199,7 @@ class TestMixtures:
             for b in mixtures[:i]:
                 assert np.abs(a.noisy - b.noisy).max() > 0
 
-    @pytest.mark.parametrize("duration", [0.1, 0.5, 3.0])
+    @pytest.mark.parametrize("duration", [0.1, 3.0])
     def test_durations(self, files, duration):
         noisy, clean = SpeechMixtures(*files, duration=duration)[0]
         assert noisy.shape == clean.shape == (round(duration * RATE),)
@@ -228,12 +224,12 @@ class TestMixtures:
             rest = noisy - clean
             snr_db = 10 * np.log10(active_power(clean) / np.mean(rest**2))
             assert -5.1 < snr_db < 25.1
-            # It is some part of one of the files, and nothing else.
+            # The noise is a part of one file.
             assert max(self.likeness(source, rest) for source in sources) > 0.999
 
     @staticmethod
     def likeness(source, part):
-        """The highest correlation of a part with any of a sound that goes round."""
+        """Highest correlation of a part with any part of a repeated sound."""
         around = np.concatenate([source, source[: len(part)]])
         n = 2 * len(around)
         product = np.fft.irfft(np.conj(np.fft.rfft(part, n)) * np.fft.rfft(around, n), n)
@@ -270,10 +266,6 @@ class TestMixtures:
         rest = [mixture.noisy - mixture.clean for mixture in (mixtures[i] for i in range(200))]
         peaks = np.argmax(np.abs(np.fft.rfft(rest)), axis=-1) * 10
         assert np.mean(peaks > 2000) == pytest.approx(0.8, abs=0.1)
-
-    def test_one_speaker_and_one_noise_suffice(self, files):
-        speech, noise = files
-        assert SpeechMixtures({"ann": speech["ann"][:1]}, noise[:1])[0].noisy.any()
 
 
 class TestErrors:
