@@ -14,7 +14,7 @@ from harmnmf.training.checkpoint import (
     rebuild_network,
     save_checkpoint,
     state_arrays,
-)  # fmt: skip
+)
 
 
 def start(n_out: int = 1) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -36,7 +36,7 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(tmp_path, n_before):
     go_on(*whole, n_before + 2)
     go_on(*stopped, n_before)
     metadata = {"kind": "test", "step": n_before}
-    save_checkpoint(tmp_path / "a.safetensors", *stopped, metadata, {"more": np.arange(3)})
+    save_checkpoint(tmp_path / "a.safetensors", *stopped, metadata, arrays={"more": np.arange(3)})
     go_on(*resumed, 1)
     arrays, found = load_checkpoint(tmp_path / "a.safetensors", *resumed, kind="test")
     go_on(*resumed, 2)

@@ -140,7 +140,7 @@ def test_checkpoints_of_another_kind_are_refused(tmp_path: Path) -> None:
 
 def test_checkpoints_without_what_is_needed_are_refused(tmp_path: Path) -> None:
     train(tmp_path, n_steps=1)
-    with pytest.raises(FormatError, match="another training"):
+    with pytest.raises(FormatError, match="missing weights"):
         train(tmp_path, averaging=0.9)
 
 
