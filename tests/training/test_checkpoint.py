@@ -31,7 +31,7 @@ def go_on(network: nn.Module, optimizer: torch.optim.Optimizer, n_steps: int) ->
 
 
 @pytest.mark.parametrize("n_before", [0, 3])
-def test_a_training_goes_on_as_if_it_had_not_stopped(tmp_path, n_before):
+def test_resumed_training_equals_uninterrupted_training(tmp_path, n_before):
     whole, stopped, resumed = start(), start(), start()
     go_on(*whole, n_before + 2)
     go_on(*stopped, n_before)
@@ -46,7 +46,7 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(tmp_path, n_before):
         torch.testing.assert_close(resumed[0].state_dict()[name], x, rtol=0, atol=0)
 
 
-def test_another_networks_checkpoint_is_refused(tmp_path):
+def test_a_checkpoint_of_another_network_raises(tmp_path):
     one, other = start(), start(n_out=2)
     go_on(*one, 1)
     save_checkpoint(tmp_path / "a.safetensors", *one, {"kind": "test"})
