@@ -122,7 +122,7 @@ class NoteExcerpt:
         Raises
         ------
         FormatError
-            If the file is missing, damaged or not an excerpt.
+            If the file is missing, not an excerpt, or damaged.
         """
         arrays, description = load_arrays(path, kind=_KIND)
         try:

@@ -23,23 +23,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def state_arrays(network: nn.Module) -> dict[str, np.ndarray]:
-    """Return a network's state dict as arrays.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        The network.
-
-    Returns
-    -------
-    dict of str to ndarray
-        Weights and buffers by state-dict name.
-
-    Examples
-    --------
-    >>> list(state_arrays(nn.Linear(2, 1)))
-    ['weight', 'bias']
-    """
+    """Return the weights and buffers of a network as arrays by state-dict name."""
     return {name: x.cpu().numpy() for name, x in network.state_dict().items()}
 
 
