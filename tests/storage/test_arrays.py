@@ -119,6 +119,7 @@ def with_item(item):
         (with_array("F32", [3], 12), None),
         (with_array("BF16", [3], 6), "corrupt"),
         (with_array("F8_E4M3", [3], 3), "corrupt"),
+        (with_array("F8_E5M2", [3], 3), "corrupt"),
         (with_array("F32", [10**12], 4 * 10**12), "corrupt"),
         (with_array("F32", [0, 2**62], 0), "corrupt"),
         (with_array("F32", [1] * 65, 4), "corrupt"),
