@@ -106,8 +106,9 @@ def plot(dictionary: str, output: Path | None, pitch: int | None, overwrite: boo
 
 def _path(dictionary: str) -> Path:
     from harmnmf.dictionary.timbre_dictionary import shipped_dictionaries
+    from harmnmf.storage.shipped import find_file
 
-    return shipped_dictionaries().get(dictionary, Path(dictionary))
+    return find_file(dictionary, shipped_dictionaries(), "dictionary")
 
 
 def _size(path: Path) -> str:

@@ -318,7 +318,7 @@ def _segment_sizes(n_samples: int, sample_rate: int) -> tuple[int, int]:
 
 
 def _identify(prior: DeepPrior, audio: Audio) -> str:
-    """Name the work that a checkpoint belongs to."""
+    """Hash the parameters and the recording that a checkpoint belongs to."""
     parameters = {name: value for name, value in asdict(prior).items() if name != "device"}
     digest = hashlib.sha256(repr((parameters, audio.sample_rate, audio.samples.shape)).encode())
     digest.update(audio.samples.tobytes())
@@ -332,12 +332,12 @@ def _save(
     fit: PriorFit | None,
 ) -> None:
     arrays = {f"done_{i}": part for i, part in enumerate(done)}
-    # One that has not made a step is made anew.
+    # A fit without steps starts again.
     if fit is None or fit.n_done == 0:
         save_arrays(path, arrays, {"kind": _KIND, "work": work, "n_done": 0})
     else:
         metadata = {"kind": _KIND, "work": work, "n_done": fit.n_done}
-        save_checkpoint(path, fit.network, fit.optimizer, metadata, arrays)
+        save_checkpoint(path, fit.network, fit.optimizer, metadata, arrays=arrays)
 
 
 def _resume(
@@ -347,7 +347,7 @@ def _resume(
     parts: Sequence[NDArray[np.float32]],
     sample_rate: int,
 ) -> tuple[list[NDArray[np.float32]], PriorFit | None]:
-    """Read which parts are done, and the fit of the one that is not."""
+    """Read the parts that are done and the unfinished fit."""
     arrays, metadata = load_arrays(path, kind=_KIND)
     if metadata.get("work") != work:
         raise FormatError(

@@ -152,7 +152,11 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str
         metadata = json.loads(text, parse_float=_finite, parse_constant=_finite)
         if _depth(metadata) > _MAX_LEVELS:
             raise ValueError(f"the metadata has more than {_MAX_LEVELS} levels")
-        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    # Other packages may register more, for example bfloat16.
+    if any(array.dtype.isbuiltin != 1 for array in arrays.values()):
+        raise ValueError("an array has a data type that is not NumPy's own")
+    return arrays, metadata
 
 
 def _finite(text: str) -> float:

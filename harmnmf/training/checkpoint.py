@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -15,10 +14,7 @@ from torch.overrides import TorchFunctionMode
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.storage.arrays import load_arrays, save_arrays
 
-__all__ = [
-    "load_checkpoint", "load_weights", "rebuild_network", "save_checkpoint", "state_arrays",
-    "take_prefixed",
-]  # fmt: skip
+__all__ = ["load_checkpoint", "rebuild_network", "save_checkpoint", "state_arrays"]
 
 # Limit on every number in a network's configuration.
 _LARGEST = 10_000
@@ -27,50 +23,8 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def state_arrays(network: nn.Module) -> dict[str, np.ndarray]:
-    """Return a network's state dict as arrays.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        The network.
-
-    Returns
-    -------
-    dict of str to ndarray
-        Weights and buffers by state-dict name.
-
-    Examples
-    --------
-    >>> list(state_arrays(nn.Linear(2, 1)))
-    ['weight', 'bias']
-    """
+    """Return the weights and buffers of a network as arrays by state-dict name."""
     return {name: x.cpu().numpy() for name, x in network.state_dict().items()}
-
-
-def load_weights(network: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    """Load arrays into a network by state-dict name.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        The network, changed in place.
-    arrays : mapping of str to ndarray
-        One array for each entry of its state dict.
-
-    Raises
-    ------
-    ParameterError
-        If the names, shapes or data types differ, or a number is not finite.
-
-    Examples
-    --------
-    >>> network = nn.Linear(2, 1)
-    >>> load_weights(network, {"weight": np.ones((1, 2), np.float32), "bias": np.zeros(1)})
-    Traceback (most recent call last):
-        ...
-    harmnmf.errors.ParameterError: bias is torch.float64 of shape (1,), not torch.float32 of ...
-    """
-    network.load_state_dict(_matching_tensors(arrays, network.state_dict()))
 
 
 def rebuild_network(
@@ -114,9 +68,9 @@ def rebuild_network(
     # On the meta device, weights have shapes and take no memory.
     with torch.device("meta"), _CallLimit(1000 + 20 * len(arrays)):
         expected = build(**config).state_dict()
-    _matching_tensors(arrays, expected)
+    weights = _matching_tensors(arrays, expected)
     network = build(**config)
-    load_weights(network, arrays)
+    network.load_state_dict(weights)
     return network.eval()
 
 
@@ -125,6 +79,8 @@ def save_checkpoint(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     metadata: Mapping[str, Any],
+    *,
+    average: nn.Module | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write the state of a training to a file, atomically.
@@ -139,8 +95,10 @@ def save_checkpoint(
         Adam or AdamW, with parameters of the network in one group.
     metadata : mapping
         As for `harmnmf.storage.arrays.save_arrays`: the kind, and for example the step.
+    average : torch.nn.Module, optional
+        Network of averaged weights.
     arrays : mapping of str to ndarray, optional
-        Further arrays, with names that begin neither with ``network.`` nor with ``optimizer.``.
+        Further arrays, whose names contain no dot.
 
     Raises
     ------
@@ -166,6 +124,8 @@ def save_checkpoint(
     for name, parameter in network.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             state[f"optimizer.{name}.{key}"] = value.cpu().numpy()
+    if average is not None:
+        state |= {f"average.{name}": x for name, x in state_arrays(average).items()}
     save_arrays(path, state | dict(arrays or {}), metadata)
 
 
@@ -175,6 +135,7 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     *,
     kind: str,
+    average: nn.Module | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Restore the state of a training from a file that `save_checkpoint` wrote.
 
@@ -188,6 +149,8 @@ def load_checkpoint(
         Gets the moments and numbers of steps.
     kind : str
         Kind of training that the file must have.
+    average : torch.nn.Module, optional
+        Gets the averaged weights.
 
     Returns
     -------
@@ -203,8 +166,10 @@ def load_checkpoint(
     """
     arrays, metadata = load_arrays(path, kind=kind)
     try:
-        load_weights(network, take_prefixed(arrays, "network."))
-        _load_moments(network, optimizer, take_prefixed(arrays, "optimizer."))
+        _load_weights(network, _take(arrays, "network."))
+        _load_moments(network, optimizer, _take(arrays, "optimizer."))
+        if average is not None:
+            _load_weights(average, _take(arrays, "average."))
     except ParameterError as error:
         raise FormatError(
             f"{path}: a checkpoint of another network, or damaged ({error}); "
@@ -213,48 +178,30 @@ def load_checkpoint(
     return arrays, metadata
 
 
-def take_prefixed(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Remove the arrays whose names begin with a prefix, and return them without it.
-
-    Parameters
-    ----------
-    arrays : dict of str to ndarray
-        Changed in place.
-    prefix : str
-        The prefix.
-
-    Returns
-    -------
-    dict of str to ndarray
-        The arrays that were removed.
-
-    Examples
-    --------
-    >>> arrays = {"network.bias": np.zeros(1), "more": np.ones(1)}
-    >>> take_prefixed(arrays, "network."), list(arrays)
-    ({'bias': array([0.])}, ['more'])
-    """
+def _take(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Remove the arrays whose names begin with a prefix, and return them without it."""
     names = [name for name in arrays if name.startswith(prefix)]
     return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 
 
+def _load_weights(network: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    network.load_state_dict(_matching_tensors(arrays, network.state_dict()))
+
+
 def _load_moments(
-    network: nn.Module, optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]
+    network: nn.Module, optimizer: torch.optim.Optimizer, arrays: dict[str, np.ndarray]
 ) -> None:
     names = {parameter: name for name, parameter in network.named_parameters()}
-    expected: dict[str, torch.Tensor] = {}
-    # Before the first step, there are none.
-    for parameter in optimizer.param_groups[0]["params"] if arrays else []:
-        name = names[parameter]
-        expected[f"{name}.step"] = torch.zeros(())
-        expected[f"{name}.exp_avg"] = expected[f"{name}.exp_avg_sq"] = parameter
-    state: dict[int, dict[str, torch.Tensor]] = defaultdict(dict)
-    for i, (name, tensor) in enumerate(_matching_tensors(arrays, expected).items()):
-        key = name.rpartition(".")[2]
-        if key == "step" and tensor < 1:
-            raise ParameterError(f"{name} is {tensor:.0f}, less than 1")
-        state[i // 3][key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": dict(state)})
+    state = {}
+    # Before the first step, there are no moments.
+    for i, x in enumerate(optimizer.param_groups[0]["params"] if arrays else []):
+        expected = {"step": torch.zeros(()), "exp_avg": x, "exp_avg_sq": x}
+        state[i] = _matching_tensors(_take(arrays, f"{names[x]}."), expected)
+        if state[i]["step"] < 1:
+            raise ParameterError("the optimiser has moments, but has made no step")
+    if arrays:
+        raise ParameterError(f"unknown moments {next(iter(arrays))!r}")
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 class _CallLimit(TorchFunctionMode):
