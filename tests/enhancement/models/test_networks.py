@@ -114,7 +114,7 @@ def test_files_keep_networks(name, config, tmp_path) -> None:
         ("harmonic-light", {"n_candidates": -1}, "n_candidates must not be negative"),
         ("harmonic-light", {"n_blocks": 0}, "n_blocks must be at least 1"),
         ("harmonic-light", {"n_cells": 0}, "n_cells must be at least 1"),
-        ("harmonic-light", {"n_cells": 3}, "n_cells must divide n_bands, 20, but is 3"),
+        ("harmonic-light", {"n_cells": 3}, "n_bands must be a multiple of n_cells, 3, not 20"),
         ("harmonic-attention", {"n_channels": ()}, "n_channels must be even and positive"),
         ("harmonic-attention", {"n_channels": (4, 5)}, "n_channels must be even"),
         ("harmonic-attention", {"n_channels": (0,)}, "n_channels must be even"),
