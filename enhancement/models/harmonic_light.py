@@ -154,8 +154,7 @@ class HarmonicLight(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Enhance the next frames of a stream, (batch, n_bins, n_frames).
 
-        The state is None at the beginning, and then what the call before returned beside its
-        estimate.
+        `state` is None for the first frames, then the second value that the previous call returned.
         """
         parts, state = self.step_parts(_parts(spectrum), state)
         return torch.complex(*parts.unbind(1)), state
