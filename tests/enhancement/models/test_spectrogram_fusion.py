@@ -109,20 +109,6 @@ def test_only_magnitudes_matter():
     torch.testing.assert_close(model.estimate(turned), model.estimate(spectrum))
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
-def test_masks_share_every_bin(attention):
-    spectrum = random_spectrum()
-    outputs = small_model(attention).estimate(spectrum)
-    for mask in (outputs.mask_mapped, outputs.mask_masked):
-        assert mask.shape == spectrum.shape
-        assert ((mask > 0) & (mask < 1)).all()
-    torch.testing.assert_close(outputs.mask_mapped + outputs.mask_masked, torch.ones(2, N_BINS, 9))
-    # The fusion lies between both estimates.
-    low = torch.minimum(outputs.mapped, outputs.masked)
-    high = torch.maximum(outputs.mapped, outputs.masked)
-    assert ((outputs.fused >= low - 1e-6) & (outputs.fused <= high + 1e-6)).all()
-
-
 def reanalyzed(linear):
     """Synthesise and analyse a spectrum, (n_bins, n_frames), frame by frame."""
     n_frames = linear.shape[1]
