@@ -1,13 +1,7 @@
-"""Comb-pitch matrix of harmonic attention [1]_.
+"""Comb-pitch matrix of harmonic attention, after Wang et al. (2023).
 
 A comb is positive at the partials of a fundamental and negative half-way between them, so that its
 product with a spectrum is large if the spectrum has these partials and no others.
-
-References
-----------
-.. [1] T. Wang, W. Zhu, Y. Gao, S. Zhang and J. Feng, "Harmonic attention for monaural speech
-   enhancement", IEEE/ACM Trans. Audio, Speech, Lang. Process. 31, 2023,
-   doi 10.1109/TASLP.2023.3284522.
 """
 
 from __future__ import annotations

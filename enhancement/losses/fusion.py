@@ -45,10 +45,7 @@ def minimum_difference_masks(
 
 
 def multi_target_loss(outputs: FusionOutputs, clean: torch.Tensor) -> torch.Tensor:
-    """Loss of the first stage, L_MTL = L_mapping + α L_masking [1]_, with α = 1.
-
-    See `tend_loss` for the arguments.
-    """
+    """Loss of the first stage, L_MTL = L_mapping + α L_masking [1]_, with α = 1."""
     return mse_loss(outputs.mapped, clean) + _ALPHA * mse_loss(outputs.masked, clean)
 
 
@@ -58,17 +55,7 @@ def tend_loss(outputs: FusionOutputs, clean: torch.Tensor) -> torch.Tensor:
     L_MDM = Σ_i (MDM_i - label_i)² + β (L_masking + L_mapping) [2]_, with β = 1 and the errors of
     the second stage's own estimates.
 
-    Parameters
-    ----------
-    outputs : FusionOutputs
-        Outputs for a mixture.
-    clean : Tensor, shape (batch, n_bins, n_frames)
-        Compressed magnitudes of the voice in it.
-
-    Returns
-    -------
-    Tensor, shape ()
-        The loss.
+    The outputs for a mixture are compared with `clean`, the compressed magnitudes of its voice.
 
     Examples
     --------

@@ -34,17 +34,9 @@ _SILENT = 1e-4  # -40 dB, relative to the loudest frame
 
 
 def lost_intelligibility(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """Loss of intelligibility, 1 - STOI [1]_, eqs. (1)-(6).
+    """Loss of intelligibility, 1 - STOI [1]_, eqs. (1)-(6), of samples (batch, n_samples).
 
-    Parameters
-    ----------
-    estimate, clean : Tensor, shape (batch, n_samples)
-        Samples at 16 kHz.
-
-    Returns
-    -------
-    Tensor, shape (batch,)
-        0 for equal sounds, and where less than 384 ms of the clean one are not silent.
+    It is 0 for equal sounds, and where less than 384 ms of the clean one are not silent.
 
     Examples
     --------

@@ -42,17 +42,9 @@ _LARGEST = 45.0
 
 
 def perceptual_disturbance(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """Perceptual disturbance after P.862 [1]_.
+    """Approximate distance from the best PESQ score [1]_, of samples (..., n_samples).
 
-    Parameters
-    ----------
-    estimate, clean : Tensor, shape (..., n_samples)
-        Samples at 16 kHz. Each is scaled to the same level first.
-
-    Returns
-    -------
-    Tensor, shape (...)
-        Approximate distance from the best PESQ score: 0 for equal sounds.
+    Each sound is scaled to the same level first.
 
     Examples
     --------

@@ -78,16 +78,8 @@ def speech_loss(
 ) -> dict[str, torch.Tensor]:
     """Terms of the loss of enhanced speech.
 
-    Parameters
-    ----------
-    estimate, clean, noisy : Tensor, shape (batch, n_samples)
-        Samples at 16 kHz. All are scaled by the level of the noisy mixture, so that loud and soft
-        mixtures have the same loss.
-
-    Returns
-    -------
-    dict of str to Tensor, shape ()
-        Terms by name; `SPEECH_WEIGHTS` has a weight for each.
+    Samples at 16 kHz, (batch, n_samples), are scaled by the level of the noisy mixture, so that
+    loud and soft mixtures have the same loss. `SPEECH_WEIGHTS` has a weight for each term.
 
     Examples
     --------

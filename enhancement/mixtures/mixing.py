@@ -144,28 +144,9 @@ def mix_speech(
     rng: np.random.Generator,
     conditions: MixtureConditions,
 ) -> Mixture:
-    """Mix speech and noise under random conditions.
+    """Mix dry speech and one or more noises, each (n_samples,), under random conditions.
 
-    Parameters
-    ----------
-    speech : ndarray, shape (n_samples,)
-        Dry speech at 16 kHz.
-    noises : sequence of ndarray, shape (n_samples,)
-        One or more noises.
-    rng : numpy.random.Generator
-        Random generator.
-    conditions : MixtureConditions
-        Probabilities and ranges.
-
-    Returns
-    -------
-    Mixture
-        Mixture and clean target, as long as the speech.
-
-    Raises
-    ------
-    ParameterError
-        If there is no noise, or a sound is silent.
+    Without noise, or with a silent sound, it raises ParameterError.
 
     Examples
     --------

@@ -121,18 +121,11 @@ class HarmonicAttention(nn.Module):
 
     @torch.no_grad()
     def integrate(self, spectrum: torch.Tensor) -> list[Integration]:
-        """Harmonic integration in each block, which `harmnmf.enhancement.plot_integration` draws.
+        """Harmonic integration of complex spectra, (batch, n_bins, n_frames), in each block.
 
-        Parameters
-        ----------
-        spectrum : Tensor, shape (batch, n_bins, n_frames)
-            Complex spectrum.
-
-        Returns
-        -------
-        list of Integration
-            For each block the significance, (batch, n_inner, 1 + n_candidates, n_frames), and the
-            harmonics, (batch, n_inner, n_bins - 1, n_frames); n_inner is four times its channels.
+        The significance has shape (batch, n_inner, 1 + n_candidates, n_frames), and the harmonics
+        (batch, n_inner, n_bins - 1, n_frames); n_inner is four times the channels of the block.
+        `harmnmf.enhancement.plot_integration` draws them.
         """
         found = []
         x = _features(spectrum)
@@ -152,12 +145,7 @@ class HarmonicIntegration(nn.Module):
 
         V = conv(LN(X)),  K = conv(LN(X²)),  H = softmax(K Uᵀ) U,  output = X + conv(conv(H) ⊙ V)
 
-    Parameters
-    ----------
-    n_channels : int
-        Channels of X and of the output; V, K and H have four times as many.
-    U : Tensor, shape (n_candidates, n_bins)
-        Combs.
+    V, K and H have four times as many channels as X and the output.
     """
 
     U: torch.Tensor

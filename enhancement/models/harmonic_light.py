@@ -82,6 +82,7 @@ class HarmonicLightConfig:
             self, "n_channels", "n_bands", "n_features", "n_heads", "n_blocks", "n_cells"
         )
         check_multiple(self, "n_features", "n_heads")
+        check_multiple(self, "n_bands", "n_cells")
         if self.n_candidates < 0:
             raise ParameterError(f"n_candidates must not be negative, but is {self.n_candidates}")
 
@@ -151,21 +152,9 @@ class HarmonicLight(nn.Module):
     def step(
         self, spectrum: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Enhance the next frames of a stream.
+        """Enhance the next frames of a stream, (batch, n_bins, n_frames).
 
-        Parameters
-        ----------
-        spectrum : Tensor, shape (batch, n_bins, n_frames)
-            Complex spectrum; any number of frames.
-        state : Tensor or None
-            State after the previous frames; None at the beginning.
-
-        Returns
-        -------
-        estimate : Tensor, shape (batch, n_bins, n_frames)
-            Enhanced complex spectrum.
-        state : Tensor
-            State for the next frames.
+        `state` is None for the first frames, then the second value that the previous call returned.
         """
         parts, state = self.step_parts(_parts(spectrum), state)
         return torch.complex(*parts.unbind(1)), state
@@ -201,18 +190,10 @@ class HarmonicLight(nn.Module):
         return estimate, torch.cat([frames[..., n_frames:].flatten(1), *memories], dim=1)
 
     def integrate(self, spectrum: torch.Tensor) -> Integration:
-        """Harmonic integration of a spectrum: candidate pitches, and where their harmonics lie.
+        """Harmonic integration of complex spectra, (batch, n_bins, n_frames).
 
-        Parameters
-        ----------
-        spectrum : Tensor, shape (batch, n_bins, n_frames)
-            Complex spectrum.
-
-        Returns
-        -------
-        Integration
-            Significance, (batch, 1, 1 + n_candidates, n_frames), and harmonics,
-            (batch, 1, n_bins - 1, n_frames).
+        The significance of the result has shape (batch, 1, 1 + n_candidates, n_frames), and the
+        harmonics have shape (batch, 1, n_bins - 1, n_frames).
         """
         return self._integrate(_magnitude(_compressed(_parts(spectrum))))
 
@@ -245,7 +226,7 @@ class _Block(nn.Module):
         super().__init__()
         size = config.n_features
         self.n_heads = config.n_heads
-        self.along_time = BandGRU(config.n_bands, size, config.n_cells)
+        self.along_time = BandGRU(size, config.n_cells)
         self.after_time = nn.Linear(size, size)
         self.time_norm = nn.LayerNorm(size)
         self.place = nn.Parameter(0.02 * torch.randn(config.n_bands, size))

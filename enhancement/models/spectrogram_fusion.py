@@ -110,11 +110,6 @@ class FusionOutputs(NamedTuple):
         """spc_f = Σ MDM_i ⊙ spc_i; its gradient reaches the masks only."""
         return self.mask_mapped * self.mapped.detach() + self.mask_masked * self.masked.detach()
 
-    @property
-    def linear(self) -> torch.Tensor:
-        """The linear fusion, (spc_map + spc_mask) / 2."""
-        return (self.mapped + self.masked) / 2
-
 
 class SpectrogramFusion(nn.Module):
     """Separation of a singing voice, or speech [1]_, by minimum-difference masks [2]_.
@@ -187,18 +182,21 @@ class SpectrogramFusion(nn.Module):
             If there is no such output.
         """
         outputs = self.estimate(spectrum)
+        estimates = {
+            "fusion": outputs.fused, "mapping": outputs.mapped, "masking": outputs.masked
+        }  # fmt: skip
+        if output not in estimates:
+            raise ParameterError(f"output must be {' or '.join(estimates)}, not {output!r}")
         phase = spectrum.sgn()
-        if output == "mapping":
-            return self.expand(outputs.mapped, outputs.level) * phase
-        if output == "masking":
-            return self.expand(outputs.masked, outputs.level) * phase
-        if output != "fusion":
-            raise ParameterError(f"output must be fusion, mapping or masking, not {output!r}")
-        with torch.no_grad():
-            linear = self.expand(outputs.linear, outputs.level) * phase
-            n_samples = (spectrum.shape[-1] - 1) * self.transform.hop_length
-            phase = self.transform.analyze(self.transform.synthesize(linear, n_samples)).sgn()
-        return self.expand(outputs.fused, outputs.level) * phase
+        if output == "fusion":
+            with torch.no_grad():
+                linear = (outputs.mapped + outputs.masked) / 2
+                n_samples = (spectrum.shape[-1] - 1) * self.transform.hop_length
+                samples = self.transform.synthesize(
+                    self.expand(linear, outputs.level) * phase, n_samples
+                )
+                phase = self.transform.analyze(samples).sgn()
+        return self.expand(estimates[output], outputs.level) * phase
 
     def estimate(self, spectrum: torch.Tensor) -> FusionOutputs:
         """Compute the outputs of both stages from the magnitudes of (batch, n_bins, n_frames)."""

@@ -28,14 +28,7 @@ class FrameNorm(nn.LayerNorm):
 class FrequencyChannelRecombination(nn.Module):
     """Attention among the channels of each frame, then among its bins.
 
-    The features of a channel are its bins, those of a bin are its channels.
-
-    Parameters
-    ----------
-    n_channels : int
-        Channels, a multiple of the two heads of the attention over frequency.
-    n_bins : int
-        Bins, a multiple of the eight heads of the attention over channels.
+    The features of a channel are its bins, in eight heads; those of a bin are its channels, in two.
     """
 
     def __init__(self, n_channels: int, n_bins: int) -> None:

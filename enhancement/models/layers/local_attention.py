@@ -26,15 +26,7 @@ class Pointwise(nn.Linear):
 
 
 class ConvolutionalAttention(nn.Module):
-    """Attention whose weights are a large depthwise convolution: W_o (DW(GELU(W_q x)) ⊙ W_v x).
-
-    Parameters
-    ----------
-    n_channels : int
-        Channels of input and output.
-    kernel_size : int
-        Bands and frames of the convolution; odd.
-    """
+    """Attention whose weights are a large depthwise convolution: W_o (DW(GELU(W_q x)) ⊙ W_v x)."""
 
     def __init__(self, n_channels: int, kernel_size: int) -> None:
         super().__init__()
@@ -54,16 +46,7 @@ class BandAttention(nn.Module):
     """Multi-head attention of each band to its neighbours in the same frame.
 
     In each head, band f weights the bands g with |g - f| ≤ window // 2 by
-    softmax_g(q_f · k_g / √d + b_(g−f)), where d is the size of a head.
-
-    Parameters
-    ----------
-    n_channels : int
-        Channels of input and output, a multiple of `n_heads`.
-    n_heads : int
-        Number of heads.
-    window : int
-        Bands in the neighbourhood, including the band itself; odd.
+    softmax_g(q_f · k_g / √d + b_(g−f)), where d is the size of a head. The window is odd.
     """
 
     def __init__(self, n_channels: int, n_heads: int, window: int) -> None:

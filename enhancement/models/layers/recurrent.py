@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from harmnmf.errors import ParameterError
-
 __all__ = ["BandGRU"]
 
 
@@ -16,26 +14,11 @@ class BandGRU(nn.Module):
     Equal to one `torch.nn.GRU` per cell, with the reset gate after the product as in cuDNN. All
     cells are computed together, which is several times faster than one after another because each
     matrix product is small. More cells mean more parameters at the same number of operations.
-
-    Parameters
-    ----------
-    n_bands : int
-        Number of bands, a multiple of `n_cells`.
-    size : int
-        Features of each band, in input and output.
-    n_cells : int
-        Number of cells.
-
-    Raises
-    ------
-    ParameterError
-        If `n_cells` does not divide `n_bands`.
+    `size` is the number of features of a band, in input and output.
     """
 
-    def __init__(self, n_bands: int, size: int, n_cells: int) -> None:
+    def __init__(self, size: int, n_cells: int) -> None:
         super().__init__()
-        if n_cells < 1 or n_bands % n_cells:
-            raise ParameterError(f"n_cells must divide n_bands, {n_bands}, but is {n_cells}")
 
         def uniform(n_rows: int) -> nn.Parameter:
             values = torch.empty(n_cells, n_rows, 3 * size)

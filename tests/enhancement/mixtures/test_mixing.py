@@ -7,12 +7,10 @@ import pytest
 
 from harmnmf import ParameterError
 from harmnmf.enhancement.mixtures.mixing import (
-    Mixture,
     MixtureConditions,
     active_frames,
     active_power,
     mix_speech,
-    set_level,
 )
 from harmnmf.signal.audio import SAMPLE_RATE as RATE
 
@@ -76,19 +74,15 @@ class TestSwitches:
         np.testing.assert_allclose(rest, gain * noise, atol=1e-6)
         assert gain > 0
 
-    @pytest.mark.parametrize(
-        "part", [part for part in PARTS if part not in ("speed", "second_noise")]
-    )
-    def test_each_changes_something(self, mix, part):
+    @pytest.mark.parametrize("part", sorted({*PARTS} - {"speed", "second_noise"}))
+    def test_each_changes_something(self, mix, speech, part):
         noisy, clean = mix(only(part))
         assert noisy.dtype == clean.dtype == np.float32
         assert np.isfinite(noisy).all()
         assert np.isfinite(clean).all()
         assert np.abs(noisy - mix(NOTHING).noisy).max() > 1e-3
-
-    @pytest.mark.parametrize("part", ["clipping", "codec", "clean_only", "stationary_noise"])
-    def test_the_target_is_unchanged_by(self, mix, speech, part):
-        np.testing.assert_array_equal(mix(only(part)).clean, speech)
+        is_target_equal = part in ("clipping", "codec", "clean_only", "stationary_noise")
+        assert np.array_equal(clean, speech) == is_target_equal
 
     @pytest.mark.parametrize("n_samples", [1600, 4001, 2 * RATE])
     @pytest.mark.parametrize("seed", range(5))
@@ -137,10 +131,6 @@ def test_several_noises(speech, noise):
 
 
 class TestKinds:
-    def test_clean_only(self, mix):
-        noisy, clean = mix(only("clean_only"))
-        np.testing.assert_array_equal(noisy, clean)
-
     def test_noise_only(self, mix, noise):
         noisy, clean = mix(only("noise_only"))
         assert not clean.any()
@@ -212,13 +202,6 @@ def test_active_frames_are_within_30_db_of_the_loudest():
     np.testing.assert_array_equal(active_frames(samples), level_db > -35)
     expected = np.mean(10 ** (level_db[level_db > -35] / 10))
     assert active_power(samples) == pytest.approx(expected, rel=1e-5)
-
-
-def test_set_level_changes_nothing_in_place():
-    mixture = Mixture(np.float32([0.5, -2.0]), np.float32([0.5, 0.0]))
-    scaled = set_level(mixture, -20.0)
-    np.testing.assert_allclose(scaled.noisy, [0.025, -0.1])
-    np.testing.assert_allclose(mixture.noisy, [0.5, -2.0])
 
 
 class TestErrors:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from small_networks import SMALL, build, randomized, spectra
@@ -16,6 +15,7 @@ from harmnmf.enhancement.models.registry import MODELS, build_model, load_model,
 from harmnmf.enhancement.models.spectrogram_fusion import ATTENTIONS
 from harmnmf.enhancement.models.spectrum_attention_fusion import NORMALIZATIONS
 from harmnmf.enhancement.transform import Waveform
+from harmnmf.signal.audio import SAMPLE_RATE
 
 KINDS = [("dprnn", True), ("dprnn", False), ("attention", True), ("attention", False)]
 NETWORKS = [
@@ -114,7 +114,7 @@ def test_files_keep_networks(name, config, tmp_path) -> None:
         ("harmonic-light", {"n_candidates": -1}, "n_candidates must not be negative"),
         ("harmonic-light", {"n_blocks": 0}, "n_blocks must be at least 1"),
         ("harmonic-light", {"n_cells": 0}, "n_cells must be at least 1"),
-        ("harmonic-light", {"n_cells": 3}, "n_cells must divide n_bands, 20, but is 3"),
+        ("harmonic-light", {"n_cells": 3}, "n_bands must be a multiple of n_cells, 3, not 20"),
         ("harmonic-attention", {"n_channels": ()}, "n_channels must be even and positive"),
         ("harmonic-attention", {"n_channels": (4, 5)}, "n_channels must be even"),
         ("harmonic-attention", {"n_channels": (0,)}, "n_channels must be even"),
@@ -146,21 +146,21 @@ def test_invalid_configurations_raise(name, config, message) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("name", "config", "learning_rate", "n_steps"),
     [
-        ("harmonic-light", {}, 1e-2, 220),
-        ("harmonic-attention", {"temporal": "dprnn"}, 3e-3, 60),
-        ("harmonic-attention", {"temporal": "attention"}, 3e-3, 60),
-        ("harmonic-refinement", {}, 2e-3, 150),
+        ("harmonic-light", {}, 1e-2, 110),
+        ("harmonic-attention", {"temporal": "dprnn"}, 3e-3, 40),
+        ("harmonic-attention", {"temporal": "attention"}, 3e-3, 30),
+        ("harmonic-refinement", {}, 2e-3, 75),
         ("spectrum-attention-fusion", {}, 2e-3, 90),
-        *(("spectrogram-fusion", {"attention": kind}, 1e-3, 150) for kind in ATTENTIONS),
+        *(("spectrogram-fusion", {"attention": kind}, 1e-3, 200) for kind in ATTENTIONS),
     ],
 )
 def test_four_mixtures_are_learned_by_heart(name, config, learning_rate, n_steps) -> None:
     torch.manual_seed(0)
-    time = torch.arange(4000) / 16000
+    time = torch.arange(2000) / SAMPLE_RATE
     pitches = torch.tensor([[110.0], [150.0], [200.0], [260.0]])
     tones = sum(torch.sin(2 * math.pi * pitches * k * time) / k for k in range(1, 9))
     clean = (1 + 0.5 * torch.sin(pitches / 10 * time)) * tones
@@ -179,4 +179,4 @@ def test_four_mixtures_are_learned_by_heart(name, config, learning_rate, n_steps
         optimizer.step()
     with torch.no_grad():
         gain = negative_si_snr(noisy, clean) - negative_si_snr(network.eval()(noisy), clean)
-    assert np.min(gain.numpy()) > 15
+    assert gain.min() > 12

@@ -10,7 +10,7 @@ from harmnmf.enhancement.models.layers.recurrent import BandGRU
 
 def layer() -> BandGRU:
     torch.manual_seed(0)
-    return BandGRU(n_bands=6, size=4, n_cells=3).double()
+    return BandGRU(size=4, n_cells=3).double()
 
 
 def features(n_frames: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
