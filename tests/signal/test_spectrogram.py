@@ -168,31 +168,22 @@ def test_blocks_of_any_lengths_give_the_whole(front_end, data):
     signal = rng.uniform(-1, 1, n_samples).astype(np.float32)
     # Repeated cuts make empty blocks; the first few samples come one by one.
     blocks = np.split(signal, sorted([*cuts, *range(singles)]))
-    parts = list(front_end.stream(blocks))
+    stream = front_end.stream()
+    joined = np.concatenate([*map(stream.push, blocks), stream.finish()], axis=1)
     whole = front_end.transform(signal)
     assert whole.n_frames == 1 + n_samples // front_end.hop_length
-    assert all(part.n_frames > 0 for part in parts)
-    joined = np.concatenate([part.values for part in parts], axis=1)
     # The order of summation may differ with the number of frames that are multiplied at once.
     np.testing.assert_allclose(joined, whole.values, atol=2e-6)
 
 
 def test_frames_come_as_soon_as_their_samples_are_there():
-    front_end = STFT(n_fft=512, hop_length=160)
-    arrived = []
-
-    def blocks():
-        for _ in range(100):
-            arrived.append(1)
-            yield np.ones(160, np.float32)
-
-    frames = 0
-    for part in front_end.stream(blocks()):
-        frames += part.n_frames
-        if len(arrived) < 100:
-            # Frame n needs the samples before 160 n + 256.
-            assert frames == (160 * len(arrived) - 256) // 160 + 1
-    assert frames == 101
+    stream = STFT(n_fft=512, hop_length=160).stream()
+    n_frames = 0
+    for n_blocks in range(1, 101):
+        n_frames += stream.push(np.ones(160)).shape[1]
+        # Frame n needs the samples before 160 n + 256.
+        assert n_frames == (160 * n_blocks - 256) // 160 + 1
+    assert n_frames + stream.finish().shape[1] == 101
 
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
@@ -205,9 +196,9 @@ def test_short_signals_have_frames_too(front_end, n_samples):
     assert values[:, 0].max() > 0
 
 
-def test_nothing_comes_of_nothing():
-    assert list(STFT().stream([])) == []
-    assert list(STFT().stream([np.empty(0, np.float32)] * 3)) == []
+def test_no_samples_give_no_frames():
+    stream = STFT().stream()
+    assert stream.push([]).shape == stream.finish().shape == (1025, 0)
     with pytest.raises(ParameterError, match="at least one sample"):
         STFT().transform([])
 
@@ -247,7 +238,7 @@ def test_any_array_of_numbers_is_a_signal(front_end, noise):
     for samples in variants:
         for values in (
             front_end.transform(samples).values,
-            next(front_end.stream([samples])).values,
+            front_end.stream().push(samples),
         ):
             assert values.dtype == np.float32
             np.testing.assert_array_equal(values, expected[:, : values.shape[1]])
@@ -259,7 +250,7 @@ def test_only_mono_signals_are_transformed(samples):
     with pytest.raises(ParameterError, match="mono"):
         STFT().transform(samples)
     with pytest.raises(ParameterError, match="mono"):
-        list(STFT().stream([np.ones(5, np.float32), samples]))
+        STFT().stream().push(samples)
 
 
 @given(st.floats(1e-3, 1e3))
