@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from harmnmf import Transcriber, read_notes, shipped_dictionaries
+from harmnmf import read_notes, shipped_dictionaries, transcription
 from harmnmf.cli.main import main
 from harmnmf.decoder.posteriors import decode_posteriors
 from harmnmf.decoder.rules import decode_notes
@@ -73,8 +73,13 @@ def assert_refused(result, *parts, exit_code=1):
 
 def test_adaptation_can_be_asked_for_and_is_the_default_of_rules(song, monkeypatch):
     adapted = []
-    adapt = Transcriber.adapted
-    monkeypatch.setattr(Transcriber, "adapted", lambda *args: adapted.append(args) or adapt(*args))
+    adapt = transcription.adapt_dictionary
+
+    def count(*args, **options):
+        adapted.append(args)
+        return adapt(*args, **options)
+
+    monkeypatch.setattr(transcription, "adapt_dictionary", count)
     nmf = ["--decoder", "nmf"]
     for options, n_adapted in (
         ([], 0), (["--adapt"], 1), (["--no-adapt"], 1), (nmf, 2), ([*nmf, "--no-adapt"], 2)
@@ -482,13 +487,13 @@ class TestProcesses:
 CTRL_C = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from harmnmf import transcription
 from harmnmf.cli.main import main
-estimate = transcription.estimate_note_activations
+from harmnmf.decoder import analysis
+estimate = analysis.estimate_note_activations
 def begin(*args, **kwargs):
-    transcription.estimate_note_activations = estimate
+    analysis.estimate_note_activations = estimate
     print("working", flush=True)
     return estimate(*args, **kwargs)
-transcription.estimate_note_activations = begin
+analysis.estimate_note_activations = begin
 main(prog_name="harmnmf")
 """
