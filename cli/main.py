@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "Write a network that enhances as ONNX.",
     "evaluate": "Score transcriptions against references.",
     "dictionary": "List, show and plot dictionaries.",
+    "convert": "Convert a file of an older harmnmf to safetensors.",
     "info": "Show versions, devices and what is shipped.",
 }
 

@@ -180,7 +180,7 @@ def learn_foreign_dictionaries(
     folder.mkdir(parents=True, exist_ok=True)
     dictionaries = {}
     for name in pianos:
-        path = dictionaries[name] = folder / f"{name}.npz"
+        path = dictionaries[name] = folder / f"{name}.safetensors"
         if not path.exists():
             others = {other: notes for other, notes in pianos.items() if other != name} or pianos
             files = {other: sorted(notes.glob("*_*.*")) for other, notes in others.items()}
@@ -205,7 +205,7 @@ def write_excerpts(
     source : ExcerptSource
         Renders the excerpts.
     folder : Path
-        Folder of the files ``<index>.npz``, created if missing.
+        Folder of the files ``<index>.safetensors``, created if missing.
     indices : sequence of int
         Indices of the excerpts.
     n_jobs : int, default=1
@@ -224,7 +224,7 @@ def write_excerpts(
         If an excerpt cannot be rendered or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{index:06}.npz" for index in indices]
+    paths = [folder / f"{index:06}.safetensors" for index in indices]
     missing = [(index, path) for index, path in zip(indices, paths, strict=True)
                if not path.exists()]  # fmt: skip
     # Forking a process that has used threads may hang.
