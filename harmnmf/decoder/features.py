@@ -21,6 +21,8 @@ from harmnmf.signal.spectrogram import FrontEnd, LogFrequency, front_end_from_di
 
 __all__ = ["FeatureSettings", "NoteFeatures", "reference_level"]
 
+# Limit on the numbers in a file.
+_LARGEST = 10_000
 _FRONT_END = LogFrequency()
 _ONSET_FRONT_END = LogFrequency(n_cycles=25.0, min_window=0.03, max_window=0.12)
 # Decibels in a unit of the network's input.
@@ -123,7 +125,7 @@ class FeatureSettings:
     Raises
     ------
     ParameterError
-        If the front ends have different bins or frames, or a number is out of range.
+        If the front ends have different bins or frames, or a parameter is out of range.
 
     Examples
     --------
@@ -144,9 +146,13 @@ class FeatureSettings:
         both = (self.front_end, self.onset_front_end)
         if len({(x.sample_rate, x.hop_length, x.n_fft, x.axis) for x in both}) > 1:
             raise ParameterError("the two front ends must have the same bins and frames")
-        counts = (len(self.pitches), self.n_rows, self.n_iter, self.steps_per_db)
-        if min(counts) < 1 or not -np.inf < self.floor_db < 0:
-            raise ParameterError("the settings of the features are out of range")
+        if sorted({*self.pitches} & {*range(128)}) != list(self.pitches) or not self.pitches:
+            raise ParameterError("pitches must be ascending MIDI numbers from 0 to 127")
+        for name in ("n_rows", "n_iter", "steps_per_db"):
+            if getattr(self, name) not in range(1, _LARGEST + 1):
+                raise ParameterError(f"{name} must be an integer from 1 to {_LARGEST}")
+        if not -np.inf < self.floor_db < 0:
+            raise ParameterError(f"floor_db must be negative and finite, not {self.floor_db}")
 
     def measure(
         self,
@@ -228,7 +234,7 @@ class FeatureSettings:
             values |= {
                 name: front_end_from_dict(values[name]) for name in ("front_end", "onset_front_end")
             }
-            return cls(**{**values, "pitches": tuple(map(int, values["pitches"]))})
+            return cls(**{**values, "pitches": tuple(values["pitches"])})
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"damaged settings of features: {error}") from error
 

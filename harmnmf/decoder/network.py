@@ -359,7 +359,12 @@ class NoteNetwork(nn.Module):
         HarmnmfError
             If the file cannot be written.
         """
-        metadata = {"kind": _KIND, "config": asdict(self.config), "about": self.metadata}
+        metadata = {
+            "kind": _KIND,
+            "config": asdict(self.config),
+            "features": self.settings.to_dict(),
+            "about": self.metadata,
+        }
         save_arrays(path, state_arrays(self), metadata)
 
     @classmethod
@@ -385,11 +390,12 @@ class NoteNetwork(nn.Module):
         """
         path = find_file(source, shipped_networks(), "network")
         arrays, metadata = load_arrays(path, kind=_KIND)
-
-        def build(**config: Any) -> NoteNetwork:
-            return cls(NoteNetworkConfig(**config), metadata["about"])
-
         try:
+            settings = FeatureSettings.from_dict(metadata["features"])
+
+            def build(**config: Any) -> NoteNetwork:
+                return cls(NoteNetworkConfig(**config), metadata["about"], settings)
+
             return rebuild_network(build, metadata["config"], arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged note network ({error})") from error

@@ -91,7 +91,15 @@ def test_settings_come_back_from_json() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"onset_front_end": STFT()}, {"pitches": ()}, {"n_iter": 0}, {"floor_db": 0.0}],
+    [
+        {"onset_front_end": STFT()},
+        {"pitches": ()},
+        {"pitches": (61, 60)},
+        {"pitches": (60, 128)},
+        {"n_iter": 0},
+        {"n_rows": 1.5},
+        {"floor_db": 0.0},
+    ],
     ids=str,
 )
 def test_invalid_settings_are_refused(wrong: dict[str, Any]) -> None:
