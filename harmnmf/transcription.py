@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from os import PathLike
 
-from harmnmf.decoder.analysis import AnalysedBlock, Recording, analyse_recording
+from harmnmf.decoder.analysis import AnalysedBlock, BlockAnalysis, Recording
 from harmnmf.decoder.features import FeatureSettings
 from harmnmf.decoder.network import NoteNetwork
 from harmnmf.decoder.posteriors import NetworkDecoder, NotePosteriors, decode_posteriors
@@ -37,7 +37,7 @@ class Transcriber:
         A network that decodes notes from activations and spectra, the name of a shipped one, or a
         file; or "nmf" to decode them from the activations by rules.
     onset_threshold, offset_threshold, latency : float, optional
-        As in :func:`harmnmf.decoder.posteriors.decode_posteriors` with a network, or as in
+        As in :class:`harmnmf.decoder.posteriors.PosteriorDecoder` with a network, or as in
         :func:`harmnmf.decoder.rules.decode_notes` with "nmf"; the defaults are theirs.
     tuning : float, optional
         Semitones by which recordings are sharper than the dictionary, negative if flatter.
@@ -252,12 +252,11 @@ class Transcriber:
             if self.network is None
             else NetworkDecoder(self.network, recording, **self.thresholds)
         )
-        blocks = analyse_recording(
+        analysis = BlockAnalysis(
             recording,
             decoder.front_ends,
             n_iter=self.n_iter,
             block_duration=self.block_duration,
             device=self.device,
-            progress=progress,
         )
-        return decoder, blocks
+        return decoder, analysis.run(progress)

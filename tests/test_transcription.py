@@ -24,7 +24,7 @@ from harmnmf import (
     write_audio,
 )
 from harmnmf.decoder import analysis as block_analysis
-from harmnmf.decoder.posteriors import decode_posteriors
+from harmnmf.decoder.posteriors import PosteriorDecoder
 from harmnmf.decoder.rules import decode_notes
 from harmnmf.signal.spectrogram import STFT
 
@@ -74,7 +74,7 @@ def variant(transcriber, **parameters):
 
 def latency(transcriber):
     """Seconds by which the decoder moves onsets forward, from the sound to the key."""
-    decode = decode_posteriors if transcriber.network else decode_notes
+    decode = PosteriorDecoder if transcriber.network else decode_notes
     return inspect.signature(decode).parameters["latency"].default
 
 

@@ -24,8 +24,7 @@ from harmnmf.signal.spectrogram import FrontEnd, Spectrogram
 from .features import FeatureSettings, NoteFeatures, reference_level
 
 __all__ = [
-    "AnalysedBlock", "BlockAnalysis", "OverlappingBlocks", "Recording", "analyse_recording",
-    "measure_features",
+    "AnalysedBlock", "BlockAnalysis", "OverlappingBlocks", "Recording", "measure_features"
 ]  # fmt: skip
 
 # Seconds that a block shares with the next on either side of their border.
@@ -86,8 +85,7 @@ class AnalysedBlock(NamedTuple):
 class OverlappingBlocks:
     """Cut a stream of frames into blocks with context on either side.
 
-    A block has at least `n_frames` frames that are not context, unless the recording is shorter;
-    the last block has up to twice as many and the context.
+    A block has at least `n_frames` frames that are not context, unless the recording is shorter.
 
     Parameters
     ----------
@@ -112,7 +110,7 @@ class OverlappingBlocks:
         self._start = 0  # first frame in the buffer that no block has had as an inner one
 
     def push(self, frames: NDArray[np.float32]) -> list[tuple[NDArray[np.float32], slice]]:
-        """Take the next frames; return the blocks that are complete, and their inner frames."""
+        """Take the next frames; return the complete blocks, each with its inner frames."""
         if self._buffer is not None:
             frames = np.concatenate([self._buffer, frames], axis=1)
         blocks = []
@@ -131,41 +129,39 @@ class OverlappingBlocks:
 
 
 class BlockAnalysis:
-    """Spectra and activations of a signal that arrives in blocks.
+    """Compute spectra and activations of a recording that arrives in blocks.
 
     Parameters
     ----------
-    dictionary : TimbreDictionary
-        Dictionary of the activations.
-    hop_duration : float
-        Seconds from frame to frame.
+    recording : Recording
+        The recording.
     front_ends : sequence of FrontEnd
         Front ends of the spectra, the dictionary's first; all with the same bins and frames.
     n_iter : int
         Iterations of the solver.
-    block_duration : float
+    block_duration : float, default=30.0
         Seconds in a block, without context.
-    device : str
+    device : str, default="cpu"
         PyTorch device.
     """
 
     def __init__(
         self,
-        dictionary: TimbreDictionary,
-        hop_duration: float,
+        recording: Recording,
         front_ends: Sequence[FrontEnd],
         *,
         n_iter: int,
-        block_duration: float,
-        device: str,
+        block_duration: float = 30.0,
+        device: str = "cpu",
     ) -> None:
-        self.n_attack = dictionary.n_attack
+        self.recording = recording
         self.n_iter = n_iter
+        self.block_duration = block_duration
         self.device = device
-        self._W = torch.tensor(dictionary.W, device=device)
-        self._bands = room_bands(dictionary.axis, device)
+        self._W = torch.tensor(recording.dictionary.W, device=device)
+        self._bands = room_bands(recording.dictionary.axis, device)
         self._spectra = [front_end.stream() for front_end in front_ends]
-        lengths = (max(1, round(x / hop_duration)) for x in (block_duration, _CONTEXT))
+        lengths = (max(1, round(x / recording.hop_duration)) for x in (block_duration, _CONTEXT))
         self._blocks = OverlappingBlocks(*lengths)
 
     def push(self, samples: NDArray[np.float32]) -> list[AnalysedBlock]:
@@ -179,66 +175,45 @@ class BlockAnalysis:
         blocks = [*self._blocks.push(frames), self._blocks.finish()]
         return [self._analyse(*block) for block in blocks]
 
+    def run(self, progress: Callable[[float], None] | None = None) -> Iterator[AnalysedBlock]:
+        """Read the recording from its source, and yield its blocks.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the seconds of audio done so far.
+
+        Yields
+        ------
+        AnalysedBlock
+            Spectra and activations; the inner frames of all blocks make up the recording.
+        """
+        n_done = 0
+        for block in self._blocks_of_source():
+            yield block
+            n_done += block.inner.stop - block.inner.start
+            if progress is not None:
+                progress(n_done * self.recording.hop_duration)
+
+    def _blocks_of_source(self) -> Iterator[AnalysedBlock]:
+        for samples in stream_audio(
+            self.recording.source,
+            sample_rate=self.recording.beginning.sample_rate,
+            block_duration=self.block_duration,
+        ):
+            yield from self.push(samples)
+        yield from self.finish()
+
     def _analyse(self, frames: NDArray[np.float32], inner: slice) -> AnalysedBlock:
         spectra = np.split(frames, len(self._spectra))
         activations = estimate_note_activations(
             torch.from_numpy(spectra[0]).to(self.device),
             self._W,
-            self.n_attack,
+            self.recording.dictionary.n_attack,
             bands=self._bands,
             n_iter=self.n_iter,
         )
         return AnalysedBlock(spectra, activations, inner)
-
-
-def analyse_recording(
-    recording: Recording,
-    front_ends: Sequence[FrontEnd],
-    *,
-    n_iter: int,
-    block_duration: float = 30.0,
-    device: str = "cpu",
-    progress: Callable[[float], None] | None = None,
-) -> Iterator[AnalysedBlock]:
-    """Analyse a recording block by block.
-
-    Parameters
-    ----------
-    recording : Recording
-        The recording.
-    front_ends, n_iter, block_duration, device
-        As in :class:`BlockAnalysis`.
-    progress : callable, optional
-        Called with the seconds of audio done so far.
-
-    Yields
-    ------
-    AnalysedBlock
-        Spectra and activations; the inner frames of the blocks make up the recording.
-    """
-    analysis = BlockAnalysis(
-        recording.dictionary,
-        recording.hop_duration,
-        front_ends,
-        n_iter=n_iter,
-        block_duration=block_duration,
-        device=device,
-    )
-
-    def blocks() -> Iterator[AnalysedBlock]:
-        sample_rate = recording.beginning.sample_rate
-        for samples in stream_audio(
-            recording.source, sample_rate=sample_rate, block_duration=block_duration
-        ):
-            yield from analysis.push(samples)
-        yield from analysis.finish()
-
-    n_done = 0
-    for block in blocks():
-        yield block
-        n_done += block.inner.stop - block.inner.start
-        if progress is not None:
-            progress(n_done * recording.hop_duration)
 
 
 def measure_features(recording: Recording, settings: FeatureSettings) -> NoteFeatures:
@@ -257,9 +232,8 @@ def measure_features(recording: Recording, settings: FeatureSettings) -> NoteFea
         The features of all frames.
     """
     front_ends = (recording.dictionary.front_end, settings.onset_front_end)
+    blocks = BlockAnalysis(recording, front_ends, n_iter=settings.n_iter).run()
     return NoteFeatures.join(
         settings.measure(spectra, activations, recording.level)[inner]
-        for spectra, activations, inner in analyse_recording(
-            recording, front_ends, n_iter=settings.n_iter
-        )
+        for spectra, activations, inner in blocks
     )

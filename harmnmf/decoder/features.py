@@ -160,21 +160,10 @@ class FeatureSettings:
         activations: NoteActivations,
         reference: float,
     ) -> NoteFeatures:
-        """Measure the levels of spectra and activations.
+        """Measure levels relative to the recording's :func:`reference_level`.
 
-        Parameters
-        ----------
-        spectra : sequence of ndarray, shape (n_bins, n_frames)
-            Magnitudes of the two front ends.
-        activations : NoteActivations
-            Activations that the solver found for the first of them.
-        reference : float
-            Level of the recording, by :func:`reference_level`.
-
-        Returns
-        -------
-        NoteFeatures
-            The levels.
+        `spectra` are magnitudes of the two front ends, (n_bins, n_frames), and `activations` those
+        that the solver found for the first of them.
         """
         rows = torch.cat([activations.A[:, None], activations.S], dim=1).cpu().numpy()
         return NoteFeatures(*(self.levels(x, reference) for x in (*spectra, rows)))
@@ -186,18 +175,7 @@ class FeatureSettings:
         return np.clip(steps, 0, 255).astype(np.uint8)
 
     def tensors(self, features: NoteFeatures) -> tuple[torch.Tensor, ...]:
-        """Convert levels to the input of a network: 0 at the floor, and 1 for every 20 dB above.
-
-        Parameters
-        ----------
-        features : NoteFeatures
-            The levels.
-
-        Returns
-        -------
-        tuple of Tensor
-            The three arrays, float32.
-        """
+        """Convert levels to the input of a network: 0 at the floor, and 1 for every 20 dB above."""
         unit = UNIT_DB * self.steps_per_db
         return tuple(torch.from_numpy(array).float() / unit for array in features.arrays.values())
 
@@ -212,23 +190,7 @@ class FeatureSettings:
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> FeatureSettings:
-        """Build settings from the result of :meth:`to_dict`.
-
-        Parameters
-        ----------
-        description : mapping
-            All settings by name.
-
-        Returns
-        -------
-        FeatureSettings
-            The settings.
-
-        Raises
-        ------
-        FormatError
-            If a setting is missing, unknown or invalid.
-        """
+        """Build settings from the result of :meth:`to_dict`, or raise FormatError."""
         try:
             values = {field.name: description[field.name] for field in fields(cls)}
             values |= {

@@ -123,7 +123,7 @@ class NoteProbabilities(NamedTuple):
 
 
 class HarmonicStack(nn.Module):
-    """Read a spectrum at the partials of each pitch.
+    """Read a spectrum at the first partials of each pitch.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class HarmonicStack(nn.Module):
     pitches : array_like of int, shape (n_pitches,)
         MIDI numbers.
     n_partials : int
-        Partials to read at.
+        Number of partials.
 
     Examples
     --------
@@ -295,18 +295,7 @@ class NoteNetwork(nn.Module):
 
     @torch.inference_mode()
     def probabilities(self, features: NoteFeatures) -> NoteProbabilities:
-        """Compute probabilities for consecutive frames; the network must be in evaluation mode.
-
-        Parameters
-        ----------
-        features : NoteFeatures
-            Levels.
-
-        Returns
-        -------
-        NoteProbabilities
-            Probabilities of each key and frame.
-        """
+        """Compute probabilities for consecutive frames; the network must be in evaluation mode."""
         n_frames = features.n_frames
         parts = []
         for start in range(0, n_frames, _FRAMES_AT_ONCE):
@@ -321,18 +310,7 @@ class NoteNetwork(nn.Module):
         return join_frames(parts)
 
     def check_dictionary(self, dictionary: TimbreDictionary) -> None:
-        """Raise ParameterError if the network was trained with other dictionaries.
-
-        Parameters
-        ----------
-        dictionary : TimbreDictionary
-            Dictionary of the activations.
-
-        Raises
-        ------
-        ParameterError
-            If it has another front end, other keys or other timbres.
-        """
+        """Raise ParameterError unless a dictionary is like those that the network learned from."""
         settings = self.settings
         n_rows = 1 + dictionary.W.shape[2] - dictionary.n_attack
         if (
@@ -347,18 +325,7 @@ class NoteNetwork(nn.Module):
             )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the network to a safetensors file.
-
-        Parameters
-        ----------
-        path : path-like
-            File to write or replace.
-
-        Raises
-        ------
-        HarmnmfError
-            If the file cannot be written.
-        """
+        """Write the network to a safetensors file."""
         metadata = {
             "kind": _KIND,
             "config": asdict(self.config),
@@ -369,7 +336,7 @@ class NoteNetwork(nn.Module):
 
     @classmethod
     def load(cls, source: str | PathLike[str]) -> NoteNetwork:
-        """Read a network from a file, or a shipped one by name.
+        """Read a network in evaluation mode.
 
         Parameters
         ----------
@@ -379,7 +346,7 @@ class NoteNetwork(nn.Module):
         Returns
         -------
         NoteNetwork
-            The network, ready to be used.
+            The network.
 
         Raises
         ------
@@ -402,18 +369,7 @@ class NoteNetwork(nn.Module):
 
 
 def join_frames(parts: Sequence[NoteProbabilities]) -> NoteProbabilities:
-    """Join probabilities of consecutive frames.
-
-    Parameters
-    ----------
-    parts : sequence of NoteProbabilities
-        At least one.
-
-    Returns
-    -------
-    NoteProbabilities
-        Probabilities of all frames.
-    """
+    """Concatenate probabilities of consecutive frames."""
     return NoteProbabilities(*(np.concatenate(same, axis=-1) for same in zip(*parts, strict=True)))
 
 

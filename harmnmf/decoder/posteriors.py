@@ -21,9 +21,6 @@ from .rules import check_thresholds, note_ends
 
 __all__ = ["NetworkDecoder", "NotePosteriors", "PosteriorDecoder", "decode_posteriors"]
 
-_ONSET_THRESHOLD = 0.45
-_OFFSET_THRESHOLD = 0.4
-_LATENCY = 0.02
 # Seconds. Two onsets of a key are further apart.
 _REPETITION = 0.06
 _SHORTEST_NOTE = 0.04
@@ -70,7 +67,8 @@ class NotePosteriors:
                 raise ParameterError(f"{name} must have the shape {shape} of the others")
             if not ((values >= 0) & (values <= 1)).all():
                 raise ParameterError(f"{name} must be from 0 to 1")
-        _check_hop(self.hop_duration)
+        if not 0 < self.hop_duration < np.inf:
+            raise ParameterError("hop_duration must be positive seconds")
 
     @property
     def probabilities(self) -> NoteProbabilities:
@@ -90,18 +88,7 @@ class NotePosteriors:
         return cls(*arrays, parts[0].pitches, parts[0].hop_duration)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the posteriors to an .npz file, which `numpy.load` reads.
-
-        Parameters
-        ----------
-        path : path-like
-            File to write or replace.
-
-        Raises
-        ------
-        HarmnmfError
-            If the file cannot be written.
-        """
+        """Write the posteriors to an .npz file, which `numpy.load` reads."""
         names = (
             "onset", "sounding", "offset", "velocity", "pedal", "pitches", "hop_duration"
         )  # fmt: skip
@@ -112,8 +99,8 @@ class NotePosteriors:
 class PosteriorDecoder:
     """Decode notes from the probabilities of consecutive frames.
 
-    The notes are those of :func:`decode_posteriors`, wherever the frames are cut. Of past frames
-    only whether each key sounds and whether the pedal is down is kept, 89 bytes for 88 keys.
+    The notes do not depend on where the frames are cut. Of past frames only whether each key
+    sounds and whether the pedal is down is kept, 89 bytes for 88 keys.
 
     Parameters
     ----------
@@ -121,13 +108,18 @@ class PosteriorDecoder:
         MIDI numbers of the keys.
     hop_duration : float
         Seconds from frame to frame.
-    onset_threshold, offset_threshold, latency : float
-        As in :func:`decode_posteriors`.
+    onset_threshold : float, default=0.45
+        Minimum probability of an onset. Higher values give fewer, more certain notes.
+    offset_threshold : float, default=0.4
+        A note ends when the probability that it sounds falls below this, or when the pedal that
+        holds it is released, and at the latest when its key is struck again.
+    latency : float, default=0.02
+        Seconds from the key's motion to its sound, subtracted from all onsets.
 
     Raises
     ------
     ParameterError
-        If a threshold or the latency is not finite, or `hop_duration` is not positive.
+        If a threshold or the latency is not finite.
 
     Examples
     --------
@@ -147,12 +139,11 @@ class PosteriorDecoder:
         pitches: NDArray[np.int64],
         hop_duration: float,
         *,
-        onset_threshold: float = _ONSET_THRESHOLD,
-        offset_threshold: float = _OFFSET_THRESHOLD,
-        latency: float = _LATENCY,
+        onset_threshold: float = 0.45,
+        offset_threshold: float = 0.4,
+        latency: float = 0.02,
     ) -> None:
         check_thresholds(onset_threshold, offset_threshold, latency)
-        _check_hop(hop_duration)
         self.pitches = pitches
         self.hop_duration = hop_duration
         self.onset_threshold = onset_threshold
@@ -178,13 +169,7 @@ class PosteriorDecoder:
         self._find_onsets(self._onset.shape[1] - self._reach)
 
     def finish(self) -> NoteList:
-        """Decode the notes, after the last frames.
-
-        Returns
-        -------
-        NoteList
-            The notes, which end where their sound does, and the pedal.
-        """
+        """Decode the notes and the pedal, after the last frames."""
         self._find_onsets(self._onset.shape[1])
         hop = self.hop_duration
         found = np.concatenate(self._onsets)
@@ -233,8 +218,8 @@ class NetworkDecoder:
         The network.
     recording : Recording
         The recording.
-    onset_threshold, offset_threshold, latency : float, optional
-        As in :func:`decode_posteriors`.
+    **thresholds
+        `onset_threshold`, `offset_threshold` and `latency` of :class:`PosteriorDecoder`.
     """
 
     def __init__(self, network: NoteNetwork, recording: Recording, **thresholds: float) -> None:
@@ -268,26 +253,15 @@ class NetworkDecoder:
         return NotePosteriors.join(map(self.push, blocks))
 
 
-def decode_posteriors(
-    posteriors: NotePosteriors,
-    *,
-    onset_threshold: float = _ONSET_THRESHOLD,
-    offset_threshold: float = _OFFSET_THRESHOLD,
-    latency: float = _LATENCY,
-) -> NoteList:
-    """Decode notes from the probabilities of a recording.
+def decode_posteriors(posteriors: NotePosteriors, **thresholds: float) -> NoteList:
+    """Decode notes from the probabilities of a whole recording.
 
     Parameters
     ----------
     posteriors : NotePosteriors
-        Probabilities of a whole recording.
-    onset_threshold : float, default=0.45
-        Minimum probability of an onset. Higher values give fewer, more certain notes.
-    offset_threshold : float, default=0.4
-        A note ends when the probability that it sounds falls below this, or when the pedal that
-        holds it is released, and at the latest when its key is struck again.
-    latency : float, default=0.02
-        Seconds from the key's motion to its sound, subtracted from all onsets.
+        Probabilities.
+    **thresholds
+        `onset_threshold`, `offset_threshold` and `latency` of :class:`PosteriorDecoder`.
 
     Returns
     -------
@@ -298,33 +272,10 @@ def decode_posteriors(
     ------
     ParameterError
         If a threshold or the latency is not finite.
-
-    Examples
-    --------
-    >>> onset, sounding, offset, velocity = np.zeros((4, 88, 100), np.float32)
-    >>> onset[39, 49:52], sounding[39, 50:80], velocity[39, 50] = [0.5, 1, 0.5], 1.0, 0.5
-    >>> pedal = np.zeros(100, np.float32)
-    >>> keys = np.arange(21, 109)
-    >>> notes = decode_posteriors(
-    ...     NotePosteriors(onset, sounding, offset, velocity, pedal, keys, 0.02), latency=0.0
-    ... )
-    >>> notes.pitch, notes.onset, notes.offset, notes.velocity
-    (array([60]), array([1.]), array([1.6]), array([64]))
     """
-    decoder = PosteriorDecoder(
-        posteriors.pitches,
-        posteriors.hop_duration,
-        onset_threshold=onset_threshold,
-        offset_threshold=offset_threshold,
-        latency=latency,
-    )
+    decoder = PosteriorDecoder(posteriors.pitches, posteriors.hop_duration, **thresholds)
     decoder.push(posteriors)
     return decoder.finish()
-
-
-def _check_hop(hop_duration: float) -> None:
-    if not 0 < hop_duration < np.inf:
-        raise ParameterError("hop_duration must be positive seconds")
 
 
 def _peak_offset(

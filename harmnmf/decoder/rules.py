@@ -109,18 +109,7 @@ class PianoActivations:
             raise ParameterError(f"n_attack must be at least 1, not {self.n_attack}")
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the activations to an .npz file, which `numpy.load` reads.
-
-        Parameters
-        ----------
-        path : path-like
-            File to write or replace.
-
-        Raises
-        ------
-        HarmnmfError
-            If the file cannot be written.
-        """
+        """Write the activations to an .npz file, which `numpy.load` reads."""
         names = ("attack", "sustain", "pitches", "hop_duration", "n_attack", "attack_lead")
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, **{name: getattr(self, name) for name in names})
@@ -151,8 +140,8 @@ class RuleDecoder:
     ----------
     recording : Recording
         The recording.
-    onset_threshold, offset_threshold, latency : float, optional
-        As in :func:`decode_notes`.
+    **thresholds
+        `onset_threshold`, `offset_threshold` and `latency` of :func:`decode_notes`.
     """
 
     def __init__(self, recording: Recording, **thresholds: float) -> None:
@@ -327,23 +316,18 @@ def note_ends(
     peaks: NDArray[np.int64],
     shortest: int,
 ) -> NDArray[np.int64]:
-    """Find where notes end.
+    """Find the first frame after each onset that is quiet, or in which the key is struck again.
 
     Parameters
     ----------
     level : ndarray, shape (n_pitches, n_frames)
-        How loud each key sounds.
+        Level of each key.
     quiet : ndarray, shape (n_notes,)
-        Level of each note below which it has ended.
+        Level below which each note has ended.
     keys, peaks : ndarray of int, shape (n_notes,)
         Row and frame of each onset, sorted.
     shortest : int
-        Frames for which each note sounds at least.
-
-    Returns
-    -------
-    ndarray of int, shape (n_notes,)
-        First frame after each onset that is quiet, or in which the key is struck again.
+        Minimum length of a note in frames.
     """
     ends = np.full(len(keys), level.shape[1])
     ends[:-1] = np.where(np.diff(keys) == 0, peaks[1:], ends[:-1])

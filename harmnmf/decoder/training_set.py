@@ -85,20 +85,7 @@ class ExcerptSource:
     def render(self, index: int) -> NoteExcerpt:
         """Render one excerpt, which depends on the seed and the index only.
 
-        Parameters
-        ----------
-        index : int
-            Index from 0 on. Consecutive excerpts take the pianos in turn.
-
-        Returns
-        -------
-        NoteExcerpt
-            The excerpt.
-
-        Raises
-        ------
-        HarmnmfError
-            If a file cannot be read.
+        Consecutive indices, from 0 on, take the pianos in turn.
         """
         rng = np.random.default_rng([self.seed, index])
         name = list(self.pianos)[index % len(self.pianos)]
@@ -171,11 +158,6 @@ def learn_foreign_dictionaries(
     -------
     dict of str to Path
         Files by piano.
-
-    Raises
-    ------
-    AudioError
-        If a note cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     dictionaries = {}
@@ -217,11 +199,6 @@ def write_excerpts(
     -------
     list of Path
         The files, in the order of `indices`.
-
-    Raises
-    ------
-    HarmnmfError
-        If an excerpt cannot be rendered or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{index:06}.safetensors" for index in indices]

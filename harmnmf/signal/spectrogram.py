@@ -163,41 +163,18 @@ class FrontEnd(ABC):
         return Spectrogram(values, self.axis, self.sample_rate, self.hop_length)
 
     def stream(self) -> SpectrogramStream:
-        """Compute the spectrogram of a signal that arrives in blocks.
-
-        Returns
-        -------
-        SpectrogramStream
-            Takes the signal block by block.
-        """
+        """Return a :class:`SpectrogramStream` for a signal that arrives in blocks."""
         return SpectrogramStream(self)
 
     def transform_frames(self, frames: torch.Tensor) -> NDArray[np.float32]:
-        """Compute the magnitudes of frames of the signal.
-
-        Parameters
-        ----------
-        frames : Tensor, shape (n_frames, n_fft)
-            Samples of each frame.
-
-        Returns
-        -------
-        ndarray, shape (n_bins, n_frames)
-            Magnitudes.
-        """
+        """Compute magnitudes, (n_bins, n_frames), of frames of samples, (n_frames, n_fft)."""
         batch = max(1, _FFT_BATCH // self.n_fft)
         magnitudes = [self._magnitudes(torch.fft.rfft(part)) for part in torch.split(frames, batch)]
         values: NDArray[np.float32] = torch.cat(magnitudes).T.contiguous().numpy()
         return values
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe the front end by values that JSON can hold.
-
-        Returns
-        -------
-        dict
-            Its name and parameters, for :func:`front_end_from_dict`.
-        """
+        """Describe the front end by values that JSON can hold, for :func:`front_end_from_dict`."""
         return {"name": type(self).__name__, **asdict(self)}
 
 
@@ -262,13 +239,7 @@ class SpectrogramStream:
         return self.front_end.transform_frames(frames)
 
     def finish(self) -> NDArray[np.float32]:
-        """End the signal.
-
-        Returns
-        -------
-        ndarray, shape (n_bins, n_frames)
-            Magnitudes of the last frames.
-        """
+        """End the signal; return the magnitudes of the last frames, (n_bins, n_frames)."""
         if self._is_empty:
             return np.empty((self.front_end.axis.n_bins, 0), np.float32)
         return self.push(np.zeros(self.front_end.n_fft // 2, np.float32))
