@@ -1,4 +1,4 @@
-"""The learned decoder's network: what it reads, how far it looks, and its file."""
+"""The note network: input, context and file."""
 
 from __future__ import annotations
 

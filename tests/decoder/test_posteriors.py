@@ -1,4 +1,4 @@
-"""Posteriors to notes."""
+"""Decoding of posteriors."""
 
 from __future__ import annotations
 
