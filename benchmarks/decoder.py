@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 from harmnmf import NoteList, Transcriber, evaluate_notes, read_audio
+from harmnmf.decoder.analysis import measure_features
 from harmnmf.decoder.excerpts import NoteExcerpt
-from harmnmf.decoder.features import NoteFeatures
+from harmnmf.decoder.features import FeatureSettings, NoteFeatures
 from harmnmf.decoder.network import NoteNetwork, NoteNetworkConfig
 from harmnmf.decoder.posteriors import NotePosteriors, decode_posteriors
 from harmnmf.decoder.training import train_note_network
@@ -50,8 +51,10 @@ def analyse(paths: Sequence[Path], duration: float | None) -> list[Recording]:
     transcriber = Transcriber(adapt=False, device="cpu")
     recordings = []
     for path in paths:
-        features, hop = transcriber.features(read_audio(path, duration=duration))
-        recordings.append((path.parent.name, features, hop, notes_of(path, duration)))
+        recording = transcriber.prepare(read_audio(path, duration=duration))
+        features = measure_features(recording, FeatureSettings())
+        notes = notes_of(path, duration)
+        recordings.append((path.parent.name, features, recording.hop_duration, notes))
     return recordings
 
 

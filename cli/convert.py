@@ -75,8 +75,11 @@ def _rename(
         return arrays, metadata
     if kind == "note-network":
         weights = {name.replace("__", "."): array for name, array in arrays.items()}
+        from harmnmf.decoder.features import FeatureSettings
+
         about = {name: metadata.pop(name) for name in ("kind", "about")}
-        return weights, {**about, "config": metadata}
+        # All older networks were trained with these settings.
+        return weights, {**about, "config": metadata, "features": FeatureSettings().to_dict()}
     if kind == "enhancement-model":
         import torch
 

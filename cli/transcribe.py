@@ -16,11 +16,10 @@ from harmnmf.cli._support.paths import file_suffix, plan_outputs
 
 if TYPE_CHECKING:
     from harmnmf.notes.note_list import NoteList
+    from harmnmf.signal.spectrogram import Spectrogram
     from harmnmf.transcription import Transcriber
 
 FORMATS = ("mid", "csv", "npz")
-# A longer picture is too crowded to read.
-PLOTTED_SECONDS = 60.0
 
 
 def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -140,19 +139,20 @@ class Transcription:
         from harmnmf.notes.files import write_csv, write_midi
 
         transcriber = _transcriber(self)
+        recording = transcriber.prepare(task.source)
         analysis = None
         if any(path.suffix.lower() == ".npz" for path in task.outputs):
-            analysis = transcriber.analyse(task.source, progress=progress)
+            analysis = transcriber.analyse(recording, progress=progress)
             notes = transcriber.decode(analysis)
         else:
-            notes = transcriber.transcribe(task.source, progress=progress)
+            notes = transcriber.transcribe(recording, progress=progress)
         for path in task.outputs:
             path.parent.mkdir(parents=True, exist_ok=True)
             suffix = path.suffix.lower()
             if suffix == ".csv":
                 write_csv(path, notes)
             elif suffix == ".png":
-                _plot(transcriber, task.source, notes, path)
+                _plot(recording.beginning, notes, task.source, path)
             elif analysis is not None and suffix == ".npz":
                 analysis.save(path)
             else:
@@ -167,13 +167,8 @@ def _transcriber(work: Transcription) -> Transcriber:
     return Transcriber(**asdict(work))
 
 
-def _plot(transcriber: Transcriber, source: Path, notes: NoteList, path: Path) -> None:
+def _plot(spectrogram: Spectrogram, notes: NoteList, source: Path, path: Path) -> None:
     from harmnmf.plotting.figures import plot_transcription, save_figure
-    from harmnmf.signal.audio import read_audio
 
-    front_end = transcriber.front_end
-    start = read_audio(source, sample_rate=front_end.sample_rate, duration=PLOTTED_SECONDS)
-    figure = plot_transcription(
-        front_end.transform(start.samples), notes, title=click.format_filename(source.name)
-    )
+    figure = plot_transcription(spectrogram, notes, title=click.format_filename(source.name))
     save_figure(figure, path)
