@@ -1,7 +1,7 @@
-"""Where partials lie: the frequencies of the bins, and the partials of a note among them.
+"""Frequency axes of spectrograms, and the partials of notes on them.
 
-Everything harmonic in harmnmf goes through :meth:`HarmonicSeries.positions`, so that templates,
-comb filters and harmonic convolutions cannot disagree about where a partial is.
+Templates, comb filters and harmonic convolutions all locate partials with
+:meth:`HarmonicSeries.positions`, so that they agree.
 """
 
 from __future__ import annotations
@@ -23,20 +23,17 @@ __all__ = [
 
 PIANO_PITCHES = range(21, 109)  # MIDI numbers of the 88 keys
 
-# Rounding must not drop a partial that lies on the first or the last bin.
-_BIN_TOLERANCE = 1e-6
+_BIN_TOLERANCE = 1e-6  # against rounding of partials on the first or the last bin
 
 
 @dataclass(frozen=True)
 class FrequencyAxis:
-    """Frequencies of the bins of a spectrogram, evenly spaced in hertz or in octaves.
-
-    :meth:`linear` and :meth:`logarithmic` make the usual axes.
+    """Frequencies of the bins of a spectrogram, on a linear or logarithmic scale.
 
     Parameters
     ----------
     scale : {"linear", "logarithmic"}
-        In what the bins are evenly spaced.
+        Scale on which the bins are evenly spaced.
     n_bins : int
         Number of bins, at least 1.
     fmin : float
@@ -47,7 +44,11 @@ class FrequencyAxis:
     Raises
     ------
     ParameterError
-        If a value is not as described.
+        If a value is out of range.
+
+    See Also
+    --------
+    FrequencyAxis.linear, FrequencyAxis.logarithmic
 
     Examples
     --------
@@ -78,24 +79,19 @@ class FrequencyAxis:
 
     @classmethod
     def linear(cls, n_fft: int, sample_rate: float) -> FrequencyAxis:
-        """Make the axis of a short-time Fourier transform, from 0 Hz to the Nyquist frequency.
+        """Axis of a short-time Fourier transform, from 0 Hz to the Nyquist frequency.
 
         Parameters
         ----------
         n_fft : int
-            Length of the transform in samples, zero padding included.
+            FFT length in samples, including zero padding.
         sample_rate : float
-            Samples per second.
+            Sampling rate in Hz.
 
         Returns
         -------
         FrequencyAxis
             With ``n_fft // 2 + 1`` bins.
-
-        Raises
-        ------
-        ParameterError
-            If `n_fft` is not a positive integer or `sample_rate` not a positive number.
 
         Examples
         --------
@@ -108,26 +104,20 @@ class FrequencyAxis:
 
     @classmethod
     def logarithmic(cls, fmin: float, bins_per_octave: float, n_bins: int) -> FrequencyAxis:
-        """Make the axis of a constant-Q transform.
+        """Axis of a constant-Q transform: bin k lies at ``fmin * 2 ** (k / bins_per_octave)``.
 
         Parameters
         ----------
         fmin : float
             Frequency of bin 0 in Hz.
         bins_per_octave : float
-            Number of bins in an octave.
+            Number of bins per octave.
         n_bins : int
             Number of bins.
 
         Returns
         -------
         FrequencyAxis
-            Bin k lies at ``fmin * 2 ** (k / bins_per_octave)``.
-
-        Raises
-        ------
-        ParameterError
-            If a parameter is not positive, or the last frequency not finite.
 
         Examples
         --------
@@ -142,12 +132,12 @@ class FrequencyAxis:
         return self.to_hz(np.arange(self.n_bins))
 
     def to_hz(self, bins: ArrayLike) -> NDArray[np.float64]:
-        """Convert bins, whole or fractional, to frequencies.
+        """Convert bins to frequencies.
 
         Parameters
         ----------
         bins : array_like
-            Bins; the axis is continued beyond its ends.
+            Integer or fractional bins, also beyond the ends of the axis.
 
         Returns
         -------
@@ -168,13 +158,13 @@ class FrequencyAxis:
         Parameters
         ----------
         hz : array_like
-            Frequencies in Hz; the axis is continued beyond its ends.
+            Frequencies in Hz, also beyond the ends of the axis.
 
         Returns
         -------
         ndarray
-            Fractional bins, of the same shape. On a logarithmic axis what is not positive lies
-            at minus infinity.
+            Fractional bins, of the same shape; minus infinity for frequencies that are not
+            positive on a logarithmic axis.
 
         Examples
         --------
@@ -188,12 +178,12 @@ class FrequencyAxis:
             return np.log2(np.maximum(hz, 0.0) / self.fmin) * self.resolution
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe the axis by strings and numbers that JSON can hold.
+        """Convert to a dictionary for JSON.
 
         Returns
         -------
         dict
-            The parameters by name, for :meth:`from_dict`.
+            Parameters by name.
 
         Examples
         --------
@@ -204,17 +194,16 @@ class FrequencyAxis:
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> FrequencyAxis:
-        """Make the axis that :meth:`to_dict` described.
+        """Restore an axis from :meth:`to_dict`.
 
         Parameters
         ----------
         description : mapping
-            The parameters by name.
+            Parameters by name.
 
         Returns
         -------
         FrequencyAxis
-            The same axis, exactly.
 
         Raises
         ------
@@ -242,27 +231,26 @@ class FrequencyAxis:
 
 @dataclass(frozen=True, eq=False)
 class HarmonicSeries:
-    """Partials of a note with a stiff string's inharmonicity.
+    """Partials of a note with the inharmonicity of a stiff string.
 
     Partial h of a note with fundamental f₀ lies at::
 
         f_h = h f₀ √(1 + B h²) / √(1 + B)
 
-    Textbooks often leave out √(1 + B), and their f₀ is the frequency of an ideal string without
-    stiffness [1]_, which nobody hears. Here f₀ is the first partial, so that a tuned A4 lies at
-    440 Hz whatever its B.
+    In [1]_, f₀ is the frequency of an ideal string without stiffness, and √(1 + B) is missing.
+    Here f₀ is the first partial, so that a tuned A4 lies at 440 Hz for every B.
 
     Parameters
     ----------
     n_partials : int
-        Number of partials, the fundamental included.
+        Number of partials, including the fundamental.
     inharmonicity : array_like, default=0.0
-        Coefficient B, not negative: a scalar, or an array that broadcasts with fundamentals.
+        Inharmonicity coefficient B, not negative; broadcasts with fundamentals.
 
     Raises
     ------
     ParameterError
-        If a value is not as described.
+        If a value is out of range.
 
     References
     ----------
@@ -290,12 +278,12 @@ class HarmonicSeries:
         object.__setattr__(self, "inharmonicity", coefficient)
 
     def frequencies(self, f0: ArrayLike) -> NDArray[np.float64]:
-        """Compute the frequencies of the partials.
+        """Frequencies of the partials.
 
         Parameters
         ----------
         f0 : array_like, shape (...)
-            Fundamentals in Hz, not negative; they broadcast with `inharmonicity`.
+            Fundamental frequencies in Hz, not negative; broadcast with `inharmonicity`.
 
         Returns
         -------
@@ -322,27 +310,22 @@ class HarmonicSeries:
     def positions(
         self, f0: ArrayLike, axis: FrequencyAxis
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Locate the partials among the bins of an axis.
+        """Positions of the partials on a frequency axis.
 
         Parameters
         ----------
         f0 : array_like, shape (...)
-            Fundamentals in Hz, not negative; they broadcast with `inharmonicity`.
+            As in :meth:`frequencies`.
         axis : FrequencyAxis
-            The bins.
+            Frequency axis.
 
         Returns
         -------
         positions : ndarray, shape (..., n_partials)
-            Fractional bins, also those beyond the ends of the axis.
+            Fractional bins, also beyond the ends of the axis.
         valid : ndarray of bool, shape (..., n_partials)
-            Whether a partial lies between the first bin and the last, to within a millionth of
-            a bin: who reads there must clip.
-
-        Raises
-        ------
-        ParameterError
-            If a fundamental is negative or NaN.
+            Whether a partial lies between the first and the last bin. Rounding errors of 1e-6 bins
+            are tolerated, so clip positions before indexing with them.
 
         Examples
         --------
@@ -356,19 +339,19 @@ class HarmonicSeries:
 
 
 def pitch_to_hz(pitch: ArrayLike, tuning: ArrayLike = 0.0) -> NDArray[np.float64]:
-    """Convert pitches to fundamentals, in equal temperament with A4 = 440 Hz.
+    """Convert MIDI numbers to fundamental frequencies, in equal temperament with A4 = 440 Hz.
 
     Parameters
     ----------
     pitch : array_like
-        MIDI numbers, whole or fractional (A4 = 69).
+        MIDI numbers, integer or fractional (A4 = 69).
     tuning : array_like, default=0.0
-        Deviation from 440 Hz in semitones (cents / 100), one for all or one for each pitch.
+        Deviation from A4 = 440 Hz in semitones; broadcasts with `pitch`.
 
     Returns
     -------
     ndarray
-        Frequencies in Hz, of the shape that `pitch` and `tuning` broadcast to.
+        Frequencies in Hz.
 
     Examples
     --------
@@ -382,9 +365,9 @@ def pitch_to_hz(pitch: ArrayLike, tuning: ArrayLike = 0.0) -> NDArray[np.float64
 
 
 def piano_inharmonicity(pitch: ArrayLike) -> NDArray[np.float64]:
-    """Inharmonicity of a typical grand piano along its keyboard.
+    """Inharmonicity coefficients of a typical grand piano.
 
-    The two terms are the strings of the treble and of the bass bridge [1]_::
+    The two terms model the treble and the bass bridge [1]_::
 
         B(m) = exp(0.0926 m − 13.64) + exp(−0.0847 m − 5.82)
 
@@ -396,7 +379,7 @@ def piano_inharmonicity(pitch: ArrayLike) -> NDArray[np.float64]:
     Returns
     -------
     ndarray
-        Coefficients B, of the same shape.
+        Inharmonicity coefficients B, of the same shape.
 
     References
     ----------
@@ -424,7 +407,7 @@ def _count(name: str, value: Any) -> int:
 
 
 def _number(name: str, value: Any, lowest: float) -> float:
-    """Check that a value is a finite number, positive or (lowest = 0) not negative."""
+    """Raise ParameterError unless a value is a finite number of at least `lowest`."""
     try:
         number = math.nan if isinstance(value, str | bool) else float(value)
     except (TypeError, ValueError, OverflowError):
