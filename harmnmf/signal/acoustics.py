@@ -22,11 +22,9 @@ _DEVIATION_OCTAVES = 1.5
 _MAX_GAIN_DB = 6.0
 _N_FFT = 2048
 
-_REVERBERATION_TIME = (0.2, 1.2)  # seconds, at 500 Hz
 # Air and curtains absorb treble, walls reflect bass: factors of the reverberation time.
 _REVERBERATION_HZ = (63.0, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 _REVERBERATION_BASS, _REVERBERATION_TREBLE = (1.0, 1.5), (0.35, 0.9)
-_REVERBERANT_DB = (-20.0, 3.0)  # relative to the direct sound
 _N_REFLECTIONS = (4, 12)
 _REFLECTION_DELAY = (0.003, 0.05)  # seconds
 _REFLECTION_DB = (-24.0, -8.0)
@@ -40,8 +38,8 @@ _HIGH_CUT = (4000.0, 7000.0)  # Hz
 def room_response(
     rng: np.random.Generator,
     *,
-    reverberation_time: tuple[float, float] = _REVERBERATION_TIME,
-    reverberant_db: tuple[float, float] = _REVERBERANT_DB,
+    reverberation_time: tuple[float, float] = (0.2, 1.2),
+    reverberant_db: tuple[float, float] = (-20.0, 3.0),
 ) -> NDArray[np.float64]:
     """Draw the impulse response of a room.
 
@@ -97,17 +95,7 @@ def room_response(
 def equalize(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Filter with a smooth random frequency response of ±6 dB and minimum phase.
 
-    Parameters
-    ----------
-    audio : ndarray, shape (..., n_samples)
-        Signals; all get the same filter.
-    rng : numpy.random.Generator
-        Random number generator.
-
-    Returns
-    -------
-    ndarray, shape (..., n_samples)
-        Filtered signals.
+    Signals of shape (..., n_samples) all get the same filter.
 
     Examples
     --------
@@ -142,19 +130,7 @@ def _minimum_phase(gain_db: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def colored_noise(n_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw stationary noise of a random colour from white to brown.
-
-    Parameters
-    ----------
-    n_samples : int
-        Number of samples.
-    rng : numpy.random.Generator
-        Random number generator.
-
-    Returns
-    -------
-    ndarray, shape (n_samples,)
-        Gaussian noise; its level is arbitrary.
+    """Draw stationary Gaussian noise of a random colour from white to brown.
 
     Examples
     --------
@@ -170,17 +146,7 @@ def colored_noise(n_samples: int, rng: np.random.Generator) -> NDArray[np.float3
 def limit_band(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Filter with a random low cut (30 to 200 Hz) and high cut (4 to 7 kHz).
 
-    Parameters
-    ----------
-    audio : ndarray, shape (..., n_samples)
-        Signals; all get the same filter.
-    rng : numpy.random.Generator
-        Random number generator.
-
-    Returns
-    -------
-    ndarray, shape (..., n_samples)
-        Filtered signals.
+    Signals of shape (..., n_samples) all get the same filter.
 
     Examples
     --------
@@ -194,16 +160,7 @@ def limit_band(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
 
 
 def frame_power(audio: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean power of each 10 ms.
-
-    Parameters
-    ----------
-    audio : ndarray, shape (n_samples,)
-        Signal; the last frame is zero-padded.
-
-    Returns
-    -------
-    ndarray, shape (n_frames,)
+    """Mean power of each 10 ms; the last frame is zero-padded.
 
     Examples
     --------

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harmnmf.errors import FormatError, ParameterError
+from harmnmf.errors import ParameterError
 
 __all__ = [
     "PIANO_PITCHES", "FrequencyAxis", "HarmonicSeries", "piano_inharmonicity", "pitch_to_hz",
@@ -55,8 +54,6 @@ class FrequencyAxis:
     >>> axis = FrequencyAxis.logarithmic(fmin=55.0, bins_per_octave=12, n_bins=37)
     >>> axis.to_bin([55.0, 110.0, 440.0])
     array([ 0., 12., 36.])
-    >>> FrequencyAxis.from_dict(axis.to_dict()) == axis
-    True
     """
 
     scale: str
@@ -176,57 +173,6 @@ class FrequencyAxis:
             return (hz - self.fmin) * self.resolution
         with np.errstate(divide="ignore"):
             return np.log2(np.maximum(hz, 0.0) / self.fmin) * self.resolution
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to a dictionary for JSON.
-
-        Returns
-        -------
-        dict
-            Parameters by name.
-
-        Examples
-        --------
-        >>> FrequencyAxis.logarithmic(fmin=27.5, bins_per_octave=36, n_bins=288).to_dict()
-        {'scale': 'logarithmic', 'n_bins': 288, 'fmin': 27.5, 'resolution': 36.0}
-        """
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> FrequencyAxis:
-        """Restore an axis from :meth:`to_dict`.
-
-        Parameters
-        ----------
-        description : mapping
-            Parameters by name.
-
-        Returns
-        -------
-        FrequencyAxis
-
-        Raises
-        ------
-        FormatError
-            If a parameter is missing, unknown or invalid.
-
-        Examples
-        --------
-        >>> FrequencyAxis.from_dict({"scale": "linear"})
-        Traceback (most recent call last):
-        ...
-        harmnmf.errors.FormatError: a frequency axis has scale, n_bins, fmin, resolution, not scale
-        """
-        names = cls.__dataclass_fields__.keys()
-        if not isinstance(description, Mapping) or description.keys() != names:
-            given = description if isinstance(description, Mapping) else [repr(description)]
-            raise FormatError(
-                f"a frequency axis has {', '.join(names)}, not {', '.join(map(str, given))}"
-            )
-        try:
-            return cls(**description)
-        except ParameterError as error:
-            raise FormatError(f"damaged frequency axis: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)

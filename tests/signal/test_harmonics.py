@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import json
-
 import librosa
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmnmf import FormatError, FrequencyAxis, HarmonicSeries, ParameterError
+from harmnmf import FrequencyAxis, HarmonicSeries, ParameterError
 from harmnmf.signal.harmonics import piano_inharmonicity, pitch_to_hz
 
 linear_axes = st.builds(
@@ -39,11 +37,6 @@ def test_bins_and_hertz_are_inverse(axis):
 def test_positions_are_the_bins_of_the_frequencies(axis, harmonics, f0):
     positions, _ = harmonics.positions(f0, axis)
     np.testing.assert_allclose(axis.to_hz(positions), harmonics.frequencies(f0), rtol=1e-6)
-
-
-@given(axes)
-def test_axes_round_trip_through_json(axis):
-    assert FrequencyAxis.from_dict(json.loads(json.dumps(axis.to_dict()))) == axis
 
 
 @pytest.mark.parametrize(("n_fft", "sample_rate"), [(2048, 22050), (1023, 8000), (4096, 96000)])
@@ -96,23 +89,6 @@ def test_frequencies_not_positive_are_off_a_logarithmic_axis():
 def test_invalid_parameters(make, message):
     with pytest.raises(ParameterError, match=message):
         make()
-
-
-@pytest.mark.parametrize(
-    "description",
-    [
-        None,
-        {},
-        {"scale": "linear", "n_bins": 3, "fmin": 0.0, "resolution": 1.0, "colour": "red"},
-        {"scale": "linear", "n_bins": "3", "fmin": 0.0, "resolution": 1.0},
-        {"scale": ["linear"], "n_bins": 3, "fmin": 0.0, "resolution": 1.0},
-        {"scale": "linear", "n_bins": 3, "fmin": None, "resolution": 1.0},
-    ],
-)
-def test_invalid_descriptions_raise_in_one_line(description):
-    with pytest.raises(FormatError) as caught:
-        FrequencyAxis.from_dict(description)
-    assert "\n" not in str(caught.value)
 
 
 @given(fundamentals, st.integers(1, 200))
