@@ -7,8 +7,9 @@ Templates, comb filters and harmonic convolutions all locate partials with
 from __future__ import annotations
 
 import math
-import operator
+import sys
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,9 @@ class FrequencyAxis:
     def __post_init__(self) -> None:
         if self.scale not in ("linear", "logarithmic"):
             raise ParameterError(f"scale must be 'linear' or 'logarithmic', not {self.scale!r}")
-        object.__setattr__(self, "n_bins", _count("n_bins", self.n_bins))
-        lowest = 0.0 if self.scale == "linear" else math.ulp(0.0)
-        object.__setattr__(self, "fmin", _number("fmin", self.fmin, lowest))
-        resolution = _number("resolution", self.resolution, math.ulp(0.0))
-        object.__setattr__(self, "resolution", resolution)
+        _check_count("n_bins", self.n_bins)
+        _check_number("fmin", self.fmin, positive=self.scale == "logarithmic")
+        _check_number("resolution", self.resolution)
         with np.errstate(over="ignore"):
             highest = self.to_hz(self.n_bins - 1)
         if not np.isfinite(highest):
@@ -95,8 +94,8 @@ class FrequencyAxis:
         >>> FrequencyAxis.linear(n_fft=8, sample_rate=8000).frequencies
         array([   0., 1000., 2000., 3000., 4000.])
         """
-        n_fft = _count("n_fft", n_fft)
-        sample_rate = _number("sample_rate", sample_rate, math.ulp(0.0))
+        _check_count("n_fft", n_fft)
+        _check_number("sample_rate", sample_rate)
         return cls("linear", n_fft // 2 + 1, 0.0, n_fft / sample_rate)
 
     @classmethod
@@ -216,7 +215,7 @@ class HarmonicSeries:
     inharmonicity: ArrayLike = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n_partials", _count("n_partials", self.n_partials))
+        _check_count("n_partials", self.n_partials)
         coefficient = np.array(self.inharmonicity, dtype=np.float64)
         if not (np.isfinite(coefficient) & (coefficient >= 0)).all():
             raise ParameterError("inharmonicity must be finite and not negative")
@@ -342,23 +341,13 @@ def piano_inharmonicity(pitch: ArrayLike) -> NDArray[np.float64]:
     return np.exp(0.0926 * m - 13.64) + np.exp(-0.0847 * m - 5.82)
 
 
-def _count(name: str, value: Any) -> int:
-    try:
-        count = operator.index(value)
-    except TypeError:
-        count = 0
-    if count < 1 or isinstance(value, bool):
+def _check_count(name: str, value: Any) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ParameterError(f"{name} must be a positive integer, not {value!r}")
-    return count
 
 
-def _number(name: str, value: Any, lowest: float) -> float:
-    """Raise ParameterError unless a value is a finite number of at least `lowest`."""
-    try:
-        number = math.nan if isinstance(value, str | bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not lowest <= number < math.inf:
-        needed = "positive" if lowest else "not negative"
+def _check_number(name: str, value: Any, *, positive: bool = True) -> None:
+    lowest = math.ulp(0.0) if positive else 0.0
+    if not (isinstance(value, Real) and lowest <= value <= sys.float_info.max):
+        needed = "positive" if positive else "not negative"
         raise ParameterError(f"{name} must be finite and {needed}, not {value!r}")
-    return number
