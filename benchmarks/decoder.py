@@ -75,7 +75,7 @@ def render(
     pianos = {path.stem: data / "piano/notes" / path.stem for path in run.glob("dictionaries/*")}
     source = ExcerptSource(
         dict(sorted(pianos.items())),
-        {name: run / "dictionaries" / f"{name}.npz" for name in pianos},
+        {name: run / "dictionaries" / f"{name}.safetensors" for name in pianos},
         performances,
         conditions,
         seed=1,
@@ -114,7 +114,7 @@ def main(
     threads: int,
 ) -> None:
     torch.set_num_threads(threads)
-    rendered = load(sorted((run / "training").glob("*.npz"))[:excerpts])
+    rendered = load(sorted((run / "training").glob("*.safetensors"))[:excerpts])
     recordings = analyse(sorted(data.glob("piano/real/*/*.flac")), DURATION)
     variants: dict[str, tuple[NoteNetworkConfig, Sequence[NoteExcerpt], dict[str, Any]]] = {
         "all parts": (SMALL, rendered, {}),

@@ -135,7 +135,7 @@ def command(
       harmnmf enhance noisy.wav
       harmnmf enhance recordings/ -o clean/ --atten-lim inf --plot
       harmnmf enhance piano.wav -o clean.flac --model deep-prior --steps 800
-      harmnmf enhance song.wav -o parts/ --model run/model.npz   # voice and accompaniment
+      harmnmf enhance song.wav -o parts/ --model run/model.safetensors   # voice and accompaniment
     """  # noqa: D301 (click needs the backspace itself)
     _check_options(ctx, model)
     if stdin != stdout:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    metavar="FILE.npz",
+    metavar="FILE.safetensors",
     help="Dictionary to write.",
 )
 @click.option(
@@ -77,9 +77,9 @@ def command(
     Music: AUDIO are files, with one --midi for each. A few minutes that use most of the keyboard
     are enough.
     """
-    if output.suffix.lower() != ".npz":
+    if output.suffix.lower() != ".safetensors":
         raise click.BadParameter(
-            f"{output}: a dictionary's name ends in .npz", param_hint="'--output'"
+            f"{output}: a dictionary's name ends in .safetensors", param_hint="'--output'"
         )
     if scores and len(scores) != len(audio):
         recordings = "1 recording needs" if len(audio) == 1 else f"{len(audio)} recordings need"

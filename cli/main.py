@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
+import sys
 import warnings
 from typing import Any, TextIO
 
@@ -26,6 +28,7 @@ COMMANDS = {
     "export": "Write a network that enhances as ONNX.",
     "evaluate": "Score transcriptions against references.",
     "dictionary": "List, show and plot dictionaries.",
+    "convert": "Convert a file of an older harmnmf to safetensors.",
     "info": "Show versions, devices and what is shipped.",
 }
 
@@ -85,3 +88,23 @@ def _show_warning(
 @click.version_option(harmnmf.__version__, message="%(prog)s %(version)s")
 def main() -> None:
     """Transcribe recordings to notes by harmonic non-negative matrix factorisation."""
+
+
+def run() -> None:
+    """Run the command line in a process of its own."""
+    _separate_standard_error()
+    main(prog_name="harmnmf")
+
+
+def _separate_standard_error() -> None:
+    """Leave standard error to Python: mpg123 comments there on damaged MP3 files, without names."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        return
+    encoding, errors = sys.stderr.encoding, sys.stderr.errors
+    sys.stderr = open(kept, "w", buffering=1, encoding=encoding, errors=errors)  # noqa: SIM115
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    # Crashes of native code would go unseen.
+    faulthandler.enable(sys.stderr)

@@ -46,8 +46,8 @@ def command() -> None:
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="RUN",
-    help="Folder of all that is made: network.npz and learning_curve.png, and on the way to them "
-    "dictionaries, excerpts, a checkpoint and metrics.jsonl.",
+    help="Folder of all that is made: network.safetensors and learning_curve.png, and on the way "
+    "to them dictionaries, excerpts, a checkpoint and metrics.jsonl.",
 )
 @click.option("--excerpts", default=1200, show_default=True, help="Excerpts of 20 s to render.")
 @click.option("--steps", default=5000, show_default=True, help="Steps of the training.")
@@ -116,10 +116,10 @@ def notes(
             validate=lambda network: _validate(network, sets["validation"]),
             progress=progress,
         )
-    network.save(output / "network.npz")
+    network.save(output / "network.safetensors")
     draw_learning_curve(output)
     score = _validate(network, sets["validation"])["f_measure"]
-    click.echo(f"{output / 'network.npz'}: F-measure {score:.3f} on held-out performances")
+    click.echo(f"{output / 'network.safetensors'}: F-measure {score:.3f} on held-out performances")
 
 
 def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, float]:

@@ -77,8 +77,8 @@ def model_command(name: str) -> click.Command:
         required=True,
         type=click.Path(file_okay=False, path_type=Path),
         metavar="RUN",
-        help="Folder of all that is made: model.npz and learning_curve.png, and on the way to them "
-        "a checkpoint and metrics.jsonl.",
+        help="Folder of all that is made: model.safetensors and learning_curve.png, and on the way "
+        "to them a checkpoint and metrics.jsonl.",
     )
     @click.option("--steps", default=20_000, show_default=True, type=click.IntRange(min=1))
     @click.option("--batch-size", default=16, show_default=True, type=click.IntRange(min=1))
@@ -172,10 +172,11 @@ def model_command(name: str) -> click.Command:
             metadata = {"name": output.name, "harmnmf": harmnmf.__version__, "task": task}
             if about:
                 metadata["about"] = about
-            save_model(output / "model.npz", name, model.cpu(), metadata)
+            save_model(output / "model.safetensors", name, model.cpu(), metadata)
             last = draw_learning_curve(output)
             gain = last["si_sdr_gain"]
-            click.echo(f"{output / 'model.npz'}: SI-SDR {gain:+.1f} dB on held-out mixtures")
+            path = output / "model.safetensors"
+            click.echo(f"{path}: SI-SDR {gain:+.1f} dB on held-out mixtures")
 
     return command
 

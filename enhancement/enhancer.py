@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,8 +25,9 @@ from torch import nn
 
 from harmnmf.device import resolve_device
 from harmnmf.enhancement.models.registry import load_model
-from harmnmf.errors import FormatError, HarmnmfError, ParameterError
+from harmnmf.errors import FormatError, ParameterError
 from harmnmf.signal.audio import SAMPLE_RATE, Audio
+from harmnmf.storage.shipped import find_file, shipped_files
 
 from .attenuation import Remainder
 from .streaming import EnhancementStream, StreamingModel
@@ -87,7 +87,7 @@ class Enhancer:
 
     @classmethod
     def load(cls, source: str | os.PathLike[str], **options: Any) -> Enhancer:
-        """Read a network from a file, or one that is shipped by its name.
+        """Read a network from a file, or a shipped one by name.
 
         Parameters
         ----------
@@ -249,29 +249,23 @@ def find_model(source: str | os.PathLike[str]) -> Path:
     >>> all(find_model(name) == path for name, path in shipped_models().items())
     True
     """
-    shipped = shipped_models()
-    path = shipped.get(os.fspath(source), Path(source))
-    if not path.exists():
-        names = f"shipped: {', '.join(shipped)}; or give" if shipped else "none is shipped; give"
-        raise HarmnmfError(f"{path}: no such model ({names} a file of weights)")
-    return path
+    return find_file(source, shipped_models(), "model")
 
 
 def shipped_models() -> dict[str, Path]:
-    """Name the trained networks that come with the package.
+    """List the trained networks that come with the package.
 
     Returns
     -------
-    dict
+    dict of str to Path
         Paths of their weights by name.
 
     Examples
     --------
-    >>> all(path.suffix == ".npz" for path in shipped_models().values())
-    True
+    >>> sorted(shipped_models())
+    ['harmonic-light', 'spectrum-attention-fusion']
     """
-    folder = Path(str(resources.files("harmnmf.enhancement"))) / "weights"
-    return {path.stem: path for path in sorted(folder.glob("*.npz"))}
+    return shipped_files("harmnmf.enhancement", "weights")
 
 
 def _overlapping(

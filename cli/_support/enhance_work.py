@@ -41,7 +41,7 @@ class DeepPriorFit:
         path = task.outputs[0]
         noisy = read_audio(task.source, mono=False)
         path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint = path.with_name(f"{path.name}.checkpoint.npz")
+        checkpoint = path.with_name(f"{path.name}.checkpoint.safetensors")
         try:
             enhanced = self._prior().enhance(noisy, checkpoint=checkpoint, progress=progress)
             write_audio(path, enhanced)

@@ -89,12 +89,12 @@ class NoteExcerpt:
         return NoteProbabilities(onset, sounding, offset, velocity, pedal)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the excerpt to one .npz file, without pickle.
+        """Write the excerpt to a safetensors file.
 
         Parameters
         ----------
         path : path-like
-            Where to write; an existing file is replaced.
+            File to write or replace.
 
         Raises
         ------

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
-from harmnmf.errors import FormatError, HarmnmfError, ParameterError
+from harmnmf.errors import FormatError, ParameterError
 from harmnmf.signal.harmonics import (
     PIANO_PITCHES,
     FrequencyAxis,
@@ -30,7 +29,8 @@ from harmnmf.signal.harmonics import (
 )
 from harmnmf.signal.spectrogram import LogFrequency
 from harmnmf.storage.arrays import load_arrays, save_arrays
-from harmnmf.training.checkpoint import rebuild_network
+from harmnmf.storage.shipped import find_file, shipped_files
+from harmnmf.training.checkpoint import rebuild_network, state_arrays
 
 from .features import NoteFeatures
 
@@ -341,27 +341,24 @@ class NoteNetwork(nn.Module):
             )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the network to one .npz file, without pickle.
+        """Write the network to a safetensors file.
 
         Parameters
         ----------
         path : path-like
-            Where to write; an existing file is replaced.
+            File to write or replace.
 
         Raises
         ------
         HarmnmfError
             If the file cannot be written.
         """
-        arrays = {
-            name.replace(".", "__"): value.cpu().numpy()
-            for name, value in self.state_dict().items()
-        }
-        save_arrays(path, arrays, {"kind": _KIND, **asdict(self.config), "about": self.metadata})
+        metadata = {"kind": _KIND, "config": asdict(self.config), "about": self.metadata}
+        save_arrays(path, state_arrays(self), metadata)
 
     @classmethod
     def load(cls, source: str | PathLike[str]) -> NoteNetwork:
-        """Read a network from a file, or one that is shipped by its name.
+        """Read a network from a file, or a shipped one by name.
 
         Parameters
         ----------
@@ -380,21 +377,15 @@ class NoteNetwork(nn.Module):
         HarmnmfError
             If there is no such file.
         """
-        path = shipped_networks().get(fspath(source), Path(source))
-        if not path.exists():
-            names = ", ".join(shipped_networks())
-            raise HarmnmfError(f"{path}: no such network (shipped: {names}; or give a file)")
-        arrays, description = load_arrays(path, kind=_KIND)
+        path = find_file(source, shipped_networks(), "network")
+        arrays, metadata = load_arrays(path, kind=_KIND)
+
+        def build(**config: Any) -> NoteNetwork:
+            return cls(NoteNetworkConfig(**config), metadata["about"])
+
         try:
-            about = description.pop("about")
-            description.pop("kind")
-            return rebuild_network(
-                lambda **config: cls(NoteNetworkConfig(**config), about),
-                description,
-                arrays,
-                lambda i, name: name.replace(".", "__"),
-            )
-        except Exception as error:  # damaged configurations raise nearly anything inside PyTorch
+            return rebuild_network(build, metadata["config"], arrays)
+        except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged note network ({error})") from error
 
 
@@ -415,11 +406,11 @@ def join_frames(parts: Sequence[NoteProbabilities]) -> NoteProbabilities:
 
 
 def shipped_networks() -> dict[str, Path]:
-    """Name the networks that come with the package.
+    """List the networks that come with the package.
 
     Returns
     -------
-    dict
+    dict of str to Path
         Paths by name.
 
     Examples
@@ -427,5 +418,4 @@ def shipped_networks() -> dict[str, Path]:
     >>> sorted(shipped_networks())
     ['learned']
     """
-    folder = Path(str(resources.files("harmnmf"))) / "data" / "networks"
-    return {path.stem: path for path in sorted(folder.glob("*.npz"))}
+    return shipped_files("harmnmf", "data/networks")

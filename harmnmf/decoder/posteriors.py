@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
-from harmnmf.storage.arrays import save_arrays
+from harmnmf.storage.files import atomic_path
 
 from .network import NoteProbabilities
 from .rules import check_thresholds
@@ -71,21 +71,23 @@ class NotePosteriors:
         return NoteProbabilities(self.onset, self.sounding, self.offset, self.velocity, self.pedal)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the posteriors to one .npz file, without pickle.
+        """Write the posteriors to an .npz file, which `numpy.load` reads.
 
         Parameters
         ----------
         path : path-like
-            Where to write; an existing file is replaced.
+            File to write or replace.
 
         Raises
         ------
         HarmnmfError
             If the file cannot be written.
         """
-        names = ("onset", "sounding", "offset", "velocity", "pedal", "pitches")
-        arrays = {name: getattr(self, name) for name in names}
-        save_arrays(path, arrays, {"kind": "note-posteriors", "hop_duration": self.hop_duration})
+        names = (
+            "onset", "sounding", "offset", "velocity", "pedal", "pitches", "hop_duration"
+        )  # fmt: skip
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **{name: getattr(self, name) for name in names})
 
 
 class PosteriorDecoder:

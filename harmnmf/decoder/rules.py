@@ -28,7 +28,7 @@ from scipy import ndimage
 
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
-from harmnmf.storage.arrays import save_arrays
+from harmnmf.storage.files import atomic_path
 
 from .features import reference_level
 
@@ -103,23 +103,21 @@ class PianoActivations:
             raise ParameterError(f"n_attack must be at least 1, not {self.n_attack}")
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the activations to one .npz file, without pickle.
+        """Write the activations to an .npz file, which `numpy.load` reads.
 
         Parameters
         ----------
         path : path-like
-            Where to write; an existing file is replaced.
+            File to write or replace.
 
         Raises
         ------
         HarmnmfError
             If the file cannot be written.
         """
-        arrays = {name: getattr(self, name) for name in ("attack", "sustain", "pitches")}
-        numbers = {
-            name: getattr(self, name) for name in ("hop_duration", "n_attack", "attack_lead")
-        }
-        save_arrays(path, arrays, {"kind": "piano-activations", **numbers})
+        names = ("attack", "sustain", "pitches", "hop_duration", "n_attack", "attack_lead")
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **{name: getattr(self, name) for name in names})
 
     @property
     def level(self) -> NDArray[np.float32]:

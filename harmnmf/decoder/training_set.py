@@ -186,7 +186,7 @@ def learn_foreign_dictionaries(
     folder.mkdir(parents=True, exist_ok=True)
     dictionaries = {}
     for name in pianos:
-        path = dictionaries[name] = folder / f"{name}.npz"
+        path = dictionaries[name] = folder / f"{name}.safetensors"
         if not path.exists():
             others = {other: notes for other, notes in pianos.items() if other != name} or pianos
             files = {other: sorted(notes.glob("*_*.*")) for other, notes in others.items()}
@@ -211,7 +211,7 @@ def write_excerpts(
     source : ExcerptSource
         What renders them.
     folder : Path
-        Where they are written, as ``<index>.npz``; made if missing.
+        Where they are written, as ``<index>.safetensors``; made if missing.
     indices : sequence of int
         Which.
     n_jobs : int, default=1
@@ -230,7 +230,7 @@ def write_excerpts(
         If one cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{index:06}.npz" for index in indices]
+    paths = [folder / f"{index:06}.safetensors" for index in indices]
     missing = [(index, path) for index, path in zip(indices, paths, strict=True)
                if not path.exists()]  # fmt: skip
     # A forked process of one that has used threads may hang.

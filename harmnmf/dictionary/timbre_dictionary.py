@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmnmf.errors import FormatError, HarmnmfError, ParameterError
+from harmnmf.errors import FormatError, ParameterError
 from harmnmf.signal.harmonics import FrequencyAxis
 from harmnmf.signal.spectrogram import FrontEnd, front_end_from_dict
 from harmnmf.storage.arrays import load_arrays, save_arrays
+from harmnmf.storage.shipped import find_file, shipped_files
 
 __all__ = ["TimbreDictionary", "shipped_dictionaries"]
 
@@ -108,12 +108,12 @@ class TimbreDictionary:
         return [f"attack {j * hop - start:+.0f} ms" for j in range(self.n_attack)] + free
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the dictionary to one .npz file, without pickle.
+        """Write the dictionary to a safetensors file.
 
         Parameters
         ----------
         path : path-like
-            Where to write; an existing file is replaced.
+            File to write or replace.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class TimbreDictionary:
 
     @classmethod
     def load(cls, source: str | PathLike[str]) -> TimbreDictionary:
-        """Read a dictionary from a file, or one that is shipped by its name.
+        """Read a dictionary from a file, or a shipped one by name.
 
         Parameters
         ----------
@@ -150,10 +150,7 @@ class TimbreDictionary:
         HarmnmfError
             If there is no such file.
         """
-        path = shipped_dictionaries().get(fspath(source), Path(source))
-        if not path.exists():
-            names = ", ".join(shipped_dictionaries())
-            raise HarmnmfError(f"{path}: no such dictionary (shipped: {names}; or give a file)")
+        path = find_file(source, shipped_dictionaries(), "dictionary")
         arrays, description = load_arrays(path, kind=_KIND, max_bytes=_MAX_BYTES)
         try:
             return cls(
@@ -181,5 +178,4 @@ def shipped_dictionaries() -> dict[str, Path]:
     >>> sorted(shipped_dictionaries())
     ['default']
     """
-    folder = Path(str(resources.files("harmnmf"))) / "data"
-    return {path.stem: path for path in sorted(folder.glob("*.npz"))}
+    return shipped_files("harmnmf", "data")

@@ -16,7 +16,13 @@ from torch.optim.swa_utils import AveragedModel
 from harmnmf.errors import FormatError, HarmnmfError, ParameterError
 from harmnmf.storage.arrays import save_arrays
 
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import (
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    state_arrays,
+    take_prefixed,
+)  # fmt: skip
 
 __all__ = ["train_network"]
 
@@ -161,7 +167,7 @@ class _Training:
         )
         self.n_done = 0
         self.recent: list[dict[str, float]] = []
-        self.checkpoint = run / "checkpoint.npz"
+        self.checkpoint = run / "checkpoint.safetensors"
         if self.checkpoint.exists():
             self._resume()
 
@@ -195,8 +201,7 @@ class _Training:
             lines.write(json.dumps(metrics) + "\n")
         arrays = {}
         if self.average:
-            state = self.average.state_dict().values()
-            arrays = {f"average_{i}": x.cpu().numpy() for i, x in enumerate(state)}
+            arrays = {f"average.{name}": x for name, x in state_arrays(self.average).items()}
         metadata = {"kind": self.kind, "step": self.n_done}
         save_checkpoint(self.checkpoint, self.network, self.optimizer, metadata, arrays)
         self.recent.clear()
@@ -210,11 +215,8 @@ class _Training:
             if self.n_done < 0:
                 raise ValueError("no number of steps")
             if self.average:
-                names = self.average.state_dict()
-                self.average.load_state_dict(
-                    {name: torch.from_numpy(arrays[f"average_{i}"]) for i, name in enumerate(names)}
-                )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                load_weights(self.average, take_prefixed(arrays, "average."))
+        except (KeyError, TypeError, ValueError) as error:
             raise FormatError(
                 f"{self.checkpoint}: a checkpoint of another training, or damaged; remove it, or "
                 "choose another place"
@@ -236,9 +238,9 @@ def _moving_average(decay: float) -> Callable[..., None]:
 
 def _refuse(run: Path, step: int, batch: Batch) -> None:
     arrays = {name: x.detach().cpu().numpy() for name, x in batch.items()}
-    save_arrays(run / "failed_batch.npz", arrays, {"kind": "batch", "step": step})
+    save_arrays(run / "failed_batch.safetensors", arrays, {"kind": "batch", "step": step})
     raise HarmnmfError(
-        f"{run}: the loss of step {step} is not finite; its batch is in failed_batch.npz"
+        f"{run}: the loss of step {step} is not finite; its batch is in failed_batch.safetensors"
     )
 
 

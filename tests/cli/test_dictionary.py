@@ -41,7 +41,7 @@ def test_show_a_shipped_one():
     assert result.exit_code == 0
     shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if " " in line)
     assert shown["keys"] == "88, A0 to C8"
-    assert shown["path"].endswith("default.npz")
+    assert shown["path"].endswith("default.safetensors")
     assert shown["timbres"] == "12: attack -20 ms to +160 ms, sustain, decay"
 
 

@@ -113,7 +113,7 @@ def test_what_is_interrupted_goes_on(folder, monkeypatch):
     monkeypatch.setattr(PriorFit, "step", interrupted)
     result = enhance("noisy.wav")
     assert result.exit_code == 130
-    name = "noisy_enhanced.wav.checkpoint.npz"
+    name = "noisy_enhanced.wav.checkpoint.safetensors"
     assert result.stderr.splitlines() == [
         f"{name}: the same command goes on from here",
         "harmnmf: interrupted",

@@ -57,7 +57,7 @@ def learn(*args):
 
 
 def test_each_folder_is_an_instrument(notes, tmp_path):
-    output = tmp_path / "my-piano.npz"
+    output = tmp_path / "my-piano.safetensors"
     result = learn(notes, "-o", output, "--about", "Mine. CC0.")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"{output}: learned from 4 notes of 3 keys, 2 instruments\n"
@@ -70,7 +70,7 @@ def test_each_folder_is_an_instrument(notes, tmp_path):
 
 
 def test_files_by_themselves_are_one_instrument(notes, tmp_path):
-    output = tmp_path / "one.npz"
+    output = tmp_path / "one.safetensors"
     files = [notes / "upright" / "060.wav", notes / "grand" / "A4_pp.flac"]
     result = learn(*files, files[0], "-o", output)
     assert result.stdout.endswith("learned from 2 notes of 2 keys, 1 instrument\n")
@@ -79,7 +79,7 @@ def test_files_by_themselves_are_one_instrument(notes, tmp_path):
 
 def test_a_note_counts_once_and_names_do_not_clash(notes, tmp_path):
     write_note(tmp_path / "other" / "upright" / "C4.wav", 60)
-    output = tmp_path / "both.npz"
+    output = tmp_path / "both.safetensors"
     result = learn(notes / "upright", notes, tmp_path / "other", "-o", output)
     assert result.exit_code == 0
     sources = TimbreDictionary.load(output).metadata["instruments"]
@@ -91,11 +91,11 @@ def test_a_note_counts_once_and_names_do_not_clash(notes, tmp_path):
 
 
 def test_an_existing_output_is_kept(notes, tmp_path):
-    output = tmp_path / "mine.npz"
+    output = tmp_path / "mine.safetensors"
     output.write_text("precious")
     result = learn(notes, "-o", output)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "mine.npz: exists already" in result.stderr
+    assert "mine.safetensors: exists already" in result.stderr
     assert output.read_text() == "precious"
     assert learn(notes, "-o", output, "--overwrite").exit_code == 0
     assert TimbreDictionary.load(output).metadata["name"] == "mine"
@@ -103,7 +103,7 @@ def test_an_existing_output_is_kept(notes, tmp_path):
 
 def test_a_failure_leaves_no_file(notes, tmp_path):
     (notes / "upright" / "061.wav").write_text("text")
-    output = tmp_path / "mine.npz"
+    output = tmp_path / "mine.safetensors"
     result = learn(notes, "-o", output)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.count("\n") == 1
@@ -122,7 +122,7 @@ def test_a_failure_leaves_no_file(notes, tmp_path):
 def test_bad_inputs(notes, tmp_path, name, message):
     (notes / "empty").mkdir()
     (notes / "noise.wav").write_bytes(b"RIFF")
-    result = learn(notes / "upright", tmp_path / name, "-o", tmp_path / "mine.npz")
+    result = learn(notes / "upright", tmp_path / name, "-o", tmp_path / "mine.safetensors")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("harmnmf: error: ")
     assert result.stderr.count("\n") == 1
@@ -131,10 +131,10 @@ def test_bad_inputs(notes, tmp_path, name, message):
 
 def test_bad_outputs_are_found_before_the_work(notes, tmp_path, monkeypatch):
     monkeypatch.setattr("harmnmf.dictionary.from_notes.read_audio", None)
-    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "folder.safetensors").mkdir()
     for name, message in (
-        ("missing/mine.npz", "there is no folder"),
-        ("folder.npz", "is a folder"),
+        ("missing/mine.safetensors", "there is no folder"),
+        ("folder.safetensors", "is a folder"),
     ):
         result = learn(notes, "-o", tmp_path / name)
         assert result.exit_code == 1
@@ -143,15 +143,15 @@ def test_bad_outputs_are_found_before_the_work(notes, tmp_path, monkeypatch):
 
 def test_wrong_use(notes, tmp_path):
     assert learn(notes).exit_code == 2
-    assert learn("-o", tmp_path / "mine.npz").exit_code == 2
+    assert learn("-o", tmp_path / "mine.safetensors").exit_code == 2
     result = learn(notes, "-o", tmp_path / "mine.wav")
     assert result.exit_code == 2
-    assert "ends in .npz" in result.stderr
+    assert "ends in .safetensors" in result.stderr
 
 
 def test_music_and_its_notes(music, tmp_path):
     audio, midi = music
-    output = tmp_path / "mine.npz"
+    output = tmp_path / "mine.safetensors"
     result = learn(audio, "--midi", midi, "-o", output, "--solver", "decibel", "--about", "Mine.")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
@@ -180,14 +180,14 @@ def test_music_and_its_notes(music, tmp_path):
 def test_several_recordings_go_with_their_notes_in_order(music, tmp_path):
     audio, midi = music
     again = shutil.copy(audio, tmp_path / "again.wav")
-    output = tmp_path / "mine.npz"
+    output = tmp_path / "mine.safetensors"
     result = learn(audio, again, "--midi", midi, "--midi", midi, "-o", output)
     assert result.stdout.endswith("learned from 6 notes of 3 keys, 2 recordings\n")
     assert list(TimbreDictionary.load(output).metadata["recordings"]) == ["take.wav", "again.wav"]
     # A dictionary that has been learned is as good to begin with as any.
-    result = learn(audio, "--midi", midi, "--dictionary", output, "-o", tmp_path / "more.npz")
+    result = learn(audio, "--midi", midi, "--dictionary", output, "-o", tmp_path / "b.safetensors")
     assert result.exit_code == 0
-    about = TimbreDictionary.load(tmp_path / "more.npz").metadata
+    about = TimbreDictionary.load(tmp_path / "b.safetensors").metadata
     assert about["began with"] == {"name": "mine"}
 
 
@@ -206,7 +206,7 @@ def test_notes_of_something_else(music, tmp_path, onsets, message):
         other, NoteList(onsets, onsets + 0.3, np.full(len(onsets), 63), np.full(len(onsets), 70))
     )
     files = sorted(tmp_path.iterdir())
-    result = learn(music[0], "--midi", other, "-o", tmp_path / "mine.npz")
+    result = learn(music[0], "--midi", other, "-o", tmp_path / "mine.safetensors")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.count("\n") == 1
     assert message in result.stderr
@@ -224,16 +224,16 @@ def test_a_silent_recording_and_files_that_are_missing(music, tmp_path):
         (audio, missing, "missing: no such file"),
         (audio, audio, "take.wav: not a note file"),
     ):
-        result = learn(recording, "--midi", score, "-o", tmp_path / "mine.npz")
+        result = learn(recording, "--midi", score, "-o", tmp_path / "mine.safetensors")
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.count("\n") == 1
         assert message in result.stderr
-        assert not (tmp_path / "mine.npz").exists()
+        assert not (tmp_path / "mine.safetensors").exists()
 
 
 def test_wrong_use_of_music(music, notes, tmp_path):
     audio, midi = music
-    output = tmp_path / "mine.npz"
+    output = tmp_path / "mine.safetensors"
     for args, message in (
         ([audio, "--midi", midi, "--midi", midi], "1 recording needs as many, not 2"),
         ([audio, audio, "--midi", midi], "2 recordings need as many, not 1"),
@@ -262,7 +262,7 @@ def test_progress_is_for_terminals(notes, tmp_path, monkeypatch):
 
 
 def test_in_a_process(notes, tmp_path, python):
-    output = tmp_path / "mine.npz"
+    output = tmp_path / "mine.safetensors"
     done = python("-W", "error", "-m", "harmnmf", "learn", str(notes / "grand"), "-o", str(output))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{output}: learned from 2 notes")

@@ -33,7 +33,7 @@ def test_network_is_trained_and_used(material: list[str], tmp_path: Path) -> Non
     result = CliRunner().invoke(main, [*arguments, "2"])
     assert result.exit_code == 0, result.output
     assert "held-out" in result.stdout
-    Transcriber(decoder=run / "network.npz")
+    Transcriber(decoder=run / "network.safetensors")
     # Asked for more steps, it goes on where it stopped, with the same excerpts.
     times = {path: path.stat().st_mtime_ns for path in (run / "training").iterdir()}
     assert CliRunner().invoke(main, [*arguments, "3"]).exit_code == 0

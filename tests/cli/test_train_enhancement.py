@@ -51,7 +51,7 @@ def test_a_model_is_trained_and_goes_on(speech: list[str], tmp_path: Path) -> No
     result = run(*arguments, "--about", "tones", "--weight", "perceptual=0")
     assert result.exit_code == 0, result.output
     assert "SI-SDR" in result.stdout
-    model, metadata = load_model(folder / "model.npz")
+    model, metadata = load_model(folder / "model.safetensors")
     assert model.config.n_channels == 4
     assert (metadata["about"], metadata["task"]) == ("tones", "speech")
     assert (folder / "learning_curve.png").stat().st_size > 1000
@@ -64,16 +64,16 @@ def test_a_network_learns_on_from_weights(speech: list[str], tmp_path: Path) -> 
     first, second = tmp_path / "first", tmp_path / "second"
     assert run("harmonic-light", *speech, *LIGHT, *QUICK, "-o", str(first)).exit_code == 0
     arguments = [*speech, *QUICK, "-o", str(second), "--learning-rate", "1e-9"]
-    weights = str(first / "model.npz")
+    weights = str(first / "model.safetensors")
     result = run("harmonic-light", *arguments, "--init", weights)
     assert result.exit_code == 0, result.output
-    before, after = (load_model(folder / "model.npz")[0] for folder in (first, second))
+    before, after = (load_model(folder / "model.safetensors")[0] for folder in (first, second))
     assert before.config == after.config
     for x, y in zip(before.parameters(), after.parameters(), strict=True):
         torch.testing.assert_close(x, y)
     for change, message in (
         (["harmonic-light", "--init", weights, "--set", "n_channels=4"], "leave out --set"),
-        (["harmonic-light", "--init", "nothing.npz"], "nothing.npz: no such model"),
+        (["harmonic-light", "--init", "nothing.safetensors"], "nothing.safetensors: no such model"),
         (
             ["spectrogram-fusion", "--init", weights],
             "has a HarmonicLight, not a spectrogram-fusion",
@@ -97,7 +97,7 @@ def test_what_refines_keeps_the_shipped_network(speech: list[str], tmp_path: Pat
     for n_steps in ("2", "3"):
         result = run(*arguments, "--steps", n_steps)
         assert result.exit_code == 0, result.output
-    model, _ = load_model(tmp_path / "run" / "model.npz")
+    model, _ = load_model(tmp_path / "run" / "model.safetensors")
     shipped, _ = load_model(find_model("harmonic-light"))
     # Statistics of batches, too.
     kept = model.light.state_dict()
@@ -115,7 +115,7 @@ def test_singing_is_trained(tmp_path: Path) -> None:
         "--set", "lstm_size=4", "--set", "hidden_size=8", "-o", str(tmp_path / "run"),
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert load_model(tmp_path / "run" / "model.npz")[1]["task"] == "singing"
+    assert load_model(tmp_path / "run" / "model.safetensors")[1]["task"] == "singing"
 
 
 @pytest.mark.parametrize(

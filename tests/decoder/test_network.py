@@ -78,8 +78,8 @@ def test_activations_can_be_left_out() -> None:
 
 
 def test_file_keeps_network(network: NoteNetwork, tmp_path: Path) -> None:
-    network.save(tmp_path / "network.npz")
-    loaded = NoteNetwork.load(tmp_path / "network.npz")
+    network.save(tmp_path / "network.safetensors")
+    loaded = NoteNetwork.load(tmp_path / "network.safetensors")
     assert loaded.config == network.config
     assert loaded.metadata == network.metadata
     features = random_features()
@@ -93,7 +93,7 @@ def test_shipped_networks_load() -> None:
 
 
 def test_damaged_files_are_refused(network: NoteNetwork, tmp_path: Path) -> None:
-    path = tmp_path / "network.npz"
+    path = tmp_path / "network.safetensors"
     with pytest.raises(HarmnmfError, match="no such network"):
         NoteNetwork.load(path)
     network.save(path)
@@ -101,12 +101,14 @@ def test_damaged_files_are_refused(network: NoteNetwork, tmp_path: Path) -> None
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FormatError, match="corrupt"):
         NoteNetwork.load(path)
-    save_arrays(path, {"stem__weight": np.zeros(3)}, {"kind": "note-network", "about": {}})
-    with pytest.raises(FormatError, match="damaged"):
-        NoteNetwork.load(path)
-    save_arrays(path, {}, {"kind": "note-network", "about": {}, "n_channels": -1})
-    with pytest.raises(FormatError, match="damaged"):
-        NoteNetwork.load(path)
+    for config in ({}, {"n_channels": -1}, {"n_cats": 3}, "small"):
+        save_arrays(
+            path,
+            {"stem.weight": np.zeros(3)},
+            {"kind": "note-network", "about": {}, "config": config},
+        )
+        with pytest.raises(FormatError, match="damaged"):
+            NoteNetwork.load(path)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from harmnmf.decoder.excerpts import NoteExcerpt
 from harmnmf.decoder.features import NoteFeatures
 from harmnmf.decoder.network import NoteProbabilities
 from harmnmf.decoder.posteriors import NotePosteriors, PosteriorDecoder, decode_posteriors
-from harmnmf.storage.arrays import load_arrays
 
 HOP = 0.02
 N_FRAMES = 300
@@ -169,6 +168,6 @@ def test_posteriors_are_checked() -> None:
 def test_posteriors_are_saved(tmp_path: Path) -> None:
     posteriors = posteriors_of(NoteList([0.5], [1.0], [60], [64]))
     posteriors.save(tmp_path / "song.npz")
-    arrays, metadata = load_arrays(tmp_path / "song.npz", kind="note-posteriors")
-    np.testing.assert_array_equal(arrays["onset"], posteriors.onset)
-    assert metadata["hop_duration"] == HOP
+    with np.load(tmp_path / "song.npz") as arrays:
+        np.testing.assert_array_equal(arrays["onset"], posteriors.onset)
+        assert arrays["hop_duration"] == HOP

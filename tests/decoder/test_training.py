@@ -89,7 +89,7 @@ def test_losses_that_are_not_finite_end_it(tmp_path: Path) -> None:
         network.stem.weight.fill_(torch.nan)
     with pytest.raises(HarmnmfError, match="not finite"):
         train_note_network(network, [excerpt(0)], tmp_path, n_steps=2, n_frames=40)
-    arrays, _ = load_arrays(tmp_path / "failed_batch.npz", kind="batch")
+    arrays, _ = load_arrays(tmp_path / "failed_batch.safetensors", kind="batch")
     assert arrays["spectrum"].shape == (4, 390, 40)
 
 
@@ -100,11 +100,11 @@ def test_there_must_be_something_to_learn(tmp_path: Path) -> None:
 
 def test_excerpts_are_kept(tmp_path: Path) -> None:
     one = excerpt(0)
-    one.save(tmp_path / "0.npz")
-    again = NoteExcerpt.load(tmp_path / "0.npz")
+    one.save(tmp_path / "0.safetensors")
+    again = NoteExcerpt.load(tmp_path / "0.safetensors")
     assert again.notes == one.notes
     for name, levels in one.features.arrays.items():
         np.testing.assert_array_equal(again.features.arrays[name], levels)
-    (tmp_path / "1.npz").write_bytes(b"no archive")
-    with pytest.raises(FormatError, match=r"1\.npz"):
-        NoteExcerpt.load(tmp_path / "1.npz")
+    (tmp_path / "1.safetensors").write_bytes(b"no archive")
+    with pytest.raises(FormatError, match=r"1\.safetensors"):
+        NoteExcerpt.load(tmp_path / "1.safetensors")

@@ -26,8 +26,8 @@ def make(**changes):
 
 def test_round_trip(tmp_path):
     saved = make()
-    saved.save(tmp_path / "toy.npz")
-    loaded = TimbreDictionary.load(tmp_path / "toy.npz")
+    saved.save(tmp_path / "toy.safetensors")
+    loaded = TimbreDictionary.load(tmp_path / "toy.safetensors")
     for name in ("W", "pitches"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name))
     for name in ("front_end", "n_attack", "attack_lead", "metadata", "axis", "timbre_names"):
@@ -84,7 +84,6 @@ def test_invalid_parameters(changes, message):
         lambda arrays, about: arrays.pop("W"),
         lambda arrays, about: arrays.update(W=arrays["W"][1:]),
         lambda arrays, about: arrays.update(W=arrays["W"] * np.nan),
-        lambda arrays, about: arrays.update(W=np.array([["a"]])),
         lambda arrays, about: about.pop("front_end"),
         lambda arrays, about: about.update(front_end={"name": "Wavelets"}),
         lambda arrays, about: about.update(front_end={"name": "STFT", "n_fft": -1}),
@@ -107,25 +106,25 @@ def test_invalid_parameters(changes, message):
     ],
 )
 def test_damaged_files(tmp_path, recwarn, damage):
-    path = tmp_path / "toy.npz"
+    path = tmp_path / "toy.safetensors"
     make().save(path)
-    arrays, about = load_arrays(path)
+    arrays, about = load_arrays(path, kind="timbre-dictionary")
     damage(arrays, about)
     save_arrays(path, arrays, about)
-    with pytest.raises(FormatError, match=r"toy\.npz: damaged timbre dictionary") as error:
+    with pytest.raises(FormatError, match=r"toy\.safetensors: damaged timbre dictionary") as error:
         TimbreDictionary.load(path)
     assert "\n" not in str(error.value)
     assert not recwarn
 
 
 def test_files_of_something_else(tmp_path):
-    path = tmp_path / "other.npz"
+    path = tmp_path / "other.safetensors"
     for content in (b"", b"text", None):
         if content is None:
             save_arrays(path, {}, {"kind": "activations"})
         else:
             path.write_bytes(content)
-        with pytest.raises(FormatError, match=r"other\.npz"):
+        with pytest.raises(FormatError, match=r"other\.safetensors"):
             TimbreDictionary.load(path)
     with pytest.raises(FormatError, match="cannot be opened"):
         TimbreDictionary.load(tmp_path)
@@ -135,7 +134,7 @@ def test_files_of_something_else(tmp_path):
 
 def test_metadata_must_be_json(tmp_path):
     with pytest.raises(ParameterError, match="JSON"):
-        make(metadata={"made": object()}).save(tmp_path / "toy.npz")
+        make(metadata={"made": object()}).save(tmp_path / "toy.safetensors")
     assert not list(tmp_path.iterdir())
 
 

@@ -146,9 +146,9 @@ def test_checkpoints_without_what_is_needed_are_refused(tmp_path: Path) -> None:
 
 def test_truncated_checkpoints_are_refused(tmp_path: Path) -> None:
     train(tmp_path, n_steps=1)
-    checkpoint = tmp_path / "checkpoint.npz"
+    checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    with pytest.raises(FormatError, match=r"checkpoint\.npz"):
+    with pytest.raises(FormatError, match=r"checkpoint\.safetensors"):
         train(tmp_path)
 
 
@@ -162,7 +162,7 @@ def test_losses_that_are_not_finite_end_it_and_keep_the_batch(tmp_path: Path) ->
             network, batches, broken, tmp_path, kind="test", weights={"error": 1.0}, n_steps=2,
             learning_rate=0.1,
         )  # fmt: skip
-    arrays, _ = load_arrays(tmp_path / "failed_batch.npz", kind="batch")
+    arrays, _ = load_arrays(tmp_path / "failed_batch.safetensors", kind="batch")
     assert arrays["x"].shape == (8, 3)
 
 

@@ -17,8 +17,8 @@ SMALL = {"n_channels": 4, "n_bands": 5, "n_features": 4, "n_heads": 2, "n_blocks
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     model = build_model("harmonic-light", **SMALL)
-    save_model(tmp_path / "a.npz", "harmonic-light", model, {"about": "a test"})
-    return tmp_path / "a.npz"
+    save_model(tmp_path / "a.safetensors", "harmonic-light", model, {"about": "a test"})
+    return tmp_path / "a.safetensors"
 
 
 def test_what_is_written_is_read(file: Path) -> None:
@@ -50,7 +50,7 @@ def test_truncated_files_are_refused(file: Path) -> None:
     content = file.read_bytes()
     for n_bytes in (0, 10, len(content) // 2, len(content) - 1):
         file.write_bytes(content[:n_bytes])
-        with pytest.raises(FormatError, match=r"a\.npz"):
+        with pytest.raises(FormatError, match=r"a\.safetensors"):
             load_model(file)
 
 
@@ -70,14 +70,14 @@ def test_truncated_files_are_refused(file: Path) -> None:
     ],
 )
 def test_files_of_other_networks_are_refused(file: Path, change: dict[str, object]) -> None:
-    arrays, metadata = load_arrays(file)
+    arrays, metadata = load_arrays(file, kind="enhancement-model")
     save_arrays(file, arrays, metadata | change)
-    with pytest.raises(FormatError, match=r"a\.npz"):
+    with pytest.raises(FormatError, match=r"a\.safetensors"):
         load_model(file)
 
 
 def test_files_of_another_kind_are_refused(file: Path) -> None:
-    arrays, metadata = load_arrays(file)
+    arrays, metadata = load_arrays(file, kind="enhancement-model")
     save_arrays(file, arrays, metadata | {"kind": "dictionary"})
     with pytest.raises(FormatError, match="dictionary"):
         load_model(file)
