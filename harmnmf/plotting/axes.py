@@ -85,24 +85,10 @@ def draw_image(
     step: float,
     cmap: str | Colormap,
 ) -> AxesImage:
-    """Draw magnitudes in decibels over time and pitch or frequency.
+    """Draw magnitudes, shape (n_rows, n_frames), in decibels over time and pitch or frequency.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Axes to draw on.
-    values : ndarray, shape (n_rows, n_frames)
-        Magnitudes, not negative. Frames are max-pooled if there are more than a screen shows.
-    left, hop : float
-        Centre of the first frame, and the distance between frames, in seconds.
-    bottom, step : float
-        Centre of the first row, and the distance between rows, in semitones or hertz.
-    cmap : str or Colormap
-        Colour map.
-
-    Returns
-    -------
-    matplotlib.image.AxesImage
+    `left` and `bottom` are the centres of the first frame and row; `hop` is in seconds, `step` in
+    semitones or hertz. Frames are max-pooled if there are more than a screen shows.
 
     Examples
     --------

@@ -330,16 +330,6 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
         score ("f_measure" or "si_sdr_gain") and terms of the validation loss, prefixed by
         "validation_". Terms with negative values (decibels) are left out.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Terms of the loss relative to their first values, and the score, over training steps.
-
-    Raises
-    ------
-    ParameterError
-        If there are no lines.
-
     Examples
     --------
     >>> lines = [{"step": 100, "onset": 4.0, "f_measure": 0.2},

@@ -26,27 +26,10 @@ _PEDAL_DELAY = (0.05, 0.25)  # seconds from the release of the pedal until it is
 
 
 def excerpt(notes: NoteList, rng: np.random.Generator, duration: float) -> NoteList:
-    """Draw a random excerpt of a performance.
+    """Draw a random excerpt of some seconds, shifted to time zero.
 
-    Parameters
-    ----------
-    notes : NoteList
-        Performance.
-    rng : numpy.random.Generator
-        Random number generator.
-    duration : float
-        Duration in seconds, positive.
-
-    Returns
-    -------
-    NoteList
-        Notes of the excerpt, shifted to time zero and cut at `duration`. It lies between the first
-        onset and the last offset; of a shorter performance it is everything from the first onset.
-
-    Raises
-    ------
-    ParameterError
-        If `duration` is not positive.
+    It lies between the first onset and the last offset. Of a shorter performance it is everything
+    from the first onset. Raises ParameterError if `duration` is not positive.
 
     Examples
     --------

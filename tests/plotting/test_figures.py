@@ -48,7 +48,7 @@ def names(axis):
     return [label.get_text() for label in axis.get_ticklabels()]
 
 
-def test_bars_are_the_notes():
+def test_bars_and_colours_show_notes_and_velocities():
     figure = plot_transcription(silence(4), NOTES, title="song")
     (drawn,) = bars(figure).values()
     assert drawn == [(0.5, 1.5, 48), (1, 2, 60), (2, 3, 84)]
@@ -58,10 +58,7 @@ def test_bars_are_the_notes():
     assert [bar.get_ylabel() for bar in figure.axes[1:]] == ["Level (dB)", "Velocity"]
     assert names(axes.yaxis) == ["C3", "C4", "C5", "C6"]
     assert axes.get_xlim() == (0, 4)
-
-
-def test_colours_are_velocities():
-    collection = plot_transcription(silence(4), NOTES).axes[0].collections[0]
+    [collection] = axes.collections
     assert list(collection.get_array()) == [40, 80, 120]
     assert collection.get_clim() == (1, 127)
 
@@ -90,7 +87,7 @@ def test_a_part_has_what_sounds_in_it():
     assert axes.get_xlim() == pytest.approx((1.2, 2.0))
 
 
-def test_a_hit_is_one_also_where_it_has_ended_before_the_part():
+def test_hits_that_end_before_the_part_still_count():
     short = NoteList([0.5], [0.6], [48], [70])
     assert bars(plot_transcription(silence(4), short, NOTES, start=1, end=2)) == {
         "hit": [],
@@ -100,7 +97,7 @@ def test_a_hit_is_one_also_where_it_has_ended_before_the_part():
     }
 
 
-def test_long_recordings_are_drawn_for_a_minute():
+def test_a_minute_is_drawn_by_default():
     late = NoteList([0, 30, 90], [1, 31, 91], [60, 62, 64], [70, 70, 70])
     figure = plot_transcription(silence(100), late)
     assert len(figure.axes[0].collections[0].get_paths()) == 2
@@ -155,8 +152,16 @@ def test_activations_of_wrong_shape(shape, pitches):
         plot_activations(np.zeros(shape), pitches, 0.02)
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "frames"),
+    [(0, None, (0, 3000)), (10, 20, (500, 1000)), (0, 0.001, (0, 1)), (0, np.inf, (0, 10_000))],
+)
+def test_frames_between(start, end, frames):
+    assert frames_between(start, end, n_frames=10_000, hop=0.02) == frames
+
+
 @pytest.mark.parametrize(("start", "end"), [(5, None), (-1, 2), (2, 1), (np.nan, 1)])
-def test_nothing_to_draw(start, end):
+def test_empty_time_range(start, end):
     with pytest.raises(ParameterError, match="nothing to draw"):
         plot_transcription(silence(4), NOTES, start=start, end=end)
 
@@ -206,7 +211,7 @@ def test_formats(tmp_path, suffix, magic):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_pictures_that_cannot_be_written(tmp_path):
+def test_figures_that_cannot_be_saved(tmp_path):
     figure = Figure(figsize=(1, 1))
     for name in ("picture.jpg", "picture"):
         with pytest.raises(ParameterError, match=r"\.png, \.svg or \.pdf"):
@@ -229,14 +234,7 @@ def test_long_images_keep_their_peaks():
     assert left + column * width <= 777.77 <= left + (column + 1) * width
 
 
-def test_frames_between():
-    assert frames_between(0, None, 10_000, 0.02) == (0, 3000)
-    assert frames_between(10, 20, 10_000, 0.02) == (500, 1000)
-    assert frames_between(0, 0.001, 10, 0.02) == (0, 1)
-    assert frames_between(0, float("inf"), 10, 0.02) == (0, 10)
-
-
-def test_decibels_of_nothing_and_of_little():
+def test_decibels_of_zero_and_tiny_values():
     assert (decibels(np.zeros((2, 3))) == -60).all()
     np.testing.assert_allclose(decibels(np.array([1e-30, 1e-31], np.float32)), [0, -20], atol=1e-4)
 
