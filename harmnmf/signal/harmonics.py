@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -342,12 +341,13 @@ def piano_inharmonicity(pitch: ArrayLike) -> NDArray[np.float64]:
 
 
 def _check_count(name: str, value: Any) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
         raise ParameterError(f"{name} must be a positive integer, not {value!r}")
 
 
 def _check_number(name: str, value: Any, *, positive: bool = True) -> None:
     lowest = math.ulp(0.0) if positive else 0.0
-    if not (isinstance(value, Real) and lowest <= value <= sys.float_info.max):
+    is_real = isinstance(value, int | float | np.integer | np.floating)
+    if not (is_real and lowest <= value <= sys.float_info.max):
         needed = "positive" if positive else "not negative"
         raise ParameterError(f"{name} must be finite and {needed}, not {value!r}")
