@@ -10,8 +10,7 @@ import click
 import harmnmf
 
 _LIBRARIES = (
-    "torch", "numpy", "scipy", "librosa", "soundfile", "soxr", "pretty_midi", "mir_eval",
-    "safetensors",
+    "torch", "numpy", "scipy", "soundfile", "soxr", "pretty_midi", "mir_eval", "safetensors",
 )  # fmt: skip
 
 

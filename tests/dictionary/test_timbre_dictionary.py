@@ -24,7 +24,7 @@ def make(**changes):
     return TimbreDictionary(**{**values, **changes})
 
 
-def test_a_file_keeps_all(tmp_path):
+def test_round_trip(tmp_path):
     saved = make()
     saved.save(tmp_path / "toy.safetensors")
     loaded = TimbreDictionary.load(tmp_path / "toy.safetensors")
@@ -34,8 +34,12 @@ def test_a_file_keeps_all(tmp_path):
         assert getattr(loaded, name) == getattr(saved, name)
 
 
-def test_it_cannot_be_changed():
-    dictionary = make()
+def test_copies_its_arrays_and_is_read_only():
+    W, pitches = np.ones((33, 1, 1), np.float32), np.array([60])
+    dictionary = make(W=W, pitches=pitches, n_attack=1)
+    W[:], pitches[:] = 0, 0
+    assert dictionary.W.min() == 1
+    assert dictionary.pitches == [60]
     for array in (dictionary.W, dictionary.pitches):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
@@ -43,15 +47,7 @@ def test_it_cannot_be_changed():
         dictionary.metadata["name"] = "other"
 
 
-def test_it_copies_its_arrays():
-    W, pitches = np.ones((33, 1, 1), np.float32), np.array([60])
-    dictionary = make(W=W, pitches=pitches, n_attack=1)
-    W[:], pitches[:] = 0, 0
-    assert dictionary.W.min() == 1
-    assert dictionary.pitches == [60]
-
-
-def test_timbres_have_names():
+def test_timbre_names():
     assert make().timbre_names == ["attack -20 ms", "attack +0 ms", "sustain", "decay"]
     assert make(n_attack=4).timbre_names[-1] == "attack +40 ms"
     assert make(n_attack=1).timbre_names[1:] == ["sustain 1", "sustain 2", "sustain 3"]
@@ -77,7 +73,7 @@ def test_timbres_have_names():
         ({"attack_lead": np.nan}, "attack_lead"),
     ],
 )
-def test_what_is_not_a_dictionary(changes, message):
+def test_invalid_parameters(changes, message):
     with pytest.raises(ParameterError, match=message):
         make(**changes)
 
@@ -142,7 +138,7 @@ def test_metadata_must_be_json(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_shipped_dictionaries_are_whole():
+def test_shipped_dictionaries():
     assert "default" in shipped_dictionaries()
     for name in shipped_dictionaries():
         dictionary = TimbreDictionary.load(name)
