@@ -413,7 +413,7 @@ class Transcriber:
                 self._W,
                 self._dictionary.n_attack,
                 bands=self._bands,
-                n_iter=self.n_iter,
+                max_iter=self.n_iter,
             )
             yield spectra, played, inner
             n_done += len(range(*inner.indices(block.shape[1])))

@@ -124,7 +124,7 @@ class ExcerptSource:
             torch.tensor(dictionary.W),
             dictionary.n_attack,
             bands=room_bands(dictionary.axis),
-            n_iter=_N_ITER,
+            max_iter=_N_ITER,
         )
         onset_V = ONSET_FRONT_END.transform(samples).values
         features = NoteFeatures.measure(V, onset_V, played, reference_level(V))

@@ -25,14 +25,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import AudioError, ParameterError
 from harmnmf.nmf.estimator import HarmonicNMF
+from harmnmf.nmf.solvers.convolutive import raised_cosine_bands
 from harmnmf.notes.files import read_notes
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio, read_audio
-from harmnmf.signal.harmonics import FrequencyAxis
 from harmnmf.signal.spectrogram import STFT
 from harmnmf.signal.tuning import estimate_tuning
 
@@ -57,7 +58,7 @@ _BAND = 1 / 3  # octaves from one centre to the next
 _DOUBT = 2.0
 # More iterations fit the recording better, and the piano worse: where notes overlap they begin to
 # explain each other.
-_DEFAULTS = {"n_iter": 20, "tol": None}
+_DEFAULTS = {"max_iter": 20, "tol": None}
 
 
 def learn_from_score(
@@ -338,8 +339,10 @@ def _factorize(
     options: Mapping[str, Any],
 ) -> NDArray[np.float64]:
     """Estimate the timbres of the keys that are played, at the level they have on average."""
-    bands = _bands(dictionary.axis)
-    # What the solver adds up is magnitudes, or powers: there the bands add up to the whole.
+    frequencies = dictionary.axis.frequencies
+    octaves = np.log2(np.maximum(frequencies, frequencies[frequencies > 0][0]))
+    bands = raised_cosine_bands(torch.from_numpy(octaves), _BAND).numpy()
+    # The bands must add up to one in the powers that "bayesian" sums.
     templates = prior[..., None] * (bands**0.5 if solver == "bayesian" else bands)[:, None, None]
     nmf = HarmonicNMF(
         templates.reshape(len(V), -1, bands.shape[1]).astype(np.float32),
@@ -347,18 +350,9 @@ def _factorize(
         **{**_DEFAULTS, **options},
     )
     start = roll.reshape(-1, V.shape[1]) * V.sum(axis=0)
-    H = nmf.fit_transform(V.T, H=start.T).T.reshape(roll.shape)
+    H = nmf.fit_transform(V.T, activations=start.T).T.reshape(roll.shape)
     level = H.sum(axis=2, dtype=np.float64) / np.maximum(roll.sum(axis=2), 1)
     return nmf.components_.T.reshape(prior.shape) * level
-
-
-def _bands(axis: FrequencyAxis) -> NDArray[np.float64]:
-    """Overlapping raised cosines over log-frequency that add up to one, (n_bins, n_bands)."""
-    lowest = axis.frequencies[axis.frequencies > 0][0]
-    position = np.log2(np.maximum(axis.frequencies, lowest) / lowest) / _BAND
-    distance = np.abs(position[:, None] - np.arange(position[-1] + 1))
-    bands = np.where(distance < 1, 0.5 + 0.5 * np.cos(np.pi * distance), 0.0)
-    return bands / bands.sum(axis=1, keepdims=True)
 
 
 def _mixed(

@@ -15,7 +15,7 @@ def spectra_and_activations(gain: float = 1.0) -> tuple[np.ndarray, np.ndarray, 
     rng = np.random.default_rng(0)
     V, onset_V = gain * rng.random((2, 390, 20)).astype(np.float32) ** 4
     A, S = (torch.from_numpy(gain * rng.random(shape)) for shape in ((88, 20), (88, 2, 20)))
-    return V, onset_V, NoteActivations(A, S, torch.ones(390), torch.zeros(1))
+    return V, onset_V, NoteActivations(A, S, torch.ones(390), torch.zeros(1), 20, False)
 
 
 def test_gain_does_not_matter() -> None:
