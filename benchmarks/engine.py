@@ -33,7 +33,7 @@ from torchnmf.nmf import NMF as TorchNMF
 from harmnmf import read_audio
 from harmnmf.nmf.solvers.divergence import beta_divergence
 from harmnmf.nmf.solvers.loop import PERIOD
-from harmnmf.nmf.solvers.multiplicative import factorize
+from harmnmf.nmf.solvers.multiplicative import MultiplicativeOptions, factorize
 
 DIVERGENCES = {"KL": 1.0, "β = 0.5": 0.5, "IS": 0.0}
 
@@ -42,8 +42,9 @@ System = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float, int], Factor
 
 
 def ours(V: torch.Tensor, W: torch.Tensor, H: torch.Tensor, beta: float, n_iter: int) -> Factors:
-    W, H, _ = factorize(V, W, H=H, beta=beta, floor=0.0, n_iter=n_iter, tol=None)
-    return W, H
+    options = MultiplicativeOptions(beta=beta, floor=0.0, max_iter=n_iter, tol=None)
+    result = factorize(V, W, H, options)
+    return result.W, result.H
 
 
 def scikit_learn(
@@ -135,7 +136,8 @@ def count_ours(
 ) -> int:
     """Count our iterations likewise, each number of them from the start."""
     for n_iter in (n_max // 2, n_max):
-        record = factorize(V, W, H=H, beta=beta, floor=0.0, n_iter=n_iter, tol=0.0).objective
+        options = MultiplicativeOptions(beta=beta, floor=0.0, max_iter=n_iter, tol=0.0)
+        record = factorize(V, W, H, options).objective
         if (record <= target).any():
             break
     high = PERIOD * int((record <= target).to(torch.int).argmax())

@@ -18,7 +18,7 @@ have attacks too: they are learned from the beginnings of one piece of each pian
 near the default dictionary instead of near templates, and transcribe the recordings in
 ``piano/real`` as they are, without adapting to them.
 
-Then it answers how gradients through dB2Amp behave, and how fast gradient descent in decibels
+Then it answers how gradients in decibels behave, and how fast gradient descent in decibels
 converges beside multiplicative updates from the same start with the same objective.
 """
 
@@ -56,11 +56,15 @@ from harmnmf import (
 )
 from harmnmf.dictionary.from_score import estimate_offset, timbre_roll
 from harmnmf.nmf.solvers import decibel
-from harmnmf.nmf.solvers.decibel import factorize_decibel
-from harmnmf.nmf.solvers.decibels import Amp2dB
+from harmnmf.nmf.solvers.decibel import DecibelOptions, factorize_decibel
 from harmnmf.nmf.solvers.divergence import beta_divergence
 from harmnmf.nmf.solvers.loop import PERIOD
-from harmnmf.nmf.solvers.multiplicative import estimate_activations, factorize, factorize_harmonic
+from harmnmf.nmf.solvers.multiplicative import (
+    MultiplicativeOptions,
+    estimate_activations,
+    factorize,
+    factorize_harmonic,
+)
 from harmnmf.nmf.templates import initial_weights
 from harmnmf.plotting.axes import RANGE, decibels, label_hz, label_pitches
 from harmnmf.signal.harmonics import PIANO_PITCHES
@@ -176,16 +180,10 @@ def start(piece: Piece, keys: NDArray[np.int64]) -> torch.Tensor:
 
 def learn_free(piece: Piece, keys: NDArray[np.int64], n_iter: int = N_ITER) -> Learned:
     V = piece.V
-    W, H, _ = factorize(
-        V,
-        torch.ones(len(V), len(keys)),
-        H=start(piece, keys),
-        beta=BETA,
-        floor=FLOOR * float(V.max()),
-        n_iter=n_iter,
-        tol=None,
-    )
-    return Learned(W, H)
+    floor = FLOOR * float(V.max())
+    options = MultiplicativeOptions(beta=BETA, floor=floor, max_iter=n_iter, tol=None)
+    result = factorize(V, torch.ones(len(V), len(keys)), start(piece, keys), options)
+    return Learned(result.W, result.H)
 
 
 def learn_harmonic(piece: Piece, keys: NDArray[np.int64], **options: Any) -> Learned:
@@ -193,14 +191,14 @@ def learn_harmonic(piece: Piece, keys: NDArray[np.int64], **options: Any) -> Lea
         templates(piece, keys),
         weights=initial_weights(PIANO[keys], tuning=piece.tuning),
         beta=BETA,
-        **{"n_iter": N_ITER, "tol": None, "device": "cpu", **options},
+        **{"max_iter": N_ITER, "tol": None, "device": "cpu", **options},
     )
-    H = nmf.fit_transform(piece.V.T.numpy(), H=start(piece, keys).T.numpy())
+    H = nmf.fit_transform(piece.V.T.numpy(), activations=start(piece, keys).T.numpy())
     return Learned(torch.from_numpy(nmf.components_.T), torch.from_numpy(H.T))
 
 
 def learn_nothing(piece: Piece, keys: NDArray[np.int64]) -> Learned:
-    return learn_harmonic(piece, keys, n_iter=0)
+    return learn_harmonic(piece, keys, max_iter=0)
 
 
 def learn_map(piece: Piece, keys: NDArray[np.int64], sigma: float, dynamic_range: float) -> Learned:
@@ -208,21 +206,22 @@ def learn_map(piece: Piece, keys: NDArray[np.int64], sigma: float, dynamic_range
     V, floor = piece.V, FLOOR * float(piece.V.max())
     P = torch.from_numpy(templates(piece, keys)).float()
     E = torch.from_numpy(initial_weights(PIANO[keys], tuning=piece.tuning)).float()
-    E, H, _ = factorize_harmonic(
-        V, P, E, H=start(piece, keys), beta=BETA, floor=floor, n_iter=2, tol=None
-    )
+    options = MultiplicativeOptions(beta=BETA, floor=floor, max_iter=2, tol=None)
+    begun = factorize_harmonic(V, P, E, start(piece, keys), options)
     result = factorize_decibel(
         V,
         P,
-        E[..., None],
-        H=H[:, None],
-        sigma=sigma,
-        beta=BETA,
-        floor=floor,
-        dynamic_range=dynamic_range,
-        optimizer="adam",
-        n_iter=N_ITER,
-        tol=None,
+        begun.E[..., None],
+        begun.H[:, None],
+        DecibelOptions(
+            sigma=sigma,
+            beta=BETA,
+            floor=floor,
+            dynamic_range=dynamic_range,
+            optimizer="adam",
+            max_iter=N_ITER,
+            tol=None,
+        ),
     )
     return Learned(result.W[..., 0], result.H[:, 0])
 
@@ -241,7 +240,7 @@ LEARNERS: dict[str, Callable[[Piece, NDArray[np.int64]], Learned]] = {
     "hard": learn_harmonic,
     f"EM, {N_ITER} iterations": partial(learn_harmonic, solver="bayesian", algorithm="em"),
     f"EM, {N_EM} iterations": partial(
-        learn_harmonic, solver="bayesian", algorithm="em", n_iter=N_EM
+        learn_harmonic, solver="bayesian", algorithm="em", max_iter=N_EM
     ),
     "IS, multiplicative": partial(learn_harmonic, solver="bayesian"),
 }
@@ -254,7 +253,8 @@ LEARNERS |= {
 
 def activate(piece: Piece, W: torch.Tensor, H: torch.Tensor) -> torch.Tensor:
     floor = FLOOR * float(piece.V.max())
-    return estimate_activations(piece.V, W, H=H, beta=BETA, floor=floor, n_iter=50, tol=None).H
+    options = MultiplicativeOptions(beta=BETA, floor=floor, max_iter=50, tol=None)
+    return estimate_activations(piece.V, W, H, options).H
 
 
 def divergence_per_bin(piece: Piece, W: torch.Tensor, keys: NDArray[np.int64]) -> float:
@@ -333,13 +333,13 @@ def note_measures(dictionary: TimbreDictionary | str, data: Path) -> tuple[float
 def recorded_gradients() -> Iterator[list[float]]:
     """Record the norm of the gradient of D by W_dB whenever the solver evaluates it."""
     norms: list[float] = []
-    original = decibel.decibel_objective
+    original = decibel.decibel_divergence
 
     def objective(V: torch.Tensor, W_dB: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
         W_dB.register_hook(lambda gradient: norms.append(float(gradient.norm())))
         return original(V, W_dB, *args, **options)
 
-    with mock.patch.object(decibel, "decibel_objective", objective):
+    with mock.patch.object(decibel, "decibel_divergence", objective):
         yield norms
 
 
@@ -360,19 +360,16 @@ def print_gradients(piece: Piece, keys: NDArray[np.int64]) -> None:
                 reached = None
                 for H, level in ((fair, "fair"), (wrong, f"keys ±{MISLEVEL:g} dB")):
                     with recorded_gradients() as norms:
-                        objective = factorize_decibel(
-                            piece.V,
-                            P,
-                            E,
-                            H=H,
+                        options = DecibelOptions(
                             sigma=sigma,
                             domain=domain,
                             beta=BETA,
                             floor=floor,
                             optimizer=optimizer,
-                            n_iter=N_ITER,
+                            max_iter=N_ITER,
                             tol=0.0,
-                        ).objective
+                        )
+                        objective = factorize_decibel(piece.V, P, E, H, options).objective
                     reached = float(objective[-1]) if reached is None else reached
                     first, last = norms[0], norms[-1]
                     click.echo(
@@ -391,9 +388,10 @@ def print_level_gradients(piece: Piece, keys: NDArray[np.int64]) -> None:
     for domain, name in DOMAINS.items():
         norms = []
         for level in levels:
-            W_dB = (Amp2dB(1e-30)(W) + level)[..., None].requires_grad_()
-            decibel.decibel_objective(
-                V, W_dB, W_dB, H[:, None], sigma=math.inf, domain=domain, beta=BETA, floor=floor
+            W_dB = decibel.amplitude_to_decibels(W, 1e-30) + level
+            W_dB = W_dB[..., None].requires_grad_()
+            decibel.decibel_divergence(
+                V, W_dB, H[:, None], domain=domain, beta=BETA, floor=floor
             ).backward()
             assert W_dB.grad is not None
             norms.append(float(W_dB.grad.norm()))
@@ -427,23 +425,21 @@ def convergence(piece: Piece, keys: NDArray[np.int64], dynamic_range: float) -> 
     P, E = W[..., None], torch.ones(1, len(keys), 1)
 
     def multiplicative(accelerate: bool) -> torch.Tensor:
-        return factorize(
-            V, W, H=H, beta=BETA, accelerate=accelerate, floor=floor, n_iter=N_CONVERGENCE, tol=0.0
-        ).objective
+        options = MultiplicativeOptions(
+            beta=BETA, accelerate=accelerate, floor=floor, max_iter=N_CONVERGENCE, tol=0.0
+        )
+        return factorize(V, W, H, options).objective
 
     def gradient(optimizer: Literal["lbfgs", "adam"]) -> torch.Tensor:
-        return factorize_decibel(
-            V,
-            P,
-            E,
-            H=H[:, None],
+        options = DecibelOptions(
             sigma=math.inf,
             beta=BETA,
             floor=floor,
             optimizer=optimizer,
-            n_iter=N_CONVERGENCE,
+            max_iter=N_CONVERGENCE,
             tol=0.0,
-        ).objective
+        )
+        return factorize_decibel(V, P, E, H[:, None], options).objective
 
     methods: dict[str, tuple[Callable[[], torch.Tensor], int]] = {
         "multiplicative, accelerated": (lambda: multiplicative(True), PERIOD),

@@ -228,17 +228,14 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         solver = self._solver
         X = self._validate(X, reset=True)
-        P, E = self._templates(X.shape[1])
-        if activations is None:
-            start = np.ones((len(X), E.shape[1]), X.dtype)
-        else:
-            start = _check("activations", activations)
-            if start.shape != (len(X), E.shape[1]):
-                raise ParameterError(
-                    f"activations must have shape {(len(X), E.shape[1])}, "
-                    f"(n_frames, n_components), not {start.shape}"
-                )
-        V, P, E, H = self._tensors(X.dtype, X.T, P, E, start.T)
+        templates, weights = self._templates(X.shape[1])
+        shape = len(X), weights.shape[1]
+        start = np.ones(shape) if activations is None else _check("activations", activations)
+        if start.shape != shape:
+            raise ParameterError(
+                f"activations must have shape {shape}, (n_frames, n_components), not {start.shape}"
+            )
+        V, P, E, H = self._tensors(X.dtype, X.T, templates, weights, start.T)
         self.floor_ = _FLOOR**solver.power * (float(V.max()) or 1.0)
         if solver.ignores_unexplained:
             V = V * (torch.einsum("fkm,mk->fk", P, E) @ H > 0)
@@ -345,6 +342,8 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _templates(self, n_bins: int) -> tuple[_Array, _Array]:
         """Templates (n_bins, n_components, n_templates), weights (n_templates, n_components)."""
+        P: _Array
+        default: _Array
         if self.templates is None:
             front_end = LogFrequency()
             P = harmonic_templates(front_end.axis, window_durations=front_end.window_durations)
@@ -431,7 +430,7 @@ def _solve_decibel(
     beta, floor = model.beta, model.floor_
     options = MultiplicativeOptions(beta=beta, floor=floor, max_iter=_DECIBEL_START, tol=None)
     start = factorize_harmonic(V, P, E, H, options)
-    W, E, H, *run, _ = factorize_decibel(
+    result = factorize_decibel(
         V,
         P,
         start.E[..., None],
@@ -445,7 +444,14 @@ def _solve_decibel(
             tol=model.tol,
         ),
     )
-    return HarmonicFactorization(W[..., 0], E[..., 0], H[:, 0], *run)
+    return HarmonicFactorization(
+        result.W[..., 0],
+        result.E[..., 0],
+        result.H[:, 0],
+        result.objective,
+        result.n_iter,
+        result.converged,
+    )
 
 
 class _Solver(NamedTuple):

@@ -82,7 +82,7 @@ class Constraint(NamedTuple):
 def alternate(
     V: torch.Tensor,
     X: torch.Tensor,
-    H: torch.Tensor | None,
+    start: torch.Tensor | None,
     constraint: Constraint | None,
     options: MultiplicativeOptions | None = None,
     *,
@@ -96,7 +96,7 @@ def alternate(
         Spectrogram.
     X : Tensor, shape (..., n_rows, n_components)
         Start of the dictionary's parameters.
-    H : Tensor, shape (..., n_components, n_frames), optional
+    start : Tensor, shape (..., n_components, n_frames), optional
         Start of the activations. Default: ones.
     constraint : Constraint, optional
         How X makes the dictionary. Default: X is the dictionary, and stays fixed.
@@ -134,7 +134,7 @@ def alternate(
     W = X if constraint is None else constraint.dictionary(X)
     batch = torch.broadcast_shapes(V.shape[:-2], W.shape[:-2])
     shape = *batch, W.shape[-1], V.shape[-1]
-    H = V.new_ones(shape) if H is None else H.expand(shape)
+    H = V.new_ones(shape) if start is None else start.expand(shape)
     X = X if constraint is None else X.expand(*batch, *X.shape[-2:])
     if block_size is None:
         block_size = _CACHED if V.device.type == "cpu" else _LARGE
@@ -230,7 +230,7 @@ def _frames(V: torch.Tensor, n_batch: int, block_size: int) -> list[slice]:
 
 
 def _momentum() -> Iterator[float]:
-    """Yield 0, as the first update only finds the scale, then α_1 = 0, α_2, …"""
+    """Yield 0, as the first update only finds the scale, then each α_i."""
     yield 0.0
     t = 1.0
     while True:
