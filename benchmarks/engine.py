@@ -31,7 +31,7 @@ from torchnmf.nmf import NMF as TorchNMF
 from harmnmf import read_audio
 from harmnmf.nmf.solvers.divergence import beta_divergence
 from harmnmf.nmf.solvers.loop import PERIOD
-from harmnmf.nmf.solvers.multiplicative import factorize
+from harmnmf.nmf.solvers.multiplicative import MultiplicativeOptions, factorize
 
 from .data import real_recordings
 from .report import Table, benchmark
@@ -43,8 +43,9 @@ System = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float, int], Factor
 
 
 def ours(V: torch.Tensor, W: torch.Tensor, H: torch.Tensor, beta: float, n_iter: int) -> Factors:
-    W, H, _ = factorize(V, W, H=H, beta=beta, floor=0.0, n_iter=n_iter, tol=None)
-    return W, H
+    options = MultiplicativeOptions(beta=beta, floor=0.0, max_iter=n_iter, tol=None)
+    result = factorize(V, W, H, options)
+    return result.W, result.H
 
 
 def scikit_learn(
@@ -136,7 +137,8 @@ def count_ours(
 ) -> int:
     """Count our iterations up to the target, restarting for each number of them."""
     for n_iter in (n_max // 2, n_max):
-        record = factorize(V, W, H=H, beta=beta, floor=0.0, n_iter=n_iter, tol=0.0).objective
+        options = MultiplicativeOptions(beta=beta, floor=0.0, max_iter=n_iter, tol=0.0)
+        record = factorize(V, W, H, options).objective
         if (record <= target).any():
             break
     high = PERIOD * int((record <= target).to(torch.int).argmax())

@@ -49,10 +49,15 @@ from harmnmf import (
     save_figure,
 )
 from harmnmf.dictionary.from_score import estimate_offset, timbre_roll
-from harmnmf.nmf.solvers.decibel import factorize_decibel
+from harmnmf.nmf.solvers.decibel import DecibelOptions, factorize_decibel
 from harmnmf.nmf.solvers.divergence import beta_divergence
 from harmnmf.nmf.solvers.loop import PERIOD
-from harmnmf.nmf.solvers.multiplicative import estimate_activations, factorize, factorize_harmonic
+from harmnmf.nmf.solvers.multiplicative import (
+    MultiplicativeOptions,
+    estimate_activations,
+    factorize,
+    factorize_harmonic,
+)
 from harmnmf.nmf.templates import initial_weights
 from harmnmf.plotting.axes import RANGE, decibels, label_hz, label_pitches
 from harmnmf.signal.harmonics import PIANO_PITCHES
@@ -162,16 +167,10 @@ def start(piece: Piece, keys: NDArray[np.int64]) -> torch.Tensor:
 
 def learn_free(piece: Piece, keys: NDArray[np.int64], n_iter: int = N_ITER) -> Learned:
     V = piece.V
-    W, H, _ = factorize(
-        V,
-        torch.ones(len(V), len(keys)),
-        H=start(piece, keys),
-        beta=BETA,
-        floor=FLOOR * float(V.max()),
-        n_iter=n_iter,
-        tol=None,
-    )
-    return Learned(W, H)
+    floor = FLOOR * float(V.max())
+    options = MultiplicativeOptions(beta=BETA, floor=floor, max_iter=n_iter, tol=None)
+    result = factorize(V, torch.ones(len(V), len(keys)), start(piece, keys), options)
+    return Learned(result.W, result.H)
 
 
 def learn_harmonic(piece: Piece, keys: NDArray[np.int64], **options: Any) -> Learned:
@@ -179,14 +178,14 @@ def learn_harmonic(piece: Piece, keys: NDArray[np.int64], **options: Any) -> Lea
         templates(piece, keys),
         weights=initial_weights(PIANO[keys], tuning=piece.tuning),
         beta=BETA,
-        **{"n_iter": N_ITER, "tol": None, "device": "cpu", **options},
+        **{"max_iter": N_ITER, "tol": None, "device": "cpu", **options},
     )
-    H = nmf.fit_transform(piece.V.T.numpy(), H=start(piece, keys).T.numpy())
+    H = nmf.fit_transform(piece.V.T.numpy(), activations=start(piece, keys).T.numpy())
     return Learned(torch.from_numpy(nmf.components_.T), torch.from_numpy(H.T))
 
 
 def learn_nothing(piece: Piece, keys: NDArray[np.int64]) -> Learned:
-    return learn_harmonic(piece, keys, n_iter=0)
+    return learn_harmonic(piece, keys, max_iter=0)
 
 
 def learn_map(piece: Piece, keys: NDArray[np.int64], sigma: float, dynamic_range: float) -> Learned:
@@ -194,21 +193,22 @@ def learn_map(piece: Piece, keys: NDArray[np.int64], sigma: float, dynamic_range
     V, floor = piece.V, FLOOR * float(piece.V.max())
     P = torch.from_numpy(templates(piece, keys)).float()
     E = torch.from_numpy(initial_weights(PIANO[keys], tuning=piece.tuning)).float()
-    E, H, _ = factorize_harmonic(
-        V, P, E, H=start(piece, keys), beta=BETA, floor=floor, n_iter=2, tol=None
-    )
+    options = MultiplicativeOptions(beta=BETA, floor=floor, max_iter=2, tol=None)
+    begun = factorize_harmonic(V, P, E, start(piece, keys), options)
     result = factorize_decibel(
         V,
         P,
-        E[..., None],
-        H=H[:, None],
-        sigma=sigma,
-        beta=BETA,
-        floor=floor,
-        dynamic_range=dynamic_range,
-        optimizer="adam",
-        n_iter=N_ITER,
-        tol=None,
+        begun.E[..., None],
+        begun.H[:, None],
+        DecibelOptions(
+            sigma=sigma,
+            beta=BETA,
+            floor=floor,
+            dynamic_range=dynamic_range,
+            optimizer="adam",
+            max_iter=N_ITER,
+            tol=None,
+        ),
     )
     return Learned(result.W[..., 0], result.H[:, 0])
 
@@ -227,7 +227,7 @@ LEARNERS: dict[str, Callable[[Piece, NDArray[np.int64]], Learned]] = {
     "hard": learn_harmonic,
     f"EM, {N_ITER} iterations": partial(learn_harmonic, solver="bayesian", algorithm="em"),
     f"EM, {N_EM} iterations": partial(
-        learn_harmonic, solver="bayesian", algorithm="em", n_iter=N_EM
+        learn_harmonic, solver="bayesian", algorithm="em", max_iter=N_EM
     ),
     "IS, multiplicative": partial(learn_harmonic, solver="bayesian"),
 }
@@ -240,7 +240,8 @@ LEARNERS |= {
 
 def activate(piece: Piece, W: torch.Tensor, H: torch.Tensor) -> torch.Tensor:
     floor = FLOOR * float(piece.V.max())
-    return estimate_activations(piece.V, W, H=H, beta=BETA, floor=floor, n_iter=50, tol=None).H
+    options = MultiplicativeOptions(beta=BETA, floor=floor, max_iter=50, tol=None)
+    return estimate_activations(piece.V, W, H, options).H
 
 
 def divergence_per_bin(piece: Piece, W: torch.Tensor, keys: NDArray[np.int64]) -> float:
@@ -330,23 +331,21 @@ def convergence(piece: Piece, keys: NDArray[np.int64], dynamic_range: float) -> 
     P, E = W[..., None], torch.ones(1, len(keys), 1)
 
     def multiplicative(accelerate: bool) -> torch.Tensor:
-        return factorize(
-            V, W, H=H, beta=BETA, accelerate=accelerate, floor=floor, n_iter=N_CONVERGENCE, tol=0.0
-        ).objective
+        options = MultiplicativeOptions(
+            beta=BETA, accelerate=accelerate, floor=floor, max_iter=N_CONVERGENCE, tol=0.0
+        )
+        return factorize(V, W, H, options).objective
 
     def gradient(optimizer: Literal["lbfgs", "adam"]) -> torch.Tensor:
-        return factorize_decibel(
-            V,
-            P,
-            E,
-            H=H[:, None],
+        options = DecibelOptions(
             sigma=math.inf,
             beta=BETA,
             floor=floor,
             optimizer=optimizer,
-            n_iter=N_CONVERGENCE,
+            max_iter=N_CONVERGENCE,
             tol=0.0,
-        ).objective
+        )
+        return factorize_decibel(V, P, E, H[:, None], options).objective
 
     methods: dict[str, tuple[Callable[[], torch.Tensor], int]] = {
         "multiplicative, accelerated": (lambda: multiplicative(True), PERIOD),

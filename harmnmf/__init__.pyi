@@ -6,12 +6,12 @@ from .dictionary.from_score import learn_from_score as learn_from_score
 from .dictionary.timbre_dictionary import TimbreDictionary as TimbreDictionary
 from .dictionary.timbre_dictionary import shipped_dictionaries as shipped_dictionaries
 from .errors import AudioError as AudioError
-from .errors import ConvergenceWarning as ConvergenceWarning
 from .errors import FormatError as FormatError
 from .errors import HarmnmfError as HarmnmfError
-from .errors import NotFittedError as NotFittedError
 from .errors import ParameterError as ParameterError
+from .nmf.estimator import ConvergenceWarning as ConvergenceWarning
 from .nmf.estimator import HarmonicNMF as HarmonicNMF
+from .nmf.estimator import NotFittedError as NotFittedError
 from .nmf.templates import harmonic_templates as harmonic_templates
 from .notes.evaluation import Evaluation as Evaluation
 from .notes.evaluation import evaluate_files as evaluate_files

@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Choice of the PyTorch device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["resolve_device"]
 
 
 def resolve_device(name: str) -> torch.device:
-    """Find the device that a name stands for.
+    """Return the PyTorch device of a name.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def resolve_device(name: str) -> torch.device:
     Raises
     ------
     ParameterError
-        If there is no such device here.
+        If the device is not available.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        # The way back is what a device like "meta" lacks.
+        # Data cannot be copied back from a device like "meta".
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]

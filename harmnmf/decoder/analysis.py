@@ -211,7 +211,7 @@ class BlockAnalysis:
             self._W,
             self.recording.dictionary.n_attack,
             bands=self._bands,
-            n_iter=self.n_iter,
+            max_iter=self.n_iter,
         )
         return AnalysedBlock(spectra, activations, inner)
 

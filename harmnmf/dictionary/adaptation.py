@@ -1,15 +1,15 @@
-"""Adaptation of a timbre dictionary to the piano that plays in a recording.
+"""Adaptation of a timbre dictionary to the piano of a recording.
 
-The activations that the dictionary gives are taken for true, and the dictionary is estimated anew
-from them by :func:`harmnmf.nmf.solvers.decibel.factorize_decibel`, with itself, seen through the
-response r of the room, as the prior mean::
+With the activations that the dictionary gives, the dictionary is estimated again by
+:func:`harmnmf.nmf.solvers.decibel.factorize_decibel`. The prior mean is the dictionary itself,
+filtered by the response r of the room::
 
     V ≈ Σ_kj W[f, k, j] H[k, j, n],   W_dB = (r W₀)_dB + d[f, k],   d ~ Gaussian process
 
-The activations hold ghosts, which a free dictionary would make real. So the deviation d of a key
-is the same for all its timbres, and smooth: it correlates over half a semitone in frequency and
-four keys. What all keys around a frequency have in common (a mode of the soundboard or the room,
-the place of the microphone) is learned, and the spectra of neighbouring notes are not mixed up.
+Some activations are wrong, and a free dictionary would fit them. So the deviation d of a key is
+the same for all its timbres, and smooth: it correlates over half a semitone in frequency and four
+keys. It learns what keys around a frequency have in common (a mode of the soundboard or the room,
+the place of the microphone) without mixing the spectra of neighbouring notes.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import torch
 
 from harmnmf.errors import ParameterError
 from harmnmf.nmf.solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
-from harmnmf.nmf.solvers.decibel import factorize_decibel, smooth_basis
+from harmnmf.nmf.solvers.decibel import DecibelOptions, factorize_decibel, smooth_basis
 from harmnmf.signal.spectrogram import Spectrogram
 
 from .timbre_dictionary import TimbreDictionary
 
-__all__ = ["adapt_dictionary"]
+__all__ = ["adapt_dictionary", "timbre_activations"]
 
 # Semitones over which deviations correlate, in frequency and along the keyboard.
 _FREQUENCY_LENGTH = 0.5
 _KEY_LENGTH = 4.0
-_N_ITER = 20
+_MAX_ITER = 20
 
 
 def adapt_dictionary(
@@ -40,44 +40,45 @@ def adapt_dictionary(
     n_iter: int = 30,
     device: str = "cpu",
 ) -> TimbreDictionary:
-    """Adapt a dictionary to the piano that plays in a recording.
+    """Adapt a dictionary to the piano of a recording.
 
     Parameters
     ----------
     spectrogram : Spectrogram
-        Of the recording, made by the dictionary's front end, in tune with the dictionary. Some
-        minutes say all there is to learn; memory grows with the length.
+        Spectrogram of the recording by the dictionary's front end, in tune with the dictionary.
+        Some minutes are enough; memory grows with the length.
     dictionary : TimbreDictionary
-        The prior mean.
+        Prior mean.
     sigma : float, default=3.0
-        Standard deviation of the piano's spectra about the dictionary in dB (10 log₁₀ of
+        Standard deviation of the piano's spectra from the dictionary in dB (10 log₁₀ of
         magnitudes), positive. With 2 the scores below are the same.
     n_iter : int, default=30
-        Iterations of the solver that estimates the activations.
+        Number of iterations of the solver that estimates the activations.
     device : str, default="cpu"
-        Where to compute, a PyTorch device.
+        PyTorch device.
 
     Returns
     -------
     TimbreDictionary
-        Adapted. It is not scaled anew, which costs notes: a key's gain belongs to its deviation.
-        Keys that are not activated move with their neighbours only, and silence moves nothing.
+        Adapted dictionary. It is not rescaled, which would cost notes: a key's gain is part of
+        its deviation. Keys that are not activated only follow their neighbours; silence changes
+        nothing.
 
     Raises
     ------
     ParameterError
-        If `sigma` is not positive, or the spectrogram has other bins than the dictionary.
+        If `sigma` is not positive, or spectrogram and dictionary have different bins.
 
     Notes
     -----
-    ``benchmarks/transcription.py`` prints what adaptation brings on real recordings, 0.01 to 0.02
-    of the onset-only note F. The lengths of correlation were chosen on these recordings, so that
-    this is optimistic.
+    On the real recordings of ``benchmarks/transcription.py`` adaptation raises the onset-only note
+    F by 0.01 to 0.02. The correlation lengths were chosen on these recordings, so that this is
+    optimistic.
 
     References
     ----------
     .. [1] T. Lu, "Harmonic Constraint in Music Spectrogram Reconstruction", 2021: the prior in
-       decibels, there for each bin by itself.
+       decibels, there with independent bins.
 
     Examples
     --------
@@ -92,36 +93,34 @@ def adapt_dictionary(
         raise ParameterError("the spectrogram and the dictionary have different bins")
     if not sigma > 0:
         raise ParameterError(f"sigma must be positive, not {sigma}")
-    # Divergences grow with the level, which must not matter beside the prior.
+    # Divergences grow with the level: without this, it would change the weight of the prior.
     level = spectrogram.values.mean() if spectrogram.values.size else 0.0
     if not level > 0:
         return dictionary
     V = torch.from_numpy(spectrogram.values / level).to(device)
     W = torch.tensor(dictionary.W, device=device)
     played = estimate_note_activations(
-        V, W, dictionary.n_attack, bands=room_bands(dictionary.axis, device), n_iter=n_iter
+        V, W, dictionary.n_attack, bands=room_bands(dictionary.axis, device), max_iter=n_iter
     )
     axis = dictionary.axis.frequencies
-    # The frequency of 0 Hz, where there is one, is as far below the next bin as that is high.
+    # A bin at 0 Hz is placed an octave below the next one.
     semitones = 12 * np.log2(np.maximum(axis, axis[axis > 0][0] / 2))
     positions = (torch.tensor(x, dtype=V.dtype) for x in (semitones, dictionary.pitches))
     bases = [
         smooth_basis(x, length).to(device)
         for x, length in zip(positions, (_FREQUENCY_LENGTH, _KEY_LENGTH), strict=True)
     ]
-    n_timbres = W.shape[2]
-    deviation = factorize_decibel(
-        V,
-        (played.response[:, None, None] * W)[..., None],
-        W.new_ones(1, *W.shape[1:]),
-        H=_roll(played, dictionary.n_attack),
+    options = DecibelOptions(
         estimate_E=False,
         estimate_H=False,
         sigma=sigma,
-        bases=[*bases, W.new_ones(n_timbres, 1)],
-        n_iter=_N_ITER,
+        bases=[*bases, W.new_ones(W.shape[2], 1)],
+        max_iter=_MAX_ITER,
         tol=None,
-    ).deviation
+    )
+    prior = (played.response[:, None, None] * W)[..., None]
+    H = timbre_activations(played, dictionary.n_attack)
+    deviation = factorize_decibel(V, prior, W.new_ones(1, *W.shape[1:]), H, options).deviation
     W = W * 10 ** (deviation / 10)
     return TimbreDictionary(
         W.cpu().numpy(),
@@ -133,8 +132,31 @@ def adapt_dictionary(
     )
 
 
-def _roll(played: NoteActivations, n_attack: int) -> torch.Tensor:
-    """Write attacks out: each frame of an attack is a timbre of its own, moved in time."""
+def timbre_activations(played: NoteActivations, n_attack: int) -> torch.Tensor:
+    """Return the activations of all timbres: each frame of an attack is a timbre, delayed.
+
+    Parameters
+    ----------
+    played : NoteActivations
+        Attacks (n_pitches, n_frames) and sustained timbres (n_pitches, n_sustained, n_frames).
+    n_attack : int
+        Number of frames of an attack.
+
+    Returns
+    -------
+    Tensor, shape (n_pitches, n_attack + n_sustained, n_frames)
+        H.
+
+    Examples
+    --------
+    >>> A, S = torch.tensor([[1.0, 0.0, 2.0, 0.0]]), torch.tensor([[[5.0, 6.0, 7.0, 8.0]]])
+    >>> played = NoteActivations(A, S, torch.ones(1), torch.empty(0), 20, False)
+    >>> timbre_activations(played, n_attack=3)
+    tensor([[[1., 0., 2., 0.],
+             [0., 1., 0., 2.],
+             [0., 0., 1., 0.],
+             [5., 6., 7., 8.]]])
+    """
     n_frames = played.A.shape[-1]
     attack = [torch.nn.functional.pad(played.A, (j, 0))[:, :n_frames] for j in range(n_attack)]
     return torch.cat([torch.stack(attack, dim=1), played.S], dim=1)

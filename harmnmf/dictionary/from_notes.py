@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
@@ -17,12 +18,12 @@ from harmnmf.signal.audio import read_audio
 from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.signal.spectrogram import FrontEnd, LogFrequency
 
-from .keys import DECAY, FLOOR, SILENCE, SUSTAIN, check_keys, fill_keys, scale_timbres
+from .keys import DECAY, FLOOR, SILENCE, SUSTAIN, fill_keys, scale_timbres
 from .timbre_dictionary import TimbreDictionary
 
 __all__ = ["find_attack", "learn_from_notes"]
 
-# The attack begins where the envelope first comes within this many dB of its maximum.
+# The attack begins where the magnitude first comes within this many dB of its maximum.
 _ATTACK_THRESHOLD = -20.0
 
 
@@ -37,38 +38,38 @@ def learn_from_notes(
 ) -> TimbreDictionary:
     """Learn a dictionary from isolated notes of one or more instruments.
 
-    Notes of one key (soft and loud ones, say) are averaged after each is scaled to the same
-    level; keys without a note are interpolated from their neighbours, partial by partial, and
-    instruments are averaged.
+    Notes of one key, such as soft and loud ones, are scaled to the same level and averaged; keys
+    without a note are interpolated from their neighbours, partial by partial; instruments are
+    averaged.
 
     Parameters
     ----------
     instruments : mapping
-        Files of isolated notes by the name of their instrument. A file's name tells its pitch
-        (:func:`harmnmf.pitch_from_name`).
+        Files of isolated notes by the name of their instrument. The pitch is taken from the
+        file name (:func:`harmnmf.pitch_from_name`).
     front_end : FrontEnd, optional
         Default: :class:`harmnmf.signal.spectrogram.LogFrequency` with its defaults.
     pitches : iterable of int, default=range(21, 109)
-        MIDI numbers of the keys that the dictionary shall have.
+        MIDI numbers of the keys of the dictionary.
     n_attack : int, default=10
-        Frames of the attack.
+        Number of frames of the attack.
     metadata : mapping, optional
-        For the dictionary, which also gets ``instruments``: the number of notes and the sampled
-        keys of each.
+        Metadata of the dictionary. ``instruments``, the number of notes and the sampled keys of
+        each, is added.
     progress : callable, optional
         Called with each file before it is read.
 
     Returns
     -------
     TimbreDictionary
-        With ``n_attack + 2`` timbres a key: the attack's frames, sustain and decay.
+        Dictionary with ``n_attack + 2`` timbres per key: frames of the attack, sustain, decay.
 
     Raises
     ------
     AudioError
-        If a file cannot be read, is silent, or its name tells no pitch.
+        If a file cannot be read, is silent, or has no pitch in its name.
     ParameterError
-        If there are no notes, no keys or no attack, or a key is not a MIDI number. All names and
+        If there are no notes, no keys or no attack, or a key is not a MIDI number. Names and
         parameters are checked before the first file is read.
 
     Examples
@@ -84,7 +85,11 @@ def learn_from_notes(
     array([208., 220.])
     """
     front_end = LogFrequency() if front_end is None else front_end
-    keys = check_keys(pitches, n_attack)
+    keys = sorted({operator.index(pitch) for pitch in pitches})
+    if not keys or keys[0] < 0 or keys[-1] > 127:
+        raise ParameterError("pitches must be one or more MIDI numbers from 0 to 127")
+    if n_attack < 1:
+        raise ParameterError(f"n_attack must be at least 1, not {n_attack}")
     files_by_pitch: dict[str, dict[int, list[Path]]] = {}
     for name, files in instruments.items():
         for path in map(Path, files):
@@ -111,7 +116,7 @@ def learn_from_notes(
 
 
 def find_attack(samples: NDArray[np.float32]) -> int:
-    """Find where an isolated note begins to sound.
+    """Find the start of an isolated note.
 
     Parameters
     ----------
@@ -121,12 +126,12 @@ def find_attack(samples: NDArray[np.float32]) -> int:
     Returns
     -------
     int
-        First sample whose magnitude comes within 20 dB of the recording's maximum.
+        First sample whose magnitude is within 20 dB of the maximum.
 
     Raises
     ------
     AudioError
-        If the recording is silent: nowhere above -80 dB of full scale.
+        If the recording is nowhere above -80 dB of full scale.
 
     Examples
     --------
@@ -142,14 +147,14 @@ def find_attack(samples: NDArray[np.float32]) -> int:
 
 
 def _note_timbres(path: Path, front_end: FrontEnd, n_attack: int) -> NDArray[np.float64]:
-    """Cut a note's spectrogram into timbres, shape (n_bins, n_attack + 2)."""
+    """Average the spectrogram of a note into timbres, shape (n_bins, n_attack + 2)."""
     rate, hop = front_end.sample_rate, front_end.hop_length
     samples = read_audio(path, sample_rate=rate).samples
     try:
         attack = find_attack(samples)
     except AudioError as error:
         raise AudioError(f"{path}: {error}") from error
-    # The attack is centred on the second frame, and the first shows how it announces itself.
+    # The attack is centred on the second frame, so that the first shows the rise before it.
     samples = samples[max(0, attack - hop) :][: int((DECAY[1] + 1) * rate)]
     samples = np.concatenate([np.zeros(max(0, hop - attack), samples.dtype), samples])
     V = front_end.transform(samples).values.astype(np.float64)
@@ -160,7 +165,7 @@ def _note_timbres(path: Path, front_end: FrontEnd, n_attack: int) -> NDArray[np.
     n_sounding = int(np.flatnonzero(level >= FLOOR * level.max())[-1]) + 1
     for j, (start, end) in enumerate((SUSTAIN, DECAY)):
         first, last = (1 + round(time * rate / hop) for time in (start, end))
-        # A note shorter than this, or followed by silence, keeps the spectrum that it ended with.
+        # A shorter note, or one followed by silence, keeps its last spectrum.
         part = V[:, min(first, n_sounding - 1) : min(last, n_sounding)]
         timbres[:, n_attack + j] = part.mean(axis=1)
     return scale_timbres(timbres, n_attack)

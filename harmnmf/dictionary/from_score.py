@@ -1,14 +1,14 @@
 """Timbre dictionaries from recordings of music and their scores.
 
-A score says which keys sound when, and how far each note has got: its attack runs through
-successive frames, its sustain and its decay follow. With activations that are zero elsewhere,
-and stay so, a factorisation tells what each of these timbres sounds like on this piano, in this
-room [1]_.
+A score says which keys sound when, and which part of a note each frame belongs to: its attack is a
+sequence of frames, followed by its sustain and its decay. Activations that start at zero stay
+zero, so a factorisation learns what each of these timbres sounds like on this piano, in this room
+[1]_.
 
-The spectra are harmonic, as those of the dictionary that learning begins with: cut into bands,
-one every third of an octave, they are the templates of
-:class:`harmnmf.nmf.estimator.HarmonicNMF`. So much is learned of a key as it has been heard. The
-rest is taken from the dictionary, or, where a key is not played at all, from its neighbours.
+The spectra are those of an initial dictionary, divided into bands a third of an octave apart:
+these are the templates of :class:`harmnmf.nmf.estimator.HarmonicNMF`. The more notes of a key there
+are, the more is learned of it. The rest is taken from the initial dictionary, or, for keys that
+are not played at all, from their neighbours.
 
 References
 ----------
@@ -25,14 +25,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import AudioError, ParameterError
 from harmnmf.nmf.estimator import HarmonicNMF
+from harmnmf.nmf.solvers.convolutive import raised_cosine_bands
 from harmnmf.notes.files import read_notes
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio, read_audio
-from harmnmf.signal.harmonics import FrequencyAxis
 from harmnmf.signal.spectrogram import STFT
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 
@@ -44,20 +45,18 @@ __all__ = ["estimate_offset", "learn_from_score", "timbre_roll"]
 # Seconds by which the sound may precede or follow the notes, and the grid of the search.
 _LARGEST_OFFSET = 0.1
 _OFFSET_STEP = 0.005
-# From before to after an onset, in seconds, the partials of its key rise. In 48 recordings they
-# rose at least 2.7 times as much there as at other times, and with the notes of another piece at
-# most 1.5 times.
+# The partials of a key rise around its onset, between these times in seconds. In 48 recordings
+# they rose at least 2.7 times as much there as at other times, and at most 1.5 times as much with
+# the notes of another piece.
 _RISE = (-0.04, 0.1)
 _SMALLEST_RISE = 2.0
-# Seconds for which a note may go on sounding after its end: dampers take a while, and of a pedal
-# that the notes do not tell of something is heard, too.
+# Seconds for which a note may sound after its end: dampers take time, and the notes may lack the
+# pedal.
 _RELEASE = 1.0
 _BAND = 1 / 3  # octaves from one centre to the next
-# A timbre is learned by half from this many notes of its key, and by more from more.
-_DOUBT = 2.0
-# More iterations fit the recording better, and the piano worse: where notes overlap they begin to
-# explain each other.
-_DEFAULTS = {"n_iter": 20, "tol": None}
+# More iterations fit the recording better and the piano worse: overlapping notes begin to explain
+# each other.
+_DEFAULTS = {"max_iter": 20, "tol": None}
 
 
 def learn_from_score(
@@ -65,31 +64,32 @@ def learn_from_score(
     *,
     dictionary: TimbreDictionary | str | PathLike[str] = "default",
     solver: str = "multiplicative",
+    prior_weight: float = 2.0,
     metadata: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> TimbreDictionary:
-    """Learn a dictionary of one piano from recordings and the notes that are played in them.
+    """Learn a dictionary of one piano from recordings and their notes.
 
-    The notes must be aligned with the recording, as those of a Disklavier are: one constant
-    offset is estimated (:func:`estimate_offset`), everything else is believed. A recording that
-    is not in tune with the dictionary is analysed as if it were, as
-    :class:`harmnmf.Transcriber` does.
+    The notes must be aligned with the recording, as those of a Disklavier are, up to one constant
+    offset, which is estimated (:func:`estimate_offset`). A recording that is not in tune with the
+    dictionary is analysed as if it were, as in :class:`harmnmf.Transcriber`.
 
     Parameters
     ----------
     recordings : iterable of pairs
-        Recordings, or their files, and their notes, or the files that
-        :func:`harmnmf.read_notes` reads.
+        Recordings or their files, each with its notes or a file for :func:`harmnmf.read_notes`.
     dictionary : TimbreDictionary, str or path-like, default="default"
-        What to begin with: a dictionary, the name of one that is shipped, or a file. What is zero
-        in a key that is played stays zero.
+        Initial dictionary, the name of a shipped one, or a file. Zeros of the keys that are
+        played stay zero.
     solver : {"multiplicative", "bayesian", "decibel"}, default="multiplicative"
         As in :class:`harmnmf.nmf.estimator.HarmonicNMF`.
+    prior_weight : float, default=2.0
+        Number of notes of a key from which half of its timbres is learned, in decibels; the
+        other half remains that of the initial dictionary.
     metadata : mapping, optional
-        For the dictionary, which also gets the solver, the name and the description of the
-        dictionary that was begun with, and ``recordings``: of each the number of notes, the keys,
-        and the offset in seconds.
+        Metadata of the dictionary. The solver, name and description of the initial dictionary,
+        and ``recordings`` (number of notes, keys, and offset in seconds of each) are added.
     progress : callable, optional
         Called with the name of each recording before it is read.
     **options
@@ -98,7 +98,7 @@ def learn_from_score(
     Returns
     -------
     TimbreDictionary
-        With the keys, the timbres and the front end of the one that was begun with.
+        Dictionary with the keys, timbres and front end of the initial one.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def learn_from_score(
         If a file of notes or the dictionary cannot be read.
     ParameterError
         If there are no recordings, a recording has no notes, or its notes do not fit it; if the
-        dictionary has other timbres than attack, sustain and decay; or an option is wrong.
+        dictionary has other timbres than attack, sustain and decay; or an option is invalid.
 
     Examples
     --------
@@ -123,7 +123,11 @@ def learn_from_score(
     if not isinstance(dictionary, TimbreDictionary):
         dictionary = TimbreDictionary.load(dictionary)
     if dictionary.W.shape[2] != dictionary.n_attack + 2:
-        raise ParameterError("the dictionary must have two timbres beside the attack's frames")
+        raise ParameterError(
+            "the dictionary must have two timbres besides the frames of the attack"
+        )
+    if not prior_weight >= 0:
+        raise ParameterError(f"prior_weight must not be negative, but is {prior_weight}")
     takes, sources = [], {}
     for number, (recording, score) in enumerate(recordings, start=1):
         name = _name(recording, f"recording {number}")
@@ -131,7 +135,7 @@ def learn_from_score(
             progress(name)
         take = _read_take(recording, name, score, _name(score, f"notes of {name}"), dictionary)
         takes.append(take)
-        # Where files lie is no one else's business.
+        # The folders of files are private.
         title = Path(name).name
         sources[f"{title} ({number})" if title in sources else title] = {
             "notes": len(take.notes),
@@ -155,7 +159,7 @@ def learn_from_score(
     n_heard = roll.sum(axis=2)
     keys = {}
     for k, pitch in enumerate(played.tolist()):
-        trust = (n_heard[k] > 0) * n_notes[pitch] / (n_notes[pitch] + _DOUBT)
+        trust = (n_heard[k] > 0) * n_notes[pitch] / (n_notes[pitch] + prior_weight)
         keys[pitch] = _mixed(learned[:, k], prior[:, k], trust, dictionary.n_attack)
     missing = [pitch for pitch in dictionary.pitches.tolist() if pitch not in keys]
     if missing:
@@ -175,10 +179,9 @@ def learn_from_score(
 
 
 def estimate_offset(samples: ArrayLike, sample_rate: int, notes: NoteList) -> float:
-    """Estimate by how much a recording is late against its notes.
+    """Estimate the delay of a recording relative to its notes.
 
-    The offset is the one, up to 0.1 s, at which the magnitude of the spectrum rises most steeply
-    at the onsets.
+    It is the delay, up to 0.1 s either way, for which the spectral flux at the onsets is largest.
 
     Parameters
     ----------
@@ -192,7 +195,7 @@ def estimate_offset(samples: ArrayLike, sample_rate: int, notes: NoteList) -> fl
     Returns
     -------
     float
-        Seconds, a multiple of 5 ms; negative if the recording is early.
+        Delay in seconds, a multiple of 5 ms; negative if the recording is early.
 
     Examples
     --------
@@ -219,29 +222,29 @@ def timbre_roll(
     hop_duration: float,
     n_attack: int,
 ) -> NDArray[np.bool_]:
-    """Draw which timbre of each key may sound in each frame.
+    """Make a piano roll that says which timbre of each key may sound in each frame.
 
-    A note begins with the frames of its attack, the first of them a frame ahead of its onset.
-    Its sustain follows until 0.6 s, then its decay until 1 s after its end, or until the
-    key is struck again.
+    A note begins with the frames of its attack, the first of them one frame before its onset. Its
+    sustain follows until 0.6 s, then its decay until 1 s after its end, or until the key is
+    struck again.
 
     Parameters
     ----------
     notes : NoteList
-        Notes at times of the recording.
+        Notes, aligned with the recording.
     pitches : ndarray of int, shape (n_pitches,)
-        MIDI numbers of the keys, ascending, with all that are played.
+        MIDI numbers of the keys, ascending, including all that are played.
     n_frames : int
-        Frames of the recording.
+        Number of frames of the recording.
     hop_duration : float
         Seconds from frame to frame.
     n_attack : int
-        Frames of the attack.
+        Number of frames of the attack.
 
     Returns
     -------
     ndarray of bool, shape (n_pitches, n_attack + 2, n_frames)
-        The roll.
+        The piano roll.
 
     Examples
     --------
@@ -257,10 +260,8 @@ def timbre_roll(
     ends = np.rint((notes.offset + _RELEASE) / hop_duration).astype(int)
     for key, start, end in zip(np.searchsorted(pitches, notes.pitch), starts, ends, strict=True):
         roll[key, :, max(start, 0) :] = False
-        sustain, decay = (
-            start + n_attack,
-            max(start + n_attack, start + 1 + round(DECAY[0] / hop_duration)),
-        )
+        sustain = start + n_attack
+        decay = max(sustain, start + 1 + round(DECAY[0] / hop_duration))
         for j in range(max(0, -start), min(n_attack, n_frames - start)):
             roll[key, j, start + j] = True
         roll[key, n_attack, sustain : min(decay, end)] = True
@@ -269,7 +270,7 @@ def timbre_roll(
 
 
 class _Take(NamedTuple):
-    """Spectrogram (n_bins, n_frames), seconds from frame to frame, and the notes as they sound."""
+    """Spectrogram (n_bins, n_frames), seconds from frame to frame, aligned notes, their offset."""
 
     V: NDArray[np.float32]
     hop: float
@@ -292,7 +293,7 @@ def _read_take(
     if len(notes) == 0:
         raise ParameterError(f"{score_name}: has no notes")
     if not np.isin(notes.pitch, dictionary.pitches).all():
-        raise ParameterError(f"{score_name}: has notes of keys that the dictionary has not")
+        raise ParameterError(f"{score_name}: has notes of keys that the dictionary lacks")
     audio = (recording if isinstance(recording, Audio) else read_audio(recording)).to_mono()
     if np.abs(audio.samples).max() < SILENCE:
         raise AudioError(f"{name}: the recording is silent")
@@ -317,7 +318,7 @@ def _read_take(
 
 
 def _rise(take: _Take, dictionary: TimbreDictionary) -> float:
-    """How much the partials of the keys rise where these are struck, relative to all times."""
+    """Mean rise of the partials of struck keys at their onsets, relative to all frames."""
     before, after = (round(seconds / take.hop) for seconds in _RISE)
     V = np.pad(take.V, ((0, 0), (-before, after)))
     rise = np.maximum(V[:, after - before :] - V[:, : before - after], 0.0)
@@ -335,9 +336,11 @@ def _factorize(
     solver: str,
     options: Mapping[str, Any],
 ) -> NDArray[np.float64]:
-    """Estimate the timbres of the keys that are played, at the level they have on average."""
-    bands = _bands(dictionary.axis)
-    # What the solver adds up is magnitudes, or powers: there the bands add up to the whole.
+    """Estimate the timbres of the keys that are played, at their average level."""
+    frequencies = dictionary.axis.frequencies
+    octaves = np.log2(np.maximum(frequencies, frequencies[frequencies > 0][0]))
+    bands = raised_cosine_bands(torch.from_numpy(octaves), _BAND).numpy()
+    # The bands must add up to one in the powers that "bayesian" sums.
     templates = prior[..., None] * (bands**0.5 if solver == "bayesian" else bands)[:, None, None]
     nmf = HarmonicNMF(
         templates.reshape(len(V), -1, bands.shape[1]).astype(np.float32),
@@ -345,18 +348,9 @@ def _factorize(
         **{**_DEFAULTS, **options},
     )
     start = roll.reshape(-1, V.shape[1]) * V.sum(axis=0)
-    H = nmf.fit_transform(V.T, H=start.T).T.reshape(roll.shape)
+    H = nmf.fit_transform(V.T, activations=start.T).T.reshape(roll.shape)
     level = H.sum(axis=2, dtype=np.float64) / np.maximum(roll.sum(axis=2), 1)
     return nmf.components_.T.reshape(prior.shape) * level
-
-
-def _bands(axis: FrequencyAxis) -> NDArray[np.float64]:
-    """Overlapping raised cosines over log-frequency that add up to one, (n_bins, n_bands)."""
-    lowest = axis.frequencies[axis.frequencies > 0][0]
-    position = np.log2(np.maximum(axis.frequencies, lowest) / lowest) / _BAND
-    distance = np.abs(position[:, None] - np.arange(position[-1] + 1))
-    bands = np.where(distance < 1, 0.5 + 0.5 * np.cos(np.pi * distance), 0.0)
-    return bands / bands.sum(axis=1, keepdims=True)
 
 
 def _mixed(
@@ -365,16 +359,16 @@ def _mixed(
     trust: NDArray[np.float64],
     n_attack: int,
 ) -> NDArray[np.float64]:
-    """Mean in decibels of a key's timbres, (n_bins, n_timbres), at the levels of the prior.
+    """Geometric mean of a key's timbres, (n_bins, n_timbres), at the levels of the prior.
 
-    The weight of what was learned is the trust in each timbre, (n_timbres,), below 1.
+    `trust`, (n_timbres,), is the weight of the learned timbres, at most 1.
     """
-    was, wanted = learned.sum(axis=0), prior.sum(axis=0)
-    trust = trust * (was > 0)
+    current, target = learned.sum(axis=0), prior.sum(axis=0)
+    trust = trust * (current > 0)
     level = np.ones(len(trust))
     # The frames of an attack keep their levels relative to each other.
     for timbres in (slice(n_attack), *range(n_attack, len(trust))):
         known = trust[timbres] > 0
         if known.any():
-            level[timbres] = (wanted[timbres] * known).sum() / (was[timbres] * known).sum()
+            level[timbres] = (target[timbres] * known).sum() / (current[timbres] * known).sum()
     return prior ** (1 - trust) * (learned * level) ** trust

@@ -1,74 +1,39 @@
-"""What timbres learned from notes and from scores have in common: their times, scale and keys."""
+"""Times, scaling and interpolation of timbres that are learned from notes or from scores."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harmnmf.errors import ParameterError
 from harmnmf.signal.harmonics import FrequencyAxis, HarmonicSeries, piano_inharmonicity, pitch_to_hz
 
-__all__ = ["DECAY", "FLOOR", "SILENCE", "SUSTAIN", "check_keys", "fill_keys", "scale_timbres"]
+__all__ = ["DECAY", "FLOOR", "SILENCE", "SUSTAIN", "fill_keys", "scale_timbres"]
 
-# Seconds after the attack that the two free timbres are averaged over.
+# Seconds after the attack over which the two free timbres are averaged.
 SUSTAIN = (0.24, 0.6)
 DECAY = (0.6, 1.6)
 # Envelopes are interpolated between keys in decibels, down to this level below the maximum.
 FLOOR = 10 ** (-80 / 20)
-# What peaks below -80 dB of full scale is dither, hum or a muted channel, and not a note.
+# A recording that peaks below -80 dB of full scale holds dither, hum or a muted channel only.
 SILENCE = 1e-4
 
 
-def check_keys(pitches: Iterable[int], n_attack: int) -> list[int]:
-    """Refuse keys or an attack that no dictionary can have.
-
-    Parameters
-    ----------
-    pitches : iterable of int
-        MIDI numbers.
-    n_attack : int
-        Frames of the attack.
-
-    Returns
-    -------
-    list of int
-        The keys, ascending, each once.
-
-    Raises
-    ------
-    ParameterError
-        If there are no keys or no attack, or a key is not a MIDI number.
-
-    Examples
-    --------
-    >>> check_keys([62, 60, 62], n_attack=10)
-    [60, 62]
-    """
-    keys = sorted({operator.index(pitch) for pitch in pitches})
-    if not keys or keys[0] < 0 or keys[-1] > 127:
-        raise ParameterError("pitches must be one or more MIDI numbers from 0 to 127")
-    if n_attack < 1:
-        raise ParameterError(f"n_attack must be at least 1, not {n_attack}")
-    return keys
-
-
 def scale_timbres(W: NDArray[np.float64], n_attack: int) -> NDArray[np.float64]:
-    """Scale each attack to an average sum over the bins of 1, each other timbre to a sum of 1.
+    """Scale timbres to a sum over the bins of 1, on average over the frames of an attack.
 
     Parameters
     ----------
     W : ndarray, shape (n_bins, ..., n_timbres)
         Timbres, of which the first `n_attack` are the frames of the attack.
     n_attack : int
-        Frames of the attack.
+        Number of frames of the attack.
 
     Returns
     -------
-    ndarray
-        Scaled; what is silent stays so.
+    ndarray, shape (n_bins, ..., n_timbres)
+        Scaled timbres; silent ones stay silent.
 
     Examples
     --------
@@ -89,17 +54,17 @@ def fill_keys(
     Parameters
     ----------
     sampled : mapping
-        Timbres of some keys, each of shape (n_bins, n_timbres), by their MIDI numbers.
+        Timbres of some keys, each of shape (n_bins, n_timbres), by MIDI number.
     keys : sequence of int
-        MIDI numbers of the keys that are wanted. Those beyond the sampled ones get the timbres
-        of the nearest.
+        MIDI numbers of the keys to make. Those beyond the sampled ones get the timbres of the
+        nearest.
     axis : FrequencyAxis
         Frequencies of the bins.
 
     Returns
     -------
     ndarray, shape (n_bins, n_pitches, n_timbres)
-        With nothing more than 80 dB below the maximum of its timbres.
+        Timbres, cut off 80 dB below the maximum of each key.
 
     Examples
     --------
@@ -127,17 +92,16 @@ def fill_keys(
 def _move(
     timbres: NDArray[np.float64], source: int, target: int, axis: FrequencyAxis
 ) -> NDArray[np.float64]:
-    """Move a key's spectra in frequency, so that its partials lie on those of another key."""
+    """Move the spectra of a key in frequency so that its partials lie on those of another key."""
     if source == target:
         return timbres
     n_partials = int(axis.frequencies[-1] / pitch_to_hz(min(source, target))) + 1
-    at, wanted = (
-        HarmonicSeries(n_partials, piano_inharmonicity(pitch)).positions(pitch_to_hz(pitch), axis)[
-            0
-        ]
-        for pitch in (source, target)
-    )
+
+    def positions(pitch: int) -> NDArray[np.float64]:
+        series = HarmonicSeries(n_partials, piano_inharmonicity(pitch))
+        return series.positions(pitch_to_hz(pitch), axis)[0]
+
     bins = np.arange(axis.n_bins, dtype=np.float64)
-    origin = bins + np.interp(bins, wanted, at - wanted)
+    origin = bins + np.interp(bins, positions(target), positions(source) - positions(target))
     moved = [np.interp(origin, bins, timbre, left=0.0, right=0.0) for timbre in timbres.T]
     return np.stack(moved, axis=1)

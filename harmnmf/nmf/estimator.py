@@ -1,41 +1,48 @@
-"""The estimator over the solvers, with the manners of scikit-learn.
+"""Scikit-learn estimator for harmonic NMF, with a choice of solvers.
 
-A solver is chosen by its name, and whatever it is, data, dictionary and activations are
-magnitudes, so that solvers are compared by changing one word.
+Data, components and activations are magnitudes for every solver, so that solvers are compared by
+changing one parameter.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn import exceptions
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_array, validate_data
 
 from harmnmf.device import resolve_device
-from harmnmf.errors import ConvergenceWarning, NotFittedError, ParameterError
-from harmnmf.nmf.solvers.bayesian import factorize_bayesian
-from harmnmf.nmf.solvers.decibel import factorize_decibel
-from harmnmf.nmf.solvers.divergence import beta_divergence
-from harmnmf.nmf.solvers.loop import PERIOD, check_nonnegative
-from harmnmf.nmf.solvers.multiplicative import estimate_activations, factorize_harmonic
+from harmnmf.errors import HarmnmfError, ParameterError
 from harmnmf.signal.spectrogram import LogFrequency
 
+from .solvers.bayesian import BayesianOptions, factorize_bayesian
+from .solvers.decibel import DecibelOptions, factorize_decibel
+from .solvers.divergence import beta_divergence
+from .solvers.multiplicative import (
+    HarmonicFactorization,
+    MultiplicativeOptions,
+    estimate_activations,
+    factorize_harmonic,
+)
 from .templates import harmonic_templates, initial_weights
 
-__all__ = ["HarmonicNMF"]
+__all__ = ["ConvergenceWarning", "HarmonicNMF", "NotFittedError"]
 
-_SOLVERS = ("multiplicative", "bayesian", "decibel")
-# On piano recordings steps of 1 dB from where two multiplicative updates lead came as low in 110
-# iterations as any steps from the beginning in 200, and lower than L-BFGS. Nearer to the minimum
-# such steps climb at first, which is taken for convergence.
+# On piano recordings, Adam from the result of two multiplicative updates came as low in 110
+# iterations as Adam or L-BFGS from the beginning in 200. Nearer to the minimum its steps climb at
+# first, which would count as convergence.
 _DECIBEL_START = 2
-_DECIBEL_STEP = 1.0
-# The floor, relative to the largest magnitude: -50 dB. On piano recordings keys were told from
-# silence better with it than with rounding errors for a floor, most of all by "bayesian", for
-# which noise between partials is as surprising as a note.
+# Relative to the largest magnitude: -50 dB. On piano recordings keys were told from silence better
+# with this floor than with one of rounding errors, most of all by "bayesian", for which noise
+# between partials is as surprising as a note.
 _FLOOR = 10 ** (-50 / 20)
 # The last template of a key's last timbre starts this much above that of its first, 20 dB.
 _BRIGHTEST = 10.0
@@ -43,55 +50,62 @@ _BRIGHTEST = 10.0
 _Array = NDArray[np.floating]
 
 
+class ConvergenceWarning(exceptions.ConvergenceWarning):
+    """The maximum number of iterations was reached before convergence."""
+
+
+class NotFittedError(HarmnmfError, exceptions.NotFittedError):
+    """An estimator was used before it was fitted."""
+
+
 class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Harmonic factorisation of spectrograms, as an estimator of scikit-learn.
+    """Harmonic non-negative matrix factorisation of spectrograms.
 
-    Every component is the spectrum of a key: a weighted sum of narrow-band harmonic templates,
-    or near one. `fit` learns weights and activations, `transform` estimates the activations of
-    other recordings with the components as they are.
+    Every component is the spectrum of a key: a weighted sum of narrow-band harmonic templates, or
+    close to one. `fit` learns weights and activations; `transform` estimates the activations of
+    other recordings with the components fixed.
 
-    As in scikit-learn a row is a sample, and here a sample is a frame: `X` is the transposed
-    view ``V.T`` of a spectrogram of shape (n_bins, n_frames), and so are all other arrays. It is
-    what ``librosa.decompose.decompose(V, transformer=HarmonicNMF(templates))`` passes.
+    As in scikit-learn a row is a sample, here a frame: `X` is the transpose ``V.T`` of a
+    spectrogram of shape (n_bins, n_frames), which is also what
+    ``librosa.decompose.decompose(V, transformer=HarmonicNMF(templates))`` passes.
 
     Parameters
     ----------
     templates : ndarray, shape (n_bins, n_pitches, n_templates), optional
         Narrow-band harmonic templates, as :func:`harmnmf.harmonic_templates` makes them for a
         front end. Default: those of a piano's 88 keys for
-        :class:`harmnmf.signal.spectrogram.LogFrequency`.
+        :class:`harmnmf.signal.spectrogram.LogFrequency`. `X` must have their bins.
     weights : ndarray, shape (n_templates, n_pitches), optional
-        Start of the weights, for instance :func:`harmnmf.nmf.templates.initial_weights`, which is
-        the default with the default templates; with others, ones. What is zero stays zero.
+        Start of the weights. Default: :func:`harmnmf.nmf.templates.initial_weights` with the
+        default templates, otherwise ones. Zeros stay zero.
     solver : {"multiplicative", "bayesian", "decibel"}, default="multiplicative"
-        How to fit: :func:`~harmnmf.nmf.solvers.multiplicative.factorize_harmonic`,
+        :func:`~harmnmf.nmf.solvers.multiplicative.factorize_harmonic`,
         :func:`~harmnmf.nmf.solvers.bayesian.factorize_bayesian` or
-        :func:`~harmnmf.nmf.solvers.decibel.factorize_decibel`. "bayesian" models powers: it gets
-        the squares of `X`, `templates`, `weights` and `H`, and the square roots of its results
-        are kept, so that ``X**2 ≈ H**2 @ components_**2``; with the others,
-        ``X ≈ H @ components_``.
+        :func:`~harmnmf.nmf.solvers.decibel.factorize_decibel`. "bayesian" models powers: it
+        factorises the squares of all that it is given, and its results are square roots, so that
+        ``X**2 ≈ H**2 @ components_**2``; with the others, ``X ≈ H @ components_``.
     n_timbres : int, default=1
-        Number of components of each pitch. Each starts brighter than the one before it: more than
+        Number of components of each pitch. Each starts brighter than the one before it; more than
         one need more than one template.
     beta : float, default=0.5
-        The beta-divergence: 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito. Not used by
+        The beta-divergence: 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito. Ignored by
         "bayesian", which is Itakura-Saito between powers.
     algorithm : {"multiplicative", "em", "sage"}, default="multiplicative"
-        Used only by "bayesian". EM needs many times more iterations.
+        Algorithm of "bayesian". EM needs many times more iterations.
     smoothness : float, default=0.0
-        How much activations are tied together in time. Used only by "bayesian", and by its
-        `fit` only: `transform` takes every frame by itself.
+        Strength of the prior that smooths activations in time. Used only by "bayesian", and only
+        in `fit`: `transform` treats frames independently.
     sigma : float, default=3.0
-        Standard deviation of the components about the harmonic templates, in decibels that are
-        10 log₁₀ of magnitudes, half the usual ones. Used only by "decibel", whose components may
-        thus deviate from the templates, and are nowhere zero.
-    n_iter : int, default=200
-        Largest number of iterations of `fit`, and the number of those of `transform`.
+        Standard deviation of the components from the harmonic templates, in decibels that are
+        10 log₁₀ of magnitudes, half the usual ones. Used only by "decibel", whose components are
+        nowhere zero.
+    max_iter : int, default=200
+        Maximum number of iterations of `fit`, and number of iterations of `transform`.
     tol : float or None, default=1e-3
-        `fit` stops when the objective falls by no more than this fraction in ten iterations;
-        0 never stops, and None records no objectives.
+        `fit` stops when the objective falls by no more than this fraction in ten iterations.
+        0: never stop. None: never stop, and compute no objectives.
     device : str, default="auto"
-        Where to compute: a PyTorch device, or "auto" for a GPU if there is one.
+        PyTorch device, or "auto" for a GPU if there is one.
 
     Attributes
     ----------
@@ -103,25 +117,28 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         n_pitches times n_timbres.
     n_features_in_ : int
         n_bins.
+    feature_names_in_ : ndarray, shape (n_bins,)
+        Column names of `X`, if it has any.
     n_iter_ : int
-        Number of iterations that were made.
+        Number of iterations done.
     objective_ : ndarray, float64, shape (n_objectives,)
-        The objective before the first iteration and after each, with "multiplicative" after every
-        ten and the last; empty if `tol` is None.
+        Objective before the first iteration and after each, with "multiplicative" after every ten
+        and the last; empty if `tol` is None.
     reconstruction_err_ : float
-        Divergence of the model from the data, powers with "bayesian". Data where every template
-        that may sound is zero count neither here nor in the objective, but with "decibel":
-        nothing could explain them, and with β < 1 they would drown the rest.
-
-    Notes
-    -----
-    A constant 50 dB below the largest magnitude that `fit` sees is added to data and model, in
-    `transform` too: what is weaker counts little.
+        Divergence of the model from the data (of powers with "bayesian").
+    floor_ : float
+        Constant that was added to data and model (to powers with "bayesian"), 50 dB below the
+        largest magnitude in `fit`; `transform` uses it as well.
 
     Warns
     -----
     ConvergenceWarning
-        If `fit` reaches `n_iter` before `tol` is met.
+        If `fit` reaches `max_iter` before `tol` is met. It is a subclass of scikit-learn's.
+
+    Notes
+    -----
+    Except with "decibel", data count neither in the objective nor in the error where all
+    components that may sound are zero: no model explains them, and for β < 1 they would dominate.
 
     Examples
     --------
@@ -138,14 +155,6 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     (5, 3) [ True False  True]
     """
 
-    components_: _Array
-    weights_: _Array
-    n_components_: int
-    n_features_in_: int
-    n_iter_: int
-    objective_: NDArray[np.float64]
-    reconstruction_err_: float
-
     def __init__(
         self,
         templates: ArrayLike | None = None,
@@ -157,7 +166,7 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         algorithm: str = "multiplicative",
         smoothness: float = 0.0,
         sigma: float = 3.0,
-        n_iter: int = 200,
+        max_iter: int = 200,
         tol: float | None = 1e-3,
         device: str = "auto",
     ) -> None:
@@ -169,33 +178,30 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.algorithm = algorithm
         self.smoothness = smoothness
         self.sigma = sigma
-        self.n_iter = n_iter
+        self.max_iter = max_iter
         self.tol = tol
         self.device = device
 
-    def fit(self, X: ArrayLike, y: object = None, *, H: ArrayLike | None = None) -> HarmonicNMF:
+    def fit(
+        self, X: ArrayLike, y: object = None, *, activations: ArrayLike | None = None
+    ) -> HarmonicNMF:
         """Learn the components of a recording.
 
         Parameters
         ----------
-        X, y, H
+        X, y, activations
             As in :meth:`fit_transform`.
 
         Returns
         -------
         HarmonicNMF
-            Itself.
-
-        Raises
-        ------
-        ParameterError
-            As in :meth:`fit_transform`.
+            The estimator.
         """
-        self.fit_transform(X, H=H)
+        self.fit_transform(X, activations=activations)
         return self
 
     def fit_transform(
-        self, X: ArrayLike, y: object = None, *, H: ArrayLike | None = None
+        self, X: ArrayLike, y: object = None, *, activations: ArrayLike | None = None
     ) -> _Array:
         """Learn the components of a recording together with its activations.
 
@@ -205,9 +211,9 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             Magnitudes, not negative. Computed in float64 if given so, otherwise in float32.
         y : object
             Ignored.
-        H : array_like, shape (n_frames, n_components), optional
-            Start of the activations, by default the same in all components. What is zero stays
-            zero: the piano roll of a score says which keys may sound, and when.
+        activations : array_like, shape (n_frames, n_components), optional
+            Start of the activations, by default the same for all components. Zeros stay zero, so
+            that the piano roll of a score can say which keys may sound when.
 
         Returns
         -------
@@ -217,59 +223,49 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Raises
         ------
         ParameterError
-            If `X`, `H`, `templates` or `weights` is empty, holds negative or non-finite values,
-            or does not fit the others, or an option is outside its domain.
+            If an array is empty, holds negative or non-finite values, or does not fit the others,
+            or a parameter is outside its domain.
         """
-        if self.solver not in _SOLVERS:
+        solver = self._solver
+        X = self._validate(X, reset=True)
+        templates, weights = self._templates(X.shape[1])
+        shape = len(X), weights.shape[1]
+        start = np.ones(shape) if activations is None else _check("activations", activations)
+        if start.shape != shape:
             raise ParameterError(
-                f"solver must be one of {', '.join(_SOLVERS)}, not {self.solver!r}"
+                f"activations must have shape {shape}, (n_frames, n_components), not {start.shape}"
             )
-        V = self._tensor("X", X) ** self._power
-        n_bins, n_frames = V.shape
-        P, E = (self._like(V, array) ** self._power for array in self._templates(n_bins))
-        if H is None:
-            H0 = torch.ones_like(V[:1]).expand(E.shape[1], n_frames)
-        else:
-            H0 = self._tensor("H", H).to(V.dtype) ** self._power
-            if H0.shape != (E.shape[1], n_frames):
-                raise ParameterError(
-                    f"H must have shape {(n_frames, E.shape[1])}, (n_frames, n_components), "
-                    f"not {tuple(H0.mT.shape)}"
-                )
-        self._floor = _FLOOR**self._power * (float(V.max()) or 1.0)
-        if self.solver != "decibel":
-            V = V * (torch.einsum("fkm,mk->fk", P, E) @ H0 > 0)
-        W, E, H1, objective = self._solve(V, P, E, None if H is None else H0)
+        V, P, E, H = self._tensors(X.dtype, X.T, templates, weights, start.T)
+        self.floor_ = _FLOOR**solver.power * (float(V.max()) or 1.0)
+        if solver.ignores_unexplained:
+            V = V * (torch.einsum("fkm,mk->fk", P, E) @ H > 0)
+        result = solver.solve(self, V, P, E, None if activations is None else H)
 
-        self.components_ = _array(W.mT, self._power)
-        self.weights_ = _array(E, self._power)
-        self.n_components_, self.n_features_in_ = self.components_.shape
-        self.objective_ = _array(objective)
-        every, period = (PERIOD, 1) if self.solver == "multiplicative" else (1, PERIOD)
-        self.n_iter_ = self.n_iter
-        if self.tol is not None:
-            self.n_iter_ = min(self.n_iter, every * (len(objective) - 1))
-        V, V_hat = V + self._floor, W @ H1 + self._floor
-        self.reconstruction_err_ = float(beta_divergence(V, V_hat, self._beta))
-        last = self.objective_[-1 - period :]
-        if self.tol and not (len(last) > period and last[0] - last[-1] <= self.tol * abs(last[0])):
+        self.components_ = self._array(result.W.mT)
+        self.weights_ = self._array(result.E)
+        self.n_components_ = len(self.components_)
+        self.objective_ = result.objective.numpy(force=True)
+        self.n_iter_ = result.n_iter
+        V_hat = result.W @ result.H + self.floor_
+        self.reconstruction_err_ = float(beta_divergence(V + self.floor_, V_hat, self._beta))
+        if self.tol and not result.converged:
             warnings.warn(
-                f"not converged after {self.n_iter} iterations; increase n_iter or tol",
+                f"not converged after {self.max_iter} iterations; increase max_iter or tol",
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        return _array(H1.mT, self._power)
+        return self._array(result.H.mT)
 
     def transform(self, X: ArrayLike) -> _Array:
         """Estimate the activations of the components in a recording.
 
-        Frames do not depend on each other, and all take `n_iter` iterations, so that a recording
-        may come in blocks.
+        Frames are independent of each other and all take `max_iter` iterations, so that a
+        recording may be passed in blocks.
 
         Parameters
         ----------
         X : array_like, shape (n_frames, n_bins)
-            Magnitudes, not negative, made by the same front end as those of `fit`.
+            Magnitudes, not negative, made by the same front end as in `fit`.
 
         Returns
         -------
@@ -279,138 +275,97 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Raises
         ------
         NotFittedError
-            If there are no components yet.
+            If the estimator is not fitted.
         ParameterError
             If `X` is empty, holds negative or non-finite values, or has other bins.
         """
         self._check_fitted()
-        V = self._tensor("X", X)
-        if len(V) != self.n_features_in_:
-            raise ParameterError(_wrong_bins(len(V), self.n_features_in_))
-        W = self._like(V, self.components_.T)
-        H, _ = estimate_activations(
-            V**self._power,
-            W**self._power,
-            beta=self._beta,
-            floor=self._floor,
-            n_iter=self.n_iter,
-            tol=None,
+        X = self._validate(X, reset=False)
+        V, W = self._tensors(X.dtype, X.T, self.components_.T)
+        options = MultiplicativeOptions(
+            beta=self._beta, floor=self.floor_, max_iter=self.max_iter, tol=None
         )
-        return _array(H.mT, self._power)
+        return self._array(estimate_activations(V, W, options=options).H.mT)
 
-    def inverse_transform(self, H: ArrayLike) -> _Array:
-        """Compute the magnitudes that activations stand for.
+    def inverse_transform(self, X: ArrayLike) -> _Array:
+        """Compute the magnitudes that the model gives for activations.
 
         Parameters
         ----------
-        H : array_like, shape (n_frames, n_components)
+        X : array_like, shape (n_frames, n_components)
             Activations.
 
         Returns
         -------
         ndarray, shape (n_frames, n_bins)
-            ``H @ components_``; with "bayesian", the root of ``H**2 @ components_**2``.
+            ``X @ components_``; with "bayesian", the square root of ``X**2 @ components_**2``.
 
         Raises
         ------
         NotFittedError
-            If there are no components yet.
+            If the estimator is not fitted.
         ParameterError
-            If `H` has another number of components.
+            If `X` has another number of components, or holds negative or non-finite values.
         """
         self._check_fitted()
-        H = np.asarray(H)
-        if H.ndim != 2 or H.shape[1] != self.n_components_:
+        H = _check("X", X)
+        if H.shape[1] != self.n_components_:
             raise ParameterError(
-                f"H must have shape (n_frames, {self.n_components_}), not {H.shape}"
+                f"X must have shape (n_frames, {self.n_components_}), not {H.shape}"
             )
-        X: _Array = (H**self._power @ self.components_**self._power) ** (1 / self._power)
-        return X
+        power = self._solver.power
+        V: _Array = (H**power @ self.components_**power) ** (1 / power)
+        return V
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
     @property
     def _n_features_out(self) -> int:
         return self.n_components_
 
     @property
-    def _power(self) -> int:
-        return 2 if self.solver == "bayesian" else 1
+    def _solver(self) -> _Solver:
+        if self.solver not in _SOLVERS:
+            raise ParameterError(
+                f"solver must be one of {', '.join(_SOLVERS)}, not {self.solver!r}"
+            )
+        return _SOLVERS[self.solver]
 
     @property
     def _beta(self) -> float:
-        return 0 if self.solver == "bayesian" else self.beta
-
-    def _solve(
-        self,
-        V: torch.Tensor,
-        P: torch.Tensor,
-        E: torch.Tensor,
-        H: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Call the solver; give W (n_bins, n_components), E, H and the objective."""
-        if self.solver == "decibel":
-            E, H, _ = factorize_harmonic(
-                V, P, E, H=H, beta=self.beta, floor=self._floor, n_iter=_DECIBEL_START, tol=None
-            )
-            W, E, H, objective, _ = factorize_decibel(
-                V,
-                P,
-                E[..., None],
-                H=H[:, None],
-                sigma=self.sigma,
-                beta=self.beta,
-                floor=self._floor,
-                optimizer="adam",
-                learning_rate=_DECIBEL_STEP,
-                n_iter=self.n_iter,
-                tol=self.tol,
-            )
-            return W[..., 0], E[..., 0], H[:, 0], objective
-        if self.solver == "bayesian":
-            E, H, objective = factorize_bayesian(
-                V,
-                P,
-                E,
-                H=H,
-                algorithm=self.algorithm,
-                smoothness=self.smoothness,
-                floor=self._floor,
-                n_iter=self.n_iter,
-                tol=self.tol,
-            )
-        else:
-            E, H, objective = factorize_harmonic(
-                V, P, E, H=H, beta=self.beta, floor=self._floor, n_iter=self.n_iter, tol=self.tol
-            )
-        W = torch.einsum("fkm,mk->fk", P, E)
-        if self.solver == "bayesian":
-            # From unit norm of the powers to unit norm of the magnitudes.
-            total = W.sum(dim=0)
-            scale = torch.where(total > 0, total, 1.0)
-            W, E, H = W / scale, E / scale, H * scale[:, None]
-        return W, E, H, objective
+        beta = self._solver.beta
+        return self.beta if beta is None else beta
 
     def _templates(self, n_bins: int) -> tuple[_Array, _Array]:
         """Templates (n_bins, n_components, n_templates), weights (n_templates, n_components)."""
+        P: _Array
+        default: _Array
         if self.templates is None:
             front_end = LogFrequency()
             P = harmonic_templates(front_end.axis, window_durations=front_end.window_durations)
-            E = initial_weights() if self.weights is None else np.asarray(self.weights)
+            default = initial_weights()
         else:
-            P = np.asarray(self.templates)
+            P = _check("templates", self.templates)
             if P.ndim != 3:
                 raise ParameterError(
                     "templates must have shape (n_bins, n_pitches, n_templates), as "
                     f"harmonic_templates makes them, not {P.shape}"
                 )
-            E = np.ones(P.shape[:0:-1]) if self.weights is None else np.asarray(self.weights)
+            default = np.ones(P.shape[:0:-1])
+        E = default if self.weights is None else _check("weights", self.weights)
         if len(P) != n_bins:
-            raise ParameterError(_wrong_bins(n_bins, len(P)))
-        if E.shape != P.shape[:0:-1]:
             raise ParameterError(
-                f"weights must have shape {P.shape[:0:-1]}, (n_templates, n_pitches), not {E.shape}"
+                f"X has {n_bins} features, but the templates have {len(P)} bins: "
+                "X must be V.T, (n_frames, n_bins)"
             )
-        for name, array in (("templates", P), ("weights", E)):
-            check_nonnegative(**{name: torch.from_numpy(np.array(array, dtype=np.float64))})
+        if E.shape != default.shape:
+            raise ParameterError(
+                f"weights must have shape {default.shape}, (n_templates, n_pitches), not {E.shape}"
+            )
         n = self.n_timbres
         if not isinstance(n, int | np.integer) or n < 1:
             raise ParameterError(f"n_timbres must be a positive integer, not {n!r}")
@@ -421,39 +376,116 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         E = (E[:, :, None] * tilt[:, None]).reshape(len(E), -1)
         return np.repeat(P, n, axis=1), E
 
-    def _tensor(self, name: str, X: ArrayLike) -> torch.Tensor:
-        """Put data on the device, frames last, and refuse what no magnitudes can be."""
-        array = np.asarray(X)
-        if array.ndim != 2:
-            raise ParameterError(f"{name} must have two dimensions, but has shape {array.shape}")
-        if np.iscomplexobj(array):
-            raise ParameterError(f"{name} is complex; give its magnitudes, np.abs({name})")
-        dtype = np.float64 if array.dtype == np.float64 else np.float32
-        # PyTorch takes no read-only or reversed views; this copies nothing else.
-        V = torch.from_numpy(np.require(array.T, dtype, ["C", "W"]))
-        # Here errors name what the caller gave: the solvers know it as V.
-        check_nonnegative(**{name: V})
-        return V.to(resolve_device(self.device))
-
-    def _like(self, V: torch.Tensor, array: _Array) -> torch.Tensor:
-        return torch.as_tensor(np.ascontiguousarray(array), dtype=V.dtype, device=V.device)
+    def _validate(self, X: ArrayLike, *, reset: bool) -> _Array:
+        with _parameter_errors():
+            valid: _Array = validate_data(self, X, reset=reset, **_MAGNITUDES)
+        return valid
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "components_"):
-            raise _NotFitted("this HarmonicNMF has no components yet; call fit first")
+            raise NotFittedError("this HarmonicNMF is not fitted yet; call fit first")
+
+    def _tensors(self, dtype: np.dtype, *arrays: _Array) -> list[torch.Tensor]:
+        """Move magnitudes to the device as what the solver factorises."""
+        device = resolve_device(self.device)
+        # PyTorch takes no read-only or reversed views; require copies nothing else.
+        contiguous = (np.require(array, dtype, ["C", "W"]) for array in arrays)
+        return [torch.from_numpy(array).to(device) ** self._solver.power for array in contiguous]
+
+    def _array(self, X: torch.Tensor) -> _Array:
+        """Copy what the solver returns into an array of magnitudes."""
+        array: _Array = (X if self._solver.power == 1 else X.sqrt()).numpy(force=True).copy()
+        return array
 
 
-class _NotFitted(NotFittedError, exceptions.NotFittedError):
-    """Caught as harmnmf's and as scikit-learn's."""
+def _solve_multiplicative(
+    model: HarmonicNMF, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
+) -> HarmonicFactorization:
+    options = MultiplicativeOptions(
+        beta=model.beta, floor=model.floor_, max_iter=model.max_iter, tol=model.tol
+    )
+    return factorize_harmonic(V, P, E, H, options)
 
 
-def _wrong_bins(n_bins: int, expected: int) -> str:
-    return (
-        f"X has {n_bins} features, but HarmonicNMF is expecting {expected} features as input: "
-        "X is (n_frames, n_bins), V.T, and its bins are those of the templates"
+def _solve_bayesian(
+    model: HarmonicNMF, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
+) -> HarmonicFactorization:
+    options = BayesianOptions(
+        algorithm=model.algorithm,
+        smoothness=model.smoothness,
+        floor=model.floor_,
+        max_iter=model.max_iter,
+        tol=model.tol,
+    )
+    result = factorize_bayesian(V, P, E, H, options)
+    # From unit norm of the powers to unit norm of the magnitudes.
+    total = result.W.sum(dim=0)
+    scale = torch.where(total > 0, total, 1.0)
+    return result._replace(W=result.W / scale, E=result.E / scale, H=result.H * scale[:, None])
+
+
+def _solve_decibel(
+    model: HarmonicNMF, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
+) -> HarmonicFactorization:
+    beta, floor = model.beta, model.floor_
+    options = MultiplicativeOptions(beta=beta, floor=floor, max_iter=_DECIBEL_START, tol=None)
+    start = factorize_harmonic(V, P, E, H, options)
+    result = factorize_decibel(
+        V,
+        P,
+        start.E[..., None],
+        start.H[:, None],
+        DecibelOptions(
+            sigma=model.sigma,
+            beta=beta,
+            floor=floor,
+            optimizer="adam",
+            max_iter=model.max_iter,
+            tol=model.tol,
+        ),
+    )
+    return HarmonicFactorization(
+        result.W[..., 0],
+        result.E[..., 0],
+        result.H[:, 0],
+        result.objective,
+        result.n_iter,
+        result.converged,
     )
 
 
-def _array(X: torch.Tensor, power: int = 1) -> NDArray:
-    """Give the root of a tensor as an array of its own."""
-    return (X if power == 1 else X.sqrt()).numpy(force=True).copy()
+class _Solver(NamedTuple):
+    """How to solve, the power of magnitudes that is factorised, β if it is not a parameter.
+
+    `ignores_unexplained`: data are set to zero where all components that may sound are.
+    """
+
+    solve: Callable[..., HarmonicFactorization]
+    power: int = 1
+    beta: float | None = None
+    ignores_unexplained: bool = True
+
+
+_SOLVERS = {
+    "multiplicative": _Solver(_solve_multiplicative),
+    "bayesian": _Solver(_solve_bayesian, power=2, beta=0.0),
+    "decibel": _Solver(_solve_decibel, ignores_unexplained=False),
+}
+
+_MAGNITUDES: dict[str, Any] = {"dtype": [np.float32, np.float64], "ensure_non_negative": True}
+
+
+def _check(name: str, array: ArrayLike) -> _Array:
+    """Check an array of magnitudes that is not the data; it may have three dimensions."""
+    with _parameter_errors():
+        valid: _Array = check_array(array, input_name=name, allow_nd=True, **_MAGNITUDES)
+    return valid
+
+
+@contextmanager
+def _parameter_errors() -> Iterator[None]:
+    """Turn the errors of scikit-learn's validation into ParameterError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ParameterError(str(error)) from error

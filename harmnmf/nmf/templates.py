@@ -1,8 +1,8 @@
-"""Narrow-band harmonic templates: the spectra that a harmonic NMF may build its notes from.
+"""Narrow-band harmonic templates, from which harmonic NMF builds the spectra of notes.
 
-Vincent, Bertin and Badeau write the spectrum of a pitch as a sum of fixed templates, each holding
-a few neighbouring partials, with weights that are learned: W = PE in every column. The pitch of
-a column is then certain, because P is zero between partials, while its timbre is free [1]_ [2]_.
+The spectrum of a pitch is a weighted sum of fixed templates, each with a few neighbouring
+partials: W = PE in every column. The weights are learned, so that the timbre is free, while the
+pitch is fixed because P is zero between partials [1]_ [2]_.
 
 References
 ----------
@@ -49,8 +49,8 @@ def harmonic_templates(
 ) -> NDArray[np.float64]:
     """Build the narrow-band harmonic templates of Vincent, Bertin and Badeau.
 
-    Template m of a pitch draws each partial f_h as the main lobe of the analysis window, and
-    weights it by a gammatone around the template's centre c_m::
+    In template m of a pitch each partial f_h is the main lobe of the analysis window, weighted by
+    a gammatone around the template's centre c_m::
 
         P_fkm = Σ_h G((erb(f_h) − erb(c_m)) / width_erb) L((f − f_h) T_f)
         erb(c_m) = erb(f₀) + m · spacing_erb,   m = 0 … n_templates − 1
@@ -58,40 +58,40 @@ def harmonic_templates(
 
     where erb is :func:`erb_number`, G the power response of a gammatone filter of order 4 with an
     equivalent rectangular bandwidth of 1, T_f the duration of the Hann window that analyses bin f,
-    and L the magnitude of its transform, 1 at its centre and exactly zero outside −2 < x < 2.
+    and L the magnitude of the transform of that window, 1 at 0 and zero outside −2 < x < 2.
 
     Parameters
     ----------
     axis : FrequencyAxis
-        The bins.
+        Frequencies of the bins.
     pitches : array_like, shape (n_pitches,), default=range(21, 109)
         MIDI numbers, whole or fractional; by default the keys of a piano.
     window_durations : array_like, scalar or shape (n_bins,)
-        Duration in seconds of the Hann window with which each bin is analysed: the window's
-        length over the sample rate for a Fourier transform, one for each bin for a constant-Q one.
+        Duration in seconds of the Hann window of each bin: for a Fourier transform the length of
+        the window over the sample rate.
     n_templates : int, default=6
-        Number of templates of a pitch.
+        Number of templates per pitch.
     n_partials : int, optional
-        Number of partials of a pitch; by default all that lie on the axis.
+        Number of partials per pitch; by default all that lie on the axis.
     inharmonicity : array_like, scalar or shape (n_pitches,), optional
         Coefficients B of :class:`HarmonicSeries`; by default those of a typical grand piano
-        (:func:`~harmnmf.signal.harmonics.piano_inharmonicity`). 0 makes partials exact multiples.
+        (:func:`~harmnmf.signal.harmonics.piano_inharmonicity`). 0: partials are exact multiples.
     tuning : array_like, scalar or shape (n_pitches,), default=0.0
         Deviation from A4 = 440 Hz in semitones.
     spacing_erb, width_erb : float, default=22/6 and 44/6
-        Distance between centres and width of each template on the ERB scale.
+        Distance between the centres of templates and their width, on the ERB scale.
 
     Returns
     -------
     ndarray, shape (n_bins, n_pitches, n_templates)
-        P, not negative: magnitudes, 1 for a partial at its template's centre. Partials beyond
-        the ends of the axis are not drawn. A template centred above the last bin is all zeros;
-        the papers give such a pitch fewer templates, an array needs one shape for all.
+        P: magnitudes, 1 for a partial at the centre of its template. Partials outside the axis
+        are left out. A template centred above the last bin is all zeros, where the papers give
+        the pitch fewer templates.
 
     Raises
     ------
     ParameterError
-        If a parameter is outside its domain, or has not the shape described.
+        If a parameter is outside its domain or has another shape.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def harmonic_templates(
     frequencies = axis.frequencies
     top = frequencies[-1]
     if n_partials is None:
-        # Stiffness only raises partials, so no more than this can lie below the last bin.
+        # Inharmonicity only raises partials, so that no more than this lie below the last bin.
         n_partials = max(1, math.ceil(top / f0.min()))
     series = HarmonicSeries(n_partials, _for_each_pitch("inharmonicity", b, len(f0)))
     partials = series.frequencies(f0)
@@ -139,29 +139,22 @@ def initial_weights(
     tuning: ArrayLike = 0.0,
     spacing_erb: float = _SPACING_ERB,
 ) -> NDArray[np.float64]:
-    """Weights of the templates to start from: −6 dB per octave above the fundamental.
+    """Return initial weights of the templates, −6 dB per octave above the fundamental.
 
     Parameters
     ----------
-    pitches : array_like, shape (n_pitches,), default=range(21, 109)
-        MIDI numbers, whole or fractional.
-    n_templates : int, default=6
-        Number of templates of a pitch.
-    tuning : array_like, scalar or shape (n_pitches,), default=0.0
-        Deviation from A4 = 440 Hz in semitones.
-    spacing_erb : float, default=22/6
-        Distance between centres of templates on the ERB scale.
+    pitches, n_templates, tuning, spacing_erb
+        As in :func:`harmonic_templates`.
 
     Returns
     -------
     ndarray, shape (n_templates, n_pitches)
-        E, the magnitude f₀ / c_m for the template centred on c_m, positive for all-zero templates
-        too.
+        E, f₀ / c_m for the template with centre c_m, also for templates that are all zeros.
 
     Raises
     ------
     ParameterError
-        If a parameter is outside its domain, or has not the shape described.
+        If a parameter is outside its domain or has another shape.
 
     Examples
     --------
@@ -176,7 +169,7 @@ def initial_weights(
 
 
 def erb_number(hz: ArrayLike) -> NDArray[np.float64]:
-    """Convert frequencies to the ERB scale, the number of auditory bandwidths below each [1]_.
+    """Convert frequencies in Hz to the ERB scale, 9.26 ln(0.00437 f + 1) [1]_.
 
     Parameters
     ----------
@@ -186,7 +179,7 @@ def erb_number(hz: ArrayLike) -> NDArray[np.float64]:
     Returns
     -------
     ndarray
-        9.26 ln(0.00437 f + 1), of the same shape.
+        ERB numbers, of the same shape.
 
     References
     ----------
@@ -204,7 +197,7 @@ def erb_number(hz: ArrayLike) -> NDArray[np.float64]:
 def _main_lobe(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Transform of a Hann window of duration 1 at frequencies x; zero outside its main lobe.
 
-    The sum of three is sinc(x) / (1 − x²) without its removable singularities at ±1.
+    The sum of three sinc functions is sinc(x) / (1 − x²) without the singularities at ±1.
     """
     lobe = np.zeros_like(x)
     inside = np.abs(x) < 2

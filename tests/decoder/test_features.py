@@ -21,7 +21,7 @@ def measure(gain: float) -> NoteFeatures:
     rng = np.random.default_rng(0)
     spectra = gain * rng.random((2, 390, 20)).astype(np.float32) ** 4
     A, S = (torch.from_numpy(gain * rng.random(shape)) for shape in ((88, 20), (88, 2, 20)))
-    played = NoteActivations(A, S, torch.ones(390), torch.zeros(1))
+    played = NoteActivations(A, S, torch.ones(390), torch.zeros(1), 20, False)
     return SETTINGS.measure(spectra, played, reference_level(spectra[0]))
 
 

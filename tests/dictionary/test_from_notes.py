@@ -12,13 +12,13 @@ from harmnmf.signal.spectrogram import STFT, LogFrequency
 RATE = 16000
 FRONT_END = LogFrequency()
 N_ATTACK, SUSTAIN, DECAY = 10, 10, 11
-# Decibels of the partials of a struck tone, and how many of them are lost per second.
+# Decibels of the partials of a struck tone, and their decay in decibels per second.
 LEVELS = np.array([0.0, -3, -10, -6, -15, -12])
 LOSSES = 6.0 * np.arange(1, 7)
 
 
 def struck(pitch, *, duration=2.0, gain=0.1, late=0.0, levels=LEVELS):
-    """Synthesise a note whose partials lie where a piano's do, after some silence."""
+    """Synthesise a note with the partials of a piano, after some silence."""
     t = np.arange(int(duration * RATE)) / RATE
     series = HarmonicSeries(len(levels), piano_inharmonicity(pitch))
     tone = sum(
@@ -139,7 +139,7 @@ def test_instruments_weigh_the_same(learn):
     }
 
 
-def test_a_short_note_keeps_the_spectrum_it_ended_with(learn):
+def test_a_short_note_keeps_its_last_spectrum(learn):
     W = learn([69], A4=struck(69, duration=0.15)).W
     for timbre in (SUSTAIN, DECAY):
         assert W[:, 0, timbre].sum() == pytest.approx(1, rel=1e-5)
@@ -206,7 +206,7 @@ def test_names_are_checked_before_the_first_file_is_read(tmp_path):
         ({"toy": ["C4.wav"]}, {"n_attack": 0}, "n_attack"),
     ],
 )
-def test_nothing_to_learn(instruments, options, message):
+def test_invalid_parameters_are_errors(instruments, options, message):
     with pytest.raises(ParameterError, match=message):
         learn_from_notes(instruments, front_end=FRONT_END, **options)
 

@@ -19,7 +19,6 @@ from harmnmf import (
     write_audio,
     write_midi,
 )
-from harmnmf.dictionary import from_score as score_learning
 from harmnmf.dictionary.from_score import estimate_offset, timbre_roll
 from harmnmf.nmf.templates import initial_weights
 from harmnmf.signal.harmonics import piano_inharmonicity, pitch_to_hz
@@ -29,7 +28,7 @@ RATE = 16000
 FRONT_END = LogFrequency()
 N_ATTACK, SUSTAIN, DECAY = 10, 10, 11
 SOLVERS = ("multiplicative", "bayesian", "decibel")
-# Decibels of the partials of each key: none is what the dictionary begins with.
+# Decibels of the partials of each key, unlike those of the initial dictionary.
 LEVELS = {
     57: np.array([0.0, -3, -14, -6]),
     61: np.array([-10.0, 0, -4, -18]),
@@ -65,7 +64,7 @@ def notes():
 
 @pytest.fixture(scope="module")
 def harmonic():
-    """A dictionary that knows where partials are, and nothing else."""
+    """Dictionary with partials at the right frequencies, and the same levels for all keys."""
     pitches = np.arange(55, 67)
     P = harmonic_templates(FRONT_END.axis, pitches, window_durations=FRONT_END.window_durations)
     W = np.einsum("fkm,mk->fk", P, initial_weights(pitches))
@@ -81,14 +80,15 @@ def partial_levels(dictionary, pitch, timbre):
     return levels - levels.max()
 
 
-# To the Itakura-Saito divergence the skirts of a partial matter as much as its peak, and those of
-# a tone that decays are wider than the templates'.
+# For the Itakura-Saito divergence the skirts of a partial matter as much as its peak, and those of
+# a decaying tone are wider than those of the templates.
 @pytest.mark.parametrize(
     ("solver", "tolerance"), [("multiplicative", 3), ("decibel", 3), ("bayesian", 6)]
 )
-def test_the_spectra_of_the_keys_are_found(notes, harmonic, monkeypatch, solver, tolerance):
-    monkeypatch.setattr(score_learning, "_DOUBT", 0.0)
-    learned = learn_from_score([(play(notes), notes)], dictionary=harmonic, solver=solver)
+def test_the_spectra_of_the_keys_are_found(notes, harmonic, solver, tolerance):
+    learned = learn_from_score(
+        [(play(notes), notes)], dictionary=harmonic, solver=solver, prior_weight=0.0
+    )
     for pitch, levels in LEVELS.items():
         for timbre in (SUSTAIN, DECAY):
             error = partial_levels(learned, pitch, timbre) - levels
@@ -98,8 +98,10 @@ def test_the_spectra_of_the_keys_are_found(notes, harmonic, monkeypatch, solver,
 
 
 @pytest.mark.parametrize("solver", ["multiplicative", "bayesian"])
-def test_zeros_of_the_keys_that_are_played_stay_zero(notes, harmonic, solver):
-    learned = learn_from_score([(play(notes), notes)], dictionary=harmonic, solver=solver, n_iter=3)
+def test_zeros_of_played_keys_stay_zero(notes, harmonic, solver):
+    learned = learn_from_score(
+        [(play(notes), notes)], dictionary=harmonic, solver=solver, max_iter=3
+    )
     played = np.searchsorted(harmonic.pitches, list(LEVELS))
     np.testing.assert_array_equal(learned.W[:, played] == 0, harmonic.W[:, played] == 0)
     assert (harmonic.W == 0).any()
@@ -112,14 +114,14 @@ def test_an_attack_rises_and_falls(notes, harmonic):
         assert level[0] < level[1] < level[2] > level[9]
 
 
-def test_a_key_that_is_not_played_takes_after_its_neighbours(notes, harmonic):
+def test_a_key_that_is_not_played_is_like_its_neighbours(notes, harmonic):
     learned = learn_from_score([(play(notes), notes)], dictionary=harmonic)
     np.testing.assert_allclose(
         partial_levels(learned, 56, SUSTAIN), partial_levels(learned, 57, SUSTAIN), atol=1.5
     )
 
 
-def test_little_is_believed_of_a_key_that_is_played_once(notes, harmonic):
+def test_less_is_learned_of_a_key_that_is_played_once(notes, harmonic):
     few, many = (
         learn_from_score([(play(part), part)] * n, dictionary=harmonic)
         for part, n in ((notes.slice(0, 1.7), 1), (notes, 3))
@@ -131,7 +133,7 @@ def test_little_is_believed_of_a_key_that_is_played_once(notes, harmonic):
     assert distance_often < distance_once < np.abs(before - LEVELS[57]).sum()
 
 
-def test_what_no_note_reaches_stays_as_it_was(harmonic):
+def test_timbres_that_are_not_heard_do_not_change(harmonic):
     staccato = NoteList([0.5, 1.5], [0.6, 2.6], [57, 61], [70, 70])
     learned = learn_from_score([(play(staccato), staccato)], dictionary=harmonic)
     assert np.isfinite(learned.W).all()
@@ -181,7 +183,7 @@ def test_files_and_their_names(notes, harmonic, tmp_path):
         write_midi(pairs[-1][1], notes)
     seen = []
     learned = learn_from_score(
-        pairs, dictionary=harmonic, metadata={"a": 1}, progress=seen.append, n_iter=1
+        pairs, dictionary=harmonic, metadata={"a": 1}, progress=seen.append, max_iter=1
     )
     assert seen == [str(path) for path, _ in pairs]
     about = learned.metadata
@@ -209,7 +211,7 @@ def test_the_roll():
     attack = [np.flatnonzero(frames).tolist() for frames in roll[0, :3]]
     assert attack == [[24], [0, 25], [1, 26]]
     assert roll[0].sum(axis=0).max() == 1
-    # Struck again, the key has nothing left of its first note.
+    # The second note of a key ends the first.
     assert not roll[0, DECAY, :24].any()
     assert np.flatnonzero(roll[0, SUSTAIN]).tolist() == [*range(9, 24), *range(34, 55)]
     assert np.flatnonzero(roll[0, DECAY]).tolist() == list(range(55, 120))
@@ -227,21 +229,23 @@ def test_the_roll():
         (
             lambda a, n: [(a, NoteList([0.5], [1.0], [40], [70]))],
             ParameterError,
-            "keys that the dictionary has not",
+            "keys that the dictionary lacks",
         ),
     ],
 )
-def test_what_cannot_be_learned_from(notes, harmonic, change, error, message):
+def test_recordings_that_cannot_be_used_are_errors(notes, harmonic, change, error, message):
     with pytest.raises(error, match=message):
         learn_from_score(change(play(notes), notes), dictionary=harmonic)
 
 
-def test_wrong_parameters(notes, harmonic):
+def test_invalid_parameters_are_errors(notes, harmonic):
     pair = (play(notes), notes)
     with pytest.raises(ParameterError, match="solver must be one of"):
         learn_from_score([pair], dictionary=harmonic, solver="magic")
+    with pytest.raises(ParameterError, match="prior_weight must not be negative"):
+        learn_from_score([pair], dictionary=harmonic, prior_weight=-1.0)
     other = TimbreDictionary(harmonic.W, harmonic.pitches, FRONT_END, 11, 0.02)
-    with pytest.raises(ParameterError, match="two timbres beside"):
+    with pytest.raises(ParameterError, match="two timbres besides"):
         learn_from_score([pair], dictionary=other)
 
 

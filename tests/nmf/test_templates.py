@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -61,7 +60,7 @@ def dense_templates(axis, pitches, durations, n_templates, inharmonicity, spacin
     ids=["fourier", "zero-padded", "constant-q"],
 )
 @pytest.mark.parametrize("inharmonicity", [0.0, 1e-3])
-def test_templates_are_those_of_the_definition(axis, durations, inharmonicity):
+def test_templates_follow_the_definition(axis, durations, inharmonicity):
     pitches = [40.0, 57.3, 81.0, 100.0]
     options = {"n_templates": 4, "inharmonicity": inharmonicity, "spacing_erb": 3, "width_erb": 5}
     np.testing.assert_allclose(
@@ -119,7 +118,7 @@ def stiff_tone(f0, inharmonicity, n_partials, n_samples):
 
 
 def unit_comb(axis, pitch, durations, inharmonicity, n_partials):
-    """All partials with the same height: one template of boundless width."""
+    """One template of infinite width: all partials have the same height."""
     return harmonic_templates(
         axis,
         [pitch],
@@ -166,7 +165,7 @@ def test_templates_are_the_constant_q_spectrum_of_a_tone():
     np.testing.assert_allclose(comb, np.where(comb > 0, measured, 0), atol=0.03)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     sample_rate=st.integers(1000, 192_000),
     n_fft=st.sampled_from([64, 1000, 1024]),
@@ -208,12 +207,6 @@ def test_tuning_moves_pitches():
         )
 
 
-def test_a_keyboard_takes_well_under_a_second():
-    start = time.process_time()
-    harmonic_templates(STFT, window_durations=N_FFT / RATE)
-    assert time.process_time() - start < 1
-
-
 @given(st.lists(st.floats(0, 127), min_size=1, max_size=9), st.integers(1, 12), st.floats(0.5, 8))
 def test_weights_fall_by_6_db_per_octave_above_the_fundamental(pitches, n_templates, spacing):
     weights = initial_weights(pitches, n_templates=n_templates, spacing_erb=spacing)
@@ -245,6 +238,6 @@ def test_weights_fall_by_6_db_per_octave_above_the_fundamental(pitches, n_templa
         ({"width_erb": np.nan}, "width_erb"),
     ],
 )
-def test_invalid_parameters_are_refused(options, message):
+def test_invalid_parameters_are_errors(options, message):
     with pytest.raises(ParameterError, match=message):
         harmonic_templates(STFT, **{"window_durations": 0.1, **options})

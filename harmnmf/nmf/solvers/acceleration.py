@@ -1,12 +1,13 @@
-"""Multiplicative updates of activations and dictionary in turn, accelerated and in blocks.
+"""Multiplicative updates of activations and dictionary in turn, accelerated by extrapolation.
 
 Updates start from extrapolated factors [1]_, which saves about half of the iterations::
 
     X ← X + α_i max(0, X - X_before)
     α_i = (t_i - 1) / t_{i+1},   t_1 = 1,   t_{i+1} = (1 + √(1 + 4t_i²)) / 2
 
-Only what grows is extrapolated, as what falls to zero would not come back. Descent is proven
-without extrapolation: should the objective ever rise, the solver goes back and on without.
+Only values that grow are extrapolated: one that falls to zero could not recover. Descent is
+proven without extrapolation only. If the objective rises, the solver goes back to where it last
+computed it, and continues without.
 
 References
 ----------
@@ -18,29 +19,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import torch
 
 from .divergence import beta_divergence, gradient_terms, majorisation_exponent
-from .loop import PERIOD, data_floor, iterate, multiplicative_update
+from .loop import (
+    PERIOD,
+    Iterations,
+    SolverOptions,
+    data_floor,
+    has_converged,
+    multiplicative_update,
+    stack_objectives,
+)
 
-__all__ = ["Constraint", "alternate"]
+__all__ = ["Constraint", "MultiplicativeOptions", "alternate"]
 
 # Exponent of accelerated updates for 1 ≤ β ≤ 2, where 1 is proven without momentum. Steps longer
 # than 4/3 of the proven ones do not converge with a momentum near 1, even if D is quadratic.
 _LONG_STEP = 4 / 3
-# Bins times frames that are processed at once: few enough to stay in a processor's cache, and
-# enough to occupy any other device.
 _CACHED = 2**21
 _LARGE = 2**26
 
 _Terms = tuple[torch.Tensor, torch.Tensor]
 
 
+@dataclass(frozen=True, kw_only=True)
+class MultiplicativeOptions(SolverOptions):
+    """Options of the multiplicative solvers.
+
+    Parameters
+    ----------
+    beta : float, default=0.5
+        The beta-divergence: 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito.
+    accelerate : bool, default=True
+        Whether to extrapolate. If the objective of any member of a batch rises in ten
+        iterations, they are repeated without extrapolation, as are all that follow. With
+        ``tol=None`` this is not checked.
+    floor, max_iter, tol
+        As in :class:`~harmnmf.nmf.solvers.loop.SolverOptions`.
+
+    Examples
+    --------
+    >>> MultiplicativeOptions(beta=1, tol=None).max_iter
+    50
+    """
+
+    beta: float = 0.5
+    accelerate: bool = True
+
+
 class Constraint(NamedTuple):
-    """How parameters X make a dictionary: W = dictionary(X), and ∂D/∂X = gather(∂D/∂W)."""
+    """How parameters X make a dictionary: W = dictionary(X) and ∂D/∂X = gather(∂D/∂W)."""
 
     dictionary: Callable[[torch.Tensor], torch.Tensor]
     gather: Callable[[torch.Tensor], torch.Tensor]
@@ -51,14 +84,10 @@ def alternate(
     X: torch.Tensor,
     start: torch.Tensor | None,
     constraint: Constraint | None,
-    beta: float,
-    exponent: float | None,
-    accelerate: bool,
+    options: MultiplicativeOptions | None = None,
     *,
-    floor: float | torch.Tensor | None,
-    n_iter: int,
-    tol: float | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    block_size: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, Iterations]:
     """Update activations and the dictionary's parameters in turn.
 
     Parameters
@@ -68,16 +97,21 @@ def alternate(
     X : Tensor, shape (..., n_rows, n_components)
         Start of the dictionary's parameters.
     start : Tensor, shape (..., n_components, n_frames), optional
-        Start of the activations.
+        Start of the activations. Default: ones.
     constraint : Constraint, optional
-        How X makes the dictionary. Default: X is the dictionary, and held fixed.
-    beta, exponent, accelerate, floor, n_iter, tol
-        As in :func:`harmnmf.nmf.solvers.multiplicative.estimate_activations`.
+        How X makes the dictionary. Default: X is the dictionary, and stays fixed.
+    options : MultiplicativeOptions, optional
+        Options. Default: ``MultiplicativeOptions()``.
+    block_size : int, optional
+        Number of bins times frames to process at once. Default: 2²¹ on a processor, which its
+        cache holds, and 2²⁶ on other devices.
 
     Returns
     -------
-    X, H, objective : Tensor
-        Parameters, activations and the record of the objective.
+    X, H : Tensor
+        Parameters and activations.
+    run : Iterations
+        With the objective before the first iteration, after every ten and after the last.
 
     Examples
     --------
@@ -85,27 +119,29 @@ def alternate(
 
     >>> shape = torch.tensor([[1.0], [2.0]])
     >>> constraint = Constraint(lambda X: shape * X, lambda G: (shape * G).sum(-2, keepdim=True))
-    >>> V, H = torch.tensor([[3.0], [6.0]]), torch.ones(1, 1)
-    >>> X, H, _ = alternate(
-    ...     V, torch.ones(1, 1), H, constraint, 1.0, None, True, floor=None, n_iter=10, tol=None
-    ... )
+    >>> V, X = torch.tensor([[3.0], [6.0]]), torch.ones(1, 1)
+    >>> X, H, _ = alternate(V, X, None, constraint, MultiplicativeOptions(beta=1, max_iter=10))
     >>> (shape * X @ H).flatten()
     tensor([3., 6.])
     """
-    proven = majorisation_exponent(beta) if exponent is None else exponent
+    options = MultiplicativeOptions() if options is None else options
+    beta, max_iter, tol = options.beta, options.max_iter, options.tol
+    proven = majorisation_exponent(beta)
     longest = proven
-    if exponent is None and 0 <= beta <= 2:
+    if 0 <= beta <= 2:
         longest = 1.0 if beta < 1 else _LONG_STEP
-    floor = data_floor(V) if floor is None else floor
+    floor = data_floor(V) if options.floor is None else options.floor
     W = X if constraint is None else constraint.dictionary(X)
     batch = torch.broadcast_shapes(V.shape[:-2], W.shape[:-2])
     shape = *batch, W.shape[-1], V.shape[-1]
     H = V.new_ones(shape) if start is None else start.expand(shape)
     X = X if constraint is None else X.expand(*batch, *X.shape[-2:])
-    # Each block lies together in memory, however long the rows of the whole.
-    blocks = [(n, V[..., n] + floor) for n in _frames(V, math.prod(batch))]
+    if block_size is None:
+        block_size = _CACHED if V.device.type == "cpu" else _LARGE
+    # Each block is contiguous in memory, however long the rows of the whole.
+    blocks = [(n, V[..., n] + floor) for n in _frames(V, math.prod(batch), block_size)]
     X_before, H_before = X, H
-    momentum = _momentum() if accelerate else None
+    momentum = _momentum() if options.accelerate else None
 
     def update() -> None:
         nonlocal X, H, W, X_before, H_before
@@ -125,28 +161,26 @@ def alternate(
         parts = [beta_divergence(v, (W @ H[..., n]).add_(floor), beta) for n, v in blocks]
         return torch.stack(parts).sum(dim=0)
 
-    value = torch.empty(0) if tol is None else divergence()
-
-    def updates(look: int) -> None:
-        nonlocal X, H, W, momentum, value
-        n_updates = min(PERIOD, n_iter - look * PERIOD)
+    objectives = [] if tol is None else [divergence()]
+    n_iter, converged = 0, False
+    while n_iter < max_iter and not converged:
+        n_updates = min(PERIOD, max_iter - n_iter)
+        n_iter += n_updates
         kept = X, H, W
         for _ in range(n_updates):
             update()
         if tol is None:
-            return
-        last, value = value, divergence()
-        if momentum is not None and not bool((value <= last).all()):
+            continue
+        value = divergence()
+        if momentum is not None and not bool((value <= objectives[-1]).all()):
             momentum = None
             X, H, W = kept
             for _ in range(n_updates):
                 update()
             value = divergence()
-
-    record = iterate(
-        updates, lambda: value, n_iter=min(n_iter, math.ceil(n_iter / PERIOD)), tol=tol
-    )
-    return X, H, record
+        objectives.append(value)
+        converged = has_converged(objectives, tol)
+    return X, H, Iterations(stack_objectives(objectives), n_iter, converged)
 
 
 def _sweep(
@@ -160,13 +194,13 @@ def _sweep(
     floor: float | torch.Tensor,
     W_next: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Extrapolate and update H for W, then sum up the gradient's terms by the dictionary W_next.
+    """Extrapolate and update H given W, then sum the terms of the gradient by W_next.
 
-    Block by block: what a product of matrices leaves in the cache is there for the next.
+    Both are done block by block, so that a matrix product finds its operands in the cache.
     """
     updated = torch.empty_like(H)
     sums: list[torch.Tensor] = []
-    # Memory that is given back and asked for again costs a quarter of the time.
+    # Freeing and allocating this memory for every product would cost a quarter of the time.
     memory = H.new_empty(*H.shape[:-2], *blocks[0][1].shape[-2:])
 
     def terms_of(v: torch.Tensor, W: torch.Tensor, h: torch.Tensor) -> _Terms:
@@ -176,7 +210,7 @@ def _sweep(
     for n, v in blocks:
         h = _extrapolate(H[..., n], H_before[..., n], alpha)
         negative, positive = terms_of(v, W, h)
-        # Without an entry for each bin and frame, the positive term is 1 in all of them.
+        # A positive term of shape () is 1 in every bin and frame.
         flat = positive.ndim == 0
         positive = W.sum(dim=-2).unsqueeze(-1) if flat else W.mT @ positive
         h = multiplicative_update(h, (W.mT @ negative, positive), gamma)
@@ -189,15 +223,14 @@ def _sweep(
     return updated, sums
 
 
-def _frames(V: torch.Tensor, n_batch: int) -> list[slice]:
-    """Cut the frames into blocks, of multiples of 64 frames for the sake of alignment."""
-    size = _CACHED if V.device.type == "cpu" else _LARGE
-    n_frames = max(1, size // (V.shape[-2] * n_batch * 64)) * 64
+def _frames(V: torch.Tensor, n_batch: int, block_size: int) -> list[slice]:
+    """Divide the frames into blocks of multiples of 64 frames, for alignment."""
+    n_frames = max(1, block_size // (V.shape[-2] * n_batch * 64)) * 64
     return [slice(n, n + n_frames) for n in range(0, V.shape[-1], n_frames)]
 
 
 def _momentum() -> Iterator[float]:
-    """Give α_i, α_1 = 0 after another zero: the first update only finds the scale."""
+    """Yield 0, as the first update only finds the scale, then each α_i."""
     yield 0.0
     t = 1.0
     while True:

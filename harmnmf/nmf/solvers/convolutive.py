@@ -1,15 +1,15 @@
-"""Activations of notes that begin with a fixed succession of spectra, in an unknown room.
+"""Activations of notes that begin with a fixed sequence of spectra, in an unknown room.
 
-A key's first timbres are the successive frames of its attack: one activation drives them all, one
-frame after the other, as in convolutive factorisation [1]_. Its other timbres (sustain, decay)
-are activated freely, and carry the sound on for as long as the key is held::
+The first timbres of a key are the successive frames of its attack: one activation drives them
+all, frame after frame, as in convolutive factorisation [1]_. Its other timbres (sustain, decay)
+are activated freely, and continue the sound for as long as the key is held::
 
     V̂[f, n] = r[f] · Σ_k ( Σ_{j<T} W[f, k, j] A[k, n - j]  +  Σ_{j≥T} W[f, k, j] S[k, j-T, n] )
 
-An attack that must explain T frames at once is a far sharper witness of an onset than a rise of
-an ordinary activation. The response r is what the piano, the room and the microphones do to every
-note alike, relative to those of the dictionary; it is a smooth curve ``r = G u`` over broad bands
-G, so that it can learn an equaliser but not a chord.
+An attack that must explain T frames at once marks an onset far more clearly than the rise of an
+ordinary activation. The response r is what piano, room and microphones do to every note alike,
+relative to those of the dictionary. It is a smooth curve ``r = G u`` over broad bands G, so that
+it can learn an equaliser but not a chord.
 
 References
 ----------
@@ -19,6 +19,7 @@ References
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -27,59 +28,54 @@ from harmnmf.errors import ParameterError
 from harmnmf.signal.harmonics import FrequencyAxis
 
 from .divergence import beta_divergence, gradient_terms, majorisation_exponent
-from .loop import check_nonnegative, data_floor, iterate, multiplicative_update
+from .loop import SolverOptions, check_nonnegative, data_floor, iterate, multiplicative_update
 
-__all__ = ["NoteActivations", "estimate_note_activations", "response_bands", "room_bands"]
+__all__ = ["NoteActivations", "estimate_note_activations", "raised_cosine_bands", "room_bands"]
 
-# The response is left alone until the activations have found the notes, and then moves slowly:
-# it takes turns with them.
+# The response stays at 1 until the activations have found the notes, and takes turns with them.
 _FIRST_RESPONSE = 5
 _RESPONSE_PERIOD = 3
 _RESPONSE_SPACING = 1 / 6  # octaves: the response is smooth over a third of an octave
 
 
 class NoteActivations(NamedTuple):
-    """Attacks A, sustained timbres S, the response r, and the objective at each iteration."""
+    """Attacks A, sustained timbres S, the response r, and the record of the iterations."""
 
     A: torch.Tensor
     S: torch.Tensor
     response: torch.Tensor
     objective: torch.Tensor
+    n_iter: int
+    converged: bool
 
 
-def response_bands(n_bins: int, spacing: float) -> torch.Tensor:
+def raised_cosine_bands(positions: torch.Tensor, spacing: float) -> torch.Tensor:
     """Make raised-cosine bands that overlap by half and add up to one.
 
     Parameters
     ----------
-    n_bins : int
-        Number of bins.
+    positions : Tensor, shape (n_bins,)
+        Positions of the bins, ascending.
     spacing : float
-        Bins from the centre of a band to the next, at least 1.
+        Distance from the centre of a band to the next; the first is at the first bin.
 
     Returns
     -------
     Tensor, shape (n_bins, n_bands)
         The bands G; each row adds up to 1.
 
-    Raises
-    ------
-    ParameterError
-        If the spacing is below one bin.
-
     Examples
     --------
-    >>> response_bands(5, spacing=2.0)
+    >>> raised_cosine_bands(torch.arange(5.0), spacing=2.0)
     tensor([[1.0000, 0.0000, 0.0000],
             [0.5000, 0.5000, 0.0000],
             [0.0000, 1.0000, 0.0000],
             [0.0000, 0.5000, 0.5000],
             [0.0000, 0.0000, 1.0000]])
     """
-    if not spacing >= 1:
-        raise ParameterError(f"spacing must be at least one bin, not {spacing}")
-    centres = torch.arange(0, n_bins - 1 + spacing, spacing)
-    distance = (torch.arange(n_bins)[:, None] - centres) / spacing
+    x = positions - positions[0]
+    centres = spacing * torch.arange(math.ceil(float(x[-1]) / spacing) + 1, dtype=x.dtype)
+    distance = (x[:, None] - centres) / spacing
     bands = torch.where(distance.abs() < 1, 0.5 + 0.5 * torch.cos(torch.pi * distance), 0.0)
     return bands / bands.sum(dim=1, keepdim=True)
 
@@ -92,12 +88,12 @@ def room_bands(axis: FrequencyAxis, device: str = "cpu") -> torch.Tensor | None:
     axis : FrequencyAxis
         Frequencies of the bins.
     device : str, default="cpu"
-        Where the bands shall be, a PyTorch device.
+        PyTorch device of the result.
 
     Returns
     -------
     Tensor, shape (n_bins, n_bands), or None
-        The bands G, or None if frequency is not logarithmic.
+        The bands G, or None if the axis is not logarithmic.
 
     Examples
     --------
@@ -106,7 +102,8 @@ def room_bands(axis: FrequencyAxis, device: str = "cpu") -> torch.Tensor | None:
     """
     if axis.scale != "logarithmic":
         return None
-    return response_bands(axis.n_bins, max(1.0, axis.resolution * _RESPONSE_SPACING)).to(device)
+    bins = torch.arange(axis.n_bins, dtype=torch.float32)
+    return raised_cosine_bands(bins, max(1.0, axis.resolution * _RESPONSE_SPACING)).to(device)
 
 
 def estimate_note_activations(
@@ -116,17 +113,17 @@ def estimate_note_activations(
     *,
     bands: torch.Tensor | None = None,
     beta: float = 0.5,
-    exponent: float | None = None,
     floor: float | torch.Tensor | None = None,
-    n_iter: int = 20,
+    max_iter: int = 20,
     tol: float | None = None,
 ) -> NoteActivations:
     """Estimate the attacks and the sustained activations of a dictionary's keys.
 
     All activations are updated at once, as in
-    :func:`harmnmf.nmf.solvers.multiplicative.estimate_activations`; every few iterations it is the
-    turn of the response, ``u ← u · [Gᵀ(V̂₀ · V · V̂^(β-2))1 / Gᵀ(V̂₀ · V̂^(β-1))1]^γ``, where V̂₀ is
-    the model without the response.
+    :func:`harmnmf.nmf.solvers.multiplicative.estimate_activations`; every third iteration updates
+    the response instead, ``u ← u · [Gᵀ(V̂₀ · V · V̂^(β-2))1 / Gᵀ(V̂₀ · V̂^(β-1))1]^γ``, where V̂₀ is
+    the model without the response and γ is
+    :func:`harmnmf.nmf.solvers.divergence.majorisation_exponent`.
 
     Parameters
     ----------
@@ -137,23 +134,24 @@ def estimate_note_activations(
     n_attack : int
         T above, from 1 to n_timbres.
     bands : Tensor, shape (n_bins, n_bands), optional
-        Bands G of the response, as :func:`response_bands` makes them. Default: the response
-        stays at 1.
-    beta, floor, n_iter
-        As in :func:`harmnmf.nmf.solvers.multiplicative.estimate_activations`.
-    exponent : float, optional
-        γ above, by default :func:`harmnmf.nmf.solvers.divergence.majorisation_exponent`.
+        Bands G of the response, such as :func:`room_bands`. Default: the response stays at 1.
+    beta : float, default=0.5
+        The beta-divergence: 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito.
+    floor : float or Tensor, optional
+        Constant added to data and model. Default: :func:`~harmnmf.nmf.solvers.loop.data_floor`.
+    max_iter : int, default=20
+        Maximum number of iterations.
     tol : float or None, default=None
-        Stop when the objective falls by no more than this fraction in an iteration, or in three if
-        there are bands; 0 never stops, and None does not even compute objectives.
+        Stop when the objective falls by no more than this fraction in one iteration, or in three
+        if there are bands. 0: never stop. None: never stop, and compute no objectives.
 
     Returns
     -------
     NoteActivations
         A of shape (..., n_pitches, n_frames): A[k, n] is how strongly key k begins in frame n;
         S of shape (..., n_pitches, n_timbres - n_attack, n_frames); the response, of shape
-        (..., n_bins), which leaves the sum of the model as it is; the objective, float64,
-        (n_objectives, ...).
+        (..., n_bins), scaled so that the model has the same sum with it as without; and the
+        record of the iterations, with the objective, float64, (n_objectives, ...).
 
     Raises
     ------
@@ -172,7 +170,7 @@ def estimate_note_activations(
     >>> W = torch.tensor([[[0.0, 1.0, 3.0]], [[4.0, 1.0, 0.0]]])
     >>> V = torch.zeros(2, 8)
     >>> V[:, 3:5], V[0, 5:] = W[:, 0, :2], 1.0
-    >>> A = estimate_note_activations(V, W, n_attack=2, n_iter=100).A
+    >>> A = estimate_note_activations(V, W, n_attack=2, max_iter=100).A
     >>> int(A[0].argmax()), round(float(A[0].max()), 2)
     (3, 1.0)
     """
@@ -181,10 +179,10 @@ def estimate_note_activations(
     if not 1 <= n_attack <= n_timbres:
         raise ParameterError(f"n_attack must be from 1 to {n_timbres}, not {n_attack}")
     floor = data_floor(V) if floor is None else floor
-    gamma = majorisation_exponent(beta) if exponent is None else exponent
+    gamma = majorisation_exponent(beta)
     V = V + floor
     batch, n_frames = V.shape[:-2], V.shape[-1]
-    # Timbre by timbre, so that the rows of one attack frame are those of A, moved in time.
+    # Timbre by timbre, so that the rows of each frame of the attack are those of A, delayed.
     Wf = W.permute(0, 2, 1).reshape(n_bins, n_timbres * n_pitches).contiguous()
     n_attack_rows = n_attack * n_pitches
 
@@ -227,9 +225,9 @@ def estimate_note_activations(
     def objective() -> torch.Tensor:
         return beta_divergence(V, (G @ u) * dry_model() + floor, beta)
 
-    # A turn of the response may change little while the activations have far to go.
+    # An update of the response may change little while the activations have far to go.
     period = 1 if bands is None else _RESPONSE_PERIOD
-    record = iterate(step, objective, n_iter=n_iter, tol=tol, period=period)
+    run = iterate(step, objective, SolverOptions(max_iter=max_iter, tol=tol), period=period)
     r = (G @ u)[..., 0]
     dry = dry_model().sum(dim=-1)
     total = dry.sum(dim=-1)
@@ -239,5 +237,5 @@ def estimate_note_activations(
         A,
         S.unflatten(-2, (n_timbres - n_attack, n_pitches)).transpose(-3, -2),
         r / level[..., None],
-        record,
+        *run,
     )

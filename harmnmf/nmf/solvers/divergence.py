@@ -1,9 +1,9 @@
-"""Beta-divergences between spectrograms: their values, and the two terms of their gradients.
+"""Beta-divergences between spectrograms, and the two terms of their gradients.
 
-The beta-divergence is the squared Euclidean distance (halved) at beta = 2, the Kullback-Leibler
-divergence at 1 and the Itakura-Saito divergence at 0 [1]_. Its derivative by the model V̂ is the
-difference of two non-negative terms, ``V̂**(beta - 1) - V * V̂**(beta - 2)``; the quotient of the
-two drives every multiplicative update.
+The beta-divergence is half the squared Euclidean distance at beta = 2, the Kullback-Leibler
+divergence at 1 and the Itakura-Saito divergence at 0 [1]_. Its derivative with respect to the
+model V̂ is the difference of two non-negative terms, ``V̂**(beta - 1) - V * V̂**(beta - 2)``, whose
+quotient every multiplicative update uses.
 
 References
 ----------
@@ -19,7 +19,7 @@ __all__ = ["beta_divergence", "gradient_terms", "majorisation_exponent"]
 
 
 def beta_divergence(V: torch.Tensor, V_hat: torch.Tensor, beta: float) -> torch.Tensor:
-    """Sum the beta-divergence of a model from its data.
+    """Compute the beta-divergence of a model from its data.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def beta_divergence(V: torch.Tensor, V_hat: torch.Tensor, beta: float) -> torch.
     V_hat : Tensor, shape (..., n_bins, n_frames)
         Model, positive.
     beta : float
-        The divergence: 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito, or any other number.
+        2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito, or any other number.
 
     Returns
     -------
     Tensor, float64, shape (...)
-        The sum over bins and frames, one for each factorisation of a batch.
+        Sum over bins and frames, one for each member of a batch.
 
     Examples
     --------
@@ -57,22 +57,22 @@ def beta_divergence(V: torch.Tensor, V_hat: torch.Tensor, beta: float) -> torch.
 def gradient_terms(
     V: torch.Tensor, V_hat: torch.Tensor, beta: float, *, overwrite: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the negative and the positive term of the derivative by the model.
+    """Compute the two terms of the derivative of the divergence with respect to the model.
 
     Parameters
     ----------
     V, V_hat : Tensor, shape (..., n_bins, n_frames)
         Data and model, positive.
     beta : float
-        The divergence.
+        As in :func:`beta_divergence`.
     overwrite : bool, default=False
-        Whether the result may take the memory of `V_hat`, which is then lost.
+        Whether the result may use the memory of `V_hat`, which is then lost.
 
     Returns
     -------
     negative, positive : Tensor, shape (..., n_bins, n_frames)
-        ``V * V_hat**(beta - 2)`` and ``V_hat**(beta - 1)``, the latter of shape () at beta = 1,
-        where it is 1 throughout.
+        ``V * V_hat**(beta - 2)`` and ``V_hat**(beta - 1)``; at beta = 1 the latter is 1
+        everywhere, and its shape is ().
 
     Examples
     --------
@@ -96,18 +96,18 @@ def gradient_terms(
 
 
 def majorisation_exponent(beta: float) -> float:
-    """Exponent of the multiplicative update that provably never raises the divergence.
+    """Return the exponent for which a multiplicative update never raises the divergence.
 
     Parameters
     ----------
     beta : float
-        The divergence.
+        As in :func:`beta_divergence`.
 
     Returns
     -------
     float
-        The majorisation-minimisation exponent of [1]_, except that 0 < beta < 1 gives 1, whose
-        descent the same paper proves and which converges faster.
+        The majorisation-minimisation exponent of [1]_, except that it is 1 for 0 < beta < 1:
+        the paper proves descent for that as well, and it converges faster.
 
     References
     ----------

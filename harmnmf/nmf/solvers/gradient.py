@@ -1,4 +1,4 @@
-"""Minimisation of any differentiable objective by the optimisers of PyTorch."""
+"""Minimisation of a differentiable objective by the optimisers of PyTorch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from harmnmf.errors import ParameterError
-
-from .loop import PERIOD, iterate
+from .loop import Iterations, SolverOptions, iterate
 
 __all__ = ["minimise"]
 
@@ -17,12 +15,9 @@ __all__ = ["minimise"]
 def minimise(
     objective: Callable[[], torch.Tensor],
     parameters: Sequence[torch.Tensor],
-    *,
-    optimizer: str = "lbfgs",
-    learning_rate: float = 1.0,
-    n_iter: int = 100,
-    tol: float | None = 1e-4,
-) -> torch.Tensor:
+    optimizer: str,
+    options: SolverOptions,
+) -> Iterations:
     """Minimise an objective over its parameters, in place.
 
     Adam may climb; the parameters are left where the objective was lowest.
@@ -30,56 +25,42 @@ def minimise(
     Parameters
     ----------
     objective : callable
-        Gives the objective of the present parameters, of shape ().
+        Returns the objective of the current parameters, shape ().
     parameters : sequence of Tensor
-        Leaves of the objective's graph, in which all must take part. They stay so afterwards:
-        `requires_grad` is true.
-    optimizer : {"lbfgs", "adam"}, default="lbfgs"
-        L-BFGS with a strong Wolfe line search, which never raises the objective, or Adam.
-    learning_rate : float, default=1.0
-        First step of the line search, or the step of Adam, in units of the parameters.
-    n_iter : int, default=100
-        Largest number of iterations.
-    tol : float or None, default=1e-4
-        Stop when the objective falls by no more than this fraction in ten iterations; 0 never
-        stops, and None records no objectives.
+        Parameters, all of which the objective depends on. Their `requires_grad` is set.
+    optimizer : {"lbfgs", "adam"}
+        L-BFGS with a strong Wolfe line search, which never raises the objective, or Adam with
+        steps of 1.
+    options : SolverOptions
+        `max_iter` and `tol`.
 
     Returns
     -------
-    Tensor, shape (n_objectives,)
-        The objective before the first iteration and after each.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such optimiser, `learning_rate` is not positive, or `n_iter` is negative.
+    Iterations
+        With the objective before the first iteration and after each.
 
     Examples
     --------
     >>> x = torch.tensor([3.0, -4.0])
-    >>> minimise(lambda: ((x - 1) ** 2).sum(), [x], n_iter=5, tol=0.0)[0]
+    >>> options = SolverOptions(max_iter=5, tol=0.0)
+    >>> minimise(lambda: ((x - 1) ** 2).sum(), [x], "lbfgs", options).objective[0]
     tensor(29.)
     >>> x.detach().round(decimals=3)
     tensor([1., 1.])
     """
-    if not 0 < learning_rate < math.inf:
-        raise ParameterError(f"learning_rate must be positive, not {learning_rate}")
     for X in parameters:
         X.requires_grad_()
     method: torch.optim.Optimizer
-    if optimizer == "lbfgs":
+    if optimizer == "adam":
+        method = torch.optim.Adam(parameters, 1.0)
+    else:
         method = torch.optim.LBFGS(
             parameters,
-            learning_rate,
             max_iter=1,
             max_eval=25,  # of one line search
             tolerance_grad=0,
             line_search_fn="strong_wolfe",
         )
-    elif optimizer == "adam":
-        method = torch.optim.Adam(parameters, learning_rate)
-    else:
-        raise ParameterError(f"optimizer must be 'lbfgs' or 'adam', not {optimizer!r}")
     seen: list[torch.Tensor] = []
     best: list[torch.Tensor] = []
     value, scale, lowest = torch.zeros(()), 1.0, math.inf
@@ -102,15 +83,9 @@ def minimise(
                 lowest, best = float(value), list(seen)
         return value
 
-    # The optimisers' thresholds are absolute: they see a gradient that starts at 1 per dB.
-    record = iterate(
-        lambda _: method.step(lambda: float(evaluate()) * scale),
-        evaluate,
-        n_iter=n_iter,
-        tol=tol,
-        period=PERIOD,
-    )
+    # The optimisers' thresholds are absolute: scaled, the steepest gradient starts at 1.
+    run = iterate(lambda _: method.step(lambda: float(evaluate()) * scale), evaluate, options)
     with torch.no_grad():
         for X, lowest_X in zip(parameters, best, strict=False):
             X.copy_(lowest_X)
-    return record
+    return run

@@ -1,89 +1,153 @@
-"""What the iterative solvers share: floors, the multiplicative update, and when to stop."""
+"""What the iterative solvers share: options, floors, the multiplicative update, when to stop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from harmnmf.errors import ParameterError
 
-__all__ = ["PERIOD", "check_nonnegative", "data_floor", "iterate", "multiplicative_update"]
+__all__ = [
+    "PERIOD",
+    "Iterations",
+    "SolverOptions",
+    "check_nonnegative",
+    "data_floor",
+    "has_converged",
+    "iterate",
+    "multiplicative_update",
+    "stack_objectives",
+]
 
-# Iterations over which solvers judge convergence: one alone says little. The first step of L-BFGS
-# is short, Adam may climb, and extrapolated updates gather momentum.
+# Iterations over which solvers judge convergence. A single one is not enough: the first step of
+# L-BFGS is short, Adam may climb, and extrapolated updates gather momentum.
 PERIOD = 10
 
 
+@dataclass(frozen=True, kw_only=True)
+class SolverOptions:
+    """Options of every solver.
+
+    Parameters
+    ----------
+    floor : float or Tensor, optional
+        Constant added to data and model. Default: :func:`data_floor` of the data.
+    max_iter : int, default=50
+        Maximum number of iterations.
+    tol : float or None, default=1e-4
+        Stop when the objective falls by no more than this fraction in ten iterations, for every
+        member of a batch. 0: never stop. None: never stop, and compute no objectives.
+
+    Raises
+    ------
+    ParameterError
+        If `max_iter` is negative.
+
+    Examples
+    --------
+    >>> SolverOptions(max_iter=10).tol
+    0.0001
+    """
+
+    floor: float | torch.Tensor | None = None
+    max_iter: int = 50
+    tol: float | None = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.max_iter < 0:
+            raise ParameterError(f"max_iter must not be negative, but is {self.max_iter}")
+
+
+class Iterations(NamedTuple):
+    """Record of a solver's iterations; the last three fields of every solver's result.
+
+    `objective`, float64, shape (n_objectives, ...), is empty if `tol` is None. `converged` says
+    whether `tol` was met; it is false if `tol` is 0 or None.
+    """
+
+    objective: torch.Tensor
+    n_iter: int
+    converged: bool
+
+
 def iterate(
-    step: Callable[[int], None],
+    step: Callable[[int], object],
     objective: Callable[[], torch.Tensor],
+    options: SolverOptions,
     *,
-    n_iter: int,
-    tol: float | None,
-    period: int = 1,
-) -> torch.Tensor:
-    """Repeat a step until the objective settles.
+    period: int = PERIOD,
+) -> Iterations:
+    """Repeat a step until the objective converges or the iterations are used up.
 
     Parameters
     ----------
     step : callable
         Takes the number of the iteration, from 0, and updates the solver's state.
     objective : callable
-        Gives the objective of the present state, float64, shape (...) for a batch.
-    n_iter : int
-        Largest number of iterations.
-    tol : float or None
-        Stop as soon as no objective of the batch falls by more than this fraction of itself in
-        `period` iterations. 0: record the objectives, and never stop. None: don't even spend time
-        on objectives.
-    period : int, default=1
-        Number of iterations after which every kind of step has had its turn.
+        Returns the objective of the current state, float64, shape (...) for a batch.
+    options : SolverOptions
+        `max_iter` and `tol`.
+    period : int, default=10
+        Number of iterations over which convergence is judged.
 
     Returns
     -------
-    Tensor, float64, shape (n_objectives, ...)
-        The objective before the first iteration and after each; empty if `tol` is None.
-
-    Raises
-    ------
-    ParameterError
-        If `n_iter` is negative.
+    Iterations
+        With the objective before the first iteration and after each.
 
     Examples
     --------
     >>> state = torch.tensor(16.0)
-    >>> def halve(iteration):
-    ...     state.mul_(0.5)
-    >>> iterate(halve, lambda: state.clone(), n_iter=3, tol=0.0).tolist()
-    [16.0, 8.0, 4.0, 2.0]
+    >>> options = SolverOptions(max_iter=3, tol=0.0)
+    >>> iterate(lambda i: state.mul_(0.5), lambda: state.clone(), options).objective
+    tensor([16.,  8.,  4.,  2.])
     """
-    if n_iter < 0:
-        raise ParameterError(f"n_iter must not be negative, but is {n_iter}")
-    record = [] if tol is None else [objective()]
-    for iteration in range(n_iter):
-        step(iteration)
-        if tol is not None:
-            record.append(objective())
-            if tol > 0 and len(record) > period:
-                previous, current = record[-1 - period], record[-1]
-                if bool((previous - current <= tol * previous.abs()).all()):
-                    break
-    return torch.stack(record) if record else torch.empty(0, dtype=torch.float64)
+    objectives = [] if options.tol is None else [objective()]
+    n_iter, converged = 0, False
+    while n_iter < options.max_iter and not converged:
+        step(n_iter)
+        n_iter += 1
+        if options.tol is not None:
+            objectives.append(objective())
+            converged = has_converged(objectives, options.tol, period)
+    return Iterations(stack_objectives(objectives), n_iter, converged)
+
+
+def has_converged(objectives: Sequence[torch.Tensor], tol: float, period: int = 1) -> bool:
+    """Whether no objective fell by more than the fraction `tol` over the last `period` entries.
+
+    Examples
+    --------
+    >>> has_converged([torch.tensor(4.0), torch.tensor(3.9)], tol=0.1)
+    True
+    """
+    if not tol > 0 or len(objectives) <= period:
+        return False
+    previous, current = objectives[-1 - period], objectives[-1]
+    return bool((previous - current <= tol * previous.abs()).all())
+
+
+def stack_objectives(objectives: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Stack objectives, shape (n_objectives, ...), of which there may be none.
+
+    Examples
+    --------
+    >>> stack_objectives([]).shape
+    torch.Size([0])
+    """
+    return torch.stack([*objectives]) if objectives else torch.empty(0, dtype=torch.float64)
 
 
 def check_nonnegative(**arrays: torch.Tensor) -> None:
-    """Refuse data for which a factorisation has no meaning.
+    """Raise ParameterError if an array is empty, or holds negative or non-finite values.
 
     Parameters
     ----------
     **arrays : Tensor
-        Data by the names that an error message shall use.
-
-    Raises
-    ------
-    ParameterError
-        If there are no values, or a value is negative or not finite.
+        Arrays by the names that the message uses.
 
     Examples
     --------
@@ -99,7 +163,7 @@ def check_nonnegative(**arrays: torch.Tensor) -> None:
 
 
 def data_floor(V: torch.Tensor) -> torch.Tensor:
-    """Smallest value worth telling from zero in each spectrogram: eps times its largest.
+    """Return the machine epsilon times the largest value of each spectrogram.
 
     Parameters
     ----------
@@ -109,7 +173,7 @@ def data_floor(V: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor, shape (..., 1, 1)
-        The floors, positive; that of silence is the machine epsilon.
+        Floors, positive; the floor of silence is the machine epsilon.
 
     Examples
     --------
@@ -126,21 +190,21 @@ def data_floor(V: torch.Tensor) -> torch.Tensor:
 def multiplicative_update(
     X: torch.Tensor, terms: Iterable[torch.Tensor], gamma: float
 ) -> torch.Tensor:
-    """Multiply by the quotient of the gradient's two terms, to the power of gamma.
+    """Multiply parameters by the quotient of the gradient's two terms, to the power of gamma.
 
     Parameters
     ----------
     X : Tensor
         Parameters.
     terms : iterable of Tensor
-        The negative and the positive term of the gradient of the objective by them.
+        Negative and positive term of the objective's gradient with respect to them.
     gamma : float
         Exponent.
 
     Returns
     -------
     Tensor
-        New parameters. Where both terms are zero nothing speaks for a change, and none is made.
+        New parameters. Where the positive term is zero they do not change.
 
     Examples
     --------

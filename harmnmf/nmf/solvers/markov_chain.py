@@ -1,16 +1,16 @@
-"""The inverse-Gamma Markov chain that ties each row of H together in time.
+"""Inverse-Gamma Markov chain prior, which smooths each row of H in time.
 
-Bertin, Badeau and Vincent let the mode of an activation be the one before [1]_::
+Bertin, Badeau and Vincent put the mode of an activation at the activation before it [1]_::
 
     p(h_kn | h_k,n-1) = IG(h_kn; α, (α + 1) h_k,n-1)
 
 The ratio r of the two is then IG(r; α, α + 1), with its mode at 1, and MAP is taken over these
 ratios. Over the activations, the change of variables would add Σ log h_k,n-1 to the objective,
 which falls without bound as a row vanishes, or is scaled down while its spectrum is scaled up.
-With λ = α + 1, the negative log density of the ratios is, but for a constant,
+With λ = α + 1, the negative log density of the ratios is, up to a constant,
 λ Σ_kn d_IS(h_k,n-1 | h_kn).
 
-Where an activation is zero the note is off, and the chain is broken on both sides.
+An activation of zero, where the note is off, breaks the chain on both sides.
 
 References
 ----------
@@ -29,7 +29,7 @@ __all__ = ["chain_divergence", "minimise_with_chain"]
 
 
 def chain_divergence(H: torch.Tensor) -> torch.Tensor:
-    """Sum the Itakura-Saito divergences of activations from those before.
+    """Sum the Itakura-Saito divergences between successive activations.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def chain_divergence(H: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor, float64, shape (...)
-        Σ_kn d_IS(h_k,n-1 | h_kn) over neighbours that are both positive. No scale of a row
-        changes it.
+        Σ_kn d_IS(h_k,n-1 | h_kn) over neighbours that are both positive. It does not depend on
+        the scale of a row.
 
     Examples
     --------
@@ -57,20 +57,20 @@ def chain_divergence(H: torch.Tensor) -> torch.Tensor:
 def minimise_with_chain(
     H: torch.Tensor, a: torch.Tensor, s: torch.Tensor, c: torch.Tensor, smoothness: float
 ) -> torch.Tensor:
-    """Lower an algorithm's bound of the objective together with the chain's term.
+    """Lower the sum of an algorithm's bound of the objective and the chain's term.
 
-    The bound, and with it what the two neighbours in the chain contribute, is for each activation
-    of the form ``s log h + a / h + c h``, with its minimum at the positive root of c h² + s h - a::
+    In each activation the bound has the form ``s log h + a / h + c h``, with its minimum at the
+    positive root of c h² + s h - a. With the two neighbours in the chain, a, s and c become::
 
         a + λ h_k,n-1,   s + λ [has a neighbour before] - λ [has one after],   c + λ / h_k,n+1
 
-    Even frames are minimised given the odd ones, then odd ones given the even ones: no step can
-    raise the sum.
+    Even frames are minimised given the odd ones, then odd ones given the even ones, so that no
+    step raises the sum.
 
     Parameters
     ----------
     H : Tensor, shape (..., n_pitches, n_frames)
-        Present activations. What is zero stays zero.
+        Current activations. Zeros stay zero.
     a, s, c : Tensor, broadcastable to the shape of H
         Coefficients of the bound, not negative.
     smoothness : float
@@ -79,8 +79,7 @@ def minimise_with_chain(
     Returns
     -------
     Tensor, shape (..., n_pitches, n_frames)
-        New activations. Where all coefficients are zero nothing speaks for a change, and none is
-        made.
+        New activations. Where all coefficients are zero they do not change.
 
     Examples
     --------

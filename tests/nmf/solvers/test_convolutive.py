@@ -5,36 +5,27 @@ import math
 import numpy as np
 import pytest
 import torch
+from factorizations import assert_never_rises, sparse, uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmnmf import ParameterError
-from harmnmf.nmf.solvers import convolutive
-from harmnmf.nmf.solvers.convolutive import estimate_note_activations, response_bands
+from harmnmf.nmf.solvers.convolutive import estimate_note_activations, raised_cosine_bands
 from harmnmf.nmf.solvers.divergence import beta_divergence, majorisation_exponent
 from harmnmf.nmf.solvers.loop import data_floor
-from harmnmf.nmf.solvers.multiplicative import estimate_activations
+from harmnmf.nmf.solvers.multiplicative import MultiplicativeOptions, estimate_activations
 
 BETAS = [-1, 0, 0.5, 1, 1.5, 2, 3]
-# The iteration, counted from 0, in which the response has its first turn.
+# Number of iterations before the first update of the response.
 FIRST_TURN = 5
 
 
-def uniform(*shape, seed=0, dtype=torch.float64):
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def sparse(*shape, seed=0):
-    values = uniform(*shape, seed=seed)
-    return torch.where(values > 0.5, values, 0.0)
-
-
 def bands(n_bins, spacing):
-    return response_bands(n_bins, spacing).double()
+    return raised_cosine_bands(torch.arange(n_bins, dtype=torch.float64), spacing)
 
 
 def model(W, A, S, response):
-    """V̂ of the module's docstring, one number at a time."""
+    """V̂ of the module's docstring, frame by frame."""
     n_bins, n_pitches, n_timbres = W.shape
     n_frames, n_attack = A.shape[-1], n_timbres - S.shape[1]
     V_hat = torch.zeros(n_bins, n_frames, dtype=W.dtype)
@@ -55,7 +46,7 @@ def test_one_iteration_multiplies_by_the_terms_of_the_gradient(beta, n_frames):
     V, W = 0.1 + uniform(n_bins, n_frames), 0.1 + uniform(n_bins, n_pitches, n_timbres, seed=1)
     floor, gamma = 0.01, majorisation_exponent(beta)
     options = {"beta": beta, "floor": floor, "tol": 0.0}
-    start = estimate_note_activations(V, W, n_attack, n_iter=0, **options)
+    start = estimate_note_activations(V, W, n_attack, max_iter=0, **options)
     A, S = start.A.clone().requires_grad_(), start.S.clone().requires_grad_()
     assert A.shape == (n_pitches, n_frames)
     assert S.shape == (n_pitches, n_timbres - n_attack, n_frames)
@@ -67,7 +58,7 @@ def test_one_iteration_multiplies_by_the_terms_of_the_gradient(beta, n_frames):
     # The positive term is what V̂^(β-1) alone gives; the negative one follows from the gradient.
     weighted = (V_hat * (V_hat ** (beta - 1)).detach()).sum()
     positives = torch.autograd.grad(weighted, (A, S))
-    once = estimate_note_activations(V, W, n_attack, n_iter=1, **options)
+    once = estimate_note_activations(V, W, n_attack, max_iter=1, **options)
     for X, new, gradient, positive in zip(
         (A, S), (once.A, once.S), gradients, positives, strict=True
     ):
@@ -76,12 +67,12 @@ def test_one_iteration_multiplies_by_the_terms_of_the_gradient(beta, n_frames):
 
 
 @pytest.mark.parametrize("beta", BETAS)
-def test_the_turn_of_the_response_multiplies_by_the_terms_of_its_gradient(beta):
+def test_the_response_is_multiplied_by_the_terms_of_its_gradient(beta):
     V, W, G = 0.1 + uniform(8, 9), 0.1 + uniform(8, 3, 4, seed=1), bands(8, 3.0)
     floor, gamma = 0.01, majorisation_exponent(beta)
     options = {"bands": G, "beta": beta, "floor": floor}
-    before = estimate_note_activations(V, W, 2, n_iter=FIRST_TURN, **options)
-    after = estimate_note_activations(V, W, 2, n_iter=FIRST_TURN + 1, **options)
+    before = estimate_note_activations(V, W, 2, max_iter=FIRST_TURN, **options)
+    after = estimate_note_activations(V, W, 2, max_iter=FIRST_TURN + 1, **options)
     torch.testing.assert_close(before.response, torch.ones(8, dtype=torch.float64))
 
     u = torch.ones(G.shape[1], dtype=torch.float64, requires_grad=True)
@@ -104,7 +95,7 @@ def test_the_turn_of_the_response_multiplies_by_the_terms_of_its_gradient(beta):
 def test_result_gives_the_last_objective(n_attack, n_frames, spacing):
     V, W = sparse(10, n_frames), sparse(10, 3, 5, seed=1)
     G = None if spacing is None else bands(10, spacing)
-    result = estimate_note_activations(V, W, n_attack, bands=G, floor=0.01, n_iter=12, tol=0.0)
+    result = estimate_note_activations(V, W, n_attack, bands=G, floor=0.01, max_iter=12, tol=0.0)
     V_hat = model(W, *result[:3])
     torch.testing.assert_close(result.objective[-1], beta_divergence(V + 0.01, V_hat + 0.01, 0.5))
 
@@ -113,24 +104,15 @@ def test_result_gives_the_last_objective(n_attack, n_frames, spacing):
 @given(
     seed=st.integers(0, 2**32), n_attack=st.integers(1, 4), spacing=st.sampled_from([1, 5, None])
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_objective_never_rises(beta, seed, n_attack, spacing):
     V, W = sparse(20, 15, seed=seed), sparse(20, 3, 4, seed=seed + 1)
-    objective = estimate_note_activations(
-        V,
-        W,
-        n_attack,
-        bands=None if spacing is None else bands(20, spacing),
-        beta=beta,
-        # With zeros in the data, divergences with beta <= 0 are finite only above the floor.
-        floor=1e-3,
-        n_iter=40,
-        tol=0.0,
-    ).objective
-    assert objective.shape == (41,)
-    # Rounding leaves some eps = 2e-16 of sums of a few hundred terms.
-    assert (objective.diff() <= 1e-12 * objective[:-1].abs()).all()
-    assert objective[-1] < objective[0]
+    G = None if spacing is None else bands(20, spacing)
+    # With zeros in the data, divergences with beta <= 0 are finite only above the floor.
+    options = {"bands": G, "beta": beta, "floor": 1e-3, "max_iter": 30, "tol": 0.0}
+    _, _, _, objective, n_iter, converged = estimate_note_activations(V, W, n_attack, **options)
+    assert (n_iter, converged, objective.shape) == (30, False, (31,))
+    assert_never_rises(objective)
 
 
 def piano():
@@ -157,7 +139,7 @@ def test_onsets_of_overlapping_notes_are_recovered():
     W = piano()
     A, S, onsets = struck()
     V = model(W, A, S, torch.ones(24))
-    result = estimate_note_activations(V, W, 3, n_iter=2000)
+    result = estimate_note_activations(V, W, 3, max_iter=1000)
     found = [(k, n) for k, n in (result.A > 0.1).nonzero().tolist()]
     assert sorted(found) == sorted((k, n) for k, n, _ in onsets)
     # Multiplicative updates reach zero only in the limit.
@@ -173,41 +155,43 @@ def test_an_unknown_response_is_recovered_up_to_its_level():
     level = (true[:, None] * dry).sum() / dry.sum()
     assert level != pytest.approx(1, abs=0.1)
     V = model(W, A, S, true)
-    result = estimate_note_activations(V, W, 3, bands=G, n_iter=4000)
+    result = estimate_note_activations(V, W, 3, bands=G, max_iter=4000)
     # The response turns slowly, and zeros are reached only in the limit.
     torch.testing.assert_close(result.response, true / level, rtol=0.01, atol=0)
     torch.testing.assert_close(result.A, A * level, rtol=0, atol=0.02)
-    flat = estimate_note_activations(V, W, 3, n_iter=4000)
+    flat = estimate_note_activations(V, W, 3, max_iter=4000)
     assert (flat.A - A * level).abs().max() > 0.1
 
 
-@given(seed=st.integers(0, 2**32), n_iter=st.integers(0, 20))
-@settings(max_examples=20, deadline=None)
-def test_response_keeps_the_sum_of_the_model_and_is_smooth(seed, n_iter):
+@given(seed=st.integers(0, 2**32), max_iter=st.integers(0, 20))
+@settings(max_examples=10, deadline=None)
+def test_response_keeps_the_sum_of_the_model_and_is_smooth(seed, max_iter):
     V, W, G = uniform(20, 15, seed=seed), sparse(20, 3, 4, seed=seed + 1), bands(20, 7.0)
-    A, S, response, _ = estimate_note_activations(V, W, 2, bands=G, n_iter=n_iter)
+    A, S, response, *_ = estimate_note_activations(V, W, 2, bands=G, max_iter=max_iter)
     wet, dry = model(W, A, S, response), model(W, A, S, torch.ones(20))
     assert wet.sum().item() == pytest.approx(dry.sum().item())
     # It lies in the space that the bands span.
     rest = response - G @ torch.linalg.lstsq(G, response[:, None]).solution[:, 0]
     assert rest.abs().max() < 1e-12
     assert (response > 0).all()
-    if n_iter <= FIRST_TURN:
-        assert (response - 1).abs().max() < 1e-6  # the bands add up to 1 in single precision
+    if max_iter <= FIRST_TURN:
+        assert (response - 1).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("n_timbres", [1, 3])
 def test_attacks_of_one_frame_are_ordinary_activations(beta, n_timbres):
     V, W = sparse(20, 15), sparse(20, 4, n_timbres, seed=1)
-    options = {"beta": beta, "n_iter": 10, "tol": 0.0}
-    start = estimate_note_activations(V, W, 1, beta=beta, n_iter=0)
+    options = {"beta": beta, "max_iter": 10, "tol": 0.0}
+    start = estimate_note_activations(V, W, 1, beta=beta, max_iter=0)
     result = estimate_note_activations(V, W, 1, **options)
 
     def rows(activations):
         return torch.cat([activations.A[:, None], activations.S], dim=1).flatten(0, 1)
 
-    plain = estimate_activations(V, W.flatten(1), H=rows(start), accelerate=False, **options)
+    plain = estimate_activations(
+        V, W.flatten(1), rows(start), MultiplicativeOptions(accelerate=False, **options)
+    )
     # The order of summation differs, and exponents amplify that.
     torch.testing.assert_close(rows(result), plain.H, rtol=1e-8, atol=0)
     torch.testing.assert_close(result.objective[[0, -1]], plain.objective)
@@ -221,7 +205,7 @@ def test_batches_equal_their_members(beta, spacing):
     levels = torch.tensor([[1, 1e4, 0], [1e-6, 3, 7]], dtype=torch.float64)[..., None, None]
     V, W = levels * (0.1 + uniform(2, 3, 20, 15)), sparse(20, 4, 5, seed=1)
     G = None if spacing is None else bands(20, spacing)
-    options = {"bands": G, "beta": beta, "n_iter": 8, "tol": 0.0}
+    options = {"bands": G, "beta": beta, "max_iter": 8, "tol": 0.0}
     batch = estimate_note_activations(V, W, 3, **options)
     assert batch.A.shape == (2, 3, 4, 15)
     assert batch.S.shape == (2, 3, 4, 2, 15)
@@ -238,13 +222,12 @@ def test_batches_equal_their_members(beta, spacing):
 
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("spacing", [None, 6.0])
-@given(scale=st.floats(1e-6, 1e6))
-@settings(max_examples=8, deadline=None)
+@pytest.mark.parametrize("scale", [1e-6, 0.3, 1e6])
 def test_activations_scale_with_the_data(beta, spacing, scale):
     V, W = sparse(20, 15), sparse(20, 4, 5, seed=1)
     G = None if spacing is None else bands(20, spacing)
-    one = estimate_note_activations(V, W, 3, bands=G, beta=beta, n_iter=10)
-    other = estimate_note_activations(scale * V, W, 3, bands=G, beta=beta, n_iter=10)
+    one = estimate_note_activations(V, W, 3, bands=G, beta=beta, max_iter=10)
+    other = estimate_note_activations(scale * V, W, 3, bands=G, beta=beta, max_iter=10)
     # Powers of very large and very small numbers round differently.
     torch.testing.assert_close(other.A, scale * one.A, rtol=1e-8, atol=0)
     torch.testing.assert_close(other.S, scale * one.S, rtol=1e-8, atol=0)
@@ -252,15 +235,14 @@ def test_activations_scale_with_the_data(beta, spacing, scale):
 
 
 @pytest.mark.parametrize("beta", BETAS)
-@given(shift=st.integers(1, 20))
-@settings(max_examples=8, deadline=None)
-def test_what_comes_later_begins_later(beta, shift):
-    n_frames, n_attack, n_iter = 60, 3, 4
+@pytest.mark.parametrize("shift", [1, 7, 20])
+def test_delayed_data_give_delayed_activations(beta, shift):
+    n_frames, n_attack, max_iter = 60, 3, 4
     V, W = sparse(20, n_frames), sparse(20, 4, 5, seed=1)
-    one = estimate_note_activations(V, W, n_attack, beta=beta, n_iter=n_iter)
-    other = estimate_note_activations(V.roll(shift, -1), W, n_attack, beta=beta, n_iter=n_iter)
-    # In an iteration a frame hears of those less than n_attack away, and so of the ends.
-    margin = n_iter * (n_attack - 1)
+    one = estimate_note_activations(V, W, n_attack, beta=beta, max_iter=max_iter)
+    other = estimate_note_activations(V.roll(shift, -1), W, n_attack, beta=beta, max_iter=max_iter)
+    # In each iteration a frame, and so an end, influences those less than n_attack away.
+    margin = max_iter * (n_attack - 1)
     for x, y in ((one.A, other.A), (one.S, other.S)):
         torch.testing.assert_close(
             y[..., margin + shift : n_frames - margin],
@@ -274,12 +256,12 @@ def test_what_comes_later_begins_later(beta, shift):
 @pytest.mark.parametrize("n_frames", [1, 2, 3, 4, 5, 6])
 def test_recordings_may_be_shorter_than_an_attack(beta, n_frames):
     V, W = 0.1 + uniform(20, n_frames), 0.01 + sparse(20, 4, 5, seed=1)
-    short = estimate_note_activations(V, W, 5, beta=beta, n_iter=10, tol=0.0)
+    short = estimate_note_activations(V, W, 5, beta=beta, max_iter=10, tol=0.0)
     assert short.A.shape == (4, n_frames)
     assert short.S.shape == (4, 0, n_frames)
     assert torch.isfinite(short.A).all()
     assert short.objective[-1] < short.objective[0]
-    # What of an attack lies beyond the end is not part of the model.
+    # Frames of an attack beyond the end are not part of the model.
     floor = data_floor(V)
     V_hat = model(W, *short[:3])
     torch.testing.assert_close(short.objective[-1], beta_divergence(V + floor, V_hat + floor, beta))
@@ -287,25 +269,18 @@ def test_recordings_may_be_shorter_than_an_attack(beta, n_frames):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("beta", BETAS)
-def test_silence_has_finite_and_vanishing_activations(beta, dtype):
-    V, W = torch.zeros(50, 20, dtype=dtype), uniform(50, 4, 5, dtype=dtype)
-    G = response_bands(50, 10.0).to(dtype)
+def test_silence_gives_finite_values(beta, dtype):
+    V, W, G = uniform(40, 30, dtype=dtype), uniform(40, 4, 5, dtype=dtype), bands(40, 8.0).to(dtype)
     for options in ({}, {"bands": G}):
-        result = estimate_note_activations(V, W, 3, beta=beta, tol=0.0, **options)
-        assert all(torch.isfinite(x).all() for x in result)
+        result = estimate_note_activations(0 * V, W, 3, beta=beta, tol=0.0, **options)
+        assert all(torch.isfinite(x).all() for x in result[:4])
         assert max(result.A.max(), result.S.max()) < 10 * torch.finfo(dtype).eps
-
-
-@pytest.mark.parametrize("beta", BETAS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_silence_between_notes_and_above_them_does_no_harm(beta, dtype):
-    V, W = uniform(40, 30, dtype=dtype), uniform(40, 4, 5, seed=1, dtype=dtype)
-    V[:, 10:20] = 0
-    V[30:] = 0
+    V[:, 10:20] = 0  # silent frames
+    V[30:] = 0  # silent bins
     W[:, 1] = 0  # a key without a spectrum
-    G = response_bands(40, 8.0).to(dtype)
-    result = estimate_note_activations(V, W, 3, bands=G, beta=beta, n_iter=50, tol=0.0)
-    assert all(torch.isfinite(x).all() for x in result)
+    for dictionary in (W, 0 * W):
+        result = estimate_note_activations(V, dictionary, 3, bands=G, beta=beta, tol=0.0)
+        assert all(torch.isfinite(x).all() for x in result[:4])
 
 
 @pytest.mark.parametrize("beta", BETAS)
@@ -325,37 +300,33 @@ def test_cuda_agrees_with_the_processor(beta):
     V, W, G = 0.1 + uniform(40, 30), 0.01 + uniform(40, 4, 5, seed=1), bands(40, 8.0)
     expected = estimate_note_activations(V, W, 3, bands=G, beta=beta, tol=0.0)
     result = estimate_note_activations(V.cuda(), W.cuda(), 3, bands=G.cuda(), beta=beta, tol=0.0)
-    for x, y in zip(result, expected, strict=True):
+    for x, y in zip(result[:4], expected[:4], strict=True):
         assert x.is_cuda
         torch.testing.assert_close(x.cpu(), y, rtol=1e-8, atol=1e-12)
 
 
-def test_a_turn_of_the_response_does_not_stop_the_activations():
-    # One band can only change the level, which is right already: its turns change nothing.
+def test_an_update_of_the_response_does_not_stop_the_iterations():
+    # One band can only change the level, which is right already: its updates change nothing.
     V, W, G = uniform(40, 60), sparse(40, 5, 5, seed=1), torch.ones(40, 1, dtype=torch.float64)
-    full = estimate_note_activations(V, W, 3, bands=G, n_iter=300, tol=0.0).objective
-    stopped = estimate_note_activations(V, W, 3, bands=G, n_iter=300, tol=1e-2).objective
+    full = estimate_note_activations(V, W, 3, bands=G, max_iter=300, tol=0.0).objective
+    stopped = estimate_note_activations(V, W, 3, bands=G, max_iter=300, tol=1e-2)
     assert full[FIRST_TURN] - full[FIRST_TURN + 1] < 1e-3 * full[FIRST_TURN]
     fall = (full[:-3] - full[3:]) / full[:-3]
-    n_steps = int((fall <= 1e-2).nonzero()[0]) + 3
-    assert FIRST_TURN + 1 < n_steps < 300
-    assert len(stopped) == n_steps + 1
-    torch.testing.assert_close(stopped, full[: n_steps + 1])
+    n_iter = int((fall <= 1e-2).nonzero()[0]) + 3
+    assert FIRST_TURN + 1 < n_iter < 300
+    assert (stopped.n_iter, stopped.converged) == (n_iter, True)
+    torch.testing.assert_close(stopped.objective, full[: n_iter + 1])
 
 
-def test_without_a_tolerance_no_objective_is_computed(monkeypatch):
-    def refuse(*_):
-        raise AssertionError
-
+def test_without_a_tolerance_there_are_no_objectives():
     V, W = uniform(20, 15), uniform(20, 3, 4)
-    expected = estimate_note_activations(V, W, 2, n_iter=7, tol=0.0)
-    monkeypatch.setattr(convolutive, "beta_divergence", refuse)
-    result = estimate_note_activations(V, W, 2, n_iter=7)
-    assert result.objective.shape == (0,)
+    expected = estimate_note_activations(V, W, 2, max_iter=7, tol=0.0)
+    result = estimate_note_activations(V, W, 2, max_iter=7)
+    assert (result.objective.shape, result.n_iter, result.converged) == ((0,), 7, False)
     torch.testing.assert_close(result.A, expected.A)
 
 
-def test_arguments_are_left_alone():
+def test_arguments_are_not_changed():
     arguments = uniform(20, 15), uniform(20, 3, 4, seed=1), bands(20, 5.0)
     copies = [x.clone() for x in arguments]
     V, W, G = arguments
@@ -365,54 +336,28 @@ def test_arguments_are_left_alone():
 
 
 @given(st.integers(1, 400), st.floats(1, 100))
+@settings(max_examples=30, deadline=None)
 def test_bands_add_up_to_one_and_overlap_by_half(n_bins, spacing):
-    G = response_bands(n_bins, spacing)
-    assert G.shape[0] == n_bins
-    assert (G >= 0).all()
-    np.testing.assert_allclose(G.sum(dim=1), 1, atol=1e-6)
+    positions = 7 + torch.arange(n_bins, dtype=torch.float64)
+    G = raised_cosine_bands(positions, spacing)
+    np.testing.assert_allclose(G.sum(dim=1), 1)
     assert ((G > 0).sum(dim=1) <= 2).all()
     # Centres from the first bin to the last one or just beyond.
-    assert (G.shape[1] - 2) * spacing < n_bins - 1 + 1e-3 or G.shape[1] == 1
-    assert (G.shape[1] - 1) * spacing >= n_bins - 1 - 1e-3
-    for b in range(min(G.shape[1], 4)):
-        for f in range(n_bins):
-            x = f / spacing - b
-            expected = (1 + math.cos(math.pi * x)) / 2 if abs(x) < 1 else 0.0
-            assert G[f, b].item() == pytest.approx(expected, abs=2e-4)
+    assert n_bins - 1 <= (G.shape[1] - 1) * spacing < n_bins - 1 + spacing
+    x = (positions[:, None].numpy() - 7) / spacing - np.arange(G.shape[1])
+    expected = np.where(np.abs(x) < 1, (1 + np.cos(np.pi * x)) / 2, 0.0)
+    np.testing.assert_allclose(G, expected, atol=1e-9)
 
 
-def test_bands_of_one_bin_are_free():
-    assert torch.equal(response_bands(7, 1.0), torch.eye(7))
-
-
-@pytest.mark.parametrize("spacing", [0.99, 0.0, -3.0, math.nan])
-def test_bands_narrower_than_a_bin_are_refused(spacing):
-    with pytest.raises(ParameterError, match="spacing"):
-        response_bands(10, spacing)
-
-
-@pytest.mark.parametrize("bad", [-1e-9, math.nan, math.inf])
 @pytest.mark.parametrize("name", ["V", "W", "bands"])
-def test_data_without_meaning_is_refused_by_name(name, bad):
+def test_invalid_data_are_errors_that_name_the_array(name):
     arrays = {"V": uniform(6, 5), "W": uniform(6, 2, 3), "bands": bands(6, 2.0)}
-    arrays[name].view(-1)[7] = bad
-    with pytest.raises(ParameterError, match=f"^{name} holds"):
+    arrays[name].view(-1)[7] = math.nan
+    with pytest.raises(ParameterError, match=f"^{name} holds NaN"):
         estimate_note_activations(arrays["V"], arrays["W"], 2, bands=arrays["bands"])
 
 
 @pytest.mark.parametrize("n_attack", [-1, 0, 4])
-def test_attacks_are_made_of_timbres(n_attack):
+def test_the_attack_must_consist_of_timbres(n_attack):
     with pytest.raises(ParameterError, match="n_attack must be from 1 to 3"):
         estimate_note_activations(uniform(6, 5), uniform(6, 2, 3), n_attack)
-
-
-def test_nothing_is_refused_by_name():
-    with pytest.raises(ParameterError, match="V is empty"):
-        estimate_note_activations(torch.empty(6, 0), torch.ones(6, 2, 3), 1)
-
-
-def test_a_silent_dictionary_gives_finite_values():
-    result = estimate_note_activations(
-        uniform(20, 15), torch.zeros(20, 3, 2).double(), 1, bands=response_bands(20, 4.0).double()
-    )
-    assert all(torch.isfinite(x).all() for x in result)

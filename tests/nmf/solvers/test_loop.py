@@ -8,70 +8,77 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmnmf import ParameterError
-from harmnmf.nmf.solvers.loop import check_nonnegative, data_floor, iterate, multiplicative_update
+from harmnmf.nmf.solvers.loop import (
+    SolverOptions,
+    check_nonnegative,
+    data_floor,
+    iterate,
+    multiplicative_update,
+)
 
 
-def replay(objectives, **options):
+def replay(objectives, tol, period=1):
     """Iterate over given objectives, the first of them before the first step."""
     numbers = []
-    record = iterate(
+    run = iterate(
         numbers.append,
         lambda: torch.as_tensor(objectives[len(numbers)], dtype=torch.float64),
-        n_iter=len(objectives) - 1,
-        **options,
+        SolverOptions(max_iter=len(objectives) - 1, tol=tol),
+        period=period,
     )
-    assert numbers == list(range(len(numbers)))
-    return len(numbers), record
+    assert numbers == list(range(run.n_iter))
+    return run
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_without_a_tolerance_every_iteration_runs(objectives):
-    n_steps, record = replay(objectives, tol=0.0)
-    assert n_steps == len(objectives) - 1
-    assert record.tolist() == objectives
-    n_steps, record = replay(objectives, tol=None)
-    assert n_steps == len(objectives) - 1
-    assert record.shape == (0,)
+    run = replay(objectives, tol=0.0)
+    assert run[1:] == (len(objectives) - 1, False)
+    assert run.objective.tolist() == objectives
 
 
 def test_without_a_tolerance_no_objective_is_computed():
-    def refuse():
+    def fail():
         raise AssertionError
 
-    iterate(lambda _: None, refuse, n_iter=3, tol=None)
+    run = iterate(lambda _: None, fail, SolverOptions(max_iter=3, tol=None))
+    assert run[1:] == (3, False)
+    assert run.objective.shape == (0,)
 
 
 @pytest.mark.parametrize(
-    ("objectives", "tol", "n_steps"),
+    ("objectives", "tol", "n_iter", "converged"),
     [
-        ([100, 90, 80, 79, 50], 0.02, 3),
-        ([100, 90, 81, 73], 0.1, 1),  # falling by exactly the tolerance is not more than it
-        ([100, 89, 81, 72], 0.1, 2),
-        ([100, 50, 60, 10], 1e-9, 2),  # a rise is no fall
-        ([-1, -2, -2.1, -9], 0.1, 2),
-        ([0, 0, 0], 1e-9, 1),
+        ([100, 90, 80, 79, 50], 0.02, 3, True),
+        ([100, 90, 81, 73], 0.1, 1, True),  # falling by exactly the tolerance is not more than it
+        ([100, 89, 81, 72], 0.1, 2, True),
+        ([100, 50, 60, 10], 1e-9, 2, True),  # a rise is no fall
+        ([-1, -2, -2.1, -9], 0.1, 2, True),
+        ([0, 0, 0], 1e-9, 1, True),
+        ([4, 2, 1], 0.1, 2, False),
+        ([4, 2, 1, 1], 0.1, 3, True),  # in the last iteration
     ],
 )
-def test_iterations_stop_when_the_objective_settles(objectives, tol, n_steps):
-    assert replay(objectives, tol=tol)[0] == n_steps
+def test_iterations_stop_when_the_objective_settles(objectives, tol, n_iter, converged):
+    assert replay(objectives, tol)[1:] == (n_iter, converged)
 
 
 def test_a_batch_stops_with_its_last_member():
     first, second = [8, 4, 4, 4, 4, 4], [16, 8, 4, 2, 2, 1]
-    n_steps, record = replay(list(zip(first, second, strict=True)), tol=0.1)
-    assert n_steps == 4
-    assert record.T.tolist() == [first[:5], second[:5]]
+    run = replay(list(zip(first, second, strict=True)), tol=0.1)
+    assert run.n_iter == 4
+    assert run.objective.T.tolist() == [first[:5], second[:5]]
 
 
 def test_a_step_that_changes_nothing_within_the_period_does_not_stop():
     objectives = [64, 32, 32, 16, 16, 16, 16]
-    assert replay(objectives, tol=0.1)[0] == 2
-    assert replay(objectives, tol=0.1, period=2)[0] == 5
+    assert replay(objectives, tol=0.1).n_iter == 2
+    assert replay(objectives, tol=0.1, period=2).n_iter == 5
 
 
-def test_a_negative_number_of_iterations_is_refused():
-    with pytest.raises(ParameterError, match="n_iter"):
-        iterate(lambda _: None, lambda: torch.zeros(()), n_iter=-1, tol=None)
+def test_a_negative_number_of_iterations_is_an_error():
+    with pytest.raises(ParameterError, match="max_iter"):
+        SolverOptions(max_iter=-1)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +90,12 @@ def test_a_negative_number_of_iterations_is_refused():
         ([[]], "X is empty"),
     ],
 )
-def test_data_without_meaning_is_refused_by_name(values, message):
+def test_invalid_data_are_errors_that_name_the_array(values, message):
     with pytest.raises(ParameterError, match=message):
         check_nonnegative(Y=torch.ones(2), X=torch.tensor(values))
 
 
-def test_floor_is_that_of_each_spectrogram():
+def test_each_spectrogram_has_its_own_floor():
     eps, tiny = torch.finfo(torch.float32).eps, torch.finfo(torch.float32).tiny
     V = torch.zeros(4, 2, 3)
     V[0, 1, 2], V[1, 0, 0], V[3, 1, 1] = 8.0, 0.25, 1e-30
