@@ -22,3 +22,7 @@ def test_zero_has_a_gradient():
     assert not mask.any()
     mask[:, 0].sum().backward()
     torch.testing.assert_close(z.grad[:, 0], torch.ones(1, 3, 4))
+
+
+def test_low_precision_becomes_float32():
+    assert bounded_mask(torch.ones(1, 2, 3, 4, dtype=torch.bfloat16)).dtype == torch.float32
