@@ -56,11 +56,6 @@ def comb_matrix(
     ndarray, shape (n_candidates + 1, n_bins)
         U. Row 0 is all zeros, for no pitch; row 1 + i is the comb of candidate i.
 
-    Raises
-    ------
-    ParameterError
-        If the axis or a parameter is not as described.
-
     References
     ----------
     .. [1] T. Wang et al., "Harmonic attention for monaural speech enhancement", IEEE/ACM Trans.

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import distributed, nn
@@ -78,8 +79,6 @@ def train_enhancement(
 
     Raises
     ------
-    ParameterError
-        If a number is not as described.
     FormatError
         If the checkpoint is damaged or of another network.
     HarmnmfError
@@ -95,7 +94,7 @@ def train_enhancement(
     low_precision = precision == "bfloat16" or (precision == "auto" and place.type == "cuda")
     objective = build_objective(model, weights, low_precision=low_precision).to(place)
     held_out: list[Mixture] = list(
-        DataLoader(_Endless(validation), batch_size, sampler=range(n_validation))
+        DataLoader(cast("Dataset[Mixture]", validation), batch_size, sampler=range(n_validation))
     )
     rank, n_processes = 0, 1
     if distributed.is_initialized():
@@ -104,7 +103,7 @@ def train_enhancement(
     def batches(first: int) -> Iterator[Batch]:
         in_a_step = batch_size * n_processes
         loader = DataLoader(
-            _Endless(training),
+            cast("Dataset[Mixture]", training),
             batch_size,
             sampler=range(first * in_a_step + rank, n_steps * in_a_step, n_processes),
             num_workers=n_workers,
@@ -156,16 +155,6 @@ def several_processes() -> Iterator[bool]:
             yield distributed.get_rank() == 0
     finally:
         distributed.destroy_process_group()
-
-
-class _Endless(Dataset[Mixture]):
-    """Mixtures as a data set without length, whose indices the sampler chooses."""
-
-    def __init__(self, mixtures: Mixtures) -> None:
-        self.mixtures = mixtures
-
-    def __getitem__(self, index: int) -> Mixture:
-        return self.mixtures[index]
 
 
 @torch.no_grad()

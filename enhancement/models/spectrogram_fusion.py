@@ -175,11 +175,6 @@ class SpectrogramFusion(nn.Module):
         -------
         Tensor, shape (batch, n_bins, n_frames)
             Complex spectrum of the voice.
-
-        Raises
-        ------
-        ParameterError
-            If there is no such output.
         """
         outputs = self.estimate(spectrum)
         estimates = {

@@ -19,7 +19,6 @@ from harmnmf import ParameterError
 from harmnmf.enhancement.losses.objectives import build_objective
 from harmnmf.enhancement.losses.speech import SPEECH_WEIGHTS
 from harmnmf.enhancement.mixtures.mixing import Mixture
-from harmnmf.enhancement.training import several_processes
 
 
 def lines(run: Path) -> list[dict[str, float]]:
@@ -100,11 +99,6 @@ def test_cpus_that_emulate_low_precision_do_not_use_it(
 def test_invalid_options_raise(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(ParameterError):
         train(tmp_path, **{"n_steps": 1, **options})
-
-
-def test_one_process_is_the_first() -> None:
-    with several_processes() as first:
-        assert first
 
 
 @pytest.mark.slow
