@@ -34,7 +34,8 @@ def test_gain_does_not_matter() -> None:
 
 def test_levels_are_decibels_above_the_floor() -> None:
     V = np.array([[1.0, 0.1, 1e-3, 0.0]], np.float32)
-    played = NoteActivations(torch.zeros(1, 4), torch.zeros(1, 2, 4), torch.ones(1), torch.zeros(1))
+    A, S = torch.zeros(1, 4), torch.zeros(1, 2, 4)
+    played = NoteActivations(A, S, torch.ones(1), torch.zeros(1), 20, False)
     features = SETTINGS.measure([V, V], played, reference=1.0)
     np.testing.assert_array_equal(features.spectrum, [[180, 120, 0, 0]])
     np.testing.assert_allclose(SETTINGS.tensors(features)[0], [[3.0, 2.0, 0.0, 0.0]])
