@@ -1,5 +1,6 @@
 # make demo   transcribe the example recording
 # make test   lint, check types and run the tests
+# make slow   run the tests that take minutes
 #
 # Both first set up .venv, which needs nothing but Python 3.10 or newer with venv. The default
 # build of PyTorch for Linux includes CUDA and is large; the one for CPUs is at
@@ -12,8 +13,10 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 TESTABLE := .venv/testable
 DEMO := build/demo
+# Two processes of one thread: with small tensors, more threads cost more than they bring.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: demo test typed clean
+.PHONY: demo test slow typed clean
 
 demo: $(INSTALLED)
 	mkdir -p $(DEMO)
@@ -25,8 +28,10 @@ test: $(TESTABLE) typed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy build/typed/harmnmf
-	# Two processes. Of many small tensors, threads would cost more than they bring.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	$(PYTEST)
+
+slow: $(TESTABLE)
+	$(PYTEST) -m slow
 
 # Type checkers do not run the line of harmnmf/__init__.py that finds enhancement/ and cli/.
 typed:

@@ -1,7 +1,7 @@
-"""Files that are no audio, or hardly: what archives hold, with what is to become of each.
+"""Corpus of broken and unusual audio files, with the expected result of each.
 
-They are all made of one tone, so that it is easy to say of what can still be read whether it is
-right. Tests read them one by one, and `benchmarks.robustness` all together by a command.
+All contain the same tone, so that what can be read is easy to check. Tests read them one by one;
+`benchmarks.robustness` reads them all by a command.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -21,10 +22,10 @@ from numpy.typing import NDArray
 HZ = 440.0
 SECONDS = 2.0
 RATE = 44_100
-# Of the files that are cut off.
+# Duration and rate of the truncated files.
 CUT_SECONDS = 20
 CUT_RATE = 16_000
-# Format and options of each kind of file that is cut off.
+# Options of each kind of truncated file.
 ENCODINGS: dict[str, dict[str, object]] = {
     "wav": {},
     "flac": {},
@@ -44,24 +45,24 @@ _PNG = bytes.fromhex(
 
 @dataclass(frozen=True)
 class Case:
-    """A file, and what is to become of it.
+    """A file, and the expected result of reading it.
 
     Parameters
     ----------
     name : str
-        Of the file. No two of a corpus differ in their suffixes only.
+        Name of the file; no two of a corpus have the same stem.
     make : callable
-        Writes it to a path.
+        Writes the file to a path.
     error : str, optional
-        Regular expression of what is said of it, after its name; None if it can be read.
+        Regular expression of the error, after the file's name; None if it can be read.
     seconds : tuple of float
-        The least and the most that it lasts, if it can be read.
+        Shortest and longest duration of what can be read.
     hz : float, optional
-        What sounds there, if it is the tone.
+        Frequency of the tone; None if there is none.
     listed : bool, default=True
-        Whether it is found in a folder.
+        Whether a search of the folder finds it.
     errors : mapping of str to str, optional
-        What a command says of it instead.
+        Errors of commands that differ from `error`.
     """
 
     name: str
@@ -74,14 +75,14 @@ class Case:
 
 
 def tone(rate: int = RATE, seconds: float = SECONDS, n_channels: int = 1) -> NDArray[np.float64]:
-    """Make the tone, at half of full scale, of shape (n_samples, n_channels)."""
+    """Tone at half of full scale, shape (n_samples, n_channels)."""
     t = np.arange(round(seconds * rate)) / rate
     sound = sum(np.sin(2 * np.pi * k * HZ * t) / k for k in (1, 2, 3) if k * HZ < rate / 2)
     return np.tile(0.3 * np.asarray(sound)[:, None], n_channels)
 
 
 def corpus() -> list[Case]:
-    """List all files, of which none is written yet."""
+    """List all files, without writing them."""
     return [
         *_truncated(), *_headers(), *_samples(), *_rates(), *_other_contents(), *_names(),
         *_no_files(),
@@ -89,31 +90,31 @@ def corpus() -> list[Case]:
 
 
 def _write(path: Path, samples: NDArray[np.floating], rate: int = RATE, **options: object) -> None:
-    # soundfile cannot encode a name that is not in the encoding of the file system.
+    # soundfile cannot encode a name that is not in the file system's encoding.
     with open(path, "wb") as file:
         format_ = options.pop("format", path.suffix[1:].upper())
         soundfile.write(file, samples, rate, format=format_, **options)
 
 
+def _bytes_case(name: str, content: bytes, error: str | None = None, **result: Any) -> Case:
+    return Case(name, lambda path: path.write_bytes(content), error, **result)
+
+
 def _truncated() -> Iterator[Case]:
-    """Cut files off at each tenth of their length."""
-
-    def cut(tenth: int, suffix: str, path: Path) -> None:
-        content = _encoded(suffix)
-        path.write_bytes(content[: len(content) * tenth // 10])
-
+    """Files truncated at each tenth of their length."""
     for suffix in ENCODINGS:
+        content = _encoded(suffix)
         for tenth in range(1, 10):
-            yield Case(
+            yield _bytes_case(
                 f"{suffix} cut off at {tenth} tenths.{suffix}",
-                partial(cut, tenth, suffix),
+                content[: len(content) * tenth // 10],
                 seconds=(CUT_SECONDS * tenth / 10 - 1.2, CUT_SECONDS * tenth / 10 + 0.2),
             )
 
 
 @cache
 def _encoded(suffix: str) -> bytes:
-    # Noise keeps the size of what is compressed the same all the time.
+    # Noise makes compressed data grow evenly with time.
     noise = np.random.default_rng(0).normal(0, 0.02, (CUT_SECONDS * CUT_RATE, 1))
     file = io.BytesIO()
     options = {"format": suffix.upper(), **ENCODINGS[suffix]}
@@ -134,7 +135,7 @@ def _wav(
     data_size: int | None = None,
     chunks: tuple[str, ...] = ("fmt ", "data"),
 ) -> bytes:
-    """Build a WAV file, whatever its header says."""
+    """Build a WAV file with any header."""
     data = _pcm() if data is None else data
     data_size = len(data) if data_size is None else data_size
     fmt = struct.pack("<HHIIHH", tag, n_channels, rate, rate * block % 2**32, block, bits)
@@ -153,7 +154,7 @@ def _pcm() -> bytes:
 
 
 def _flac(n_samples: int) -> bytes:
-    """Build a FLAC file that announces some length."""
+    """Build a FLAC file whose header claims a length."""
     file = io.BytesIO()
     soundfile.write(file, tone(), RATE, format="FLAC")
     content = bytearray(file.getvalue())
@@ -164,49 +165,44 @@ def _flac(n_samples: int) -> bytes:
 
 
 def _headers() -> Iterator[Case]:
-    """Write headers that are wrong, and those that only look so."""
-
-    def case(name: str, content: bytes, error: str | None = None, **result: object) -> Case:
-        def make(path: Path) -> None:
-            path.write_bytes(content)
-
-        return Case(name, make, error, **result)  # type: ignore[arg-type]
-
-    yield case("RIFF of size 0.wav", _wav(riff_size=0))
-    yield case("RIFF of the largest size.wav", _wav(riff_size=2**32 - 1))
-    yield case("data of size 0.wav", _wav(data_size=0), NO_SAMPLES)
-    yield case("data of the largest size.wav", _wav(data_size=2**32 - 1))
-    yield case("data of an odd size.wav", _wav(data_size=len(_pcm()) + 1))
-    yield case(
+    """Files with wrong or unusual headers."""
+    yield _bytes_case("RIFF of size 0.wav", _wav(riff_size=0))
+    yield _bytes_case("RIFF of the largest size.wav", _wav(riff_size=2**32 - 1))
+    yield _bytes_case("data of size 0.wav", _wav(data_size=0), NO_SAMPLES)
+    yield _bytes_case("data of the largest size.wav", _wav(data_size=2**32 - 1))
+    yield _bytes_case("data of an odd size.wav", _wav(data_size=len(_pcm()) + 1))
+    yield _bytes_case(
         "half of the data.wav", _wav(_pcm()[: RATE * 2], data_size=len(_pcm())), seconds=(1.0, 1.0)
     )
-    yield case("no channels.wav", _wav(n_channels=0), NO_AUDIO)
-    yield case("65535 channels.wav", _wav(n_channels=65535), NO_AUDIO)
-    yield case("1024 channels.wav", _wav(n_channels=1024, block=2048), hz=None, seconds=(0, 0.1))
-    yield case(
+    yield _bytes_case("no channels.wav", _wav(n_channels=0), NO_AUDIO)
+    yield _bytes_case("65535 channels.wav", _wav(n_channels=65535), NO_AUDIO)
+    yield _bytes_case(
+        "1024 channels.wav", _wav(n_channels=1024, block=2048), hz=None, seconds=(0, 0.1)
+    )
+    yield _bytes_case(
         "two channels that are one.wav", _wav(n_channels=2, block=4), seconds=(1.0, 1.0), hz=2 * HZ
     )
-    yield case("no bits.wav", _wav(bits=0), NO_AUDIO)
-    yield case("blocks of nothing.wav", _wav(block=0))
-    yield case("no sample rate.wav", _wav(rate=0), NO_AUDIO)
-    yield case("the highest sample rate.wav", _wav(rate=2**32 - 1), NO_AUDIO)
-    yield case("an unknown code.wav", _wav(tag=0x1234), NO_AUDIO)
-    yield case("a large description.wav", _wav(fmt_size=2**31), NO_AUDIO)
-    yield case("no description.wav", _wav(chunks=("data",)), NO_AUDIO)
-    yield case("no data.wav", _wav(chunks=("fmt ",)), NO_AUDIO)
-    yield case("data before the description.wav", _wav(chunks=("data", "fmt ")), NO_AUDIO)
-    yield case("endless junk.wav", _wav(chunks=("fmt ", "junk", "data")), NO_AUDIO)
-    yield case("an endless list.wav", _wav(chunks=("fmt ", "LIST", "data")), NO_AUDIO)
-    yield case("only RIFF.wav", b"RIFF", NO_AUDIO)
-    yield case("only a name.flac", b"fLaC", NO_AUDIO)
-    yield case("weeks.flac", _flac(2**36 - 1))
-    yield case("no length.flac", _flac(0))
-    yield case("only a tag.mp3", b"ID3\4\0\0\x7f\x7f\x7f\x7f", NO_AUDIO)
-    yield case("only a page.ogg", b"OggS" + bytes(24), NO_AUDIO)
+    yield _bytes_case("no bits.wav", _wav(bits=0), NO_AUDIO)
+    yield _bytes_case("blocks of nothing.wav", _wav(block=0))
+    yield _bytes_case("no sample rate.wav", _wav(rate=0), NO_AUDIO)
+    yield _bytes_case("the highest sample rate.wav", _wav(rate=2**32 - 1), NO_AUDIO)
+    yield _bytes_case("an unknown code.wav", _wav(tag=0x1234), NO_AUDIO)
+    yield _bytes_case("a large description.wav", _wav(fmt_size=2**31), NO_AUDIO)
+    yield _bytes_case("no description.wav", _wav(chunks=("data",)), NO_AUDIO)
+    yield _bytes_case("no data.wav", _wav(chunks=("fmt ",)), NO_AUDIO)
+    yield _bytes_case("data before the description.wav", _wav(chunks=("data", "fmt ")), NO_AUDIO)
+    yield _bytes_case("endless junk.wav", _wav(chunks=("fmt ", "junk", "data")), NO_AUDIO)
+    yield _bytes_case("an endless list.wav", _wav(chunks=("fmt ", "LIST", "data")), NO_AUDIO)
+    yield _bytes_case("only RIFF.wav", b"RIFF", NO_AUDIO)
+    yield _bytes_case("only a name.flac", b"fLaC", NO_AUDIO)
+    yield _bytes_case("weeks.flac", _flac(2**36 - 1))
+    yield _bytes_case("no length.flac", _flac(0))
+    yield _bytes_case("only a tag.mp3", b"ID3\4\0\0\x7f\x7f\x7f\x7f", NO_AUDIO)
+    yield _bytes_case("only a page.ogg", b"OggS" + bytes(24), NO_AUDIO)
 
 
 def _samples() -> Iterator[Case]:
-    """Write samples of all kinds, and samples that are none."""
+    """Files with all kinds of samples, some of them invalid."""
 
     def case(
         name: str,
@@ -228,7 +224,7 @@ def _samples() -> Iterator[Case]:
     yield case("constant.wav", np.full(2 * RATE, 0.5), "FLOAT", hz=None)
     yield case("silent.wav", np.zeros(2 * RATE), "FLOAT", hz=None)
     yield case("no samples.wav", np.zeros(0), "PCM_16", NO_SAMPLES)
-    # Resampled to a lower rate, it is none.
+    # Resampled to a lower rate, it has no samples left.
     yield case(
         "one sample.wav",
         np.ones(1),
@@ -247,7 +243,7 @@ def _samples() -> Iterator[Case]:
 
 
 def _rates() -> Iterator[Case]:
-    """Write sample rates of all kinds."""
+    """Files of valid and invalid sample rates."""
     for rate in (1, 8, 999, 1000, 1001, 8000, 11_025, 96_000, 192_000, 384_000, 768_000, 768_001):
         is_wrong = not 1000 <= rate <= 768_000
         samples = tone(rate) if not is_wrong else np.zeros((100, 1))
@@ -259,27 +255,20 @@ def _rates() -> Iterator[Case]:
 
 
 def _other_contents() -> Iterator[Case]:
-    """Call files what they are not."""
-
-    def case(name: str, content: bytes, error: str | None = NO_AUDIO) -> Case:
-        def make(path: Path) -> None:
-            path.write_bytes(content)
-
-        return Case(name, make, error)
-
-    yield case("text.wav", b"These are words, and not a recording.\n" * 100)
-    yield case("page.mp3", b"<!doctype html><title>404</title>" * 100)
-    yield case("picture.flac", _PNG)
-    yield case("zeros.mp3", bytes(10_000))
-    yield case("noise.ogg", np.random.default_rng(0).bytes(10_000))
-    yield case("empty.opus", b"", r"is empty \(0 bytes\); record or copy it again")
+    """Files whose content does not match their name."""
+    yield _bytes_case("text.wav", b"These are words, and not a recording.\n" * 100, NO_AUDIO)
+    yield _bytes_case("page.mp3", b"<!doctype html><title>404</title>" * 100, NO_AUDIO)
+    yield _bytes_case("picture.flac", _PNG, NO_AUDIO)
+    yield _bytes_case("zeros.mp3", bytes(10_000), NO_AUDIO)
+    yield _bytes_case("noise.ogg", np.random.default_rng(0).bytes(10_000), NO_AUDIO)
+    yield _bytes_case("empty.opus", b"", r"is empty \(0 bytes\); record or copy it again")
     yield Case("MP3 as WAV.wav", partial(_write, samples=tone(), format="MP3"))
     yield Case("WAV as MP3.mp3", partial(_write, samples=tone(), format="WAV"))
     yield Case("FLAC as Opus.opus", partial(_write, samples=tone(), format="FLAC"))
 
 
 def _names() -> Iterator[Case]:
-    """Give names that are hard to write, or to say."""
+    """Files with difficult names."""
     make = partial(_write, samples=tone())
     names = [
         "new\nline.wav", "two  spaces.wav", "-o.wav", "[a-z]*?.wav", "'quoted\".wav", "%s {}.wav",
@@ -293,7 +282,7 @@ def _names() -> Iterator[Case]:
 
 
 def _no_files() -> Iterator[Case]:
-    """Make what is no file, or leads to none."""
+    """Paths that are not files."""
     yield Case("pipe.wav", os.mkfifo, r"cannot be opened \(a pipe or a device, not a file\)")
     yield Case(
         "broken link.wav", lambda path: path.symlink_to("nowhere"), "no such file; check the name"

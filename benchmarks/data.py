@@ -1,22 +1,26 @@
-"""Recordings as users have them, made from those of the data: what no training ever saw.
+"""Recordings that benchmarks read, and recordings altered as users have them.
 
-Each is a function of a recording and its notes that gives both as they are then. They share no
-code with what training data is made with, and what is random in them is seeded: they are the same
-in every run.
+An altered input is a function of a recording and its notes that returns both after the change. They
+share no code with what makes the training data, and are the same in every run.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
-from scipy.signal import butter, correlate, oaconvolve, sosfilt
+from scipy.signal import butter, correlate, correlation_lags, oaconvolve, sosfilt
 
-from harmnmf import Audio, NoteList
+from harmnmf import Audio, NoteList, read_notes
+
+SAMPLE_RATE = 16_000
+PIANOS = ("ENSTDkCl", "ENSTDkAm")
 
 PHONE_BAND = (150.0, 5500.0)  # Hz
 PHONE_SNR = 25.0  # dB
@@ -28,7 +32,44 @@ MP3_BITS = 64_000  # per second
 MAX_DELAY = 0.2  # seconds: no codec delays more
 SEED = 0
 
+T = TypeVar("T")
 Change = Callable[[Audio, NoteList], tuple[Audio, NoteList]]
+
+
+def real_recordings(data: Path) -> list[Path]:
+    """List the recordings of both Disklaviers, beside each of which lies its table of notes."""
+    return sorted(data.glob("piano/real/*/*.flac"))
+
+
+def sampled_pianos(data: Path) -> list[Path]:
+    """List the folders of recordings of sampled pianos, with tables of notes."""
+    return sorted(path for path in (data / "piano/sampled").iterdir() if path.is_dir())
+
+
+def isolated_notes(data: Path) -> dict[str, list[Path]]:
+    """List the recordings of isolated notes of each piano."""
+    folders = sorted(path for path in (data / "piano/notes").iterdir() if path.is_dir())
+    return {folder.name: sorted(folder.iterdir()) for folder in folders}
+
+
+def speech_pairs(data: Path, n: int | None = None) -> list[tuple[Path, Path]]:
+    """List the clean and noisy recordings of VoiceBank+DEMAND, all or n evenly spaced ones."""
+    folder = data / "speech/voicebank_demand_dev"
+    clean = sorted((folder / "clean").iterdir())
+    chosen = clean if n is None else evenly_spaced(clean, n)
+    return [(path, folder / "noisy" / path.name) for path in chosen]
+
+
+def evenly_spaced(items: Sequence[T], n: int) -> list[T]:
+    """Choose at most n items from the first to the last."""
+    indices = np.linspace(0, len(items) - 1, min(n, len(items))).round().astype(int)
+    return [items[i] for i in indices]
+
+
+def notes_of(recording: Path, duration: float | None = None) -> NoteList:
+    """Read the notes of a recording, or of its beginning."""
+    notes = read_notes(recording.with_suffix(".tsv"))
+    return notes if duration is None else notes.slice(0.0, duration)
 
 
 def unchanged(audio: Audio, notes: NoteList) -> tuple[Audio, NoteList]:
@@ -39,48 +80,24 @@ def unchanged(audio: Audio, notes: NoteList) -> tuple[Audio, NoteList]:
 def phone(audio: Audio, notes: NoteList) -> tuple[Audio, NoteList]:
     """Record with a phone half a metre away in a furnished room.
 
-    The room adds reverberation as loud as the direct sound, as at its critical distance: white
-    noise that decays by 60 dB in 0.6 s and begins 5 ms after the direct sound. The phone passes
-    150 to 5500 Hz (Butterworth, 24 dB an octave) and adds white noise in that band, 25 dB below
-    the mean power of what it passes.
-
-    Parameters
-    ----------
-    audio : Audio
-        Mono recording.
-    notes : NoteList
-        What is played there.
-
-    Returns
-    -------
-    audio : Audio
-        What the phone records.
-    notes : NoteList
-        The same.
+    The room adds reverberation as loud as the direct sound, as at its critical distance. The phone
+    passes 150 to 5500 Hz (Butterworth, 24 dB an octave) and adds white noise in that band, 25 dB
+    below the mean power of what it passes.
     """
     rng = np.random.default_rng(SEED)
     rate = audio.sample_rate
     band = butter(4, PHONE_BAND, "bandpass", fs=rate, output="sos")
-    heard = sosfilt(band, oaconvolve(audio.samples, room_response(rate, rng))[: len(audio.samples)])
-    noise = sosfilt(band, rng.standard_normal(len(heard)))
-    noise *= np.sqrt(np.mean(heard**2) / np.mean(noise**2)) * 10 ** (-PHONE_SNR / 20)
-    return Audio(heard + noise, rate), notes
+    samples = oaconvolve(audio.samples, room_response(rate, rng))[: len(audio.samples)]
+    samples = sosfilt(band, samples)
+    noise = sosfilt(band, rng.standard_normal(len(samples)))
+    noise *= np.sqrt(np.mean(samples**2) / np.mean(noise**2)) * 10 ** (-PHONE_SNR / 20)
+    return Audio(samples + noise, rate), notes
 
 
 def room_response(rate: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw the response of a room from its direct sound on, which is the first sample.
+    """Impulse response of a room: 1 for the direct sound, then reflections of total energy 1.
 
-    Parameters
-    ----------
-    rate : int
-        Samples per second.
-    rng : numpy.random.Generator
-        Where its reflections come from.
-
-    Returns
-    -------
-    ndarray, shape (n_samples,)
-        1, and reflections with a total energy of 1.
+    Reflections are white noise that begins after 5 ms and decays by 60 dB in 0.6 s.
     """
     t = np.arange(round(1.5 * REVERBERATION * rate)) / rate
     response = rng.standard_normal(len(t)) * 10 ** (-3 * t / REVERBERATION)
@@ -91,22 +108,7 @@ def room_response(rate: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def detuned(audio: Audio, notes: NoteList) -> tuple[Audio, NoteList]:
-    """Tune a piano 35 cents lower, and play it 2 % slower: what slowing the recording down does.
-
-    Parameters
-    ----------
-    audio : Audio
-        Mono recording.
-    notes : NoteList
-        What is played there.
-
-    Returns
-    -------
-    audio : Audio
-        The slower recording.
-    notes : NoteList
-        The same notes, where they are then.
-    """
+    """Lower the pitch by 35 cents by playing the recording 2 % slower."""
     factor = 2 ** (-DETUNING / 12)
     rate = audio.sample_rate
     slower = soxr.resample(audio.samples, rate, rate * factor, quality="HQ")
@@ -115,29 +117,7 @@ def detuned(audio: Audio, notes: NoteList) -> tuple[Audio, NoteList]:
 
 
 def mp3(audio: Audio, notes: NoteList) -> tuple[Audio, NoteList]:
-    """Compress to an MP3 of 64 kbit/s at 44.1 kHz, and decompress.
-
-    A delay that decoding leaves is measured by correlation and taken away.
-
-    Parameters
-    ----------
-    audio : Audio
-        Mono recording.
-    notes : NoteList
-        What is played there.
-
-    Returns
-    -------
-    audio : Audio
-        What is left of it, at 44.1 kHz.
-    notes : NoteList
-        The same.
-
-    Raises
-    ------
-    RuntimeError
-        If the file has not the size that it should have.
-    """
+    """Compress to an MP3 of 64 kbit/s at 44.1 kHz, decompress, and remove the codec's delay."""
     original = audio.resample(MP3_RATE).samples
     file = io.BytesIO()
     # libsndfile spreads its levels from 0 to 1 over the constant rates of MPEG-1, 320 to 32.
@@ -150,44 +130,17 @@ def mp3(audio: Audio, notes: NoteList) -> tuple[Audio, NoteList]:
         raise RuntimeError(f"the MP3 has {bits:.0f} bits a second, not {MP3_BITS}")
     file.seek(0)
     decoded, _ = soundfile.read(file, dtype="float32")
-    return Audio(advanced(decoded, original), MP3_RATE), notes
+    return Audio(aligned(decoded, original), MP3_RATE), notes
 
 
-def advanced(delayed: NDArray[np.float32], original: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Move a signal back in time to where it is most like the original, and as long.
-
-    Parameters
-    ----------
-    delayed, original : ndarray, shape (n_samples,)
-        Signals at 44.1 kHz.
-
-    Returns
-    -------
-    ndarray
-        As long as the original.
-    """
-    delay = max(0, measured_delay(delayed, original))
+def aligned(delayed: NDArray[np.float32], original: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Remove a delay of up to 0.2 s, as found by correlation, and cut to the original's length."""
+    correlation = correlate(delayed, original, method="fft")
+    lags = correlation_lags(len(delayed), len(original))
+    is_possible = (lags >= 0) & (lags <= MAX_DELAY * MP3_RATE)
+    delay = lags[is_possible][correlation[is_possible].argmax()]
     moved = delayed[delay : delay + len(original)]
     return np.pad(moved, (0, len(original) - len(moved)))
-
-
-def measured_delay(delayed: NDArray[np.float32], original: NDArray[np.float32]) -> int:
-    """Find the delay in samples, up to 0.2 s, at which signals correlate most.
-
-    Parameters
-    ----------
-    delayed, original : ndarray, shape (n_samples,)
-        Signals at 44.1 kHz.
-
-    Returns
-    -------
-    int
-        Negative if `delayed` comes first.
-    """
-    correlation = correlate(delayed, original, method="fft")
-    zero = len(original) - 1
-    reach = min(round(MAX_DELAY * MP3_RATE), zero, len(delayed) - 1)
-    return int(correlation[zero - reach : zero + reach + 1].argmax()) - reach
 
 
 INPUTS: dict[str, Change] = {

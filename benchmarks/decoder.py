@@ -1,4 +1,4 @@
-"""Measure what each part of the learned decoder is worth.
+"""What each part of the learned decoder contributes.
 
 ::
 
@@ -12,10 +12,8 @@ that all read the same factorisation. Networks are kept in RUN/ablation, and not
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,10 @@ import click
 import numpy as np
 import torch
 
-from harmnmf import NoteList, Transcriber, evaluate_notes, read_audio, read_notes
+from harmnmf import NoteList, Transcriber, evaluate_notes, read_audio
+from harmnmf.decoder.analysis import measure_features
 from harmnmf.decoder.excerpts import NoteExcerpt
-from harmnmf.decoder.features import NoteFeatures
+from harmnmf.decoder.features import FeatureSettings, NoteFeatures
 from harmnmf.decoder.network import NoteNetwork, NoteNetworkConfig
 from harmnmf.decoder.posteriors import NotePosteriors, decode_posteriors
 from harmnmf.decoder.training import train_note_network
@@ -33,34 +32,40 @@ from harmnmf.decoder.training_set import ExcerptSource, split_performances, writ
 from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.synthesis.microphone import RecordingConditions
 
+from .data import PIANOS, notes_of, real_recordings
+from .report import Table, benchmark, decimals
+from .transcription import means
+
 DURATION = 30.0
 SMALL = NoteNetworkConfig(n_channels=32)
+CONDITIONS = [field.name for field in fields(RecordingConditions)]
 SAMPLED = "MAPS sampled pianos instead of rendering"
 SAMPLED_PIECES = "their pieces, rendered"
 
 Recording = tuple[str, NoteFeatures, float, NoteList]
+Variant = tuple[NoteNetworkConfig, Sequence[NoteExcerpt], dict[str, Any]]
 
 
 def analyse(paths: Sequence[Path], duration: float | None) -> list[Recording]:
-    """Measure the levels of recordings, each with its piano's name, hop and notes."""
+    """Extract the features of recordings, with the piano's name, the hop and the notes."""
     transcriber = Transcriber(adapt=False, device="cpu")
     recordings = []
     for path in paths:
-        features, hop = transcriber.features(read_audio(path, duration=duration))
-        notes = read_notes(path.with_suffix(".tsv"))
-        notes = notes if duration is None else notes.slice(0.0, duration)
-        recordings.append((path.parent.name, features, hop, notes))
+        recording = transcriber.prepare(read_audio(path, duration=duration))
+        features = measure_features(recording, FeatureSettings())
+        notes = notes_of(path, duration)
+        recordings.append((path.parent.name, features, recording.hop_duration, notes))
     return recordings
 
 
 def score(network: NoteNetwork, recordings: Sequence[Recording]) -> list[float]:
-    """Average the onset-only note F over the pieces of each piano."""
-    scores: dict[str, list[float]] = {"ENSTDkCl": [], "ENSTDkAm": []}
+    """Onset-only note F: means over the pieces of each piano."""
+    scores: dict[str, list[dict[str, float]]] = {}
     for piano, features, hop, reference in recordings:
         posteriors = NotePosteriors(*network.probabilities(features), np.array(PIANO_PITCHES), hop)
         notes = decode_posteriors(posteriors)
-        scores[piano].append(evaluate_notes(reference, notes)["F-measure_no_offset"])
-    return [float(np.mean(pieces)) for pieces in scores.values()]
+        scores.setdefault(piano, []).append(evaluate_notes(reference, notes))
+    return means(scores, "F")
 
 
 def render(
@@ -71,11 +76,11 @@ def render(
     name: str,
     n_excerpts: int,
 ) -> list[NoteExcerpt]:
-    """Render excerpts with the run's pianos, of other performances or under other conditions."""
+    """Render excerpts of other performances or conditions with the pianos of the run."""
     pianos = {path.stem: data / "piano/notes" / path.stem for path in run.glob("dictionaries/*")}
     source = ExcerptSource(
         dict(sorted(pianos.items())),
-        {name: run / "dictionaries" / f"{name}.npz" for name in pianos},
+        {name: run / "dictionaries" / f"{name}.safetensors" for name in pianos},
         performances,
         conditions,
         seed=1,
@@ -88,65 +93,60 @@ def load(paths: Sequence[Path]) -> list[NoteExcerpt]:
     return [NoteExcerpt.load(path) for path in paths]
 
 
-@click.command(help=__doc__)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
-)
-@click.option("--run", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--steps", default=700, show_default=True, help="Of each training.")
-@click.option("--excerpts", default=380, show_default=True, help="To train on.")
-@click.option(
-    "--without",
-    "conditions",
-    multiple=True,
-    type=click.Choice(["all", *(field.name for field in fields(RecordingConditions))]),
-    help="Conditions of the recording to leave out, too, which takes new excerpts.",
-)
-@click.option("--sampled", is_flag=True, help="Train on piano/sampled, too.")
-@click.option("--threads", default=2, show_default=True)
-def main(
-    data: Path,
-    run: Path,
-    steps: int,
-    excerpts: int,
-    conditions: tuple[str, ...],
-    sampled: bool,
-    threads: int,
-) -> None:
-    torch.set_num_threads(threads)
-    rendered = load(sorted((run / "training").glob("*.npz"))[:excerpts])
-    recordings = analyse(sorted(data.glob("piano/real/*/*.flac")), DURATION)
-    variants: dict[str, tuple[NoteNetworkConfig, Sequence[NoteExcerpt], dict[str, Any]]] = {
-        "all parts": (SMALL, rendered, {}),
-        "without activations": (replace(SMALL, activations=False), rendered, {}),
-        "without harmonic stacking": (replace(SMALL, n_partials=1), rendered, {}),
-        "without gain and equaliser of levels": (SMALL, rendered, {"augment": False}),
-    }
-    click.echo(f"{platform.machine()}, {threads} threads, {date.today()}, {steps} steps\n")
-    click.echo("| network | ENSTDkCl F | ENSTDkAm F |\n|---|---|---|")
+def variants(
+    data: Path, run: Path, n_excerpts: int, conditions: Sequence[str], sampled: bool
+) -> Iterator[tuple[str, Variant]]:
+    """Yield what to train: the network, its excerpts and the options of the training."""
+    rendered = load(sorted((run / "training").glob("*.safetensors"))[:n_excerpts])
+    yield "all parts", (SMALL, rendered, {})
+    yield "without activations", (replace(SMALL, activations=False), rendered, {})
+    yield "without harmonic stacking", (replace(SMALL, n_partials=1), rendered, {})
+    yield "without gain and equaliser of levels", (SMALL, rendered, {"augment": False})
     performances, _ = split_performances(data / "piano/performances_free")
     for name in conditions:
-        off = fields(RecordingConditions) if name == "all" else [name]
-        names = [getattr(part, "name", part) for part in off]
-        changed = replace(RecordingConditions(), **dict.fromkeys(names, 0.0))
+        off = CONDITIONS if name == "all" else [name]
+        changed = replace(RecordingConditions(), **dict.fromkeys(off, 0.0))
         part = "all conditions" if name == "all" else name
         material = render(performances, changed, data, run, f"without {part}", len(rendered))
-        variants[f"recorded without {part}"] = (SMALL, material, {})
+        yield f"recorded without {part}", (SMALL, material, {})
     if sampled:
         material = [
             NoteExcerpt(features, notes, hop)
             for _, features, hop, notes in analyse(sorted(data.glob("piano/sampled/*/*.ogg")), None)
         ]
-        variants[SAMPLED] = (SMALL, material, {})
+        yield SAMPLED, (SMALL, material, {})
         pieces = sorted(data.glob("piano/sampled/*/*.tsv"))
         material = render(pieces, RecordingConditions(), data, run, SAMPLED_PIECES, len(rendered))
-        variants[SAMPLED_PIECES] = (SMALL, material, {})
-    for name, (config, material, options) in variants.items():
-        torch.manual_seed(0)
-        network = NoteNetwork(config)
-        train_note_network(network, material, run / "ablation" / name, n_steps=steps, **options)
-        cl, am = score(network, recordings)
-        click.echo(f"| {name} | {cl:.3f} | {am:.3f} |")
+        yield SAMPLED_PIECES, (SMALL, material, {})
+
+
+@benchmark()
+@click.option("--run", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--steps", default=700, show_default=True, help="Steps of each training.")
+@click.option("--excerpts", default=380, show_default=True, help="Excerpts to train on.")
+@click.option(
+    "--without",
+    "conditions",
+    multiple=True,
+    type=click.Choice(["all", *CONDITIONS]),
+    help="Recording conditions to leave out; renders new excerpts.",
+)
+@click.option("--sampled", is_flag=True, help="Train on piano/sampled, too.")
+def main(
+    data: Path, run: Path, steps: int, excerpts: int, conditions: tuple[str, ...], sampled: bool
+) -> Iterator[Table]:
+    recordings = analyse(real_recordings(data), DURATION)
+
+    def rows() -> Iterator[list[str]]:
+        for name, variant in variants(data, run, excerpts, conditions, sampled):
+            config, material, options = variant
+            torch.manual_seed(0)
+            network = NoteNetwork(config)
+            train_note_network(network, material, run / "ablation" / name, n_steps=steps, **options)
+            yield [name, *decimals(score(network, recordings))]
+
+    columns = ["network", *(f"{piano} F" for piano in PIANOS)]
+    yield Table("decoder", "Parts of the learned decoder", columns, rows())
 
 
 if __name__ == "__main__":

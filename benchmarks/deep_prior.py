@@ -1,29 +1,26 @@
-"""Measure whether harmonic convolutions are a prior for sound: SI-SDR and WB-PESQ over a fit.
+"""Whether harmonic convolutions are a prior for sound: SI-SDR and WB-PESQ over a fit.
 
 ::
 
     pip install '.[bench]'
     python -m benchmarks.deep_prior --data PATH/TO/data --run RUN --figures docs
 
-Fits untrained networks of harmonic, dilated and plain convolutions, which differ in nothing else,
-to ten noisy files of VoiceBank+DEMAND, and to five of clean speech and five of piano with white
-noise at 0 and 10 dB: of each to the loudest part of its first ten seconds. What is measured is kept
-in RUN, and not measured again.
-"Best" is the step of the highest mean in a column, which nobody knows who has no clean sound.
+Fits untrained networks of harmonic, dilated and plain convolutions, otherwise equal, to ten noisy
+recordings of VoiceBank+DEMAND, and to five of clean speech and five of piano with white noise at 0
+and 10 dB: each time to the loudest part of the first ten seconds. Scores are kept in RUN and not
+measured again. "Best" is the step with the highest mean score, which cannot be known without the
+clean recording.
 """
 
 from __future__ import annotations
 
 import json
-import platform
-from collections.abc import Iterator, Sequence
-from datetime import date
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -31,19 +28,22 @@ from harmnmf import read_audio, save_figure
 from harmnmf.enhancement.deep_prior import CONVOLUTIONS, DeepPrior, PriorFit
 from harmnmf.enhancement.metrics.scores import si_sdr, wb_pesq
 
-from .comb_pitch import evenly_spaced
-from .error_report import COLOURS, table
+from .data import SAMPLE_RATE, evenly_spaced, real_recordings, speech_pairs
+from .report import Table, benchmark
+from .transcription_errors import COLOURS
 
-SAMPLE_RATE = 16000
 STEPS = (0, 50, 100, 150, 200, 250, 300, 400, 500, 600)
 N_PAIRS, N_CLEAN = 10, 5
 FIGURE = "deep_prior.png"
 
+METRICS = ("SI-SDR", "WB-PESQ")
+
 Scores = dict[str, list[float]]
+Results = dict[str, dict[str, list[Scores]]]
 
 
 class Sound(NamedTuple):
-    """A noisy sound and the clean one."""
+    """Clean and noisy samples of a recording."""
 
     group: str
     name: str
@@ -51,21 +51,19 @@ class Sound(NamedTuple):
     noisy: NDArray[np.float32]
 
 
-def sounds(data: Path, duration: float) -> Iterator[Sound]:
-    """Read the sounds, from where something is heard."""
-    pairs = data / "speech/voicebank_demand_dev"
-    for path in evenly_spaced(sorted((pairs / "clean").iterdir()), N_PAIRS):
-        both = [
-            read_audio(folder / path.name, sample_rate=SAMPLE_RATE).samples
-            for folder in (pairs / "clean", pairs / "noisy")
-        ]
-        part = loudest(both[0], duration)
-        yield Sound("VoiceBank+DEMAND", path.stem, both[0][part], both[1][part])
-    for kind, paths in (
+def sounds(
+    data: Path, duration: float, n_pairs: int = N_PAIRS, n_clean: int = N_CLEAN
+) -> Iterator[Sound]:
+    """Read the loudest part of each recording, clean and noisy."""
+    for paths in speech_pairs(data, n_pairs):
+        clean, noisy = (read_audio(path, sample_rate=SAMPLE_RATE).samples for path in paths)
+        part = loudest(clean, duration)
+        yield Sound("VoiceBank+DEMAND", paths[0].stem, clean[part], noisy[part])
+    for kind, recordings in (
         ("speech", sorted((data / "speech/clean").glob("*/*.ogg"))),
-        ("piano", sorted((data / "piano/real").glob("*/*.flac"))),
+        ("piano", real_recordings(data)),
     ):
-        for i, path in enumerate(evenly_spaced(paths, N_CLEAN)):
+        for i, path in enumerate(evenly_spaced(recordings, n_clean)):
             samples = read_audio(path, sample_rate=SAMPLE_RATE).samples
             clean = samples[loudest(samples, duration)]
             noise = np.random.default_rng(i).standard_normal(len(clean))
@@ -76,7 +74,7 @@ def sounds(data: Path, duration: float) -> Iterator[Sound]:
 
 
 def loudest(samples: NDArray[np.float32], duration: float) -> slice:
-    """Find the loudest part of the first ten seconds."""
+    """Loudest part of the first ten seconds."""
     length = round(duration * SAMPLE_RATE)
     squares = np.square(samples[: 10 * SAMPLE_RATE], dtype=np.float64)
     energy = np.cumsum(np.concatenate([[0.0], squares]))
@@ -85,7 +83,7 @@ def loudest(samples: NDArray[np.float32], duration: float) -> slice:
 
 
 def measure(sound: Sound, prior: DeepPrior) -> Scores:
-    """Score a fit at each of the steps; of piano, only SI-SDR means something."""
+    """Score a fit after each number of `STEPS`; WB-PESQ only of speech."""
     fit = PriorFit(prior, sound.noisy, SAMPLE_RATE)
     scores: Scores = {"SI-SDR": [], "WB-PESQ": []}
     for step in STEPS:
@@ -98,12 +96,12 @@ def measure(sound: Sound, prior: DeepPrior) -> Scores:
     return scores
 
 
-def summarise(results: dict[str, dict[str, list[Scores]]]) -> Iterator[Sequence[str]]:
-    """Write for each group and network the mean scores at the last step, and at the best."""
+def summarise(results: Results) -> Iterator[list[str]]:
+    """Format the mean scores of each group and network at the last and at the best step."""
     for group, networks in results.items():
         for convolution, pieces in networks.items():
             row = [group, convolution, str(len(pieces))]
-            for metric in ("SI-SDR", "WB-PESQ"):
+            for metric in METRICS:
                 means = np.mean([piece[metric] for piece in pieces], axis=0)
                 if len(means):
                     best = int(np.argmax(means))
@@ -114,7 +112,7 @@ def summarise(results: dict[str, dict[str, list[Scores]]]) -> Iterator[Sequence[
             yield row
 
 
-def draw(results: dict[str, dict[str, list[Scores]]]) -> Figure:
+def draw(results: Results) -> Figure:
     """Draw mean SI-SDR over steps, a panel a group."""
     figure = Figure(figsize=(12, 3.2), layout="constrained")
     panels = figure.subplots(1, len(results), squeeze=False)[0]
@@ -131,13 +129,9 @@ def draw(results: dict[str, dict[str, list[Scores]]]) -> Figure:
     return figure
 
 
-@click.command(help=__doc__)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
-)
+@benchmark()
 @click.option("--run", type=click.Path(file_okay=False, path_type=Path), required=True)
-@click.option("--duration", default=1.5, show_default=True, help="Seconds of each sound.")
-@click.option("--threads", default=2, show_default=True)
+@click.option("--duration", default=1.5, show_default=True, help="Seconds of each recording.")
 @click.option("--device", default="auto", show_default=True)
 @click.option(
     "--figures",
@@ -145,11 +139,10 @@ def draw(results: dict[str, dict[str, list[Scores]]]) -> Figure:
     help="Folder of the figure to draw.",
 )
 def main(
-    data: Path, run: Path, duration: float, threads: int, device: str, figures: Path | None
-) -> None:
-    torch.set_num_threads(threads)
+    data: Path, run: Path, duration: float, device: str, figures: Path | None
+) -> Iterator[Table]:
     run.mkdir(parents=True, exist_ok=True)
-    results: dict[str, dict[str, list[Scores]]] = {}
+    results: Results = {}
     for sound in sounds(data, duration):
         for convolution in CONVOLUTIONS:
             path = run / f"{sound.group}, {sound.name}, {convolution}.json"
@@ -158,11 +151,10 @@ def main(
                 path.write_text(json.dumps(measure(sound, prior)), encoding="utf-8")
             scores = json.loads(path.read_text(encoding="utf-8"))
             results.setdefault(sound.group, {}).setdefault(convolution, []).append(scores)
-    click.echo(f"{platform.machine()}, {threads} threads, {date.today()}, {duration:g} s of each\n")
-    header = ["sounds", "convolutions", "n"]
-    for metric in ("SI-SDR", "WB-PESQ"):
-        header += [f"{metric}, noisy", f"at step {STEPS[-1]}", "at best", "best step"]
-    click.echo(table(header, summarise(results)))
+    columns = ["recordings", "convolutions", "n"]
+    for metric in METRICS:
+        columns += [f"{metric}, noisy", f"at step {STEPS[-1]}", "at best", "best step"]
+    yield Table("deep_prior", "Deep prior", columns, summarise(results))
     if figures is not None:
         save_figure(draw(results), figures / FIGURE)
 

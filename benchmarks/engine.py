@@ -1,4 +1,4 @@
-"""Measure how fast the multiplicative engine is, beside scikit-learn, torchnmf and sgemm.
+"""Speed of the multiplicative solver beside scikit-learn, torchnmf and sgemm.
 
 ::
 
@@ -7,19 +7,17 @@
     python -m benchmarks.engine --data PATH/TO/data --frames 100000 --divergence KL --repeats 1
 
 Factorises the same spectrogram of real piano recordings (2048-point frames every 10 ms) from the
-same random start. scikit-learn runs for a number of iterations, and its objective then is what
-the others have to reach. Times are those of whole calls, without tolerances. The rate of sgemm is
-that of the four matrix products of an iteration by themselves: 8FKN operations, or 12FKN if β is
-not 1.
+same random start. scikit-learn runs for a number of iterations, and the others until they reach its
+objective. Times are those of whole calls, without tolerances. "Of sgemm" is the rate of an
+iteration's matrix products over the rate of the same products by themselves (8FKN operations, or
+12FKN if β is not 1); "× ours" is time over that of harmnmf.
 """
 
 from __future__ import annotations
 
-import platform
 import time
 import warnings
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +32,9 @@ from harmnmf import read_audio
 from harmnmf.nmf.solvers.divergence import beta_divergence
 from harmnmf.nmf.solvers.loop import PERIOD
 from harmnmf.nmf.solvers.multiplicative import MultiplicativeOptions, factorize
+
+from .data import real_recordings
+from .report import Table, benchmark
 
 DIVERGENCES = {"KL": 1.0, "β = 0.5": 0.5, "IS": 0.0}
 
@@ -66,9 +67,9 @@ def torchnmf(
 
 
 def spectrogram(data: Path, n_frames: int) -> torch.Tensor:
-    """Analyse real recordings, one after another, into a spectrogram of shape (1025, n_frames)."""
+    """Magnitudes of real recordings, one after another, of shape (1025, n_frames)."""
     parts: list[np.ndarray] = []
-    for path in sorted((data / "piano/real").rglob("*.flac")):
+    for path in real_recordings(data):
         if sum(part.shape[1] for part in parts) >= n_frames:
             break
         samples = read_audio(path, sample_rate=16000).samples
@@ -134,7 +135,7 @@ def count(
 def count_ours(
     V: torch.Tensor, W: torch.Tensor, H: torch.Tensor, beta: float, target: float, n_max: int
 ) -> int:
-    """Count our iterations likewise, each number of them from the start."""
+    """Count our iterations up to the target, restarting for each number of them."""
     for n_iter in (n_max // 2, n_max):
         options = MultiplicativeOptions(beta=beta, floor=0.0, max_iter=n_iter, tol=0.0)
         record = factorize(V, W, H, options).objective
@@ -177,10 +178,7 @@ def race(
     return results
 
 
-@click.command(help=__doc__)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
-)
+@benchmark()
 @click.option("--frames", "n_frames", default=3000, show_default=True)
 @click.option(
     "--components", "ranks", default=(88, 352), show_default=True, multiple=True, type=int
@@ -193,9 +191,8 @@ def race(
     multiple=True,
     type=click.Choice(tuple(DIVERGENCES)),
 )
-@click.option("--iterations", default=200, show_default=True, help="Those of scikit-learn.")
-@click.option("--repeats", default=3, show_default=True, help="The fastest of these counts.")
-@click.option("--threads", default=2, show_default=True)
+@click.option("--iterations", default=200, show_default=True, help="Iterations of scikit-learn.")
+@click.option("--repeats", default=3, show_default=True, help="Runs, of which the fastest counts.")
 @click.option("--device", default="cpu", show_default=True)
 def main(
     data: Path,
@@ -204,42 +201,35 @@ def main(
     divergences: tuple[str, ...],
     iterations: int,
     repeats: int,
-    threads: int,
     device: str,
-) -> None:
-    torch.set_num_threads(threads)
+) -> Iterator[Table]:
     warnings.filterwarnings("ignore", module="sklearn")
     V = spectrogram(data, n_frames)
-    generator = torch.Generator().manual_seed(0)
-    click.echo(f"{platform.machine()}, {device}, {threads} threads, {date.today()}\n")
-    click.echo(
-        f"F = {V.shape[0]}, N = {V.shape[1]}; the objective of scikit-learn's iteration "
-        f"{iterations}\n"
-    )
-    click.echo("| K | divergence | system | ms an iteration | of sgemm | iterations | s | ratio |")
-    click.echo("|---|---|---|---|---|---|---|---|")
-    for K in ranks:
-        W = torch.rand(V.shape[0], K, generator=generator) + 0.01
-        H = torch.rand(K, V.shape[1], generator=generator) + 0.01
-        H *= V.sum() / (W @ H).sum()
-        rate = sgemm_rate(*(X.to(device) for X in (V, W, H)))
-        click.echo(f"| {K} | | sgemm, {rate / 1e9:.0f} GFLOP/s | | 1.00 | | | |")
-        for name in divergences:
-            beta = DIVERGENCES[name]
-            results = race(V, W, H, beta, device, iterations, repeats)
-            operations = (8 if beta == 1 else 12) * V.numel() * K
-            for label, system in (
-                ("**harmnmf**", ours),
-                ("torchnmf", torchnmf),
-                ("scikit-learn", scikit_learn),
-            ):
-                n_iter, seconds = results[system]
-                each = seconds / n_iter
-                click.echo(
-                    f"| {K} | {name} | {label} | {1000 * each:.1f} "
-                    f"| {operations / each / rate:.2f} | {n_iter} "
-                    f"| {seconds:.2f} | {seconds / results[ours][1]:.1f} |"
-                )
+
+    def rows() -> Iterator[list[str]]:
+        generator = torch.Generator().manual_seed(0)
+        for K in ranks:
+            W = torch.rand(V.shape[0], K, generator=generator) + 0.01
+            H = torch.rand(K, V.shape[1], generator=generator) + 0.01
+            H *= V.sum() / (W @ H).sum()
+            rate = sgemm_rate(*(X.to(device) for X in (V, W, H)))
+            for name in divergences:
+                results = race(V, W, H, DIVERGENCES[name], device, iterations, repeats)
+                operations = (8 if name == "KL" else 12) * V.numel() * K
+                row = [str(n_frames), str(K), name, f"{rate / 1e9:.0f}"]
+                for system in (ours, torchnmf, scikit_learn):
+                    n_iter, seconds = results[system]
+                    share = operations * n_iter / seconds / rate
+                    row += [str(n_iter), f"{seconds:.2f}", f"{share:.2f}"]
+                    if system is not ours:
+                        row.append(f"{seconds / results[ours][1]:.1f}")
+                yield row
+
+    columns = ["N", "K", "divergence", "sgemm, GFLOP/s", "**harmnmf**: iterations"]
+    columns += ["s", "of sgemm", "torchnmf: iterations", "s", "of sgemm", "× ours"]
+    columns += ["scikit-learn: iterations", "s", "of sgemm", "× ours"]
+    name = "engine" if n_frames < 10_000 else "engine_long"
+    yield Table(name, f"Time to the objective of scikit-learn, N = {n_frames}", columns, rows())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,22 @@
-"""What enhancing a second of audio costs, and what a network is made of."""
+"""Size, speed and memory of speech enhancement.
+
+::
+
+    pip install '.[bench]'
+    python -m benchmarks.enhancement_costs
+
+The real-time factor is the best of three with ten seconds of noise. The memory is the peak of a
+process that enhances a minute, with Python and PyTorch. Multiply-accumulates are those of one
+second of audio, without the Fourier transforms.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +26,16 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-SAMPLE_RATE = 16_000
-# Seconds of noise: what happens once, and beyond both ends, must not count.
+from harmnmf.enhancement.enhancer import Enhancer
+
+from .data import SAMPLE_RATE
+from .enhancement import Enhance, available, load_system, model_option
+from .report import Table, benchmark, decimals
+
+# Seconds of noise, long enough that start-up and padding do not count.
 TIMED = COUNTED = 10
 REMEMBERED = 60
 N_TIMES = 3
-
-Enhance = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def noise(seconds: int) -> NDArray[np.float32]:
@@ -29,26 +43,15 @@ def noise(seconds: int) -> NDArray[np.float32]:
 
 
 def n_parameters(model: nn.Module) -> int:
-    """Count what is learned."""
+    """Count the parameters of a network."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def multiply_accumulates(model: nn.Module) -> float:
-    """Count the multiplications of a network with additions, for a second of audio.
+    """Count the multiply-accumulates of a network of spectrograms for a second of audio.
 
-    They are those of convolutions, products of matrices, attention and recurrent layers, without
-    the Fourier transforms and what is done to each element by itself.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A network of complex spectrograms.
-
-    Returns
-    -------
-    float
-        Half the floating-point operations that PyTorch counts, but for recurrent layers, which it
-        counts or not, as their implementation has it: those are counted here, from their sizes.
+    They are those of convolutions, matrix products, attention and recurrent layers. PyTorch counts
+    recurrent layers or not, depending on their implementation: they are counted here.
     """
     n_recurrent = 0
     recurrent = {name: x for name, x in model.named_modules() if isinstance(x, nn.RNNBase)}
@@ -73,30 +76,54 @@ def multiply_accumulates(model: nn.Module) -> float:
 
 
 def real_time_factor(enhance: Enhance, n_threads: int) -> float:
-    """Take the time of enhancing, over that of the audio: the best of three."""
+    """Time of enhancing over the duration of the audio: the best of three."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     samples = noise(TIMED)
     enhance(samples)
-    seconds = []
+    times = []
     for _ in range(N_TIMES):
         start = time.perf_counter()
         enhance(samples)
-        seconds.append(time.perf_counter() - start)
+        times.append(time.perf_counter() - start)
     torch.set_num_threads(before)
-    return min(seconds) / TIMED
+    return min(times) / TIMED
 
 
-def peak_memory(load: Callable[[str], Enhance], name: str) -> float:
-    """Find how much memory a process takes that enhances a minute, in GB."""
+def peak_memory(name: str) -> float:
+    """Peak memory in GB of a process that enhances a minute."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(_enhance_a_minute, load, name).result()
+        return pool.submit(_enhance_and_measure, name).result()
 
 
-def _enhance_a_minute(load: Callable[[str], Enhance], name: str) -> float:
+def _enhance_and_measure(name: str) -> float:
     torch.set_num_threads(1)
-    load(name)(noise(REMEMBERED))
-    # What getrusage tells includes the process that this one was made by.
+    load_system(name)(noise(REMEMBERED))
+    # getrusage includes the process that started this one.
     [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x]
     return int(line.split()[1]) / 2**20
+
+
+def cost_row(name: str) -> list[str]:
+    """Measure what a system costs."""
+    system = load_system(name)
+    enhancer = system.func if isinstance(system, partial) else None
+    size = rate = ""
+    if isinstance(enhancer, Enhancer):
+        size = f"{n_parameters(enhancer.model) / 1e3:.1f} k"
+        rate = f"{multiply_accumulates(enhancer.model) / 1e6:.0f} M"
+    factors = decimals(real_time_factor(system, n_threads) for n_threads in (1, 2))
+    return [name, size, rate, *factors, f"{peak_memory(name):.2f} GB"]
+
+
+@benchmark(data=False, threads=1)
+@model_option
+def main(models: tuple[str, ...]) -> Iterator[Table]:
+    columns = ["system", "parameters", "multiply-accumulates per second"]
+    columns += ["real-time factor, 1 thread", "2 threads", "peak memory"]
+    yield Table("enhancement_costs", "Costs", columns, map(cost_row, available(models)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Runs of a command that are killed, or whose disk gets full: for `robustness`."""
+"""Runs of a command that are killed, or whose disk fills up: for `robustness`."""
 
 from __future__ import annotations
 
@@ -29,35 +29,25 @@ _PAGE = 4096  # bytes of a disk in memory
 
 
 def _samples(path: Path) -> bytes:
-    # Not the bytes of the file: libsndfile writes the time into it.
+    # Samples, not bytes of the file: libsndfile writes the time into it.
     return read_audio(path, mono=False).samples.tobytes()
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command, and how its outputs are called and read.
-
-    Parameters
-    ----------
-    name : str
-        Of the command.
-    output : str
-        Pattern of the name of an output, for the name of its input.
-    read : callable
-        Reads an output; what it gives can be compared.
-    """
+    """A command, the pattern of its outputs' names, and a function that reads an output."""
 
     name: str
     output: str
     read: Callable[[Path], object]
 
     def line(self, source: Path, output: Path, *options: str) -> list[str]:
-        """Write its command line."""
+        """Command line, as a list of arguments."""
         arguments = ["-m", "harmnmf", self.name, str(source), "-o", str(output)]
         return [sys.executable, *arguments, *options]
 
     def start(self, source: Path, output: Path) -> subprocess.Popen[str]:
-        """Run it in a process of its own, which leads two workers."""
+        """Start it in a session of its own, with two workers."""
         return subprocess.Popen(
             self.line(source, output, "-j", "2"),
             cwd=ROOT,
@@ -76,34 +66,21 @@ COMMANDS = [
 
 
 def finish(process: subprocess.Popen[str], code: int, output: Path) -> list[str]:
-    """Wait for a run, and list what is wrong with how it ends.
+    """Wait for a run and list what is wrong with how it ends.
 
-    Parameters
-    ----------
-    process : subprocess.Popen
-        The run.
-    code : int
-        Its exit code.
-    output : Path
-        Its folder of outputs.
-
-    Returns
-    -------
-    list of str
-        Empty if it has this exit code, has said all in lines of its own, as many errors as it
-        should, and has left nothing that is half written.
+    It should have this exit code, an error message in lines of its own if the code is not 0, and no
+    temporary files left in the folder of outputs.
     """
-    _, said = process.communicate(timeout=PATIENCE)
-    lines = said.splitlines()
-    halves = list(output.rglob(".harmnmf-*"))
+    lines = process.communicate(timeout=PATIENCE)[1].splitlines()
+    temporary = list(output.rglob(".harmnmf-*"))
     is_orderly = all(line.startswith("harmnmf: ") for line in lines)
-    if process.returncode == code and bool(code) <= bool(lines) and is_orderly and not halves:
+    if process.returncode == code and bool(code) <= bool(lines) and is_orderly and not temporary:
         return []
-    return [f"{process.args}: exit code {process.returncode}, not {code}; {halves}; {lines}"]
+    return [f"{process.args}: exit code {process.returncode}, not {code}; {temporary}; {lines}"]
 
 
 class Runs:
-    """Runs on some short recordings, and what the outputs of one without disturbance hold.
+    """Runs on short recordings, compared with the outputs of an undisturbed run.
 
     Parameters
     ----------
@@ -111,27 +88,29 @@ class Runs:
         The command.
     folder : Path
         An empty folder.
+    duration : float
+        Length of the recordings in seconds.
     """
 
-    def __init__(self, command: Command, folder: Path) -> None:
+    def __init__(self, command: Command, folder: Path, duration: float = SHORT) -> None:
         self.command = command
         self.folder = folder
         self.source = folder / "short"
         self.source.mkdir()
         for number in range(N_FILES):
-            audio = read_audio(EXAMPLE, offset=0.5 * number, duration=SHORT)
+            audio = read_audio(EXAMPLE, offset=0.5 * number, duration=duration)
             soundfile.write(self.source / f"{number}.wav", audio.samples, audio.sample_rate)
         start = time.perf_counter()
         output = folder / "undisturbed"
         if wrong := finish(command.start(self.source, output), 0, output):
-            raise RuntimeError(f"a run without disturbance failed: {wrong}")
+            raise RuntimeError(f"an undisturbed run failed: {wrong}")
         self.seconds = time.perf_counter() - start
         paths = [output / command.output.format(number) for number in range(N_FILES)]
         self.n_bytes = [path.stat().st_size for path in paths]
         self.expected = {path.name: command.read(path) for path in paths}
 
     def compare(self, output: Path, *, partly: bool) -> list[str]:
-        """List outputs that are not what they should be; some may be missing if it is a part."""
+        """List outputs that differ from the expected ones; with `partly`, some may be missing."""
         wrong = []
         for name, expected in self.expected.items():
             path = output / name
@@ -139,24 +118,13 @@ class Runs:
                 if not path.exists():
                     wrong += [] if partly else [f"{path}: {LOST}"]
                 elif self.command.read(path) != expected:
-                    wrong.append(f"{path}: is another")
+                    wrong.append(f"{path}: differs")
             except HarmnmfError as error:
                 wrong.append(f"corrupt: {error}")
         return wrong
 
     def kill(self, n: int) -> list[str]:
-        """Kill runs at random moments, and go on each time where it stopped.
-
-        Parameters
-        ----------
-        n : int
-            How often.
-
-        Returns
-        -------
-        list of str
-            What is wrong.
-        """
+        """Kill n runs at random moments, continue each time, and list what is wrong."""
         rng = np.random.default_rng(0)
         output = self.folder / "killed"
         wrong: list[str] = []
@@ -167,7 +135,7 @@ class Runs:
                 try:
                     process.wait(rng.uniform(0.2, 1.0) * self.seconds)
                 except subprocess.TimeoutExpired:
-                    # Workers that are left behind may be at work while the next run is.
+                    # Workers that are left behind may still work during the next run.
                     (os.killpg if rng.random() < 0.5 else os.kill)(process.pid, signal.SIGKILL)
                     process.wait()
                     n_killed += 1
@@ -180,12 +148,12 @@ class Runs:
             shutil.rmtree(output)
 
     def fill(self) -> tuple[int, list[str]]:
-        """Write to a disk that gets full, then make it read-only, then make room.
+        """Write to a disk that fills up, make it read-only, then make room.
 
         Returns
         -------
         n_faults : int
-            0 if there are no rights to mount a disk.
+            Number of faults; 0 without the rights to mount a disk.
         wrong : list of str
             What is wrong.
         """
@@ -207,7 +175,7 @@ class Runs:
 
 @contextmanager
 def _small_disk(folder: Path, size: int) -> Iterator[bool]:
-    """Mount a disk of some bytes; without the rights to do so, say no."""
+    """Mount a disk of some bytes; yield whether that was possible."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     try:

@@ -1,29 +1,31 @@
-"""Measure what the choice of the front end costs and brings.
+"""Accuracy and time of the choice of the front end.
 
 ::
 
     python -m benchmarks.front_end --data PATH/TO/data
 
-For each front end, a dictionary is learned from the free isolated notes, and the first 30 s of
-the recordings in ``piano/real`` are transcribed with it as it is. Times are those of the front
-end alone, on 30 s of noise, beside librosa's variable-Q transform of the same bins.
+For each front end a dictionary is learned from the same isolated notes, and the first 30 s of the
+recordings in ``piano/real`` are transcribed with it, without adaptation or network. Times are those
+of the front end alone on 30 s of noise, beside librosa's variable-Q transform of the same bins.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import click
 import librosa
 import numpy as np
-import torch
 
 from harmnmf import Transcriber, learn_from_notes
 from harmnmf.signal.spectrogram import STFT, FrontEnd, LogFrequency
 
-from .transcription import mean_f, score_recordings
+from .data import PIANOS, SAMPLE_RATE, isolated_notes
+from .report import Table, benchmark, decimals
+from .transcription import means, score_recordings
 
 FRONT_ENDS: dict[str, FrontEnd] = {
     "**default**: 100 periods, 60 ms to 0.5 s": LogFrequency(),
@@ -37,7 +39,7 @@ FRONT_ENDS: dict[str, FrontEnd] = {
 
 
 def fastest(function: Callable[[], object], n: int = 5) -> float:
-    """Time a function, and take the fastest of some runs in milliseconds."""
+    """Shortest of n run times in milliseconds, after one run that does not count."""
     times = []
     for _ in range(n + 1):
         start = time.perf_counter()
@@ -46,31 +48,33 @@ def fastest(function: Callable[[], object], n: int = 5) -> float:
     return 1000 * min(times[1:])
 
 
-@click.command(help=__doc__)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
-)
+@benchmark()
 @click.option("--duration", default=30.0, show_default=True, help="Seconds of each recording.")
-@click.option("--threads", default=2, show_default=True)
-def main(data: Path, duration: float, threads: int) -> None:
-    torch.set_num_threads(threads)
-    folders = sorted(path for path in (data / "piano/notes").iterdir() if path.is_dir())
-    instruments = {folder.name: sorted(folder.iterdir()) for folder in folders}
-    noise = np.random.default_rng(0).standard_normal(30 * 16000).astype(np.float32)
-    click.echo("| front end | bins | ENSTDkCl F | ENSTDkAm F | ms for 30 s |")
-    click.echo("|---|---|---|---|---|")
-    for name, front_end in FRONT_ENDS.items():
-        dictionary = learn_from_notes(instruments, front_end=front_end)
-        scores, _ = score_recordings(
-            Transcriber(dictionary, decoder="nmf", adapt=False, device="cpu"), data, duration
+def main(data: Path, duration: float) -> Iterator[Table]:
+    noise = np.random.default_rng(0).standard_normal(30 * SAMPLE_RATE).astype(np.float32)
+
+    def rows() -> Iterator[list[str]]:
+        for name, front_end in FRONT_ENDS.items():
+            dictionary = learn_from_notes(isolated_notes(data), front_end=front_end)
+            transcriber = Transcriber(dictionary, decoder="nmf", adapt=False, device="cpu")
+            scores = decimals(means(score_recordings(transcriber, data, duration), "F"))
+            cost = fastest(partial(front_end.transform, noise))
+            yield [name, str(front_end.axis.n_bins), *scores, f"{cost:.0f}"]
+        default = LogFrequency()
+        vqt = partial(
+            librosa.vqt,
+            noise,
+            sr=SAMPLE_RATE,
+            hop_length=default.hop_length,
+            fmin=default.fmin,
+            n_bins=default.n_bins,
+            bins_per_octave=default.bins_per_octave,
         )
-        cl, am = mean_f(scores)
-        cost = fastest(lambda front_end=front_end: front_end.transform(noise))
-        click.echo(f"| {name} | {front_end.axis.n_bins} | {cl:.3f} | {am:.3f} | {cost:.0f} |")
-    default = LogFrequency()
-    options = {"fmin": default.fmin, "n_bins": default.n_bins, "bins_per_octave": 48}
-    cost = fastest(lambda: librosa.vqt(noise, sr=16000, hop_length=320, **options), n=2)
-    click.echo(f"| librosa.vqt, the default's bins | {default.n_bins} | | | {cost:.0f} |")
+        name = "librosa.vqt, the default's bins"
+        yield [name, str(default.n_bins), "", "", f"{fastest(vqt, n=2):.0f}"]
+
+    columns = ["front end", "bins", *(f"{piano} F" for piano in PIANOS), "ms for 30 s"]
+    yield Table("front_end", "Choice of the front end", columns, rows())
 
 
 if __name__ == "__main__":

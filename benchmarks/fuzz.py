@@ -1,31 +1,28 @@
-"""Feed the readers of our own formats what strangers may: damaged files, and files that lie.
+"""Fuzzing of the readers of our own formats: damaged files, and files that lie.
 
 ::
 
     python -m benchmarks.fuzz --seconds 600
 
-Files of each format are changed by Hypothesis: bytes are flipped, cut off, put in and repeated, and
-archives are packed anew with other arrays and metadata. A reader may read such a file or refuse it
-by an error of harmnmf in one line. All else has failed: another error, a warning, more than two
-seconds, more than 500 MB. What failed is kept in a folder.
+Hypothesis changes valid files: bytes are flipped, cut off, inserted and repeated, and safetensors
+files are packed again with other arrays and metadata. A reader must return a result or raise an
+error of harmnmf in one line that names the file. All else is a failure: another error, a warning,
+more than two seconds, more than 500 MB. Files that fail are kept.
 """
 
 from __future__ import annotations
 
 import hashlib
 import platform
-import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
 import click
 import mido
@@ -45,106 +42,72 @@ from harmnmf.enhancement.models.registry import build_model, load_model, save_mo
 from harmnmf.signal.spectrogram import STFT, LogFrequency
 from harmnmf.training.checkpoint import load_checkpoint, save_checkpoint
 
-from .damage import WORDS, damage, repack, rewrite
+from .damage import REMADE, WORDS, damaged
 
-LONGEST = 2.0  # seconds
-LARGEST = 500 * 2**20  # bytes
-AT_ONCE = 200  # tries of a reader before it is the next one's turn
-# What makes files anew, with other things in them.
-REMADE = {".npz": repack, ".jsonl": rewrite}
+MAX_SECONDS = 2.0
+MAX_BYTES = 500 * 2**20
+TRIES_AT_ONCE = 200
 
 
 @dataclass
 class Reader:
-    """What reads a format, and files to begin with.
-
-    Parameters
-    ----------
-    read : callable
-        Reads a path.
-    suffix : str
-        Of its files.
-    files : list of bytes
-        What valid ones hold.
-    """
+    """A reader and valid files to begin with."""
 
     read: Callable[[Path], object]
     suffix: str
     files: list[bytes]
 
     def inputs(self) -> st.SearchStrategy[bytes]:
-        """Make files, most of them damaged."""
-        words = WORDS[self.suffix]
-        damaged = st.sampled_from(self.files).flatmap(lambda content: damage(content, words))
-        if self.suffix not in REMADE:
-            return damaged
-        remade = st.sampled_from(self.files).flatmap(REMADE[self.suffix])
-        # Most archives that are damaged are refused for their checksums.
-        return st.one_of(damaged, remade, remade)
+        """Return a strategy for files, most of them damaged."""
+        valid, words = st.sampled_from(self.files), WORDS[self.suffix]
+        strategies = [valid.flatmap(lambda content: damaged(content, words))]
+        if self.suffix in REMADE:
+            # Most files with changed bytes are refused early.
+            strategies += 2 * [valid.flatmap(REMADE[self.suffix])]
+        return st.one_of(strategies)
 
 
-@dataclass
-class Tally:
-    """What came of the tries of a reader."""
+class Attempt(NamedTuple):
+    """The outcome of reading one file: "read", "refused" or a description of the failure."""
 
-    read: int = 0
-    refused: int = 0
-    failed: list[str] = field(default_factory=list)
-    slowest: float = 0.0
-    largest: int = 0
-
-
-class Hang(BaseException):
-    """Reading took too long."""
+    outcome: str
+    seconds: float
+    n_bytes: int
 
 
 def make_readers() -> dict[str, Reader]:
-    """Make a few valid files of each format, as small as they can be.
-
-    Returns
-    -------
-    dict of str to Reader
-        By the name of the format.
-    """
+    """Make small valid files of each format."""
     torch.manual_seed(0)
+    notes = NoteList([0, 0.5, 1], [1, 2, 1.5], [60, 60, 64], [70, 80, 90], pedal=[[0.25, 1.2]])
+    table = b"onset\tkey_offset\tpedal_offset\tnote\tvelocity\n0.5\t1\t2\t60\t70\n"
+    arrays = partial(_reader, ".safetensors")
+    return {
+        "dictionary": arrays(TimbreDictionary.load, *(x.save for x in _dictionaries())),
+        "note network": arrays(NoteNetwork.load, _note_network().save),
+        "note excerpt": arrays(NoteExcerpt.load, _excerpt(notes).save),
+        "enhancement model": arrays(load_model, *(partial(_save_model, x) for x in SMALL_MODELS)),
+        "checkpoint": arrays(_load_checkpoint, _save_checkpoint),
+        "MIDI": _reader(".mid", _read_both, partial(write_midi, notes=notes), _save_midi),
+        "table of notes": _reader(
+            ".csv",
+            _read_both,
+            partial(write_csv, notes=notes),
+            lambda path: path.write_bytes(table),
+        ),
+        "manifest": _reader(".jsonl", _read_manifest, _write_manifest),
+    }
+
+
+def _reader(
+    suffix: str, read: Callable[[Path], object], *writers: Callable[[Path], object]
+) -> Reader:
+    files = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-
-        def written(suffix: str, *save: Callable[[Path], object]) -> list[bytes]:
-            files = []
-            for write in save:
-                write(path / f"a{suffix}")
-                files.append((path / f"a{suffix}").read_bytes())
-            return files
-
-        notes = NoteList([0, 0.5, 1], [1, 2, 1.5], [60, 60, 64], [70, 80, 90], pedal=[[0.25, 1.2]])
-        return {
-            "dictionary": Reader(
-                TimbreDictionary.load, ".npz", written(".npz", *(x.save for x in _dictionaries()))
-            ),
-            "note network": Reader(NoteNetwork.load, ".npz", written(".npz", _note_network().save)),
-            "note excerpt": Reader(NoteExcerpt.load, ".npz", written(".npz", _excerpt(notes).save)),
-            "enhancement model": Reader(
-                load_model,
-                ".npz",
-                written(".npz", *(partial(_save_model, name) for name in SMALL_MODELS)),
-            ),
-            "checkpoint": Reader(_load_checkpoint, ".npz", written(".npz", _save_checkpoint)),
-            "MIDI": Reader(
-                _read_both,
-                ".mid",
-                written(".mid", partial(write_midi, notes=notes), _save_midi),
-            ),
-            "table of notes": Reader(
-                _read_both,
-                ".csv",
-                [
-                    *written(".csv", partial(write_csv, notes=notes)),
-                    b"onset\tkey_offset\tpedal_offset\tnote\tvelocity\n0.5\t1\t2\t60\t70\n",
-                ],
-            ),
-            "manifest": Reader(_read_manifest, ".jsonl", written(".jsonl", _write_manifest)),
-        }
+        for write in writers:
+            path = Path(folder, f"a{suffix}")
+            write(path)
+            files.append(path.read_bytes())
+    return Reader(read, suffix, files)
 
 
 SMALL_MODELS: dict[str, dict[str, Any]] = {
@@ -153,6 +116,7 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
         "n_candidates": 3,
     },
     "harmonic-attention": {"n_channels": (2,)},
+    "harmonic-refinement": {"n_channels": 4, "n_blocks": 1},
     "spectrum-attention-fusion": {
         "n_channels": 2, "n_blocks": 1, "n_heads": 1, "kernel_size": 3, "time_dilations": (1,),
     },
@@ -192,19 +156,21 @@ def _training() -> tuple[nn.Module, torch.optim.Optimizer]:
     return network, torch.optim.AdamW(network.parameters())
 
 
-def _save_checkpoint(path: Path) -> None:
-    network, optimizer = _training()
+def _train(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     network(torch.ones(3, 2)).sum().backward()
     optimizer.step()
+
+
+def _save_checkpoint(path: Path) -> None:
+    network, optimizer = _training()
+    _train(network, optimizer)
     save_checkpoint(path, network, optimizer, {"kind": "fuzz", "step": 1})
 
 
 def _load_checkpoint(path: Path) -> None:
     network, optimizer = _training()
     load_checkpoint(path, network, optimizer, kind="fuzz")
-    # What has been read must be of use.
-    network(torch.ones(3, 2)).sum().backward()
-    optimizer.step()
+    _train(network, optimizer)
 
 
 def _save_midi(path: Path) -> None:
@@ -233,7 +199,7 @@ def _write_manifest(path: Path) -> None:
 def _read_manifest(path: Path) -> None:
     with Manifest(path, {"option": 1}, version="1") as manifest:
         manifest.is_done(_task(path.parent))
-        manifest.made()
+        manifest.own_outputs()
 
 
 def _read_both(path: Path) -> None:
@@ -241,94 +207,44 @@ def _read_both(path: Path) -> None:
         read_notes(path, offset=offset)
 
 
-def try_file(reader: Reader, path: Path, tally: Tally) -> str | None:
-    """Let a reader read a file.
-
-    Parameters
-    ----------
-    reader : Reader
-        The reader.
-    path : Path
-        The file.
-    tally : Tally
-        What came of it is added here.
-
-    Returns
-    -------
-    str or None
-        What went wrong, if it is neither read nor refused as it should be.
-    """
-    read, failure = False, None
-    before = _memory(reset=True)
+def try_file(reader: Reader, path: Path) -> Attempt:
+    """Read a file."""
+    outcome = "read"
+    before = _peak_memory(reset=True)
     start = time.process_time()
-    with _deadline(LONGEST), warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             reader.read(path)
-            read = True
         except HarmnmfError as error:
+            outcome = "refused"
             if str(path) not in str(error) or "\n" in str(error):
-                failure = f"not a line that names the file: {error!r}"
-        except (Exception, Hang) as error:
-            failure = f"{type(error).__name__}: {error}"
-    taken = _memory() - before
-    tally.slowest = max(tally.slowest, time.process_time() - start)
-    tally.largest = max(tally.largest, taken)
-    if taken > LARGEST:
-        failure = f"takes {taken >> 20} MB"
+                outcome = f"not a line that names the file: {error!r}"
+        except Exception as error:
+            outcome = f"{type(error).__name__}: {error}"
+    seconds, n_bytes = time.process_time() - start, _peak_memory() - before
+    if seconds > MAX_SECONDS:
+        outcome = f"takes {seconds:.1f} s"
+    if n_bytes > MAX_BYTES:
+        outcome = f"takes {n_bytes >> 20} MB"
     if caught:
-        failure = f"warns: {caught[0].message}"
-    if failure is not None:
-        tally.failed.append(failure)
-    elif read:
-        tally.read += 1
-    else:
-        tally.refused += 1
-    return failure
+        outcome = f"warns: {caught[0].message}"
+    return Attempt(outcome, seconds, n_bytes)
 
 
-@contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
-    """Raise `Hang` after some seconds on a processor."""
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise Hang(f"not done after {seconds:.0f} s")
-
-    before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
-
-
-def _memory(*, reset: bool = False) -> int:
-    """Read the largest memory of this process so far, in bytes; or since the last reset."""
+def _peak_memory(*, reset: bool = False) -> int:
+    """Return the peak memory of this process since the last reset, in bytes (Linux)."""
     if reset:
         Path("/proc/self/clear_refs").write_text("5")
     [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x]
     return int(line.split()[1]) * 1024
 
 
-def explore(reader: Reader, tally: Tally, n_tries: int, start: int, kept: Path) -> None:
-    """Try some files with a reader, and keep those that fail.
+def explore(reader: Reader, n_tries: int, first: int, kept: Path) -> list[Attempt]:
+    """Try some files with a reader, and keep those that fail."""
+    attempts = []
 
-    Parameters
-    ----------
-    reader : Reader
-        The reader.
-    tally : Tally
-        What came of it is added here.
-    n_tries : int
-        Number of files.
-    start : int
-        Which they are.
-    kept : Path
-        Folder.
-    """
-
-    @seed(start)
+    @seed(first)
     @settings(
         max_examples=n_tries,
         database=None,
@@ -340,13 +256,12 @@ def explore(reader: Reader, tally: Tally, n_tries: int, start: int, kept: Path) 
     def attempt(content: bytes) -> None:
         path = kept / f"attempt{reader.suffix}"
         path.write_bytes(content)
-        failure = try_file(reader, path, tally)
-        if failure is not None:
-            name = hashlib.sha256(content).hexdigest()[:16]
-            path.rename(kept / f"{name}{reader.suffix}")
-            (kept / f"{name}.txt").write_text(f"{failure}\n")
+        attempts.append(try_file(reader, path))
+        if attempts[-1].outcome not in ("read", "refused"):
+            path.rename(kept / f"{hashlib.sha256(content).hexdigest()[:16]}{reader.suffix}")
 
     attempt()
+    return attempts
 
 
 @click.command(help=__doc__)
@@ -356,32 +271,34 @@ def explore(reader: Reader, tally: Tally, n_tries: int, start: int, kept: Path) 
     default=Path("build/fuzz"),
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the files that fail.",
+    help="Folder for files that fail.",
 )
 @click.option("--seed", "first", default=0, show_default=True)
 def main(seconds: float, keep: Path, first: int) -> None:
     torch.set_num_threads(1)
     keep.mkdir(parents=True, exist_ok=True)
     readers = make_readers()
-    tallies = {name: Tally() for name in readers}
+    attempts: dict[str, list[Attempt]] = {name: [] for name in readers}
     end = time.process_time() + seconds
     while time.process_time() < end:
         for name, reader in readers.items():
-            explore(reader, tallies[name], AT_ONCE, first, keep)
+            attempts[name] += explore(reader, TRIES_AT_ONCE, first, keep)
         first += 1
     click.echo(
         f"{platform.machine()}, 1 thread, {date.today()}, {seconds:.0f} s of processor time\n"
     )
     click.echo("| reader | tries | read | refused | failed | slowest | most memory |")
     click.echo("|---|---|---|---|---|---|---|")
-    for name, tally in tallies.items():
+    for name, tries in attempts.items():
+        outcomes = [attempt.outcome for attempt in tries]
+        n_read, n_refused = outcomes.count("read"), outcomes.count("refused")
         click.echo(
-            f"| {name} | {tally.read + tally.refused + len(tally.failed)} | {tally.read} "
-            f"| {tally.refused} | {len(tally.failed)} | {tally.slowest:.2f} s "
-            f"| {tally.largest / 2**20:.0f} MB |"
+            f"| {name} | {len(tries)} | {n_read} | {n_refused} | {len(tries) - n_read - n_refused} "
+            f"| {max(attempt.seconds for attempt in tries):.2f} s "
+            f"| {max(attempt.n_bytes for attempt in tries) / 2**20:.0f} MB |"
         )
-    for name, tally in tallies.items():
-        for failure in dict.fromkeys(tally.failed):
+    for name, tries in attempts.items():
+        for failure in {attempt.outcome for attempt in tries} - {"read", "refused"}:
             click.echo(f"{name}: {failure}", err=True)
 
 

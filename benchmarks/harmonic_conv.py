@@ -1,4 +1,4 @@
-"""Measure harmonic convolutions beside Conv2d of the same kernel, and beside plain lowering.
+"""Time and memory of harmonic convolutions beside Conv2d of the same kernel and plain lowering.
 
 ::
 
@@ -12,12 +12,12 @@ convolution for audio signals", Interspeech 2020: anchor n, S × S inputs, K × 
 of 16 channels to 32. Lowering stacks K resampled copies of the input as channels and convolves
 them along time. On the logarithmic axis an octave has S / 4 bins.
 
-Each system runs in both memory formats, and the faster counts. Ratios are to the first. Memory is
-the largest that the process ever had, above what it had before, arguments included.
+Each system runs in both memory formats, and the faster counts. Memory is the peak of the process
+above what it had before, arguments included. Cells are forward / forward and backward; those of all
+systems but Conv2d are ratios to it.
 
-glibc gives large blocks back to the system and has new ones zeroed page by page, which costs up to
-as much again as the convolution. With the variables above, it keeps them: this is what is printed
-first.
+glibc returns large blocks to the system and has new ones zeroed page by page, which costs up to as
+much again as the convolution. With the variables above, it keeps them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import math
-import os
-import platform
 import time
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -41,12 +38,14 @@ from torch.nn import functional
 from harmnmf.enhancement import harmonic_conv2d, log_harmonic_conv2d
 from harmnmf.enhancement.harmonic_conv.rows import Taps, read_positions
 
+from .report import Table, benchmark
+
 N_SAMPLES, N_IN, N_OUT = 16, 16, 32
 FORMATS = (torch.contiguous_format, torch.channels_last)
 
 
 class Setting(NamedTuple):
-    """Anchor, rows and frames, length of the kernel in both directions."""
+    """Anchor n, rows and frames S, and kernel size K in both directions."""
 
     anchor: int
     size: int
@@ -127,7 +126,7 @@ SYSTEMS: dict[str, Callable[[Setting], System]] = {
 
 
 def arguments(setting: Setting, memory_format: torch.memory_format) -> list[torch.Tensor]:
-    """Make the input, the weight and the gradient with respect to the output."""
+    """Random input, weight and gradient with respect to the output."""
     shapes = [
         (N_SAMPLES, N_IN, setting.size, setting.size),
         (N_OUT, N_IN, setting.kernel, setting.kernel),
@@ -153,7 +152,7 @@ PASSES = (forward, backward)
 
 
 def times(systems: dict[str, System], setting: Setting, seconds: float) -> dict[str, list[float]]:
-    """Time systems in turn, so that what else the machine does strikes all alike."""
+    """Shortest times in ms. Systems take turns, so that other load affects all alike."""
     runs = [
         (name, which, partial(PASSES[which], system, *arguments(setting, memory_format)))
         for memory_format in FORMATS
@@ -170,11 +169,11 @@ def times(systems: dict[str, System], setting: Setting, seconds: float) -> dict[
             best[name][which] = min(best[name][which], elapsed)
             spent += elapsed
         rounds += 1
-    return best
+    return {name: [1000 * value for value in values] for name, values in best.items()}
 
 
 def peak_memory(run: Callable[..., None], system: System, setting: Setting) -> float:
-    """Measure the largest size of the process, above that before, in MB."""
+    """Peak memory of the process, above that before, in MB."""
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
@@ -188,44 +187,53 @@ def resident(key: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
 
 
-@click.command(help=__doc__)
+def compare(
+    measured: dict[str, dict[str, list[float]]], labels: Sequence[str]
+) -> Iterator[list[str]]:
+    """Format for each setting the first system's values, and the others' ratios to them."""
+    for name, values in measured.items():
+        row = [name, *map(str, SETTINGS[name])]
+        first = values[labels[0]]
+        row.append(" / ".join(f"{value:.3g}" for value in first))
+        for label in labels[1:]:
+            pairs = zip(values.get(label, []), first, strict=False)
+            row.append(" / ".join(f"{value / one:.2f}" for value, one in pairs))
+        yield row
+
+
+@benchmark(data=False)
 @click.option(
     "--setting", "names", type=click.Choice(list(SETTINGS)), multiple=True, default=list(SETTINGS)
 )
 @click.option(
-    "--system", "labels", type=click.Choice(list(SYSTEMS)), multiple=True, default=list(SYSTEMS)
+    "--without-lowering",
+    type=click.Choice(list(SETTINGS)),
+    multiple=True,
+    help="Setting for which lowering takes too much memory.",
 )
-@click.option("--seconds", default=4.0, show_default=True, help="For a system, and at least twice.")
-@click.option("--threads", default=2, show_default=True)
-def main(names: tuple[str, ...], labels: tuple[str, ...], seconds: float, threads: int) -> None:
-    torch.set_num_threads(threads)
-    allocator = {k: v for k, v in os.environ.items() if k.startswith("MALLOC_")}
-    click.echo(
-        f"{platform.machine()}, {threads} threads, PyTorch {torch.__version__}, {date.today()}, "
-        f"allocator: {' '.join(f'{k}={v}' for k, v in allocator.items()) or 'as it is'}\n"
-    )
-    click.echo(
-        "| setting | n | S | K | system | forward, ms | ratio | with backward, ms | ratio "
-        "| memory, MB | ratio | with backward, MB | ratio |"
-    )
-    click.echo("|" + "---|" * 13)
+@click.option("--seconds", default=4.0, show_default=True, help="Seconds for each system.")
+def main(
+    names: tuple[str, ...], without_lowering: tuple[str, ...], seconds: float
+) -> Iterator[Table]:
+    time_ms: dict[str, dict[str, list[float]]] = {}
+    memory: dict[str, dict[str, list[float]]] = {}
     for name in names:
         setting = SETTINGS[name]
-        systems = {label: SYSTEMS[label](setting) for label in labels}
-        measured = {
-            label: [1000 * t for t in both]
-            for label, both in times(systems, setting, seconds).items()
+        systems = {
+            label: make(setting)
+            for label, make in SYSTEMS.items()
+            if not (name in without_lowering and label.startswith("lowering"))
         }
-        for label, system in systems.items():
-            measured[label] += [peak_memory(run, system, setting) for run in PASSES]
-        for label, values in measured.items():
-            cells = (
-                f"{value:.3g} | {value / reference:.2f}"
-                for value, reference in zip(values, measured[labels[0]], strict=True)
-            )
-            click.echo(
-                f"| {name} | {' | '.join(map(str, setting))} | {label} | {' | '.join(cells)} |"
-            )
+        time_ms[name] = times(systems, setting, seconds)
+        memory[name] = {
+            label: [peak_memory(run, system, setting) for run in PASSES]
+            for label, system in systems.items()
+        }
+    labels = list(SYSTEMS)
+    for kind, unit, measured in (("time", "ms", time_ms), ("memory", "MB", memory)):
+        columns = ["setting", "n", "S", "K", f"{labels[0]}, {unit}", *labels[1:]]
+        title = f"{kind.capitalize()} beside Conv2d"
+        yield Table(f"harmonic_conv_{kind}", title, columns, compare(measured, labels))
 
 
 if __name__ == "__main__":

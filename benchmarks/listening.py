@@ -1,14 +1,13 @@
-"""Write a page to listen to what enhancement does: ten recordings, before and after.
+"""Write a page to listen to ten recordings before and after enhancement.
 
 ::
 
     python -m benchmarks.listening --data PATH/TO/data -o PAGE [--model NAME|FILE]
 
 Speech of LibriSpeech (CC BY 4.0) is mixed with noise of DEMAND (CC BY-SA 3.0) and ESC-10 (CC BY
-3.0), all of which may be passed on. No network that is shipped was trained on these speakers, nor
-on these recordings of noise. ``PAGE/index.html`` plays the files beside it, and shows their
-spectrograms, and of a network that integrates harmonics what it finds; nothing is chosen by how it
-sounds.
+3.0), all of which may be distributed. The shipped networks were not trained on these speakers or
+recordings of noise, and nothing was selected by its sound. ``PAGE/index.html`` plays the files
+beside it and shows their spectrograms, and for networks that integrate harmonics, what they find.
 """
 
 from __future__ import annotations
@@ -34,7 +33,9 @@ from harmnmf.plotting.figures import plot_before_after, save_figure
 from harmnmf.signal.spectrogram import STFT
 from harmnmf.storage.files import atomic_path
 
-SAMPLE_RATE = 16_000
+from .data import SAMPLE_RATE
+from .report import data_option
+
 N_PAIRS = 10
 SECONDS = 6.0
 SNRS_DB = np.linspace(0, 18, N_PAIRS)
@@ -49,8 +50,8 @@ body {{ font: 16px sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em
 img {{ max-width: 100% }}
 </style>
 <h1>Before and after: {model}</h1>
-<p>Speech: LibriSpeech, CC BY 4.0. Noise: DEMAND, CC BY-SA 3.0, and ESC-10, CC BY 3.0. Mixed at
-random; the network was trained on neither these speakers nor these recordings of noise.</p>
+<p>Speech: LibriSpeech, CC BY 4.0. Noise: DEMAND, CC BY-SA 3.0, and ESC-10, CC BY 3.0. The shipped
+networks were not trained on these speakers or recordings of noise.</p>
 {pairs}
 </html>
 """
@@ -66,7 +67,7 @@ _HARMONICS = """<img src="{number}_harmonics.png" alt="Pitches and harmonics" lo
 
 
 def draw_mixtures(data: Path) -> list[Mixture]:
-    """Mix held-out speech with held-out noise, each pair at its own SNR."""
+    """Mix held-out speech with held-out noise at SNRs from 0 to 18 dB."""
     _, held_out = split_material(
         data / "speech/clean", [data / "speech/noise" / name for name in NOISES]
     )
@@ -84,10 +85,10 @@ def draw_mixtures(data: Path) -> list[Mixture]:
 
 @torch.inference_mode()
 def draw_harmonics(model: nn.Module, mixture: Mixture) -> Figure:
-    """Draw the pitches that a network finds in a mixture, and their harmonics."""
+    """Draw the pitches and harmonics that a network finds in a mixture."""
     transform: ShortTimeFourier = model.transform
     found = model.integrate(transform.analyze(torch.from_numpy(mixture.noisy)[None]))
-    # Of several blocks, the last one's.
+    # With several blocks, the result of the last one.
     significance, harmonics = found if isinstance(found, Integration) else found[-1]
     front_end = STFT(SAMPLE_RATE, hop_length=transform.hop_length, n_fft=transform.n_fft)
     spectrogram = front_end.transform(mixture.noisy)
@@ -95,9 +96,7 @@ def draw_harmonics(model: nn.Module, mixture: Mixture) -> Figure:
 
 
 @click.command(help=__doc__)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
-)
+@data_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="PAGE")
 @click.option("--model", default="harmonic-light", show_default=True, help="Name or file.")
 def main(data: Path, output: Path, model: str) -> None:

@@ -1,34 +1,30 @@
-"""Measure whether taking noise out of a piano recording helps to transcribe it.
+"""Whether denoising a piano recording helps to transcribe it.
 
 ::
 
     python -m benchmarks.noisy_piano --data PATH/TO/data
 
-Adds noise to the real recordings, 10 dB below their mean power: white noise, and noise of rooms and
-streets from DEMAND, a file a piece. Transcribes them as they are, after an enhancement that was
-trained for speech, and after the same with what it takes away limited to 6 and to 12 dB. Scores are
-onset-only note F at 50 ms.
+Adds noise 10 dB below the mean power of the real recordings: white noise, or noise of rooms and
+streets from DEMAND, one file a piece. Transcribes them as they are, and enhanced with attenuation
+unlimited or limited to 12 or 6 dB. Scores are onset-only note F at 50 ms.
 """
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from harmnmf import Audio, NoteList, Transcriber, read_audio
 from harmnmf.enhancement.enhancer import Enhancer
 from harmnmf.signal.audio_folders import audio_files
 
-from .data import SEED, Change, unchanged
-from .error_report import table
-from .transcription import mean_f, score_pieces, transcribe_recordings
+from .data import PIANOS, SAMPLE_RATE, SEED, Change, unchanged
+from .report import Table, benchmark, decimals
+from .transcription import means, score_recordings
 
 SNR_DB = 10.0
 LIMITS_DB = (None, 12.0, 6.0)
@@ -37,19 +33,19 @@ Noise = Callable[[int], NDArray[np.floating]]
 
 
 def with_noise(noise: Noise, enhance: Callable[[Audio], Audio] | None = None) -> Change:
-    """Make what adds noise to a recording, and enhances it if it shall.
+    """Change that adds noise to a recording, and enhances the sum.
 
     Parameters
     ----------
     noise : callable
         From a number of samples to as many samples of noise.
     enhance : callable, optional
-        From the noisy recording to what is transcribed.
+        From the noisy recording to the enhanced one.
 
     Returns
     -------
     callable
-        From a recording and its notes to both as they are then.
+        From a recording and its notes to both after the change.
     """
 
     def change(audio: Audio, notes: NoteList) -> tuple[Audio, NoteList]:
@@ -63,13 +59,13 @@ def with_noise(noise: Noise, enhance: Callable[[Audio], Audio] | None = None) ->
 
 
 def white_noise() -> Noise:
-    """Make white noise, other for each piece and the same in every run."""
+    """White noise, different for each piece and the same in every run."""
     rng = np.random.default_rng(SEED)
     return lambda n_samples: rng.standard_normal(n_samples)
 
 
 def recorded_noise(paths: Sequence[Path], sample_rate: int) -> Noise:
-    """Take the noise of one file after another."""
+    """Noise from one file after another, each repeated to the length needed."""
     remaining = iter(paths)
 
     def noise(n_samples: int) -> NDArray[np.floating]:
@@ -79,38 +75,37 @@ def recorded_noise(paths: Sequence[Path], sample_rate: int) -> Noise:
     return noise
 
 
-@click.command(help=__doc__)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
-)
+@benchmark(threads=1)
 @click.option("--model", default="harmonic-light", show_default=True, help="Name or file.")
 @click.option("--duration", default=30.0, show_default=True, help="Seconds of each recording.")
-def main(data: Path, model: str, duration: float) -> None:
-    torch.set_num_threads(1)
+def main(data: Path, model: str, duration: float) -> Iterator[Table]:
     transcriber = Transcriber(device="cpu")
     demand = audio_files(data / "speech/noise/demand")
     noises: dict[str, Callable[[], Noise]] = {
         "white": white_noise,
-        "rooms and streets": lambda: recorded_noise(demand, 16_000),
+        "rooms and streets": lambda: recorded_noise(demand, SAMPLE_RATE),
     }
 
     def row(noise: str, enhancement: str, change: Change) -> list[str]:
-        pieces, _ = transcribe_recordings(transcriber, data, duration, change)
-        return [noise, enhancement, *(f"{mean:.3f}" for mean in mean_f(score_pieces(pieces)))]
+        scores = score_recordings(transcriber, data, duration, change)
+        return [noise, enhancement, *decimals(means(scores, "F"))]
 
-    rows = [row("none", "none", unchanged)]
-    for name, make in noises.items():
-        rows.append(row(name, "none", with_noise(make())))
-        for limit in LIMITS_DB:
-            enhancer = Enhancer.load(model, attenuation_limit=limit, device="cpu")
+    def rows() -> Iterator[list[str]]:
+        yield row("none", "none", unchanged)
+        for name, make in noises.items():
+            yield row(name, "none", with_noise(make()))
+            for limit in LIMITS_DB:
+                enhancer = Enhancer.load(model, attenuation_limit=limit, device="cpu")
 
-            def enhance(noisy: Audio, enhancer: Enhancer = enhancer) -> Audio:
-                return Audio(enhancer(noisy.samples, noisy.sample_rate), noisy.sample_rate)
+                def enhance(noisy: Audio, enhancer: Enhancer = enhancer) -> Audio:
+                    return Audio(enhancer(noisy.samples, noisy.sample_rate), noisy.sample_rate)
 
-            label = f"{Path(model).stem}, " + (f"at most {limit:.0f} dB" if limit else "no limit")
-            rows.append(row(name, label, with_noise(make(), enhance)))
-    click.echo(f"{platform.machine()}, {date.today()}, first {duration:g} s\n")
-    click.echo(table(["noise", "enhancement", "ENSTDkCl", "ENSTDkAm"], rows))
+                limited = f"at most {limit:.0f} dB" if limit else "no limit"
+                label = f"{Path(model).stem}, {limited}"
+                yield row(name, label, with_noise(make(), enhance))
+
+    columns = ["noise", "enhancement", *PIANOS]
+    yield Table("noisy_piano", "Transcription of noisy pianos", columns, rows())
 
 
 if __name__ == "__main__":

@@ -1,41 +1,40 @@
-"""Where a transcription errs, and how: pure functions of what was played and what was heard.
+"""Classes of transcription errors, from the reference, the estimate and the recording.
 
-Notes match as for the scores: same pitch, onsets within 50 ms, one to one, by mir_eval. What is
-missed and what is extra falls into classes that exclude each other: the first that applies counts.
-Together is within 50 ms.
+Notes match as for the scores: same pitch, onsets within 50 ms, one to one, by mir_eval. Missed and
+extra notes each have one class, the first that applies. "Together" means onsets within 50 ms.
 
-Notes that are missed:
+Missed notes:
 
 ================  =================================================================================
-annotated late,   the note was heard 50 to 150 ms before or after its annotation, and is among the
-annotated early   extra ones, but its sound begins nearer to where it was heard
-heard late,       the same, but its sound begins nearer to where it is annotated
-heard early
+annotated late,   the note was estimated 50 to 150 ms before or after its annotation, and is among
+annotated early   the extra ones, but its sound begins nearer to the estimate
+detected late,    the same, but its sound begins nearer to the annotation
+detected early
 too soft          the energy at its first partials rises by less than 1 dB at the onset
-repeated          the same key has sounded until less than 50 ms before
-octave            a note 12, 19 or 24 semitones away was struck together with it, as loud or louder
-chord             at least four notes were struck together
+repeated          the same key sounded until less than 50 ms before
+octave            a note 12, 19 or 24 semitones away begins together with it, as loud or louder
+chord             at least four notes begin together
 pedal             at least eight notes sound
 other
 ================  =================================================================================
 
-Notes that are extra:
+Extra notes:
 
 ================  =================================================================================
-annotated late,   as above: as many as among the missed ones
+annotated late,   as above: as many as among the missed notes
 annotated early,
-heard late,
-heard early
-repetition        the same key sounds: it was struck once and heard twice
-overtone          a note 12, 19 or 24 semitones below was struck together with it
-undertone         a note 12, 19 or 24 semitones above was struck together with it
-neighbour         a neighbouring key was struck together with it
-with others       other notes were struck together with it
-alone             nothing was struck
+detected late,
+detected early
+repetition        the same key sounds: one note was estimated as two
+overtone          a note 12, 19 or 24 semitones below begins together with it
+undertone         a note 12, 19 or 24 semitones above begins together with it
+neighbour         a neighbouring key begins together with it
+with others       other notes begin together with it
+alone             no note begins
 ================  =================================================================================
 
-To tell what was struck together with an extra note, notes that were found, or that are annotated
-late or early, count where they were heard; others where they are annotated plus the median lag.
+To decide what begins together with an extra note, notes that were found, or that are annotated late
+or early, count at their estimated onset; others at the annotation plus the median lag.
 """
 
 from __future__ import annotations
@@ -51,18 +50,18 @@ from harmnmf.signal.harmonics import HarmonicSeries, piano_inharmonicity, pitch_
 from harmnmf.signal.spectrogram import LogFrequency
 
 TOLERANCE = 0.05  # seconds, between onsets that match; also of notes struck together
-MISTIMED = 0.15  # seconds, between an annotation and where its note may have been heard
+MISTIMED = 0.15  # seconds, largest distance from an annotation to a mistimed estimate
 HARMONICS = (12, 19, 24)  # semitones from a fundamental to its partials 2 to 4
 INAUDIBLE = 1.0  # decibels
 CHORD = 4  # notes struck together
 PEDAL = 8  # notes that sound
 
 N_PARTIALS = 5
-RISE_REACH = 0.06  # seconds from the annotation to where the rise is read
-SHORT = {"n_fft": 2048, "max_window": 0.1, "hop_length": 80}  # of LogFrequency, to see onsets
-SHORT_FLOOR = 0.01  # of each partial's greatest energy there: -20 dB, as much as windows leak
+RISE_REACH = 0.06  # seconds from the annotation within which the rise is measured
+SHORT = {"n_fft": 2048, "max_window": 0.1, "hop_length": 80}  # of LogFrequency, to locate onsets
+SHORT_FLOOR = 0.01  # of each partial's maximum energy: -20 dB, the leakage of the windows
 
-TIMING = ("annotated late", "annotated early", "heard late", "heard early")
+TIMING = ("annotated late", "annotated early", "detected late", "detected early")
 MISSED = (*TIMING, "too soft", "repeated", "octave", "chord", "pedal", "other")
 EXTRA = (
     *TIMING,
@@ -71,14 +70,14 @@ EXTRA = (
 
 
 class Sound(NamedTuple):
-    """What a recording has of the notes that were played.
+    """Measurements of each reference note in the recording.
 
     Parameters
     ----------
     onset : ndarray, shape (n_notes,)
-        Where each note's sound begins, in seconds.
+        Time in seconds at which the sound begins.
     rise : ndarray, shape (n_notes,)
-        By how many decibels the energy at its partials rises then.
+        Rise of the energy at its partials in decibels.
     """
 
     onset: NDArray[np.float64]
@@ -86,20 +85,20 @@ class Sound(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """How each note fared.
+    """Classes of all notes.
 
     Parameters
     ----------
     missed : ndarray of str, shape (n_reference,)
-        For each note that was played one of `MISSED`, or "" if it was found.
+        One of `MISSED` for each reference note, or "" if it was found.
     extra : ndarray of str, shape (n_estimated,)
-        For each note that was heard one of `EXTRA`, or "" if it is right.
+        One of `EXTRA` for each estimated note, or "" if it is right.
     missed_if, extra_if : dict of str to ndarray of bool
-        Which notes, found or missed, right or extra, a class applies to, whatever comes before it
-        in order. Classes about timing are not among them: they apply to errors only.
+        Notes, errors or not, that a class applies to regardless of the classes before it. Without
+        the classes of timing, which apply to errors only.
     lag : float
-        Median of the seconds from where notes are annotated to where they were heard, of those
-        that were found or that are annotated late or early; 0 if there are none.
+        Median delay in seconds from annotation to estimate, of the notes that were found or that
+        are annotated late or early; 0 if there are none.
     """
 
     missed: NDArray[np.str_]
@@ -117,22 +116,22 @@ def match_notes(
     Parameters
     ----------
     reference, estimated : NoteList
-        What was played and what was heard.
+        Notes to match.
     tolerance : float, default=0.05
-        Largest distance of the onsets in seconds.
+        Largest difference of the onsets in seconds.
 
     Returns
     -------
     found : ndarray of int, shape (n_reference,)
-        For each note that was played the one that was heard, -1 if none.
+        Index of the estimated note for each reference note, -1 if none.
     right : ndarray of int, shape (n_estimated,)
-        The other way round.
+        Index of the reference note for each estimated note, -1 if none.
 
     Examples
     --------
-    >>> played = NoteList([0.0, 0.0, 1.0], [1, 1, 2], [60, 64, 60], [70, 70, 70])
-    >>> heard = NoteList([0.04, 1.06], [1, 2], [60, 60], [70, 70])
-    >>> match_notes(played, heard)
+    >>> reference = NoteList([0.0, 0.0, 1.0], [1, 1, 2], [60, 64, 60], [70, 70, 70])
+    >>> estimated = NoteList([0.04, 1.06], [1, 2], [60, 60], [70, 70])
+    >>> match_notes(reference, estimated)
     (array([ 0, -1, -1]), array([ 0, -1]))
     """
     found, right = (np.full(len(notes), -1) for notes in (reference, estimated))
@@ -142,22 +141,13 @@ def match_notes(
             onset_tolerance=tolerance,
             offset_ratio=None,
         )
-        for played, heard in pairs:
-            found[played], right[heard] = heard, played
+        for i, j in pairs:
+            found[i], right[j] = j, i
     return found, right
 
 
 def count_struck(notes: NoteList) -> NDArray[np.int64]:
-    """Count the notes struck within 50 ms of each note, itself included.
-
-    Parameters
-    ----------
-    notes : NoteList
-        What was played.
-
-    Returns
-    -------
-    ndarray of int, shape (n_notes,)
+    """Count the notes that begin within 50 ms of each note, itself included.
 
     Examples
     --------
@@ -168,16 +158,9 @@ def count_struck(notes: NoteList) -> NDArray[np.int64]:
 
 
 def count_sounding(notes: NoteList) -> NDArray[np.int64]:
-    """Count the notes that sound when each note begins, itself and those struck with it included.
+    """Count the notes that sound when each note begins, including those that begin with it.
 
-    Parameters
-    ----------
-    notes : NoteList
-        What was played; where notes end says whether the pedal counts.
-
-    Returns
-    -------
-    ndarray of int, shape (n_notes,)
+    Offsets decide: with pedalled offsets, notes that the pedal holds count.
 
     Examples
     --------
@@ -191,32 +174,31 @@ def count_sounding(notes: NoteList) -> NDArray[np.int64]:
 def find_sound(audio: Audio, notes: NoteList) -> Sound:
     """Measure when the sound of each note begins, and by how much it rises.
 
-    Both are read at the first five partials, three bins each, a quarter of each bin's window
-    before and after: there the other side hardly counts. The sound begins where the levels of the
-    partials rise most together, up to 150 ms from the annotation, seen through windows of at most
-    100 ms. The rise of their energy is seen through the windows of
-    :class:`harmnmf.signal.spectrogram.LogFrequency`, which tell keys apart; the greatest up to
-    60 ms from the annotation counts. What else is struck on the same partials raises them, too,
-    so that too few notes seem too soft.
+    Both are read at the first five partials, three bins each, a quarter of each bin's window before
+    and after the time in question, where the other side hardly counts. The sound begins where the
+    levels of the partials together rise most, up to 150 ms from the annotation, with windows of at
+    most 100 ms. The rise of the energy is the greatest one up to 60 ms from the annotation, with
+    the default windows of :class:`harmnmf.signal.spectrogram.LogFrequency`, which separate keys.
+    Other notes at the same partials raise it, so that "too soft" is found too rarely.
 
     Parameters
     ----------
     audio : Audio
         The recording.
     notes : NoteList
-        What was played, and when by its annotation.
+        Reference notes.
 
     Returns
     -------
     Sound
-        Of each note.
+        Onset and rise of each note.
 
     Examples
     --------
     >>> t = np.arange(32000) / 16000
     >>> tone = sum(np.sin(2 * np.pi * h * 440 * t) / h for h in range(1, 6)) * (t > 1.04)
-    >>> played = NoteList([0.5, 1.0], [1.0, 2.0], [69, 69], [70, 70])
-    >>> sound = find_sound(Audio(tone, 16000), played)
+    >>> notes = NoteList([0.5, 1.0], [1.0, 2.0], [69, 69], [70, 70])
+    >>> sound = find_sound(Audio(tone, 16000), notes)
     >>> bool(abs(sound.onset[1] - 1.04) < 0.02), sound.rise > INAUDIBLE
     (True, array([False,  True]))
     """
@@ -239,12 +221,9 @@ def _around(
     front_end: LogFrequency,
     reach: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Read the energy of partials before and after `reach` frames on either side of onsets.
+    """Energy of partials before and after the `2 * reach + 1` frames around each onset.
 
-    Returns
-    -------
-    before, after : ndarray, shape (2 * reach + 1, n_notes, n_partials)
-        At least 1e-10 of the greatest of the recording.
+    Both have shape (2 * reach + 1, n_notes, n_partials), and a floor of 1e-10 of the maximum.
     """
     energy = np.square(front_end.transform(samples).values, dtype=np.float64)
     series = HarmonicSeries(N_PARTIALS, piano_inharmonicity(notes.pitch))
@@ -266,29 +245,30 @@ def _around(
 
 
 def find_errors(reference: NoteList, estimated: NoteList, sound: Sound) -> Errors:
-    """Classify every note that is missed or extra.
+    """Classify missed and extra notes as the documentation of the module defines.
 
     Parameters
     ----------
     reference : NoteList
-        What was played, with pedalled offsets.
+        Reference notes, with pedalled offsets.
     estimated : NoteList
-        What was heard.
+        Notes of the transcription.
     sound : Sound
-        What the recording has of the notes of the reference.
+        Measurements of the reference notes.
 
     Returns
     -------
     Errors
-        The classes that the documentation of the module defines.
+        Class of each note.
 
     Examples
     --------
-    >>> played = NoteList([0.0, 0.0, 2.0], [1, 1, 3], [48, 60, 64], [70, 60, 70])
-    >>> heard = NoteList([0.0, 0.0, 2.1], [1, 1, 3], [48, 72, 64], [70, 70, 70])
-    >>> errors = find_errors(played, heard, Sound(played.onset, rise=np.array([20.0, 10.0, 15.0])))
+    >>> reference = NoteList([0.0, 0.0, 2.0], [1, 1, 3], [48, 60, 64], [70, 60, 70])
+    >>> estimated = NoteList([0.0, 0.0, 2.1], [1, 1, 3], [48, 72, 64], [70, 70, 70])
+    >>> sound = Sound(reference.onset, rise=np.array([20.0, 10.0, 15.0]))
+    >>> errors = find_errors(reference, estimated, sound)
     >>> errors.missed.tolist(), errors.extra.tolist()
-    (['', 'octave', 'heard late'], ['', 'overtone', 'heard late'])
+    (['', 'octave', 'detected late'], ['', 'overtone', 'detected late'])
     """
     found, right = match_notes(reference, estimated)
     lost, spare = np.flatnonzero(found < 0), np.flatnonzero(right < 0)
@@ -306,7 +286,7 @@ def find_errors(reference: NoteList, estimated: NoteList, sound: Sound) -> Error
     missed_if = _missed_if(reference, sound.rise)
     onset = np.where(np.isnan(heard), reference.onset + lag, heard)
     extra_if = _extra_if(onset, reference, estimated, right)
-    # Longer than any name, since assignment would cut off the rest.
+    # Wide enough for every name: assignment would truncate longer ones.
     missed = np.select(list(missed_if.values()), list(missed_if), MISSED[-1]).astype("<U16")
     extra = np.select(list(extra_if.values()), list(extra_if), EXTRA[-1]).astype("<U16")
     missed[mistimed], extra[moved] = timing, timing
@@ -340,8 +320,8 @@ def _missed_if(notes: NoteList, rise: NDArray[np.float64]) -> dict[str, NDArray[
 def _extra_if(
     onset: NDArray[np.float64], reference: NoteList, estimated: NoteList, right: NDArray[np.int64]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Tell which classes apply, with the reference's onsets where its notes were heard."""
-    # What a right note was matched with is itself, and says nothing about others.
+    """Classes that apply to extra notes, given the onsets of the reference as estimated."""
+    # A right note is not compared with the reference note that it matches.
     other = np.arange(len(reference)) != right[:, None]
     begun = onset - TOLERANCE <= estimated.onset[:, None]
     sounding = other & begun & (estimated.onset[:, None] < reference.offset)
@@ -361,6 +341,6 @@ def _together(notes: NoteList, others: NoteList) -> NDArray[np.bool_]:
 
 
 def _taken(notes: NoteList, which: NDArray[np.int64]) -> NoteList:
-    # Already in order, so that the order of what is taken stays.
+    # The selected notes keep their order.
     columns = (notes.onset, notes.offset, notes.pitch, notes.velocity)
     return NoteList(*(values[which] for values in columns))

@@ -1,12 +1,11 @@
-"""Write pianos for an enhancer to learn what it shall keep: a minute of every free performance.
+"""Render pianos to train an enhancer with: a minute of every free performance.
 
 ::
 
     python -m benchmarks.rendered_pianos --data PATH/TO/data -o PIANOS
 
-The pianos of isolated notes take turns. Each performance has a folder of its own, as a speaker has
-where speech is trained with: ``harmnmf train harmonic-light --speech PIANOS ...``. Performances and
-notes are free.
+The pianos of isolated notes take turns. Each performance has its own folder, as each speaker has in
+the speech that ``harmnmf train harmonic-light --speech PIANOS ...`` reads.
 """
 
 from __future__ import annotations
@@ -20,23 +19,15 @@ from harmnmf import Audio, read_notes, write_audio
 from harmnmf.synthesis.sampled_piano import SAMPLE_RATE, SampledPiano
 from harmnmf.synthesis.variation import excerpt
 
+from .data import isolated_notes
+from .report import data_option
+
 PEAK = 0.5
 
 
 def render_pianos(data: Path, output: Path, duration: float) -> None:
-    """Render an excerpt of each performance.
-
-    Parameters
-    ----------
-    data : Path
-        With ``piano/notes`` and ``piano/performances_free``.
-    output : Path
-        Folder to write to.
-    duration : float
-        Seconds of each.
-    """
-    folders = sorted(path for path in (data / "piano/notes").iterdir() if path.is_dir())
-    pianos = [SampledPiano.load(folder) for folder in folders]
+    """Render an excerpt of each performance in ``piano/performances_free``."""
+    pianos = [SampledPiano.load(data / "piano/notes" / name) for name in isolated_notes(data)]
     for i, path in enumerate(sorted((data / "piano/performances_free").glob("*.mid"))):
         rng = np.random.default_rng(i)
         samples = pianos[i % len(pianos)].render(excerpt(read_notes(path), rng, duration), rng=rng)
@@ -46,9 +37,7 @@ def render_pianos(data: Path, output: Path, duration: float) -> None:
 
 
 @click.command(help=__doc__)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
-)
+@data_option
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option("--duration", default=60.0, show_default=True, help="Seconds of each performance.")
 def main(data: Path, output: Path, duration: float) -> None:

@@ -1,29 +1,26 @@
-"""Count what goes wrong with broken recordings, killed processes and full disks.
+"""What commands do about broken recordings, killed processes and full disks.
 
 ::
 
     python -m benchmarks.robustness [--long]
 
-Runs ``harmnmf transcribe FOLDER -o OUT -j 2`` and ``harmnmf enhance FOLDER -o OUT -j 2``, each in a
-process of its own: on the files of `benchmarks.broken_audio`, of which one is removed meanwhile; on
-a disk that gets full, and on one that is read-only; and again and again with SIGKILL at random
-moments, sometimes to all processes and sometimes to the first one only, until all is done. Mounting
-such disks takes the rights of root. With ``--long``, the peak memory of a minute, an hour and three
-hours of stereo at 44.1 kHz is measured, too, which takes an hour and 6 GB of disk.
+Runs ``harmnmf transcribe FOLDER -o OUT -j 2`` and ``harmnmf enhance FOLDER -o OUT -j 2``: on the
+files of ``benchmarks/broken_audio.py``, one of which is removed meanwhile; on a disk that fills up
+and on a read-only one, which takes root to mount; and repeatedly with SIGKILL at random moments, to
+all processes or to the first only, until all is done. ``--long`` also measures the peak memory of a
+minute, an hour and three hours of stereo at 44.1 kHz, in an hour and with 6 GB of disk.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +31,13 @@ import soundfile
 from harmnmf import HarmnmfError, audio_info, read_audio
 
 from .broken_audio import Case, corpus
-from .error_report import table
 from .faults import COMMANDS, EXAMPLE, LOST, ROOT, Command, Runs, finish
+from .report import Table, benchmark
 
 REMOVED = "zz removed during the run.wav"
 LENGTHS = {"1 minute": 60, "1 hour": 3600, "3 hours": 3 * 3600}
 RATE = 44_100
-# What getrusage tells of a process includes the one that started it: this one is small.
+# getrusage includes the process that started the measured one: this one is small.
 MEASURE = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True)
@@ -49,22 +46,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def bad_inputs(command: Command, folder: Path) -> tuple[int, list[str]]:
-    """Run a command on the corpus.
-
-    Parameters
-    ----------
-    command : Command
-        The command.
-    folder : Path
-        An empty folder.
-
-    Returns
-    -------
-    n_inputs : int
-        Files that were tried.
-    wrong : list of str
-        What did not end as it should.
-    """
+    """Run a command on the corpus; return the number of files and a list of problems."""
     source, output = folder / "bad", folder / "bad outputs"
     source.mkdir()
     for case in corpus():
@@ -87,13 +69,13 @@ def bad_inputs(command: Command, folder: Path) -> tuple[int, list[str]]:
 
 
 def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    """Read what the manifest says of each input, by its name."""
+    """Last record of each input in a manifest, by the input's name."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return {Path(record["input"]).name: record for record in map(json.loads, lines)}
 
 
 def judge(command: Command, case: Case, record: dict[str, Any] | None, folder: Path) -> str | None:
-    """Say what is wrong with what became of a file, as the manifest and the outputs tell it."""
+    """Compare a record and the output with what a file should end in; return the difference."""
     if record is None:
         return LOST
     error = record.get("error")
@@ -121,13 +103,13 @@ def peak_memory(command: Command, folder: Path, seconds: int) -> float:
             file.write(stereo[: seconds * RATE - start])
     output = folder / command.output.format("long")
     measured = [sys.executable, "-c", MEASURE, *command.line(source, output)]
-    said = subprocess.run(measured, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    done = subprocess.run(measured, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     output.unlink()
-    return int(said.splitlines()[-1]) / 2**20
+    return int(done.stdout.splitlines()[-1]) / 2**20
 
 
 def column(command: Command, folder: Path, n_kills: int) -> tuple[dict[str, str], list[str]]:
-    """Count how a command fares, and list what is wrong."""
+    """Count what a command survives, and list the problems."""
     n_inputs, bad = bad_inputs(command, folder)
     runs = Runs(command, folder)
     killed = runs.kill(n_kills)
@@ -144,11 +126,11 @@ def column(command: Command, folder: Path, n_kills: int) -> tuple[dict[str, str]
     return counts, wrong
 
 
-@click.command(help=__doc__)
+@benchmark(data=False)
 @click.option("--long", "is_long", is_flag=True, help="Measure the memory of long recordings.")
-@click.option("--kills", default=20, show_default=True)
-def main(is_long: bool, kills: int) -> None:
-    columns, wrong = [], []
+@click.option("--kills", default=20, show_default=True, help="Number of SIGKILLs.")
+def main(is_long: bool, kills: int) -> Iterator[Table]:
+    columns = []
     for command in COMMANDS:
         with tempfile.TemporaryDirectory(prefix="robustness ") as name:
             counts, problems = column(command, Path(name), kills)
@@ -156,12 +138,11 @@ def main(is_long: bool, kills: int) -> None:
                 memory = peak_memory(command, Path(name), seconds)
                 counts[f"peak memory, {length}"] = f"{memory:.2f} GB"
             columns.append(counts)
-            wrong += problems
-    click.echo(f"{platform.machine()}, {os.cpu_count()} cores, {date.today()}\n")
+        for problem in problems:
+            click.echo(problem, err=True)
     header = ["", *(f"harmnmf {command.name}" for command in COMMANDS)]
-    click.echo(table(header, [[row, *(counts[row] for counts in columns)] for row in columns[0]]))
-    for problem in wrong:
-        click.echo(problem, err=True)
+    rows = [[row, *(counts[row] for counts in columns)] for row in columns[0]]
+    yield Table("robustness", "Broken recordings, faults and memory", header, rows)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,26 @@
-"""Measure how many recordings an hour are transcribed, against the number of workers.
+"""Recordings transcribed per hour against the number of workers.
 
 ::
 
     pip install '.[cluster]'
     python -m benchmarks.scale --data PATH/TO/data
 
-Cuts recordings of real pianos into files and transcribes them by the command, from its start to
-its end: in processes of this machine, and by workers of Dask.distributed on this machine, which
-read the files or are sent them. A worker is a process with one thread, which keeps its memory.
-Efficiency is the rate for each worker, divided by that of one; what it takes to start is within it.
-Then it projects what an archive takes that is larger than this machine.
+Cuts recordings of real pianos into files and times the command on them: in processes of this
+machine, and by workers of Dask.distributed on this machine, which read the files or are sent them.
+A worker is a process with one thread, which keeps its memory. Efficiency is the rate of each
+worker over that of a single one, with the time to start.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -33,17 +30,22 @@ from distributed import Client
 from harmnmf import read_audio, write_audio
 from harmnmf.signal.audio_folders import audio_files
 
-from .error_report import table
+from .data import real_recordings
+from .report import Table, benchmark
 
-# Dask's nannies have glibc give all memory back at once, and take it anew for the next block.
+# Dask's nannies have glibc return all memory at once, and the next block has to take it anew.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**32)}
-ARCHIVE_HOURS = 100_000
-CORES = (100, 1_000, 10_000)
+# Options of the command, beside the number or the address of the workers.
+WHERE: dict[str, list[str]] = {
+    "processes": [],
+    "cluster, by path": [],
+    "cluster, sent": ["--send"],
+}
 
 
 def write_archive(folder: Path, data: Path, n_files: int, seconds: float) -> None:
-    """Write excerpts of real recordings, the first of each, then the second, and so on."""
-    pieces = audio_files(data / "piano/real")
+    """Write excerpts of real recordings: the first of each, then the second, and so on."""
+    pieces = real_recordings(data)
     for i, piece in enumerate(islice(cycle(pieces), n_files)):
         offset = i // len(pieces) * seconds
         excerpt = read_audio(piece, mono=False, offset=offset, duration=seconds)
@@ -51,7 +53,7 @@ def write_archive(folder: Path, data: Path, n_files: int, seconds: float) -> Non
 
 
 def timed_run(folder: Path, options: Sequence[str]) -> float:
-    """Transcribe all files of a folder by the command; return the seconds that it took."""
+    """Seconds that the command takes to transcribe all files of a folder."""
     with tempfile.TemporaryDirectory() as output:
         start = time.perf_counter()
         subprocess.run(
@@ -86,7 +88,7 @@ def cluster(n_workers: int) -> Iterator[str]:
                         stderr=subprocess.DEVNULL,
                     )
                 )
-                while not file.exists():
+                while not (file.exists() and file.stat().st_size):
                     time.sleep(0.1)
             address: str = json.loads(file.read_text())["address"]
             with Client(address) as client:
@@ -98,10 +100,7 @@ def cluster(n_workers: int) -> Iterator[str]:
                 process.wait()
 
 
-@click.command(help=__doc__)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
-)
+@benchmark(threads=1)
 @click.option("--files", "n_files", default=12, show_default=True, help="Number of recordings.")
 @click.option("--seconds", default=60.0, show_default=True, help="Length of each.")
 @click.option(
@@ -111,57 +110,29 @@ def cluster(n_workers: int) -> Iterator[str]:
     show_default=True,
     help="Most workers: 1, 2, 4, …",
 )
-def main(data: Path, n_files: int, seconds: float, most: int) -> None:
+def main(data: Path, n_files: int, seconds: float, most: int) -> Iterator[Table]:
     counts = [2**i for i in range(most.bit_length())]
-    rows = []
-    alone = 0.0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_archive(folder, data, n_files, seconds)
-        n_bytes = sum(path.stat().st_size for path in audio_files(folder))
 
-        def measure(where: str, n_workers: int, options: Sequence[str], first: float) -> float:
-            elapsed = timed_run(folder, options)
-            rate = n_files / elapsed
-            efficiency = rate / n_workers / (first or rate)
-            rows.append([
-                where, str(n_workers), f"{elapsed:.1f}", f"{3600 * rate:.0f}",
-                f"{rate * seconds:.1f}", f"{efficiency:.2f}",
-            ])  # fmt: skip
-            return rate
-
-        for n_workers in counts:
-            rate = measure("processes", n_workers, ["-j", str(n_workers)], alone)
-            alone = alone or rate
-        for where, more in (("cluster, by path", []), ("cluster, sent", ["--send"])):
+    def rows(folder: Path) -> Iterator[list[str]]:
+        alone = 0.0
+        for where, more in WHERE.items():
             for n_workers in counts:
-                with cluster(n_workers) as address:
-                    measure(where, n_workers, ["--scheduler", address, *more], alone)
-    click.echo(
-        f"{platform.machine()}, {os.cpu_count()} cores, {date.today()}; {n_files} recordings of "
-        f"{seconds:g} s, {n_bytes / 2**20:.0f} MiB\n"
-    )
-    header = ["where", "workers", "seconds", "files an hour", "times real time", "efficiency"]
-    click.echo(table(header, rows))
-    speed = float(rows[len(counts) - 1][4]) / counts[-1]
-    megabytes = n_bytes / n_files / seconds * 3600 / 1e6
-    click.echo(
-        f"\n{ARCHIVE_HOURS:,} hours of such audio, with cores like these, all of them as busy as "
-        f"{counts[-1]} are here ({speed:.1f} times real time each), and disks and a network that "
-        f"give {megabytes:.0f} MB for each hour of audio:\n"
-    )
-    click.echo(
-        table(
-            ["cores", "days", "hours of audio an hour", "MB/s to be read"],
-            [
-                [
-                    f"{n:,}", f"{ARCHIVE_HOURS / speed / n / 24:.2g}", f"{speed * n:,.0f}",
-                    f"{speed * n * megabytes / 3600:.0f}",
-                ]
-                for n in CORES
-            ],
-        )
-    )  # fmt: skip
+                if where == "processes":
+                    seconds_taken = timed_run(folder, ["-j", str(n_workers)])
+                else:
+                    with cluster(n_workers) as address:
+                        seconds_taken = timed_run(folder, ["--scheduler", address, *more])
+                rate = n_files / seconds_taken
+                alone = alone or rate
+                speeds = (f"{3600 * rate:.0f}", f"{rate * seconds:.1f}")
+                efficiency = f"{rate / n_workers / alone:.2f}"
+                yield [where, str(n_workers), f"{seconds_taken:.1f}", *speeds, efficiency]
+
+    with tempfile.TemporaryDirectory() as name:
+        write_archive(Path(name), data, n_files, seconds)
+        columns = ["where", "workers", "seconds", "files an hour", "× real time", "efficiency"]
+        title = f"Transcription of {n_files} recordings of {seconds:g} s"
+        yield Table("scale", title, columns, rows(Path(name)))
 
 
 if __name__ == "__main__":

@@ -76,10 +76,18 @@ def count_lines(root: Path, paths: list[Path]) -> int:
     return sum(len((root / path).read_text(encoding="utf-8").splitlines()) for path in paths)
 
 
+def tested(root: Path, test: Path) -> str:
+    """Package that a file of tests is for, by its folder; "" for what all tests share."""
+    part = test.parts[1] if len(test.parts) > 2 else test.stem.removeprefix("test_")
+    if part in (*PACKAGES, "benchmarks"):
+        return part
+    is_inside = (root / "harmnmf" / part).is_dir() or (root / "harmnmf" / f"{part}.py").is_file()
+    return "harmnmf" if is_inside else ""
+
+
 @click.command(help=__doc__)
 @click.argument("root", default=ROOT, type=click.Path(exists=True, file_okay=False, path_type=Path))
 def main(root: Path) -> None:
-    """Print both tables."""
     print("| folder | files | lines | imports from |\n|---|---|---|---|")
     for folder, counts in folder_imports(root).items():
         files = [p for p in python_files(root, *PACKAGES) if p.parent.as_posix() == folder]
@@ -89,11 +97,14 @@ def main(root: Path) -> None:
     print("\n| lines of | code | tests |\n|---|---|---|")
     tests = python_files(root, "tests")
     for top in (*PACKAGES, "benchmarks"):
-        own = [p for p in tests if top in p.parts[:2] or p.stem.startswith(f"test_{top}")]
+        own = [path for path in tests if tested(root, path) == top]
         code = python_files(root, top)
         print(f"| {top} | {count_lines(root, code)} | {count_lines(root, own)} |")
+    shared = [path for path in tests if not tested(root, path)]
+    print(f"| all of them | | {count_lines(root, shared)} |")
     total = count_lines(root, python_files(root, *PACKAGES))
-    print(f"| harmnmf, enhancement and cli | {total} | {count_lines(root, tests)} (all tests) |")
+    own = [path for path in tests if tested(root, path) != "benchmarks"]
+    print(f"| without benchmarks | {total} | {count_lines(root, own)} |")
 
 
 if __name__ == "__main__":

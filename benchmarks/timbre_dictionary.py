@@ -1,39 +1,34 @@
-"""Compare dictionaries learned from music and its score: free, harmonic, and in between.
+"""Dictionaries learned from music and its score: free, harmonic, and in between.
 
 ::
 
     python -m benchmarks.timbre_dictionary --data PATH/TO/data --figures docs
 
 One spectrum a key: on each sampled piano, the piece with the most different keys is learned from,
-and that with the fewest notes of other keys is held out. All dictionaries are learned from the
-same magnitudes with activations that may sound only where the score has notes, and all are judged
-by the same divergence, β = 0.5 between magnitudes. Harmonicity is the share of a column's energy
-in the main lobes of its key's partials. The held-out error is that of activations that the score
-restricts in the same way, with the dictionary fixed; frame F tells keys that are held from others
-without the score, by the threshold that suits the piece and dictionary best. Frames with keys
-that were not learned are left out.
+and the one with the fewest notes of other keys is held out. All dictionaries are learned from the
+same magnitudes, with activations only where the score has notes, and judged by the same divergence,
+β = 0.5 between magnitudes. Harmonicity is the share of a column's energy in the main lobes of its
+key's partials. Errors are relative to those of the free dictionary; the held-out error is that of
+activations restricted by the score, with the dictionary fixed. Frame F separates held keys from
+others without the score, by the best threshold for each piece and dictionary. Frames with keys that
+were not learned are left out.
 
-What becomes of notes is measured with the dictionaries of :func:`harmnmf.learn_from_score`, which
-have attacks too: they are learned from the beginnings of one piece of each piano by each solver,
-near the default dictionary instead of near templates, and transcribe the recordings in
-``piano/real`` as they are, without adapting to them.
+Note F is that of dictionaries learned by :func:`harmnmf.learn_from_score` from the beginnings of
+one piece of each piano, close to the default dictionary instead of to templates, on the recordings
+in ``piano/real`` without adaptation or network.
 
-Then it answers how gradients in decibels behave, and how fast gradient descent in decibels
-converges beside multiplicative updates from the same start with the same objective.
+Convergence compares gradient descent in decibels with multiplicative updates from the same start
+with the same objective.
 """
 
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from unittest import mock
 
 import click
 import numpy as np
@@ -51,11 +46,9 @@ from harmnmf import (
     harmonic_templates,
     learn_from_score,
     read_audio,
-    read_notes,
     save_figure,
 )
 from harmnmf.dictionary.from_score import estimate_offset, timbre_roll
-from harmnmf.nmf.solvers import decibel
 from harmnmf.nmf.solvers.decibel import DecibelOptions, factorize_decibel
 from harmnmf.nmf.solvers.divergence import beta_divergence
 from harmnmf.nmf.solvers.loop import PERIOD
@@ -71,14 +64,16 @@ from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.signal.spectrogram import LogFrequency
 from harmnmf.signal.tuning import estimate_tuning
 
-from .transcription import mean_f, score_recordings
+from .data import PIANOS, notes_of, sampled_pianos
+from .report import Table, benchmark, decimals
+from .transcription import means, score_recordings
 
 FRONT_END = LogFrequency()
 PIANO = np.array(PIANO_PITCHES)
 BETA = 0.5
 FLOOR = 10 ** (-50 / 20)  # of HarmonicNMF, relative to the largest magnitude
-# The prior mean is cut off at this many dB below its maximum, the solver's default and the data's
-# floor; for each, standard deviations in dB. In these dB, 10 log₁₀ of magnitudes, 25 are 50.
+# Standard deviations in dB, for two floors of the prior mean in dB below its maximum: the solver's
+# default, and the floor of the data. In these dB, 10 log₁₀ of magnitudes, 25 are 50.
 SWEEPS = {
     60.0: (math.inf, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.0),
     25.0: (30.0, 10.0, 3.0, 1.0, 0.3),
@@ -86,13 +81,8 @@ SWEEPS = {
 SIGMAS = SWEEPS[60.0]
 N_ITER, N_EM = 100, 400
 N_CONVERGENCE = 200
-EXCERPT = 20.0  # seconds, for gradients
-TRANSCRIBED = 30.0  # seconds of each real recording, and of those that it takes to do so
-MISLEVEL = 60.0  # dB
-
-DOMAINS: dict[Literal["linear", "decibel"], str] = {"linear": "β = 0.5", "decibel": "dB"}
-OPTIMISERS: dict[Literal["lbfgs", "adam"], str] = {"adam": "Adam", "lbfgs": "L-BFGS"}
-BEST = (10.0, 25.0)  # of those, the one to draw
+TRANSCRIBED = 30.0  # seconds of each recording that is transcribed or learned from for that
+BEST = (10.0, 25.0)  # sigma and floor of the one to draw
 FULL: dict[str, dict[str, Any]] = {
     "hard": {},
     "EM": {"solver": "bayesian", "algorithm": "em"},
@@ -107,7 +97,7 @@ BLUE, VERMILION, GREEN, ORANGE, BLACK = "#0072B2", "#D55E00", "#009E73", "#E69F0
 
 
 class Piece(NamedTuple):
-    """Magnitudes (n_bins, n_frames), which keys may sound and which are held, and the tuning."""
+    """Magnitudes (n_bins, n_frames), keys that may sound, keys that are held, and the tuning."""
 
     V: torch.Tensor
     roll: NDArray[np.bool_]
@@ -132,11 +122,8 @@ class Judged(NamedTuple):
 
 
 def choose_pieces(folder: Path, duration: float) -> tuple[Path, Path]:
-    """Take the piece of a piano with the most different keys, and that which has least others."""
-    pitches = {
-        path: read_notes(path.with_suffix(".tsv")).slice(0.0, duration).pitch
-        for path in sorted(folder.glob("*.ogg"))
-    }
+    """Piece of a piano with the most different keys, and the one with the fewest other keys."""
+    pitches = {path: notes_of(path, duration).pitch for path in sorted(folder.glob("*.ogg"))}
     learned = max(pitches, key=lambda path: len(set(pitches[path])))
     known = pitches.pop(learned)
     return learned, max(pitches, key=lambda path: float(np.isin(pitches[path], known).mean()))
@@ -144,7 +131,7 @@ def choose_pieces(folder: Path, duration: float) -> tuple[Path, Path]:
 
 def read_piece(path: Path, duration: float) -> Piece:
     samples = read_audio(path, sample_rate=FRONT_END.sample_rate, duration=duration).samples
-    notes = read_notes(path.with_suffix(".tsv")).slice(0.0, duration)
+    notes = notes_of(path, duration)
     notes = notes.shift(estimate_offset(samples, FRONT_END.sample_rate, notes)).without_overlaps()
     V = FRONT_END.transform(samples).values
     hop = FRONT_END.hop_length / FRONT_END.sample_rate
@@ -174,7 +161,7 @@ def templates(piece: Piece, keys: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def start(piece: Piece, keys: NDArray[np.int64]) -> torch.Tensor:
-    """Start all activations at the level of their frames, where the score has notes."""
+    """Activations at the level of their frames where the score has notes, 0 elsewhere."""
     return torch.from_numpy(piece.roll[keys]) * piece.V.sum(dim=0)
 
 
@@ -202,7 +189,7 @@ def learn_nothing(piece: Piece, keys: NDArray[np.int64]) -> Learned:
 
 
 def learn_map(piece: Piece, keys: NDArray[np.int64], sigma: float, dynamic_range: float) -> Learned:
-    """Do what HarmonicNMF does, with another floor of the prior mean."""
+    """Do as HarmonicNMF does, with another floor of the prior mean."""
     V, floor = piece.V, FLOOR * float(piece.V.max())
     P = torch.from_numpy(templates(piece, keys)).float()
     E = torch.from_numpy(initial_weights(PIANO[keys], tuning=piece.tuning)).float()
@@ -258,14 +245,14 @@ def activate(piece: Piece, W: torch.Tensor, H: torch.Tensor) -> torch.Tensor:
 
 
 def divergence_per_bin(piece: Piece, W: torch.Tensor, keys: NDArray[np.int64]) -> float:
-    """Measure what a fixed dictionary cannot explain, told which keys sound."""
+    """Divergence of a fixed dictionary, with activations restricted by the score."""
     V, floor = piece.V, FLOOR * float(piece.V.max())
     H = activate(piece, W, start(piece, keys))
     return float(beta_divergence(V + floor, W @ H + floor, BETA)) / V.numel()
 
 
 def frame_measure(piece: Piece, W: torch.Tensor, keys: NDArray[np.int64]) -> float:
-    """Tell keys that are held from others by the level of activations; F at the best threshold."""
+    """Frame F of the held keys, by the level of activations at the best threshold."""
     H = activate(piece, W, piece.V.sum(dim=0).expand(len(keys), -1)).numpy()
     levels, held = H / H.max(), piece.held[keys]
     found = [levels > 10 ** (level / 20) for level in range(-50, -5)]
@@ -286,120 +273,39 @@ def judge(learned: Learned, piece: Piece, held_out: Piece, keys: NDArray[np.int6
     )
 
 
-def mean_judged(parts: list[Judged], references: list[Judged]) -> str:
-    """Write the cells of a table: harmonicity over all keys, errors relative to references."""
+def mean_judged(parts: list[Judged], references: list[Judged]) -> list[str]:
+    """Format harmonicity over all keys, errors relative to the references, and frame F."""
     harmonicity = np.concatenate([part.harmonicity for part in parts])
-    error, held_out = (
-        np.mean(
-            [getattr(a, name) / getattr(b, name) for a, b in zip(parts, references, strict=True)]
-        )
-        for name in ("error", "held_out")
-    )
-    frame_F = np.mean([part.frame_F for part in parts])
-    return (
-        f"{harmonicity.mean():.3f} | {np.percentile(harmonicity, 10):.3f} "
-        f"| {(harmonicity < 0.5).sum()} | {error:.2f} | {held_out:.2f} | {frame_F:.3f}"
-    )
+    errors = [
+        [part.error / one.error, part.held_out / one.held_out]
+        for part, one in zip(parts, references, strict=True)
+    ]
+    return [
+        *decimals([harmonicity.mean(), np.percentile(harmonicity, 10)]),
+        str((harmonicity < 0.5).sum()),
+        *decimals(np.mean(errors, axis=0), 2),
+        *decimals([np.mean([part.frame_F for part in parts])]),
+    ]
 
 
 def learn_full(data: Path, **options: Any) -> TimbreDictionary:
     """Learn attacks, sustains and decays from the beginnings of one piece of each piano."""
-    pieces = [choose_pieces(folder, TRANSCRIBED)[0] for folder in pianos(data)]
+    pieces = [choose_pieces(folder, TRANSCRIBED)[0] for folder in sampled_pianos(data)]
     return learn_from_score(
-        [
-            (
-                read_audio(path, duration=TRANSCRIBED),
-                read_notes(path.with_suffix(".tsv")).slice(0.0, TRANSCRIBED),
-            )
-            for path in pieces
-        ],
+        [(read_audio(path, duration=TRANSCRIBED), notes_of(path, TRANSCRIBED)) for path in pieces],
         device="cpu",
         **options,
     )
 
 
-def pianos(data: Path) -> list[Path]:
-    return sorted(path for path in (data / "piano/sampled").iterdir() if path.is_dir())
-
-
-def note_measures(dictionary: TimbreDictionary | str, data: Path) -> tuple[float, float]:
-    scores, _ = score_recordings(
-        Transcriber(dictionary, decoder="nmf", adapt=False, device="cpu"), data, TRANSCRIBED
-    )
-    return mean_f(scores)
-
-
-@contextmanager
-def recorded_gradients() -> Iterator[list[float]]:
-    """Record the norm of the gradient of D by W_dB whenever the solver evaluates it."""
-    norms: list[float] = []
-    original = decibel.decibel_divergence
-
-    def objective(V: torch.Tensor, W_dB: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
-        W_dB.register_hook(lambda gradient: norms.append(float(gradient.norm())))
-        return original(V, W_dB, *args, **options)
-
-    with mock.patch.object(decibel, "decibel_divergence", objective):
-        yield norms
-
-
-def print_gradients(piece: Piece, keys: NDArray[np.int64]) -> None:
-    """Follow the gradients of the solver from a fair start, and from one with wrong levels."""
-    P = torch.from_numpy(templates(piece, keys)).float()
-    E = torch.from_numpy(initial_weights(PIANO[keys], tuning=piece.tuning)).float()[..., None]
-    fair = start(piece, keys)[:, None]
-    wrong = fair * 10 ** (MISLEVEL / 10 * (-1.0) ** torch.arange(len(keys)))[:, None, None]
-    floor = FLOOR * float(piece.V.max())
-    click.echo(
-        "\n| D | σ | optimiser | start | first | median | largest | last | objective / fair's |"
-    )
-    click.echo("|---" * 9 + "|")
-    for domain, name in DOMAINS.items():
-        for sigma in (math.inf, 3.0):
-            for optimizer, method in OPTIMISERS.items():
-                reached = None
-                for H, level in ((fair, "fair"), (wrong, f"keys ±{MISLEVEL:g} dB")):
-                    with recorded_gradients() as norms:
-                        options = DecibelOptions(
-                            sigma=sigma,
-                            domain=domain,
-                            beta=BETA,
-                            floor=floor,
-                            optimizer=optimizer,
-                            max_iter=N_ITER,
-                            tol=0.0,
-                        )
-                        objective = factorize_decibel(piece.V, P, E, H, options).objective
-                    reached = float(objective[-1]) if reached is None else reached
-                    first, last = norms[0], norms[-1]
-                    click.echo(
-                        f"| {name} | {sigma_name(sigma)} | {method} | {level} "
-                        f"| {first:.3g} | {np.median(norms):.3g} | {max(norms):.3g} | {last:.3g} "
-                        f"| {float(objective[-1]) / reached:.2f} |"
-                    )
-
-
-def print_level_gradients(piece: Piece, keys: NDArray[np.int64]) -> None:
-    """Compare gradients of whole models that are too loud or too soft."""
-    W, H, V, floor = fair_start(piece, keys, 60.0)
-    levels = (-60.0, -30.0, -10.0, 0.0, 10.0, 30.0, 60.0)
-    click.echo("\n| D | " + " | ".join(f"{level:+g} dB" for level in levels) + " |")
-    click.echo("|---" * (len(levels) + 1) + "|")
-    for domain, name in DOMAINS.items():
-        norms = []
-        for level in levels:
-            W_dB = decibel.amplitude_to_decibels(W, 1e-30) + level
-            W_dB = W_dB[..., None].requires_grad_()
-            decibel.decibel_divergence(
-                V, W_dB, H[:, None], domain=domain, beta=BETA, floor=floor
-            ).backward()
-            assert W_dB.grad is not None
-            norms.append(float(W_dB.grad.norm()))
-        click.echo(f"| {name} | " + " | ".join(f"{norm:.3g}" for norm in norms) + " |")
+def note_measures(dictionary: TimbreDictionary | str, data: Path) -> list[float]:
+    """Onset F on both pianos."""
+    transcriber = Transcriber(dictionary, decoder="nmf", adapt=False, device="cpu")
+    return means(score_recordings(transcriber, data, TRANSCRIBED), "F")
 
 
 class Curve(NamedTuple):
-    """Iterations at which the objective was recorded, the objective, and seconds an iteration."""
+    """Recorded iterations, their objective per value, and the seconds an iteration takes."""
 
     iterations: NDArray[np.int64]
     objective: NDArray[np.float64]
@@ -464,23 +370,21 @@ def convergence(piece: Piece, keys: NDArray[np.int64], dynamic_range: float) -> 
     }
 
 
-def print_convergence(curves: dict[float, dict[str, Curve]]) -> None:
+def convergence_table(curves: dict[float, dict[str, Curve]]) -> Table:
     looks = (0, 10, 50, N_CONVERGENCE)
-    click.echo(
-        "\n| start of W | method | ms an iteration | "
-        f"{' | '.join(f'1000 D after {n}' for n in looks)} "
-        "| iterations to the target | s |"
-    )
-    click.echo("|---" * (len(looks) + 5) + "|")
+    rows = []
     for depth, methods in curves.items():
         target = float(methods["multiplicative"].objective[-1])
         for name, (iterations, objective, seconds) in methods.items():
-            values = " | ".join(f"{1000 * objective[iterations == n][0]:.2f}" for n in looks)
+            values = decimals([1000 * objective[iterations == n][0] for n in looks], 2)
             reached = iterations[objective <= target]
-            there = f"{reached[0]} | {reached[0] * seconds:.1f}" if len(reached) else "never | "
-            click.echo(
-                f"| PE, down to −{depth:g} | {name} | {1000 * seconds:.0f} | {values} | {there} |"
-            )
+            n = f"{reached[0]}" if len(reached) else "never"
+            there = [n, f"{reached[0] * seconds:.1f}" if len(reached) else ""]
+            start_of_W = f"PE, down to −{depth:g}"
+            rows.append([start_of_W, name, f"{1000 * seconds:.0f}", *values, *there])
+    columns = ["start of W", "method", "ms an iteration"]
+    columns += [*(f"1000 D after {n}" for n in looks), "iterations to the target", "s"]
+    return Table("timbre_dictionary_convergence", "Convergence", columns, rows)
 
 
 def draw_columns(columns: dict[str, NDArray[np.float32]], title: str) -> Figure:
@@ -510,7 +414,7 @@ def draw_columns(columns: dict[str, NDArray[np.float32]], title: str) -> Figure:
 
 
 def draw_sweep(
-    judged: dict[str, list[Judged]], notes: dict[float, tuple[float, float]], default: tuple
+    judged: dict[str, list[Judged]], notes: dict[float, list[float]], default: list[float]
 ) -> Figure:
     """Draw held-out error, harmonicity and notes against sigma, from rigid to free."""
     ticks = {sigma: place for place, sigma in enumerate(reversed(SIGMAS))}
@@ -595,70 +499,48 @@ def draw_convergence(curves: dict[float, dict[str, Curve]]) -> Figure:
     return figure
 
 
-@click.command(help=__doc__)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
-)
+@benchmark(threads=1)
 @click.option("--duration", default=60.0, show_default=True, help="Seconds of each piece.")
 @click.option(
-    "--figures", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder."
+    "--figures",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the figures to draw.",
 )
-@click.option("--threads", default=1, show_default=True)
-def main(data: Path, duration: float, figures: Path | None, threads: int) -> None:
-    torch.set_num_threads(threads)
-    click.echo(f"{platform.machine()}, {threads} threads, {date.today()}, first {duration:g} s\n")
-
+def main(data: Path, duration: float, figures: Path | None) -> Iterator[Table]:
     judged: dict[str, list[Judged]] = {name: [] for name in LEARNERS}
-    # Of the piano that comes last, for pictures and for how the solvers converge.
+    # Columns of the last piano, for the pictures and the convergence.
     columns: dict[str, NDArray[np.float32]] = {}
-    baseline = []
-    for folder in pianos(data):
+    for folder in sampled_pianos(data):
         piece, held_out = (read_piece(path, duration) for path in choose_pieces(folder, duration))
         keys = np.flatnonzero(piece.roll.any(axis=1))
-        baseline.append((templates(piece, keys) > 0).any(axis=2).mean(axis=0))
         for name, learn in LEARNERS.items():
             learned = learn(piece, keys)
             judged[name].append(judge(learned, piece, held_out, keys))
             columns[name] = np.zeros((FRONT_END.axis.n_bins, len(PIANO)), np.float32)
             columns[name][:, keys] = learned.W / learned.W.amax(dim=0)
-    flat = np.concatenate(baseline)
-    click.echo(
-        f"{len(flat)} columns of {len(baseline)} pianos; of a flat spectrum "
-        f"{flat.mean():.3f} of the energy lies on partials\n"
-    )
-    click.echo(
-        "| dictionary | λ | energy on partials | its 10th percentile | columns below half "
-        "| error | held-out error | frame F |"
-    )
-    click.echo("|---" * 8 + "|")
-    weights = {
-        map_name(sigma, depth): f"{1 / (2 * sigma**2):.2g}" if sigma else "∞"
-        for depth, sigmas in SWEEPS.items()
-        for sigma in sigmas
-    }
     free = judged["free, from a flat start"]
-    for name, parts in judged.items():
-        click.echo(f"| {name} | {weights.get(name, '')} | {mean_judged(parts, free)} |")
-
+    n_columns = sum(len(part.harmonicity) for part in free)
+    header = ["dictionary", "energy on partials", "its 10th percentile", "columns below half"]
+    header += ["error", "held-out error", "frame F"]
+    title = f"Constraints: {n_columns} columns of {len(free)} pianos"
+    rows = [[name, *mean_judged(parts, free)] for name, parts in judged.items()]
+    yield Table("timbre_dictionary", title, header, rows)
     curves = {depth: convergence(piece, keys, depth) for depth in SWEEPS}
-    print_convergence(curves)
-    n_frames = round(EXCERPT * FRONT_END.sample_rate / FRONT_END.hop_length)
-    excerpt = frames_of(piece, np.arange(piece.V.shape[1]) < n_frames)
-    sounding = np.flatnonzero(excerpt.roll.any(axis=1))
-    print_level_gradients(excerpt, sounding)
-    print_gradients(excerpt, sounding)
+    yield convergence_table(curves)
 
-    click.echo("\n| dictionary | ENSTDkCl F | ENSTDkAm F |")
-    click.echo("|---|---|---|")
     default = note_measures("default", data)
-    click.echo(f"| default, nothing learned | {default[0]:.3f} | {default[1]:.3f} |")
-    notes = {}
-    for name, options in FULL.items():
-        F = note_measures(learn_full(data, **options), data)
-        click.echo(f"| {name} | {F[0]:.3f} | {F[1]:.3f} |")
-        if "sigma" in options:
-            notes[options["sigma"]] = F
+    notes: dict[float, list[float]] = {}
 
+    def note_rows() -> Iterator[list[str]]:
+        yield ["default, nothing learned", *decimals(default)]
+        for name, options in FULL.items():
+            F = note_measures(learn_full(data, **options), data)
+            if "sigma" in options:
+                notes[options["sigma"]] = F
+            yield [name, *decimals(F)]
+
+    header = ["dictionary", *(f"{piano} F" for piano in PIANOS)]
+    yield Table("timbre_dictionary_notes", "Transcription with them", header, note_rows())
     if figures is not None:
         shown = {
             "Free": columns["free, from a flat start"],

@@ -1,4 +1,4 @@
-"""The command ``harmnmf``: one file a command; each parses, calls and reports."""
+"""The command line ``harmnmf``, one module per command."""
 
 if __name__ != "harmnmf.cli":
     raise ImportError("import it as harmnmf.cli")

@@ -1,4 +1,4 @@
-"""`harmnmf dictionary`: what dictionaries there are, and what they know."""
+"""`harmnmf dictionary`: list, show and plot timbre dictionaries."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from harmnmf.cli._support.options import PATH, overwrite_option
 from harmnmf.cli._support.paths import check_output
 from harmnmf.errors import ParameterError
 
@@ -24,12 +25,12 @@ def _parse_pitch(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 @click.group()
 def command() -> None:
-    """List, show and plot dictionaries."""
+    """List, show and plot timbre dictionaries."""
 
 
 @command.command("list")
 def list_() -> None:
-    """List the dictionaries that come with harmnmf."""
+    """List the installed dictionaries."""
     from harmnmf.dictionary.timbre_dictionary import TimbreDictionary, shipped_dictionaries
 
     rows = [("name", "keys", "timbres", "size", "about")]
@@ -44,7 +45,7 @@ def list_() -> None:
 @command.command()
 @click.argument("dictionary", metavar="NAME|FILE")
 def show(dictionary: str) -> None:
-    """Show what a dictionary knows, and what it was learned from."""
+    """Show the keys, timbres, front end and metadata of a dictionary."""
     from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 
     loaded = TimbreDictionary.load(dictionary)
@@ -76,19 +77,19 @@ def show(dictionary: str) -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
-    help="Picture to write: .png, .svg or .pdf. [default: NAME.png here, or beside FILE]",
+    help="Output picture: .png, .svg or .pdf.  [default: NAME.png here, or beside FILE]",
 )
 @click.option(
     "--pitch",
     callback=_parse_pitch,
     metavar="PITCH",
-    help="Also draw the spectra of one key, named (C4) or numbered (60).",
+    help="Also plot the spectra of one key: a note name (C4) or MIDI number (60).",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
+@overwrite_option
 def plot(dictionary: str, output: Path | None, pitch: int | None, overwrite: bool) -> None:
-    """Draw the spectra of a dictionary's keys."""
+    """Plot the spectra of a dictionary."""
     from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 
     loaded = TimbreDictionary.load(dictionary)
@@ -105,8 +106,9 @@ def plot(dictionary: str, output: Path | None, pitch: int | None, overwrite: boo
 
 def _path(dictionary: str) -> Path:
     from harmnmf.dictionary.timbre_dictionary import shipped_dictionaries
+    from harmnmf.storage.shipped import find_file
 
-    return shipped_dictionaries().get(dictionary, Path(dictionary))
+    return find_file(dictionary, shipped_dictionaries(), "dictionary")
 
 
 def _size(path: Path) -> str:
@@ -120,7 +122,7 @@ def _keys(keys: Sequence[int]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Write a value of the metadata, which may be a stranger's, in one printable line."""
+    """Format a metadata value as one line of printable characters: the file may be untrusted."""
     match value:
         case {"notes": int(n_notes), "keys": [int(), *_] as keys}:
             return f"{n_notes} notes, keys: {_keys(keys)}"

@@ -1,106 +1,69 @@
-"""`harmnmf enhance`: noise out of recordings."""
+"""`harmnmf enhance`: remove noise from recordings of speech."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
+from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
-from harmnmf.cli._support.enhance_work import DeepPriorFit, NetworkEnhancement, load_enhancer
-from harmnmf.cli._support.paths import find_recordings
+from harmnmf.cli._support.enhancement import output_option, plot_option, save_before_after
+from harmnmf.cli._support.options import device_option
+from harmnmf.cli._support.paths import plan_outputs
 from harmnmf.cli._support.pcm import stream_pcm
+from harmnmf.enhancement.shipped import shipped_models
 from harmnmf.errors import HarmnmfError
 from harmnmf.signal.audio_folders import AUDIO_SUFFIXES
 
-DEEP_PRIOR = "deep-prior"
-DEFAULT_MODEL = "harmonic-light"
-SINGING = "singing"
-LOSSLESS = (".wav", ".flac")
-CONVOLUTIONS = ("harmonic", "dilated", "plain")
-# Options that mean something to the deep prior only, and to trained networks only.
-PRIOR_OPTIONS = {"convolution", "steps", "seed"}
-NETWORK_OPTIONS = {"dry", "attenuation_limit", "stdin", "stdout"}
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harmnmf.enhancement.enhancer import Enhancer
+
+# The accompaniment is computed from the voice as it was written.
+LOSSLESS_SUFFIXES = (".wav", ".flac")
 
 
 @click.command()
 @click.argument("audio", nargs=-1, type=click.Path())
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE|DIR",
-    help="Where to write: an audio file for one recording, or a folder for any number (made if "
-    "missing). [default: song_enhanced.wav beside song.mp3]",
-)
-@click.option(
-    "--plot",
-    is_flag=True,
-    help="Also write a picture, .png: the spectrograms of the first minute, before and after.",
-)
+@output_option
+@plot_option
 @click.option(
     "--model",
-    default=DEFAULT_MODEL,
+    default="harmonic-light",
     show_default=True,
     metavar="NAME|FILE",
-    help="harmonic-light and spectrum-attention-fusion, six times as slow and a little better, are "
-    "trained, for speech. A file from `harmnmf train` is for what it was trained for: speech, or "
-    "singing, when the accompaniment is written, too. deep-prior is fitted to each recording and "
-    "has heard nothing before.",
+    help=f"Network: {', '.join(shipped_models())}, or a file from `harmnmf train`. With a network "
+    "for singing, the voice and the accompaniment are written.",
 )
 @click.option(
     "--dry",
     default=0.0,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="Part of the noisy recording that is mixed back. Not for deep-prior.",
+    help="Part of the noisy recording in the output, from 0 to 1.",
 )
 @click.option(
     "--atten-lim",
     "attenuation_limit",
     type=click.FloatRange(min=0),
     metavar="DB",
-    help="How much weaker any part of the spectrum may become; inf for no limit. Not for "
-    "deep-prior. [default: what the network's file recommends, 18 for harmonic-light and 22 for "
-    "spectrum-attention-fusion]",
+    help="Maximum attenuation of the noise in dB; inf for no limit.  [default: the limit stored "
+    "with the network]",
 )
 @click.option(
     "--stdin",
     is_flag=True,
-    help="Read raw samples instead of files: mono, 16 kHz, 16 bits, signed, little-endian.",
+    help="Read raw samples from standard input and write the enhanced ones to standard output as "
+    "they come: 16-bit little-endian, mono, 16 kHz.",
 )
-@click.option(
-    "--stdout",
-    is_flag=True,
-    help="With --stdin: write such samples as soon as they are known, one frame later.",
-)
-@click.option(
-    "--rate", default=16_000, show_default=True, help="Of raw samples; no other is possible yet."
-)
-@click.option(
-    "--convolution",
-    default="harmonic",
-    show_default=True,
-    type=click.Choice(CONVOLUTIONS),
-    help="What deep-prior is made of; all but harmonic are for comparison.",
-)
-@click.option(
-    "--steps",
-    default=500,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Where the fit of deep-prior stops: more steps give more of the sound, and of the noise.",
-)
-@click.option("--seed", default=0, show_default=True, help="Of all that is random in deep-prior.")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="DEVICE",
-    help="Where to compute: cpu, cuda, cuda:1, …; auto is a GPU if there is one.",
-)
+@device_option
 @batch_options
 @click.pass_context
 def command(
@@ -112,103 +75,101 @@ def command(
     dry: float,
     attenuation_limit: float | None,
     stdin: bool,
-    stdout: bool,
-    rate: int,
-    convolution: str,
-    steps: int,
-    seed: int,
     device: str,
     batch: Batch,
 ) -> None:
-    """Take noise out of recordings of speech, and of others.
+    """Remove noise from recordings of speech.
 
-    AUDIO are WAV, FLAC, MP3, OGG or AIFF files, folders of them (with the folders inside), or
-    patterns like 'takes/*.wav'. What is written has the rate, the channels and the length of what
-    was read.
-
-    Trained networks hear what is below 8 kHz. What is above becomes as much weaker as what they
-    leave between 4 and 8 kHz. With deep-prior, a second at 16 kHz takes about a minute of one core:
-    what is interrupted leaves a checkpoint beside its output, and the same command goes on from it.
+    AUDIO: audio files (WAV, FLAC, MP3, OGG, AIFF, ...), folders, or patterns like 'takes/*.wav'.
+    The output has the sample rate, the channels and the length of the input. Existing files are
+    not replaced without --overwrite. For other sounds than speech, see `harmnmf deep-prior`.
 
     \b
     Examples:
       harmnmf enhance noisy.wav
       harmnmf enhance recordings/ -o clean/ --atten-lim inf --plot
-      harmnmf enhance piano.wav -o clean.flac --model deep-prior --steps 800
-      harmnmf enhance song.wav -o parts/ --model run/model.npz   # voice and accompaniment
+      harmnmf enhance song.wav -o parts/ --model singing.safetensors
+      ffmpeg -i noisy.mp3 -f s16le -ac 1 -ar 16000 - | harmnmf enhance --stdin > enhanced.raw
     """  # noqa: D301 (click needs the backspace itself)
-    _check_options(ctx, model)
-    if stdin != stdout:
-        raise click.UsageError("--stdin and --stdout belong together")
-    if stdin and (audio or output or plot or rate != 16_000):
-        raise click.UsageError("--stdin takes no AUDIO, no --output, no --plot, and only 16000 Hz")
+    if stdin and (audio or output or plot):
+        raise click.UsageError("--stdin takes no AUDIO, --output or --plot")
     if not stdin and not audio:
         raise click.UsageError("Missing argument 'AUDIO...'.")
-    separated = _is_for_singing(model)
-    plan, folder = _plan(audio, output, plot, separated)
-    if model == DEEP_PRIOR:
-        prior = DeepPriorFit(convolution, steps, seed, device)
-        process_each(ctx, plan, prior, batch, folder)
+    is_singing = _is_for_singing(model)
+    work = Enhancement(model, dry, attenuation_limit, device, is_singing)
+    if stdin:
+        stream = _load_enhancer(work).stream()
+        if not batch.quiet:
+            click.echo(f"latency: {1000 * stream.latency / 16_000:.1f} ms", err=True)
+        stream_pcm(stream, sys.stdin.buffer, sys.stdout.buffer)
         return
-    network = NetworkEnhancement(model, dry, attenuation_limit, device, separated)
-    if not stdin:
-        process_each(ctx, plan, network, batch, folder)
-        return
-    stream = load_enhancer(network).stream()
-    click.echo(f"latency: {1000 * stream.latency / rate:.1f} ms", err=True)
-    stream_pcm(stream, sys.stdin.buffer, sys.stdout.buffer)
-
-
-def _check_options(ctx: click.Context, model: str) -> None:
-    """Refuse options that the model knows nothing of."""
-    unknown = NETWORK_OPTIONS if model == DEEP_PRIOR else PRIOR_OPTIONS
-    for parameter in ctx.command.params:
-        given = ctx.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT
-        if parameter.name in unknown and given:
-            raise click.UsageError(f"--model {model} has no {parameter.opts[0]}")
+    names = ["_voice", "_accompaniment"] if is_singing else ["_enhanced"]
+    endings = [*(f"{name}.wav" for name in names), *[f"{names[0]}.png"] * plot]
+    suffixes = LOSSLESS_SUFFIXES if is_singing else AUDIO_SUFFIXES
+    plan, folder = plan_outputs(audio, output, endings, suffixes)
+    process_each(ctx, plan, work, batch, folder)
 
 
 def _is_for_singing(model: str) -> bool:
-    """Tell whether weights are for singing, of which a recording gives two outputs."""
     if Path(model).is_file():
         from harmnmf.enhancement.models.registry import load_model
 
-        return load_model(model)[1].get("task") == SINGING
-    if model == SINGING:
+        return load_model(model)[1].get("task") == "singing"
+    if model == "singing":
         raise HarmnmfError(
-            "--model singing: its weights are not shipped, because what they are learned from is "
-            "for research only; see `harmnmf train spectrogram-fusion --help`, and give the file "
-            "that it writes"
+            "--model singing: networks for singing are not shipped, since their training data is"
+            " for research only; train one (see `harmnmf train spectrogram-fusion --help`) and give"
+            " its file"
         )
     return False
 
 
-def _plan(
-    audio: tuple[str, ...], output: Path | None, plot: bool, separated: bool
-) -> tuple[dict[Path, list[Path]], Path | None]:
-    """Decide which files each recording shall give, and in which folder if they share one."""
-    sources = find_recordings(audio)
-    folder, ending = output, "voice" if separated else "enhanced"
-    plan = {}
-    if output is not None and not output.is_dir() and output.suffix.lower() in AUDIO_SUFFIXES:
-        if len(sources) > 1:
-            raise click.UsageError(f"{output} is one file, but there are {len(sources)} recordings")
-        folder = None
-        plan = {file: [output] for file, _ in sources}
-    elif output is not None and not output.is_dir() and output.suffix:
-        raise HarmnmfError(f"{output}: is neither a folder nor of a format of audio; use .wav")
-    else:
-        for file, place in sources:
-            base = file if output is None else output / place
-            plan[file] = [base.with_name(f"{base.stem}_{ending}.wav")]
-    for outputs in plan.values():
-        first = outputs[0]
-        if separated:
-            # Of others, what is read again is not quite what was written.
-            if first.suffix.lower() not in LOSSLESS:
-                raise HarmnmfError(f"{first}: write the voice as {' or '.join(LOSSLESS)}")
-            name = f"{first.stem.removesuffix('_voice')}_accompaniment{first.suffix}"
-            outputs.append(first.with_name(name))
-        if plot:
-            outputs.append(first.with_suffix(".png"))
-    return plan, folder
+@dataclass(frozen=True)
+class Enhancement:
+    """Enhancement of one recording by a network."""
+
+    model: str
+    dry: float
+    attenuation_limit: float | None
+    device: str
+    # Whether what the network removes is the second output.
+    is_separation: bool
+
+    def prepare(self) -> None:
+        """Load the network."""
+        _load_enhancer(self)
+
+    def __call__(self, task: Task, progress: Progress) -> str:
+        """Enhance a recording and write its outputs."""
+        from harmnmf.signal.audio import audio_info, stream_audio, write_blocks
+
+        path = task.outputs[0]
+        rate = audio_info(task.source).sample_rate
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seconds = 0.0
+
+        def counted(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            nonlocal seconds
+            for block in blocks:
+                yield block
+                seconds += block.shape[-1] / rate
+                progress(seconds)
+
+        noisy = stream_audio(task.source, mono=False)
+        write_blocks(path, counted(_load_enhancer(self).enhance_blocks(noisy, rate)), rate)
+        if self.is_separation:
+            parts = (stream_audio(name, mono=False) for name in (task.source, path))
+            pairs = zip(*parts, strict=True)
+            write_blocks(task.outputs[1], (whole - voice for whole, voice in pairs), rate)
+        if task.outputs[-1].suffix == ".png":
+            save_before_after(task.source, path, task.outputs[-1])
+        return f"{seconds:.1f} s"
+
+
+@lru_cache(maxsize=1)
+def _load_enhancer(work: Enhancement) -> Enhancer:
+    from harmnmf.enhancement.enhancer import Enhancer
+
+    limit = work.attenuation_limit
+    options = {} if limit is None else {"attenuation_limit": limit}
+    return Enhancer.load(work.model, dry=work.dry, device=work.device, **options)

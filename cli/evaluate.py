@@ -1,4 +1,4 @@
-"""`harmnmf evaluate`: scores of transcriptions against references."""
+"""`harmnmf evaluate`: scores of transcriptions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from harmnmf.notes.evaluation import Evaluation
 
-# Heading and score of each column of the table; `--json` has all scores.
+# Headings and scores of the table; `--json` prints all scores.
 COLUMNS = (
     ("note P", "Precision_no_offset"),
     ("note R", "Recall_no_offset"),
@@ -30,22 +30,20 @@ COLUMNS = (
     "--onset-tolerance",
     type=click.FloatRange(min=0, min_open=True),
     default=0.05,
-    show_default=True,
     metavar="SECONDS",
-    help="Largest distance between the onsets of notes that match.",
+    help="Maximum distance between the onsets of matching notes.",
 )
 @click.option(
     "--duration",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Score the first part of each piece only.",
+    help="Evaluate only the first SECONDS of each piece.",
 )
 @click.option(
     "--offset",
     type=click.Choice(["pedal", "key"]),
     default="pedal",
-    show_default=True,
-    help="Where notes end: with their sound, or with the key.",
+    help="Offsets of notes: with the sustain pedal applied, or at the release of the key.",
 )
 @click.pass_context
 def command(
@@ -57,12 +55,17 @@ def command(
     duration: float | None,
     offset: str,
 ) -> None:
-    """Score ESTIMATE against REFERENCE: two files, or two folders with files of the same names.
+    """Evaluate ESTIMATE against REFERENCE with the measures of mir_eval.
 
-    Files are MIDI (.mid, .midi) or tables (.tsv, .csv). The table shows precision, recall and F
-    of notes (onset and pitch), F when the offset, the velocity, or both must be right too, and F
-    of 10 ms frames; the mean is over pieces. Pieces that cannot be scored are named at the end.
-    """
+    Both are files (.mid, .midi, .tsv, .csv), or folders with files of the same names. The table
+    shows precision, recall and F-measure of notes (onset and pitch), the F-measure with offset,
+    velocity, or both, and of 10 ms frames. The mean is over pieces.
+
+    \b
+    Examples:
+      harmnmf evaluate reference.mid song.mid
+      harmnmf evaluate references/ midi/ --json
+    """  # noqa: D301 (click needs the backspace itself)
     from harmnmf.notes.evaluation import evaluate_files
 
     result = evaluate_files(

@@ -1,4 +1,4 @@
-"""`harmnmf export`: networks for those who have no PyTorch."""
+"""`harmnmf export`: networks as ONNX."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from harmnmf.cli._support.options import PATH, overwrite_option
 from harmnmf.cli._support.paths import check_output
 
 
@@ -15,31 +16,29 @@ from harmnmf.cli._support.paths import check_output
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE.onnx",
-    help="Network to write.",
+    help="Output file.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@overwrite_option
 def command(model: str, output: Path, overwrite: bool) -> None:
-    """Write a network that enhances as ONNX, which runs without Python and PyTorch.
+    """Export an enhancement network to ONNX, to run it without PyTorch.
 
-    MODEL is the name of one that is shipped, or a file from `harmnmf train`; it must be one that
-    streams, such as harmonic-light. What is written enhances one frame of the spectrum a call, and
-    its metadata say how to use it. This needs pip install 'harmnmf[onnx]'.
+    MODEL is a name, such as harmonic-light, or a file from `harmnmf train`; it must be a causal
+    network. The exported network enhances one spectral frame per call; its metadata describe the
+    inputs. Needs pip install 'harmnmf[onnx]'.
 
     \b
     Example:
       harmnmf export harmonic-light -o harmonic-light.onnx
     """  # noqa: D301 (click needs the backspace itself)
     if output.suffix.lower() != ".onnx":
-        raise click.BadParameter(
-            f"{output}: a network's name ends in .onnx", param_hint="'--output'"
-        )
+        raise click.BadParameter(f"{output}: the name must end in .onnx", param_hint="'--output'")
     check_output(output, overwrite=overwrite)
 
-    from harmnmf.enhancement.enhancer import find_model
     from harmnmf.enhancement.export import export_onnx
     from harmnmf.enhancement.models.registry import load_model
+    from harmnmf.enhancement.shipped import find_model
 
     network, metadata = load_model(find_model(model))
     export_onnx(output, network, metadata)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from importlib import resources
-from pathlib import Path
 
 import click
 
 import harmnmf
 
-_LIBRARIES = ("torch", "numpy", "scipy", "librosa", "soundfile", "soxr", "pretty_midi", "mir_eval")
+_LIBRARIES = (
+    "torch", "numpy", "scipy", "soundfile", "soxr", "pretty_midi", "mir_eval", "safetensors",
+)  # fmt: skip
 
 
 @click.command()
@@ -19,20 +19,21 @@ def command() -> None:
     """Show versions, devices and what is shipped."""
     import torch
 
+    from harmnmf.decoder.network import shipped_networks
+    from harmnmf.dictionary.timbre_dictionary import shipped_dictionaries
+    from harmnmf.enhancement.shipped import shipped_models
+
     rows = [("harmnmf", harmnmf.__version__), ("python", platform.python_version())]
     rows += [(name, importlib.metadata.version(name)) for name in _LIBRARIES]
     rows.append(("platform", platform.platform()))
     rows.append(("threads", str(torch.get_num_threads())))
     rows += [("device", device) for device in _devices()]
-    data = Path(harmnmf.__file__).parent / "data"
-    folders = {
-        "dictionary": data,
-        "network": data / "networks",
-        "enhancement": Path(str(resources.files("harmnmf.enhancement"))) / "weights",
+    shipped = {
+        "dictionary": shipped_dictionaries(),
+        "network": shipped_networks(),
+        "enhancement": shipped_models(),
     }
-    for kind, folder in folders.items():
-        shipped = [str(path) for path in sorted(folder.glob("*.npz"))] or ["none shipped"]
-        rows += [(kind, path) for path in shipped]
+    rows += [(kind, str(path)) for kind, files in shipped.items() for path in files.values()]
     for name, value in rows:
         click.echo(f"{name:<12} {value}")
 

@@ -1,17 +1,16 @@
-"""`harmnmf learn`: a dictionary from recordings of isolated notes, or of music and its notes."""
+"""`harmnmf learn`: a timbre dictionary from isolated notes, or from music and its notes."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import harmnmf
+from harmnmf.cli._support.options import PATH, about_option, overwrite_option, quiet_option
 from harmnmf.cli._support.paths import check_output
+from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
 from harmnmf.signal.audio_folders import audio_files
 
@@ -20,41 +19,40 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("audio", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("audio", nargs=-1, required=True, type=PATH)
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE.npz",
-    help="Dictionary to write.",
+    type=PATH,
+    metavar="FILE.safetensors",
+    help="Output file.",
 )
 @click.option(
     "--midi",
     "scores",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
-    help="Notes of a recording of music: MIDI, or a table as `harmnmf transcribe` writes it. Given "
-    "once for each recording, in the same order. They must be aligned with it, as those of a "
-    "Disklavier are; only a constant offset of up to 0.1 s is made up for.",
+    help="Notes of a recording of music, as MIDI or as a .csv table of `harmnmf transcribe`. Give "
+    "one --midi per recording, in the same order. The notes must be aligned with the audio up to a "
+    "constant offset of at most 0.1 s.",
 )
 @click.option(
     "--solver",
     type=click.Choice(["multiplicative", "bayesian", "decibel"]),
     default="multiplicative",
-    show_default=True,
-    help="How to factorise, with --midi.",
+    help="NMF solver, with --midi.",
 )
 @click.option(
     "--dictionary",
     default="default",
-    show_default=True,
     metavar="NAME|FILE",
-    help="What to begin with, with --midi: of a key that is hardly played it keeps the most.",
+    help="Initial dictionary, with --midi; it fills in keys that are rarely played.",
 )
-@click.option("--about", metavar="TEXT", help="What it is, licence and attribution: kept in it.")
-@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@about_option
+@overwrite_option
+@quiet_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -65,21 +63,27 @@ def command(
     dictionary: str,
     about: str | None,
     overwrite: bool,
+    quiet: bool,
 ) -> None:
-    """Learn a dictionary of a piano from AUDIO: single notes, or music whose notes are known.
+    """Learn a timbre dictionary of a piano from recordings.
 
-    Single notes: AUDIO are files, and folders of files. The name of each tells its pitch: it
-    begins with the MIDI number (060_loud.wav) or holds the note's name (Piano.ff.Bb3.aiff, where
-    C4 is middle C). Each folder that holds notes is one instrument, of the same weight as the
-    others, and so are all files named by themselves. Record some keys of every octave, soft and
-    loud: the keys between them are interpolated.
+    From isolated notes: AUDIO are files or folders of single notes. File names give the pitch: as
+    a leading MIDI number (060_loud.wav) or as a note name (Piano.ff.Bb3.aiff; C4 is middle C).
+    Each folder is one instrument; instruments have equal weight. A few keys per octave, soft and
+    loud, are enough: missing keys are interpolated.
 
-    Music: AUDIO are files, with one --midi for each. A few minutes that use most of the keyboard
-    are enough.
-    """
-    if output.suffix.lower() != ".npz":
+    From music: AUDIO are recordings, with one --midi for each. A few minutes that use most of the
+    keyboard are enough.
+
+    \b
+    Examples:
+      harmnmf learn notes/ -o piano.safetensors
+      harmnmf learn take.wav --midi take.mid -o piano.safetensors
+      harmnmf transcribe song.wav --dictionary piano.safetensors
+    """  # noqa: D301 (click needs the backspace itself)
+    if output.suffix.lower() != ".safetensors":
         raise click.BadParameter(
-            f"{output}: a dictionary's name ends in .npz", param_hint="'--output'"
+            f"{output}: a dictionary's name ends in .safetensors", param_hint="'--output'"
         )
     if scores and len(scores) != len(audio):
         recordings = "1 recording needs" if len(audio) == 1 else f"{len(audio)} recordings need"
@@ -87,20 +91,23 @@ def command(
     for name in ("solver", "dictionary"):
         given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
         if given and not scores:
-            raise click.UsageError(f"--{name} is for music: give its notes with --midi")
+            raise click.UsageError(f"--{name} needs --midi")
     check_output(output, overwrite=overwrite)
     metadata = {"name": output.stem, "harmnmf": harmnmf.__version__}
     if about:
         metadata["about"] = about
     if scores:
-        learned = _from_music(audio, scores, solver, dictionary, metadata)
+        learned = _from_music(audio, scores, solver, dictionary, metadata, quiet=quiet)
         sources, source = learned.metadata["recordings"], "recording"
-        for name, part in sources.items():
-            click.echo(f"{name}: {1000 * part['offset']:+.0f} ms against its notes")
     else:
-        learned = _from_notes(audio, metadata)
+        learned = _from_notes(audio, metadata, quiet=quiet)
         sources, source = learned.metadata["instruments"], "instrument"
     learned.save(output)
+    if quiet:
+        return
+    if scores:
+        for name, part in sources.items():
+            click.echo(f"{name}: {1000 * part['offset']:+.0f} ms later than its notes")
     n_notes = sum(part["notes"] for part in sources.values())
     keys = {key for part in sources.values() for key in part["keys"]}
     counts = ((n_notes, "note"), (len(keys), "key"), (len(sources), source))
@@ -108,13 +115,15 @@ def command(
     click.echo(f"{output}: learned from {notes_of} of {keys_of}, {from_}")
 
 
-def _from_notes(audio: tuple[Path, ...], metadata: dict[str, Any]) -> TimbreDictionary:
+def _from_notes(
+    audio: tuple[Path, ...], metadata: dict[str, Any], *, quiet: bool
+) -> TimbreDictionary:
     instruments = _instruments(audio)
 
     from harmnmf.dictionary.from_notes import learn_from_notes
 
-    with _progress("Notes", sum(map(len, instruments.values()))) as progress:
-        return learn_from_notes(instruments, metadata=metadata, progress=progress)
+    with ProgressBar("Notes", sum(map(len, instruments.values())), quiet=quiet) as bar:
+        return learn_from_notes(instruments, metadata=metadata, progress=bar.advance)
 
 
 def _from_music(
@@ -123,6 +132,8 @@ def _from_music(
     solver: str,
     dictionary: str,
     metadata: dict[str, Any],
+    *,
+    quiet: bool,
 ) -> TimbreDictionary:
     for path in (*audio, *scores):
         if not path.is_file():
@@ -130,18 +141,18 @@ def _from_music(
 
     from harmnmf.dictionary.from_score import learn_from_score
 
-    with _progress("Recordings", len(audio)) as progress:
+    with ProgressBar("Recordings", len(audio), quiet=quiet) as bar:
         return learn_from_score(
             zip(audio, scores, strict=True),
             dictionary=dictionary,
             solver=solver,
             metadata=metadata,
-            progress=progress,
+            progress=bar.advance,
         )
 
 
 def _instruments(arguments: tuple[Path, ...]) -> dict[str, list[Path]]:
-    """Sort the notes by instrument, each note once, under names that are no one's paths."""
+    """Group files by instrument: each folder is one, and so are all files given by name."""
     loose: list[Path] = []
     folders: dict[Path, list[Path]] = {}
     seen: set[Path] = set()
@@ -165,13 +176,3 @@ def _instruments(arguments: tuple[Path, ...]) -> dict[str, list[Path]]:
             name = f"{folder_name} ({n})"
         instruments[name] = paths
     return instruments
-
-
-@contextmanager
-def _progress(label: str, n_files: int) -> Iterator[Callable[[object], None] | None]:
-    """Show on a terminal how many files are read; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=n_files, label=label, file=sys.stderr) as bar:
-        yield lambda _: bar.update(1)

@@ -1,4 +1,4 @@
-"""`harmnmf train`: networks from training material."""
+"""`harmnmf train`: neural networks from audio and MIDI."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 import harmnmf
-from harmnmf.cli._support.train_run import draw_learning_curve, show_progress, show_steps
+from harmnmf.cli._support.learning_curve import draw_learning_curve
+from harmnmf.cli._support.options import FOLDER, about_option, quiet_option, seed_option
+from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
 
 from .train_enhancement import MODELS, model_command
@@ -18,27 +20,30 @@ if TYPE_CHECKING:
 
     from harmnmf.decoder.excerpts import NoteExcerpt
 
-# One excerpt for so many others is for validation.
-VALIDATION = 40
+# Training excerpts per validation excerpt.
+TRAINING_PER_VALIDATION = 40
 
 
 @click.group()
 def command() -> None:
-    """Train the networks of harmnmf. What was interrupted goes on where it stopped."""
+    """Train the neural networks.
+
+    Run the same command again to resume an interrupted training.
+    """
 
 
 @command.command()
 @click.option(
     "--pianos",
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A folder with a folder for each piano, of isolated notes called <MIDI number>_<layer>.",
+    type=FOLDER,
+    help="Folder with one folder of isolated notes per piano, named <MIDI number>_<layer>.wav.",
 )
 @click.option(
     "--performances",
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A folder of MIDI files.",
+    type=FOLDER,
+    help="Folder of MIDI files of piano performances.",
 )
 @click.option(
     "-o",
@@ -46,14 +51,15 @@ def command() -> None:
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="RUN",
-    help="Folder of all that is made: network.npz and learning_curve.png, and on the way to them "
-    "dictionaries, excerpts, a checkpoint and metrics.jsonl.",
+    help="Output folder: network.safetensors, learning_curve.png, metrics.jsonl, and intermediate "
+    "files (dictionaries, excerpts, checkpoint).",
 )
-@click.option("--excerpts", default=1200, show_default=True, help="Excerpts of 20 s to render.")
-@click.option("--steps", default=5000, show_default=True, help="Steps of the training.")
-@click.option("--seed", default=0, show_default=True, help="Of all that is random.")
-@click.option("-j", "--jobs", default=1, show_default=True, help="Processes that render.")
-@click.option("--about", metavar="TEXT", help="Sources, licence and attribution: kept in it.")
+@click.option("--excerpts", default=1200, help="Number of training excerpts of 20 s.")
+@click.option("--steps", default=5000, help="Number of training steps.")
+@seed_option
+@click.option("-j", "--jobs", default=1, help="Number of processes that render excerpts.")
+@about_option
+@quiet_option
 def notes(
     pianos: Path,
     performances: Path,
@@ -63,16 +69,22 @@ def notes(
     seed: int,
     jobs: int,
     about: str | None,
+    quiet: bool,
 ) -> None:
-    """Train the decoder that `harmnmf transcribe` finds notes with.
+    """Train the note decoder of `harmnmf transcribe`.
 
-    Performances are rendered with the pianos, recorded in simulated rooms and factorised: each
-    excerpt takes one to two seconds of a core. Then a network is trained on them; a step takes
-    half a second of two cores.
-    """
+    The performances are rendered with samples of the pianos in simulated rooms and factorised
+    (one to two seconds per excerpt and core). Then the network is trained (half a second per step
+    on two cores).
+
+    \b
+    Example:
+      harmnmf train notes --pianos pianos/ --performances midi/ -o run/
+      harmnmf transcribe song.wav --decoder run/network.safetensors
+    """  # noqa: D301 (click needs the backspace itself)
     folders = {path.name: path for path in sorted(pianos.iterdir()) if path.is_dir()}
     if not folders:
-        raise HarmnmfError(f"{pianos}: needs a folder of notes for each piano")
+        raise HarmnmfError(f"{pianos}: contains no folder of a piano's notes")
 
     import torch
 
@@ -87,18 +99,20 @@ def notes(
     )
 
     training, validation = split_performances(performances)
-    with show_progress("Dictionaries", len(folders)) as progress:
+    with ProgressBar("Dictionaries", len(folders), quiet=quiet) as bar:
         dictionaries = learn_foreign_dictionaries(
-            folders, output / "dictionaries", progress=progress
+            folders, output / "dictionaries", progress=bar.advance
         )
-    parts = {"validation": validation, "training": training}
+    parts = (
+        ("validation", validation, max(1, excerpts // TRAINING_PER_VALIDATION)),
+        ("training", training, excerpts),
+    )
     sets: dict[str, list[NoteExcerpt]] = {}
-    for offset, (part, played) in enumerate(parts.items()):
-        n_excerpts = max(1, excerpts // VALIDATION) if part == "validation" else excerpts
+    for offset, (part, played, n_excerpts) in enumerate(parts):
         source = ExcerptSource(folders, dictionaries, played, seed=2 * seed + offset)
-        with show_progress(f"Excerpts for {part}", n_excerpts) as progress:
+        with ProgressBar(f"Excerpts for {part}", n_excerpts, quiet=quiet) as bar:
             paths = write_excerpts(
-                source, output / part, range(n_excerpts), n_jobs=jobs, progress=progress
+                source, output / part, range(n_excerpts), n_jobs=jobs, progress=bar.advance
             )
         sets[part] = [NoteExcerpt.load(path) for path in paths]
     torch.manual_seed(seed)
@@ -106,7 +120,7 @@ def notes(
     if about:
         metadata["about"] = about
     network = NoteNetwork(metadata=metadata)
-    with show_steps(steps) as progress:
+    with ProgressBar("Steps", steps, quiet=quiet) as bar:
         train_note_network(
             network,
             sets["training"],
@@ -114,16 +128,18 @@ def notes(
             n_steps=steps,
             seed=seed,
             validate=lambda network: _validate(network, sets["validation"]),
-            progress=progress,
+            progress=bar.update,
         )
-    network.save(output / "network.npz")
+    network.save(output / "network.safetensors")
     draw_learning_curve(output)
+    if quiet:
+        return
     score = _validate(network, sets["validation"])["f_measure"]
-    click.echo(f"{output / 'network.npz'}: F-measure {score:.3f} on held-out performances")
+    click.echo(f"{output / 'network.safetensors'}: F-measure {score:.3f} on held-out performances")
 
 
 def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, float]:
-    """Mean onset-only F-measure of excerpts."""
+    """Mean F-measure (onset and pitch) over excerpts."""
     import numpy as np
 
     from harmnmf.decoder.network import NoteNetwork

@@ -1,75 +1,81 @@
-"""`harmnmf train MODEL`: the enhancement networks, from folders of audio."""
+"""`harmnmf train MODEL`: enhancement networks from folders of audio."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 import harmnmf
-from harmnmf.cli._support.train_run import draw_learning_curve, show_steps
+from harmnmf.cli._support.learning_curve import draw_learning_curve
+from harmnmf.cli._support.options import (
+    FOLDER,
+    about_option,
+    device_option,
+    quiet_option,
+    seed_option,
+)
+from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
 
 MODELS = {
-    "harmonic-light": "small and causal, for one thread of a CPU",
-    "harmonic-attention": "the published network that it comes from",
-    "spectrum-attention-fusion": "attention over neighbouring bands",
-    "spectrogram-fusion": "a mapped and a masked spectrogram, joined; for singing voice",
+    "harmonic-light": "small causal network, fast on one CPU thread",
+    "harmonic-attention": "larger causal network, from which harmonic-light is derived",
+    "harmonic-refinement": "harmonic-light and a second network that refines its estimate",
+    "spectrum-attention-fusion": "published network with attention over neighbouring bands",
+    "spectrogram-fusion": "network that combines mapping and masking, for singing voice",
 }
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-class _Setting(click.ParamType):
-    """NAME=VALUE, where the value is JSON or a word."""
+COUNT = click.IntRange(min=1)
 
-    name = "setting"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Any]:
+def _parse_settings(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """Parse NAME=VALUE, where VALUE is JSON or plain text."""
+    settings = {}
+    for value in values:
         name, found, text = value.partition("=")
         if not found or not name.isidentifier():
-            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE")
         try:
-            return name, json.loads(text)
+            settings[name] = json.loads(text)
         except ValueError:
-            return name, text
+            settings[name] = text
+    return settings
+
+
+_settings_option = partial(
+    click.option, multiple=True, callback=_parse_settings, metavar="NAME=VALUE"
+)
 
 
 def model_command(name: str) -> click.Command:
-    """Make the command that trains a model.
+    """Build the command that trains one of `MODELS`; all have the same options."""
 
-    Parameters
-    ----------
-    name : str
-        One of `MODELS`.
-
-    Returns
-    -------
-    click.Command
-        With the same options for each.
-    """
-
-    @click.command(name, help=_HELP.format(about=MODELS[name], name=name))
+    @click.command(
+        name,
+        help=_HELP.format(name=name, about=MODELS[name]),
+        short_help=f"Train a {MODELS[name]}.",
+    )
     @click.option(
         "--task",
         default="speech",
-        show_default=True,
         type=click.Choice(["speech", "singing"]),
-        help="Speech out of noise, or a singing voice out of its accompaniment.",
+        help="Remove noise from speech, or the accompaniment from a singing voice.",
     )
-    @click.option("--speech", type=_FOLDER, help="A folder with a folder for each speaker.")
-    @click.option(
-        "--noise", type=_FOLDER, multiple=True, help="A folder of noise; may be given repeatedly."
-    )
+    @click.option("--speech", type=FOLDER, help="Folder with one folder per speaker.")
+    @click.option("--noise", type=FOLDER, multiple=True, help="Folder of noise (repeatable).")
     @click.option(
         "--clips",
-        type=_FOLDER,
-        help="For singing: a folder with train/ and dev/, of stereo files: left the "
-        "accompaniment, right the voice.",
+        type=FOLDER,
+        help="With --task singing: folder with train/ and dev/ of stereo files (left: "
+        "accompaniment, right: voice).",
     )
     @click.option(
         "-o",
@@ -77,67 +83,65 @@ def model_command(name: str) -> click.Command:
         required=True,
         type=click.Path(file_okay=False, path_type=Path),
         metavar="RUN",
-        help="Folder of all that is made: model.npz and learning_curve.png, and on the way to them "
-        "a checkpoint and metrics.jsonl.",
+        help="Output folder: model.safetensors, learning_curve.png, metrics.jsonl, a checkpoint.",
     )
-    @click.option("--steps", default=20_000, show_default=True, type=click.IntRange(min=1))
-    @click.option("--batch-size", default=16, show_default=True, type=click.IntRange(min=1))
-    @click.option("--seconds", default=2.0, show_default=True, help="How long a mixture is.")
-    @click.option("--learning-rate", default=2e-3, show_default=True, help="The highest.")
-    @click.option("--seed", default=0, show_default=True, help="Of all that is random.")
-    @click.option("-j", "--jobs", default=1, show_default=True, help="Processes that mix.")
+    @click.option(
+        "--steps", "n_steps", default=20_000, type=COUNT, help="Number of training steps."
+    )
+    @click.option("--batch-size", default=16, type=COUNT, help="Mixtures per step.")
+    @click.option("--seconds", default=2.0, help="Duration of a mixture.")
+    @click.option("--learning-rate", default=2e-3, help="Peak learning rate.")
+    @seed_option
+    @click.option(
+        "-j",
+        "--jobs",
+        "n_workers",
+        default=1,
+        help="Number of processes that load and mix audio; 0 for none beside the main process.",
+    )
     @click.option(
         "--precision",
         default="auto",
-        show_default=True,
         type=click.Choice(["auto", "float32", "bfloat16"]),
-        help="bfloat16 is faster on GPUs, where auto takes it, and on processors that know it;"
-        " others go on in float32.",
+        help="Numeric precision; auto is bfloat16 on GPUs and float32 elsewhere.",
     )
-    @click.option("--device", default="auto", show_default=True, help="Where to compute.")
+    @device_option
     @click.option(
         "--init", "initial", metavar="MODEL",
-        help="What to begin with: a shipped network, or a file of weights. With --set refines=true,"
-        " the harmonic-light that goes first.",
+        help="Initial weights: name or file of a network. For harmonic-refinement also a"
+        " harmonic-light, which becomes its fixed first stage.",
     )  # fmt: skip
-    @click.option(
-        "--set", "settings", multiple=True, type=_Setting(), metavar="NAME=VALUE",
-        help="A field of the model's configuration.",
-    )  # fmt: skip
-    @click.option(
-        "--weight", "weights", multiple=True, type=_Setting(), metavar="NAME=VALUE",
-        help="The weight of a term of the loss.",
-    )  # fmt: skip
-    @click.option(
-        "--mix", "conditions", multiple=True, type=_Setting(), metavar="NAME=VALUE",
-        help="How speech is mixed, such as room=0: see MixtureConditions of "
-        "harmnmf.enhancement.mixtures.mixing.",
-    )  # fmt: skip
-    @click.option("--about", metavar="TEXT", help="Sources, licence and attribution: kept in it.")
+    @_settings_option("--set", "settings", help="Set a parameter of the model (repeatable).")
+    @_settings_option("--weight", "weights", help="Set the weight of a loss term (repeatable).")
+    @_settings_option(
+        "--mix",
+        "conditions",
+        help="Set a parameter of the mixtures, such as room=0 (repeatable); see MixtureConditions "
+        "in harmnmf.enhancement.mixtures.mixing.",
+    )
+    @about_option
+    @quiet_option
     def command(
         task: str,
         speech: Path | None,
         noise: tuple[Path, ...],
         clips: Path | None,
         output: Path,
-        steps: int,
-        batch_size: int,
         seconds: float,
-        learning_rate: float,
         seed: int,
-        jobs: int,
-        precision: str,
-        device: str,
         initial: str | None,
-        settings: Sequence[tuple[str, Any]],
-        weights: Sequence[tuple[str, Any]],
-        conditions: Sequence[tuple[str, Any]],
+        settings: dict[str, Any],
+        conditions: dict[str, Any],
         about: str | None,
+        quiet: bool,
+        **training: Any,
     ) -> None:
         if task == "speech" and (speech is None or not noise or clips):
-            raise click.UsageError("speech needs --speech and --noise, and no --clips")
+            raise click.UsageError("--task speech needs --speech and --noise, and no --clips")
         if task == "singing" and (clips is None or speech or noise or conditions):
-            raise click.UsageError("singing needs --clips, and no --speech, --noise or --mix")
+            raise click.UsageError(
+                "--task singing needs --clips, and no --speech, --noise or --mix"
+            )
 
         import torch
 
@@ -146,52 +150,46 @@ def model_command(name: str) -> click.Command:
 
         with several_processes() as first:
             torch.manual_seed(seed)
-            model = _build(name, dict(settings), initial)
+            model = _build(name, settings, initial)
             if clips is not None:
-                training, validation = _singing(clips, seconds, seed)
+                mixtures = _singing(clips, seconds, seed)
             else:
                 assert speech is not None
-                training, validation = _speech(speech, noise, seconds, seed, dict(conditions))
-            with show_steps(steps if first else None) as progress:
-                train_enhancement(
-                    model,
-                    training,
-                    validation,
-                    output,
-                    n_steps=steps,
-                    batch_size=batch_size,
-                    learning_rate=learning_rate,
-                    weights=dict(weights),
-                    precision=precision,
-                    n_workers=jobs,
-                    device=device,
-                    progress=progress,
-                )
+                mixtures = _speech(speech, noise, seconds, seed, conditions)
+            with ProgressBar("Steps", training["n_steps"], quiet=quiet or not first) as bar:
+                train_enhancement(model, *mixtures, output, progress=bar.update, **training)
             if not first:
                 return
             metadata = {"name": output.name, "harmnmf": harmnmf.__version__, "task": task}
             if about:
                 metadata["about"] = about
-            save_model(output / "model.npz", name, model.cpu(), metadata)
+            path = output / "model.safetensors"
+            save_model(path, name, model.cpu(), metadata)
             last = draw_learning_curve(output)
-            gain = last["si_sdr_gain"]
-            click.echo(f"{output / 'model.npz'}: SI-SDR {gain:+.1f} dB on held-out mixtures")
+            if not quiet:
+                gain = last["si_sdr_gain"]
+                click.echo(f"{path}: SI-SDR {gain:+.1f} dB on held-out mixtures")
 
     return command
 
 
-_HELP = """Train {name}: {about}.
+_HELP = """Train {name}, a {about}.
 
-Mixtures are made while it trains, and no two are equal. A tenth of the speakers and of the noise
-is kept to validate with. Started again, it goes on where it stopped; with more steps, it goes on
-from the end. `torchrun -m harmnmf train ...` uses several GPUs.
+Mixtures are generated during training, with a tenth of the speakers and of the noise held out for
+validation. Run the same command again to resume, or with more --steps to continue. Use several GPUs
+with `torchrun -m harmnmf train ...`.
+
+\b
+Example:
+  harmnmf train {name} --speech speech/ --noise noise/ -o run/
+  harmnmf enhance noisy.wav --model run/model.safetensors
 """
 
 
 def _build(name: str, settings: Mapping[str, Any], initial: str | None) -> Any:
-    """Give the network to train, with random weights, or those that it is to begin with."""
-    from harmnmf.enhancement.enhancer import find_model
+    """Build the network to train, with random or given initial weights."""
     from harmnmf.enhancement.models.registry import MODELS, build_model, load_model
+    from harmnmf.enhancement.shipped import find_model
 
     if initial is None:
         return build_model(name, **settings)
@@ -199,12 +197,12 @@ def _build(name: str, settings: Mapping[str, Any], initial: str | None) -> Any:
     model, _ = load_model(path)
     if type(model).__name__ == MODELS[name][1]:
         if settings:
-            raise click.UsageError("--init has a configuration: leave out --set")
+            raise click.UsageError("--init has its own parameters: leave out --set")
         return model
     network = build_model(name, **settings)
     light = getattr(network, "light", None)
     if light is None or (type(light), light.config) != (type(model), model.config):
-        raise HarmnmfError(f"{path}: has a {type(model).__name__}, not a {name}; give another file")
+        raise HarmnmfError(f"{path}: is a {type(model).__name__}, not a {name}; give another file")
     light.load_state_dict(model.state_dict())
     return network
 
@@ -220,7 +218,7 @@ def _speech(
     except TypeError as error:
         raise HarmnmfError(f"--mix: {error}") from error
     training, validation = split_material(speech, noise)
-    # What is validated is the same, whatever is trained with.
+    # Validation mixtures do not depend on `conditions`, so that runs can be compared.
     return (
         SpeechMixtures(
             training.speech, training.noise, duration=seconds, conditions=mixed, seed=seed
@@ -235,7 +233,7 @@ def _singing(clips: Path, seconds: float, seed: int) -> tuple[Any, Any]:
 
     for part in ("train", "dev"):
         if not (clips / part).is_dir():
-            raise HarmnmfError(f"{clips}: needs the folders train and dev, of stereo files")
+            raise HarmnmfError(f"{clips}: must contain the folders train and dev, of stereo files")
     training, validation = (
         SingingMixtures(audio_files(clips / part), duration=seconds, seed=seed + offset)
         for offset, part in enumerate(("train", "dev"))

@@ -1,12 +1,15 @@
-"""Speech and music enhancement on the signal floor of harmnmf.
+"""Speech and music enhancement.
 
-The public names are imported when they are first used, so that PyTorch is not loaded before.
+Public names are imported when they are first used: importing the package does not load PyTorch.
 
 Examples
 --------
->>> from harmnmf.enhancement import HarmonicConv2d
->>> HarmonicConv2d(2, 35, kernel_size=3, padding=1, anchor=3)
-HarmonicConv2d(2, 35, kernel_size=(3, 3), stride=(1, 1), padding=(0, 1), anchor=3)
+>>> import numpy as np
+>>> from harmnmf.enhancement import Enhancer
+>>> enhance = Enhancer.load("harmonic-light", device="cpu")
+>>> noisy = np.random.default_rng(0).normal(0, 0.1, 16000)
+>>> enhance(noisy, sample_rate=16000).shape
+(16000,)
 """
 
 import lazy_loader

@@ -1,15 +1,7 @@
-"""Combs: what the spectrum of a voice looks like for each pitch that it may have.
+"""Comb-pitch matrix of harmonic attention, after Wang et al. (2023).
 
 A comb is positive at the partials of a fundamental and negative half-way between them, so that its
-product with a spectrum is large if the spectrum has these partials, and no others. A matrix of
-combs turns spectra into saliences of pitches, and weights of pitches back into spectra: this is
-how harmonic attention [1]_ knows what belongs together.
-
-References
-----------
-.. [1] T. Wang, W. Zhu, Y. Gao, S. Zhang and J. Feng, "Harmonic attention for monaural speech
-   enhancement", IEEE/ACM Trans. Audio, Speech, Lang. Process. 31, 2023,
-   doi 10.1109/TASLP.2023.3284522.
+product with a spectrum is large if the spectrum has these partials and no others.
 """
 
 from __future__ import annotations
@@ -24,8 +16,8 @@ from harmnmf.signal.harmonics import FrequencyAxis, HarmonicSeries
 
 __all__ = ["comb_matrix", "comb_pitch"]
 
-_VOICE = range(60, 420)
-# Rounding must not decide on which side of a bin's edge a partial lies.
+_VOICE = range(60, 420)  # Hz
+# A partial at the edge of a bin counts as inside, whatever rounding does.
 _BIN_TOLERANCE = 1e-6
 
 
@@ -43,33 +35,26 @@ def comb_matrix(
 
         u(f) = cos(2πh) / √(h + 1)   if h ≥ 1/2, else 0
 
-    The published one [1]_ first moves each partial k, up to the last on the axis, down to a bin.
-    It is 1 / √(k + 1) there. Between two such bins lies one period of a cosine, whose amplitude
-    runs linearly from one height to the other. Neighbouring bins leave no room for a valley:
-    from both a quarter of their sum is taken. All else is zero. As a pitch detector it errs
-    more often than the smooth one (benchmarks/RESULTS.md).
+    The published one [1]_ rounds each partial k down to a bin, where it is 1 / √(k + 1). Between
+    two partials lies one period of a cosine, whose amplitude changes linearly from one peak to the
+    other; adjacent peaks are lowered by a quarter of their sum. As a pitch detector it errs more
+    often than the smooth one (benchmarks/RESULTS.md).
 
     Parameters
     ----------
     axis : FrequencyAxis
-        The bins, linear in frequency from 0 Hz.
+        Frequencies of the bins, linear from 0 Hz.
     candidates : array_like, shape (n_candidates,), default=range(60, 420)
-        Fundamentals in Hz, from one bin's width to the frequency of the last bin; by default
-        those of voices.
+        Fundamental frequencies in Hz, from the width of a bin to the frequency of the last bin.
     construction : {"smooth", "published"}, default="smooth"
-        Which comb.
+        Kind of comb.
     normalize : bool, default=True
-        Scale each comb to unit Euclidean length. The published matrix is not.
+        Scale each comb to unit Euclidean norm, unlike the published matrix.
 
     Returns
     -------
     ndarray, shape (n_candidates + 1, n_bins)
         U. Row 0 is all zeros, for no pitch; row 1 + i is the comb of candidate i.
-
-    Raises
-    ------
-    ParameterError
-        If the axis or a parameter is not as described.
 
     References
     ----------
@@ -109,33 +94,31 @@ def comb_pitch(
     construction: str = "smooth",
     normalize: bool = True,
 ) -> NDArray[np.float64]:
-    """Estimate the pitch of each frame by the comb that fits its power spectrum best.
+    """Estimate the pitch of each frame by the comb that matches its power spectrum best.
 
-    This shows what the combs can tell by themselves. It looks at one frame at a time, and does
-    not decide whether a frame is voiced: noise fits some comb, too, and only silence fits none.
-    With unit rows, a tone that is little more than its fundamental passes for the second partial
-    of another.
+    Frames are independent, and there is no voicing decision: noise matches some comb, and only
+    silence matches none.
 
     Parameters
     ----------
     spectrogram : array_like, shape (n_bins, n_frames)
-        Magnitudes, not negative. They are squared, which errs least (benchmarks/RESULTS.md).
+        Magnitudes. They are squared, which gives the fewest errors (benchmarks/RESULTS.md).
     axis : FrequencyAxis
         Frequencies of the bins, linear from 0 Hz.
     candidates, construction, normalize
-        As of :func:`comb_matrix`.
+        As in :func:`comb_matrix`.
 
     Returns
     -------
     ndarray, shape (n_frames,)
-        For each frame the candidate in Hz that maximises U times the power spectrum, and NaN
-        where no comb has a positive product, as :func:`librosa.pyin` has it for unvoiced frames.
+        Candidate in Hz that maximises U times the power spectrum; NaN where no comb has a positive
+        product.
 
     Raises
     ------
     ParameterError
-        If the spectrogram has not as many bins as the axis or a value that is negative or not
-        finite, or as of :func:`comb_matrix`.
+        If the spectrogram does not fit the axis or has negative or non-finite values, or as in
+        :func:`comb_matrix`.
 
     Examples
     --------
@@ -154,7 +137,7 @@ def comb_pitch(
     if not (np.isfinite(values) & (values >= 0)).all():
         raise ParameterError("spectrogram must be finite and not negative")
     combs = comb_matrix(axis, candidates, construction=construction, normalize=normalize)
-    # Of equal scores argmax takes the first, so that silence has no pitch.
+    # argmax takes the first of equal scores: silence has no pitch.
     best = (combs @ values**2).argmax(axis=0)
     return np.concatenate([[np.nan], np.asarray(candidates, dtype=np.float64)])[best]
 

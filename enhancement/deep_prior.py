@@ -1,8 +1,8 @@
-"""Deep audio prior: enhancement by a network that has never heard anything.
+"""Deep audio prior: enhancement by an untrained network that is fitted to the recording.
 
-A network is fitted to one noisy spectrogram, from noise. The idea is that sounds with harmonics
-that last are what a network of harmonic convolutions learns first, and noise last, so that it gives
-the sounds if it is stopped early [1]_ [2]_. benchmarks/deep_prior.py measures how far that holds.
+The network is fitted to one noisy spectrogram, from noise. A network of harmonic convolutions
+reproduces sustained harmonic sounds before it reproduces noise, so that stopping early removes
+noise [1]_ [2]_. benchmarks/deep_prior.py measures how far that holds.
 
 References
 ----------
@@ -35,14 +35,18 @@ from harmnmf.signal.audio import Audio
 from harmnmf.storage.arrays import load_arrays, save_arrays
 from harmnmf.training.checkpoint import load_checkpoint, save_checkpoint
 
+from .audio_enhancer import AudioEnhancer
+from .overlap import crossfade, split_overlapping
+from .transform import ShortTimeFourier
+
 __all__ = ["CONVOLUTIONS", "DeepPrior", "PriorFit", "PriorNetwork"]
 
 CONVOLUTIONS = ("harmonic", "dilated", "plain")
 
 _WINDOW = 0.064  # seconds
-_OVERLAP = 4  # windows over each sample
-# Seconds that are fitted together, and that parts have in common.
-_LONGEST, _COMMON = 4.0, 0.5
+_HOPS_PER_WINDOW = 4
+# Seconds of the longest segment, and of the overlap of two segments.
+_LONGEST, _OVERLAP = 4.0, 0.5
 _CHECKPOINT_SECONDS = 180.0
 _KIND = "deep-prior"
 
@@ -50,28 +54,18 @@ _KIND = "deep-prior"
 class PriorNetwork(nn.Module):
     """A U-Net from noise to the real and imaginary part of a spectrogram.
 
-    Levels halve the number of bins and frames. Bin 0 stays 0 Hz, and bin f of one level is bin 2f
-    of the one above it, so that harmonics lie at the same ratios in all of them.
+    Each level halves the number of bins and frames. Bin f of a level is bin 2f of the finer one, so
+    that 0 Hz stays in bin 0 and harmonics have the same ratios at all levels.
 
     Parameters
     ----------
     convolution : {"harmonic", "dilated", "plain"}
-        Kernels of 3 × 3 taps, all with the same number of weights: of neighbouring harmonics and
-        frames, of every second bin and frame, or of neighbouring bins and frames.
+        Kind of the 3 × 3 kernels, which all have the same number of weights: neighbouring harmonics
+        and frames, every second bin and frame, or neighbouring bins and frames.
     n_channels : sequence of int
-        Of the levels, from the finest.
+        Channels per level, from the finest.
     anchor : int
-        Harmonic that lies at the output's own frequency.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter is not as described.
-
-    References
-    ----------
-    .. [1] Z. Zhang et al., "Deep audio priors emerge from harmonic convolutional networks",
-       ICLR 2020.
+        Anchor of harmonic convolutions.
 
     Examples
     --------
@@ -113,7 +107,7 @@ class PriorNetwork(nn.Module):
         self.last = nn.Conv2d(first, 2, 1)
 
     def forward(self, noise: torch.Tensor) -> torch.Tensor:
-        """Turn (1, n_channels[0], n_bins, n_frames) into (1, 2, n_bins, n_frames)."""
+        """Map (1, n_channels[0], n_bins, n_frames) to (1, 2, n_bins, n_frames)."""
         x = self.first(noise)
         finer = []
         for down in self.down:
@@ -121,7 +115,7 @@ class PriorNetwork(nn.Module):
             x = down(x)
         for up in self.up:
             skipped = finer.pop()
-            # With corners aligned, bin f becomes bin 2f.
+            # Aligned corners: bin f becomes bin 2f.
             x = functional.interpolate(
                 x, size=skipped.shape[-2:], mode="bilinear", align_corners=True
             )
@@ -131,43 +125,37 @@ class PriorNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class DeepPrior:
+class DeepPrior(AudioEnhancer):
     """Enhance a recording by fitting an untrained network to it, and stopping early.
-
-    Nothing is learned beforehand, and nothing is kept: the recording itself decides.
 
     Parameters
     ----------
     convolution : {"harmonic", "dilated", "plain"}, default="harmonic"
-        What the network is made of.
+        Kind of the network's convolutions.
     n_steps : int, default=500
-        Steps of the fit. More of them give more of the sound, and of the noise.
+        Steps of the fit. More steps keep more of the sound, and of the noise.
     n_channels : tuple of int, default=(16, 32, 32)
-        Of the network's levels.
+        Channels per level of the network.
     anchor : int, default=3
-        Of harmonic convolutions.
+        Anchor of harmonic convolutions.
     learning_rate : float, default=5e-3
-        Of Adam.
+        Learning rate of Adam.
     seed : int, default=0
-        Of the first weights and of the noise that goes in.
+        Random seed of the initial weights and of the input noise.
     device : str, default="auto"
-        Where to compute.
+        Device of the computation.
 
     Raises
     ------
     ParameterError
-        If a parameter is not as described.
-
-    References
-    ----------
-    .. [1] Z. Zhang et al., "Deep audio priors emerge from harmonic convolutional networks",
-       ICLR 2020.
+        If a parameter is invalid.
 
     Examples
     --------
     >>> noisy = Audio(np.random.default_rng(0).normal(0, 0.1, 4000), 8000)
-    >>> DeepPrior(n_steps=2, n_channels=(4,), device="cpu").enhance(noisy).duration
-    0.5
+    >>> enhance = DeepPrior(n_steps=2, n_channels=(4,), device="cpu")
+    >>> enhance(noisy).duration, enhance(noisy.samples, sample_rate=8000).shape
+    (0.5, (4000,))
     """
 
     convolution: str = "harmonic"
@@ -185,7 +173,7 @@ class DeepPrior:
             raise ParameterError(f"learning_rate must be positive, not {self.learning_rate}")
         object.__setattr__(self, "n_channels", tuple(self.n_channels))
         object.__setattr__(self, "device", str(resolve_device(self.device)))
-        with torch.device("meta"):  # where nothing is computed
+        with torch.device("meta"):  # checks the network's parameters without any computation
             PriorNetwork(self.convolution, self.n_channels, self.anchor)
 
     def enhance(
@@ -195,33 +183,49 @@ class DeepPrior:
         checkpoint: str | os.PathLike[str] | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Audio:
-        """Enhance a recording, each channel by itself, in parts of at most four seconds.
+        """Enhance a recording, each channel separately, in segments of at most four seconds.
 
         Parameters
         ----------
         audio : Audio
-            The noisy recording.
+            Noisy recording.
         checkpoint : path-like, optional
-            File that is written every three minutes, on an interrupt and at the end. If it is
-            there, the work goes on from it. Remove it when the result is kept.
+            File that is written every three minutes, on KeyboardInterrupt and at the end. If it
+            exists, the fit is resumed from it. The caller removes it.
         progress : callable, optional
             Called with the seconds of the recording that are done.
 
         Returns
         -------
         Audio
-            As long, with the same rate and channels.
+            Enhanced recording.
 
         Raises
         ------
         FormatError
-            If the checkpoint is of another recording or other parameters, or damaged.
+            If the checkpoint belongs to another recording or other parameters, or is damaged.
         HarmnmfError
             If the checkpoint cannot be written.
         """
         channels = np.atleast_2d(audio.samples)
-        places = _parts(channels.shape[1], audio.sample_rate)
-        parts = [channel[place] for channel in channels for place in places]
+        n_step, n_overlap = _segment_sizes(channels.shape[1], audio.sample_rate)
+        parts = [part for x in channels for part in split_overlapping([x], n_step, n_overlap)]
+        done = self._fit_parts(parts, audio, checkpoint, progress)
+        n_parts = len(parts) // len(channels)
+        enhanced = [
+            np.concatenate(list(crossfade(done[first : first + n_parts], n_step, n_overlap)))
+            for first in range(0, len(parts), n_parts)
+        ]
+        return Audio(np.stack(enhanced).reshape(audio.samples.shape), audio.sample_rate)
+
+    def _fit_parts(
+        self,
+        parts: Sequence[NDArray[np.float32]],
+        audio: Audio,
+        checkpoint: str | os.PathLike[str] | None,
+        progress: Callable[[float], None] | None,
+    ) -> list[NDArray[np.float32]]:
+        """Fit a network to each part, with checkpoints."""
         work = _identify(self, audio)
         done: list[NDArray[np.float32]] = []
         fit: PriorFit | None = None
@@ -232,7 +236,7 @@ class DeepPrior:
             while len(done) < len(parts):
                 part = parts[len(done)]
                 fit = fit or PriorFit(self, part, audio.sample_rate)
-                # There is nothing to learn from silence.
+                # Silence needs no fit.
                 while part.any() and fit.n_done < self.n_steps:
                     fit.step()
                     if progress is not None:
@@ -248,31 +252,13 @@ class DeepPrior:
             raise
         if checkpoint is not None:
             _save(checkpoint, work, done, None)
-        enhanced = np.stack(
-            [
-                _join(done[first : first + len(places)], places)
-                for first in range(0, len(parts), len(places))
-            ]
-        )
-        return Audio(enhanced.reshape(audio.samples.shape), audio.sample_rate)
+        return done
 
 
 class PriorFit:
-    """The fit of a network to a few seconds of a recording, step by step.
+    """Fit of a network to a short recording, step by step.
 
-    Parameters
-    ----------
-    prior : DeepPrior
-        The parameters.
-    samples : ndarray, shape (n_samples,)
-        What it is fitted to.
-    sample_rate : int
-        Its rate in Hz.
-
-    Attributes
-    ----------
-    n_done : int
-        Steps that are done.
+    `n_done` counts the steps done.
 
     Examples
     --------
@@ -288,20 +274,16 @@ class PriorFit:
         self.prior = prior
         self.n_samples = len(samples)
         self.n_done = 0
-        self._n_fft = 2 ** round(math.log2(_WINDOW * sample_rate))
-        self._window = torch.hann_window(self._n_fft, device=prior.device)
-        spectrum = torch.stft(
-            torch.as_tensor(samples, dtype=torch.float32, device=prior.device),
-            self._n_fft,
-            self._n_fft // _OVERLAP,
-            window=self._window,
-            pad_mode="constant",
-            return_complex=True,
-        )
+        n_fft = 2 ** round(math.log2(_WINDOW * sample_rate))
+        self._transform = ShortTimeFourier(n_fft, n_fft // _HOPS_PER_WINDOW, "hann")
+        x = torch.as_tensor(samples, dtype=torch.float32, device=prior.device)
+        # Without the frame that is centred after the last sample.
+        n_frames = 1 + len(samples) // self._transform.hop_length
+        spectrum = self._transform.analyze(x)[:, :n_frames]
         parts = torch.view_as_real(spectrum).permute(2, 0, 1)[None]
         self._level = parts.square().mean().sqrt()
         self._target = parts / torch.where(self._level > 0, self._level, 1.0)
-        # One generator for all devices, so that all start from the same network.
+        # The generator of the CPU, so that all devices start from the same network.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(prior.seed)
             network = PriorNetwork(prior.convolution, prior.n_channels, prior.anchor)
@@ -310,7 +292,7 @@ class PriorFit:
         self.optimizer = torch.optim.Adam(self.network.parameters(), prior.learning_rate)
 
     def step(self) -> None:
-        """Go a step towards the noisy spectrogram, in the square of the difference."""
+        """Do a gradient step on the squared error of the spectrogram."""
         loss = functional.mse_loss(self.network(self._noise), self._target)
         self.optimizer.zero_grad()
         loss.backward()
@@ -318,47 +300,25 @@ class PriorFit:
         self.n_done += 1
 
     def estimate(self) -> NDArray[np.float32]:
-        """Give the enhanced samples after the steps that are done, of shape (n_samples,)."""
+        """Compute the enhanced samples after the steps done so far, shape (n_samples,)."""
         with torch.no_grad():
             parts = self._level * self.network(self._noise)[0]
         spectrum = torch.view_as_complex(parts.permute(1, 2, 0).contiguous())
-        samples = torch.istft(
-            spectrum,
-            self._n_fft,
-            self._n_fft // _OVERLAP,
-            window=self._window,
-            length=self.n_samples,
+        samples: NDArray[np.float32] = (
+            self._transform.synthesize(spectrum, self.n_samples).cpu().numpy()
         )
-        result: NDArray[np.float32] = samples.cpu().numpy()
-        return result
+        return samples
 
 
-def _parts(n_samples: int, sample_rate: int) -> list[slice]:
-    """Divide a recording into parts of equal length that have half a second in common."""
-    longest, common = round(_LONGEST * sample_rate), round(_COMMON * sample_rate)
-    n_parts = max(1, math.ceil((n_samples - common) / (longest - common)))
-    length = math.ceil((n_samples + (n_parts - 1) * common) / n_parts)
-    starts = (i * (length - common) for i in range(n_parts))
-    return [slice(start, min(start + length, n_samples)) for start in starts]
-
-
-def _join(parts: Sequence[NDArray[np.float32]], places: Sequence[slice]) -> NDArray[np.float32]:
-    """Fade from each part to the next where they overlap."""
-    joined = np.zeros(places[-1].stop, np.float32)
-    for i, (part, place) in enumerate(zip(parts, places, strict=True)):
-        weight = np.ones_like(part)
-        if i > 0:
-            n_common = places[i - 1].stop - place.start
-            weight[:n_common] = (np.arange(n_common) + 0.5) / n_common
-        if i + 1 < len(places):
-            n_common = place.stop - places[i + 1].start
-            weight[-n_common:] = 1 - (np.arange(n_common) + 0.5) / n_common
-        joined[place] += weight * part
-    return joined
+def _segment_sizes(n_samples: int, sample_rate: int) -> tuple[int, int]:
+    """Step and overlap, in samples, of as few segments as possible, of equal length."""
+    n_longest, n_overlap = round(_LONGEST * sample_rate), round(_OVERLAP * sample_rate)
+    n_parts = max(1, math.ceil((n_samples - n_overlap) / (n_longest - n_overlap)))
+    return max(1, math.ceil((n_samples - n_overlap) / n_parts)), n_overlap
 
 
 def _identify(prior: DeepPrior, audio: Audio) -> str:
-    """Name the work that a checkpoint belongs to."""
+    """Hash the parameters and the recording that a checkpoint belongs to."""
     parameters = {name: value for name, value in asdict(prior).items() if name != "device"}
     digest = hashlib.sha256(repr((parameters, audio.sample_rate, audio.samples.shape)).encode())
     digest.update(audio.samples.tobytes())
@@ -372,12 +332,12 @@ def _save(
     fit: PriorFit | None,
 ) -> None:
     arrays = {f"done_{i}": part for i, part in enumerate(done)}
-    # One that has not made a step is made anew.
+    # A fit without steps starts again.
     if fit is None or fit.n_done == 0:
         save_arrays(path, arrays, {"kind": _KIND, "work": work, "n_done": 0})
     else:
         metadata = {"kind": _KIND, "work": work, "n_done": fit.n_done}
-        save_checkpoint(path, fit.network, fit.optimizer, metadata, arrays)
+        save_checkpoint(path, fit.network, fit.optimizer, metadata, arrays=arrays)
 
 
 def _resume(
@@ -387,7 +347,7 @@ def _resume(
     parts: Sequence[NDArray[np.float32]],
     sample_rate: int,
 ) -> tuple[list[NDArray[np.float32]], PriorFit | None]:
-    """Read which parts are done, and the fit of the one that is not."""
+    """Read the parts that are done and the unfinished fit."""
     arrays, metadata = load_arrays(path, kind=_KIND)
     if metadata.get("work") != work:
         raise FormatError(

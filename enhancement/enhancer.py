@@ -1,64 +1,65 @@
-"""Enhancement by trained networks: of any length, at any sample rate, with any channels.
+"""Speech enhancement by trained networks, for any length, sample rate and number of channels.
 
-Networks hear 16 kHz. Of a recording with a higher rate, what they do not hear is the difference to
-its version at 16 kHz and back: what is above about 7.5 kHz. It is added to what they make of the
-rest, frame by frame as much weaker as their estimate is between 4 and 8 kHz: noise is that loud on
-both sides of 8 kHz more often than not, and speech that reaches 8 kHz goes on above it.
+Networks work at 16 kHz. At higher sample rates, what they do not see is the difference between the
+recording and its version resampled to 16 kHz and back: the band above about 7.5 kHz. It is added to
+their output with the gain that they apply, frame by frame, from 4 to 8 kHz, since noise mostly has
+the same level on both sides of 8 kHz, and speech that reaches 8 kHz extends beyond.
 
-Long recordings are enhanced in parts of 24 s, 20 s apart. Each fades into the next while both are
-there, so that a network has heard something before its word counts, and nothing grows with the
-length of the recording.
+Long recordings are enhanced in overlapping segments that are crossfaded: a network has some context
+before its output counts, and memory does not grow with the length of the recording.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from importlib import resources
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import soxr
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import nn
 
 from harmnmf.device import resolve_device
 from harmnmf.enhancement.models.registry import load_model
-from harmnmf.errors import FormatError, HarmnmfError, ParameterError
+from harmnmf.errors import FormatError, ParameterError
 from harmnmf.signal.audio import SAMPLE_RATE, Audio
 
-from .attenuation import Remainder
+from .attenuation import Attenuation
+from .audio_enhancer import AudioEnhancer
+from .overlap import crossfade, split_overlapping
+from .shipped import find_model
 from .streaming import EnhancementStream, StreamingModel
 from .transform import ShortTimeFourier
 
-__all__ = ["Enhancer", "find_model", "shipped_models"]
+__all__ = ["Enhancer"]
+
+# Seconds from one segment to the next, and of their overlap. Whole seconds, so that the frames of
+# all segments coincide at any sample rate.
+_STEP, _OVERLAP = 20, 4
+_HIGH_BAND = 4_000  # Hz
 
 
-# Seconds from part to part, and that they have in common: frames begin at all multiples of these,
-# at any sample rate and with any hop that divides 64,000.
-_STEP, _COMMON = 20, 4
-_HIGH = 4_000  # Hz
-
-
-class Enhancer:
-    """Take noise out of recordings with a trained network.
+class Enhancer(AudioEnhancer):
+    """Remove noise from recordings with a trained network.
 
     Parameters
     ----------
     model : torch.nn.Module
-        A network of :mod:`harmnmf.enhancement.models`. It is set to evaluation, and moved to the
-        device.
-    dry, attenuation_limit
-        What is kept of the noise, as of :class:`harmnmf.enhancement.attenuation.Remainder`.
+        A network of :mod:`harmnmf.enhancement.models`. It is set to evaluation mode and moved to
+        the device.
+    dry : float, default=0
+        Part of the noisy signal in the output, from 0 to 1.
+    attenuation_limit : float, optional
+        Maximum attenuation of a time-frequency bin in dB.
     device : str, default="auto"
-        Where to compute.
+        Device of the computation.
 
     Raises
     ------
     ParameterError
-        If a parameter is not as described.
+        If a parameter is invalid.
 
     Examples
     --------
@@ -67,6 +68,8 @@ class Enhancer:
     >>> stereo = np.random.default_rng(0).normal(0, 0.1, (2, 22050))
     >>> enhance(stereo, sample_rate=44100).shape
     (2, 22050)
+    >>> enhance(Audio(stereo, 44100)).duration
+    0.5
     """
 
     def __init__(
@@ -80,36 +83,36 @@ class Enhancer:
         transform: ShortTimeFourier | None = getattr(model, "transform", None)
         if transform is None:
             raise ParameterError("model must be a network of harmnmf.enhancement.models")
-        self.remainder = Remainder(dry, attenuation_limit)
+        self.attenuation = Attenuation(dry, attenuation_limit)
         self.device = resolve_device(device)
         self.model = model.eval().to(self.device)
         self.transform = transform
 
     @classmethod
     def load(cls, source: str | os.PathLike[str], **options: Any) -> Enhancer:
-        """Read a network from a file, or one that is shipped by its name.
+        """Load a shipped network by name, or one from a file.
 
         Parameters
         ----------
         source : str or path-like
-            A name of :func:`shipped_models`, or the path of a file.
+            Name of a shipped network (:func:`harmnmf.enhancement.shipped_models`), or path of a
+            file.
         **options
-            As of the class; but by default, `attenuation_limit` is what the file recommends, if
-            it does.
+            Parameters of the class. `attenuation_limit` defaults to the one stored in the file.
 
         Returns
         -------
         Enhancer
-            With that network.
+            Enhancer with that network.
 
         Raises
         ------
         HarmnmfError
             If there is no such network.
         FormatError
-            If the file is not one, or damaged.
+            If the file is invalid.
         ParameterError
-            If an option is not as described.
+            If an option is invalid.
         """
         path = find_model(source)
         model, metadata = load_model(path)
@@ -118,83 +121,50 @@ class Enhancer:
             raise FormatError(f"{path}: attenuation_limit must be decibels, not {recommended!r}")
         return cls(model, **{"attenuation_limit": recommended, **options})
 
-    def __call__(self, samples: ArrayLike, sample_rate: int) -> NDArray[np.float32]:
-        """Enhance a recording, each channel by itself.
-
-        Parameters
-        ----------
-        samples : array_like, shape (n_samples,) or (n_channels, n_samples)
-            Real, finite, with full scale at ±1.
-        sample_rate : int
-            In Hz.
-
-        Returns
-        -------
-        ndarray
-            Enhanced samples of the same shape.
-
-        Raises
-        ------
-        AudioError
-            If the samples or the rate are not as described.
-        """
-        noisy = Audio(np.asarray(samples), sample_rate).samples
-        n_block = _STEP * sample_rate
-        blocks = (noisy[..., i : i + n_block] for i in range(0, noisy.shape[-1], n_block))
-        return np.concatenate(list(self.enhance_blocks(blocks, sample_rate)), axis=-1)
+    def enhance(self, audio: Audio) -> Audio:
+        """Enhance a recording, each channel separately."""
+        blocks = self.enhance_blocks([audio.samples], audio.sample_rate)
+        return Audio(np.concatenate(list(blocks), axis=-1), audio.sample_rate)
 
     def stream(self) -> EnhancementStream:
-        """Begin to enhance a mono signal of 16 kHz while it is being recorded.
-
-        Returns
-        -------
-        EnhancementStream
-            With the options of this.
+        """Start enhancing a mono signal at 16 kHz in real time, with the options of this.
 
         Raises
         ------
         ParameterError
-            If the network needs what comes later.
+            If the network is not causal.
         """
-        return EnhancementStream(cast(StreamingModel, self.model), self.remainder, self.device)
+        return EnhancementStream(cast(StreamingModel, self.model), self.attenuation, self.device)
 
     def enhance_blocks(
         self, blocks: Iterable[NDArray], sample_rate: int
     ) -> Iterator[NDArray[np.float32]]:
-        """Enhance a recording block by block, in memory that does not grow with its length.
+        """Enhance a recording block by block, in constant memory.
 
         Parameters
         ----------
         blocks : iterable of ndarray, shape (n_samples,) or (n_channels, n_samples)
-            The recording from its beginning, in blocks of any length; at least one.
+            Consecutive blocks of any length; at least one.
         sample_rate : int
-            In Hz.
+            Sample rate in Hz.
 
         Yields
         ------
         ndarray
-            Enhanced samples, in other blocks. Joined together, they are as many as came in.
+            Consecutive blocks of the enhanced recording, of other lengths; the total length is
+            that of the input.
 
         Raises
         ------
         AudioError
-            If the samples or the rate are not as described.
+            If the samples or the rate are invalid.
         """
-        n_step, n_common = _STEP * sample_rate, _COMMON * sample_rate
-        rising = (np.arange(n_common, dtype=np.float32) + 0.5) / n_common
-        before: NDArray[np.float32] | None = None
-        for part in _overlapping(blocks, n_step, n_common):
-            enhanced = self._enhance(Audio(part, sample_rate))
-            if before is not None:
-                start = enhanced[..., :n_common]
-                start += (1 - rising) * (before - start)
-            before = enhanced[..., n_step:]
-            yield enhanced[..., :n_step]
-        # The last part has nothing to fade into.
-        if before is not None and before.shape[-1]:
-            yield before
+        n_step, n_overlap = _STEP * sample_rate, _OVERLAP * sample_rate
+        segments = split_overlapping(blocks, n_step, n_overlap)
+        enhanced = (self._enhance_segment(Audio(segment, sample_rate)) for segment in segments)
+        return crossfade(enhanced, n_step, n_overlap)
 
-    def _enhance(self, audio: Audio) -> NDArray[np.float32]:
+    def _enhance_segment(self, audio: Audio) -> NDArray[np.float32]:
         channels = np.atleast_2d(audio.samples)
         enhanced = [self._enhance_channel(channel, audio.sample_rate) for channel in channels]
         return np.stack(enhanced).reshape(audio.samples.shape)
@@ -203,93 +173,34 @@ class Enhancer:
     def _enhance_channel(
         self, samples: NDArray[np.float32], sample_rate: int
     ) -> NDArray[np.float32]:
-        # Neither of the two conversions may come out a sample too short.
-        n_more = 0 if sample_rate == SAMPLE_RATE else 2 * -(-sample_rate // SAMPLE_RATE)
-        heard = _resample(np.pad(samples, (0, n_more)), sample_rate, SAMPLE_RATE)
-        spectrum = self.transform.analyze(torch.from_numpy(heard).to(self.device))
-        estimate = self.remainder.keep_in_spectrum(self.model(spectrum[None])[0], spectrum)
-        speech = self.transform.synthesize(estimate, len(heard)).cpu().numpy()
+        # Resampling twice must not lose a sample at the end.
+        n_padding = 0 if sample_rate == SAMPLE_RATE else 2 * -(-sample_rate // SAMPLE_RATE)
+        low_band = _resample(np.pad(samples, (0, n_padding)), sample_rate, SAMPLE_RATE)
+        spectrum = self.transform.analyze(torch.from_numpy(low_band).to(self.device))
+        estimate = self.attenuation.limit_bins(self.model(spectrum[None])[0], spectrum)
+        speech = self.transform.synthesize(estimate, len(low_band)).cpu().numpy()
         enhanced = _resample(speech, SAMPLE_RATE, sample_rate)[: len(samples)]
         if sample_rate > SAMPLE_RATE:
-            unheard = samples - _resample(heard, SAMPLE_RATE, sample_rate)[: len(samples)]
-            time = np.arange(len(samples)) * (SAMPLE_RATE / sample_rate / self.transform.hop_length)
-            gain = self._high_gain(estimate, spectrum)
-            enhanced += unheard * np.interp(time, np.arange(len(gain)), gain)
-        return self.remainder.keep_in_samples(enhanced, samples)
+            high_band = samples - _resample(low_band, SAMPLE_RATE, sample_rate)[: len(samples)]
+            gain = self._high_band_gain(estimate, spectrum)
+            frame_rate = SAMPLE_RATE / sample_rate / self.transform.hop_length  # per sample
+            time = np.arange(len(samples)) * frame_rate
+            enhanced += high_band * np.interp(time, np.arange(len(gain)), gain)
+        return self.attenuation.mix(enhanced, samples)
 
-    def _high_gain(self, estimate: torch.Tensor, spectrum: torch.Tensor) -> NDArray[np.float32]:
-        """Tell for each frame how much weaker what is above 4 kHz becomes."""
-        first = _HIGH * self.transform.n_fft // SAMPLE_RATE
+    def _high_band_gain(
+        self, estimate: torch.Tensor, spectrum: torch.Tensor
+    ) -> NDArray[np.float32]:
+        """Gain from 4 to 8 kHz, shape (n_frames,); at most 1."""
+        first = _HIGH_BAND * self.transform.n_fft // SAMPLE_RATE
         after, before = (x[first:].abs().square().sum(dim=0) for x in (estimate, spectrum))
-        least = torch.finfo(torch.float32).tiny
-        gain: NDArray[np.float32] = ((after + least) / (before + least)).sqrt().cpu().numpy()
+        tiny = torch.finfo(torch.float32).tiny
+        gain: NDArray[np.float32] = ((after + tiny) / (before + tiny)).sqrt().cpu().numpy()
         return gain.clip(max=1)
 
 
-def find_model(source: str | os.PathLike[str]) -> Path:
-    """Find the weights of a trained network.
-
-    Parameters
-    ----------
-    source : str or path-like
-        A name of :func:`shipped_models`, or the path of a file.
-
-    Returns
-    -------
-    Path
-        Of the file.
-
-    Raises
-    ------
-    HarmnmfError
-        If there is no such network.
-
-    Examples
-    --------
-    >>> all(find_model(name) == path for name, path in shipped_models().items())
-    True
-    """
-    shipped = shipped_models()
-    path = shipped.get(os.fspath(source), Path(source))
-    if not path.exists():
-        names = f"shipped: {', '.join(shipped)}; or give" if shipped else "none is shipped; give"
-        raise HarmnmfError(f"{path}: no such model ({names} a file of weights)")
-    return path
-
-
-def shipped_models() -> dict[str, Path]:
-    """Name the trained networks that come with the package.
-
-    Returns
-    -------
-    dict
-        Paths of their weights by name.
-
-    Examples
-    --------
-    >>> all(path.suffix == ".npz" for path in shipped_models().values())
-    True
-    """
-    folder = Path(str(resources.files("harmnmf.enhancement"))) / "weights"
-    return {path.stem: path for path in sorted(folder.glob("*.npz"))}
-
-
-def _overlapping(
-    blocks: Iterable[NDArray], n_step: int, n_common: int
-) -> Iterator[NDArray[np.floating]]:
-    """Cut samples into parts that have some in common; only the last is shorter or longer."""
-    waiting: list[NDArray] = []
-    for block in blocks:
-        waiting.append(block)
-        while sum(part.shape[-1] for part in waiting) > n_step + n_common:
-            joined = np.concatenate(waiting, axis=-1)
-            yield joined[..., : n_step + n_common]
-            waiting = [joined[..., n_step:]]
-    yield np.concatenate(waiting, axis=-1)
-
-
 def _resample(samples: NDArray[np.float32], sample_rate: int, new_rate: int) -> NDArray[np.float32]:
-    """Resample, unlike :meth:`harmnmf.Audio.resample` also to nothing."""
+    """Resample; unlike :meth:`harmnmf.Audio.resample`, the result may be empty."""
     if sample_rate == new_rate:
         return samples
     resampled: NDArray[np.float32] = soxr.resample(samples, sample_rate, new_rate, quality="HQ")

@@ -1,4 +1,4 @@
-"""Networks for those who have no PyTorch: ONNX, frame by frame."""
+"""Export of streaming networks to ONNX, one frame per call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .transform import ShortTimeFourier
 
 __all__ = ["export_onnx"]
 
-# The first with the operator LayerNormalization; every runtime since 2022 knows it.
+# The first opset with LayerNormalization, supported by every runtime since 2022.
 _OPSET = 17
 
 _USE = (
@@ -34,26 +34,25 @@ _USE = (
 def export_onnx(
     path: str | os.PathLike[str], model: nn.Module, metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a network to an ONNX file that enhances a frame a call.
+    """Write a network to an ONNX file that enhances one frame per call.
 
-    The file appears whole or not at all. Its inputs are ``spectrum``, of shape (1, 2, n_bins, 1),
-    and ``state``; its outputs are ``estimate`` and ``next_state``, of the same shapes. All are
-    float32; axis 1 of a spectrum holds its real and imaginary part. The metadata of the file say
-    the transform and how to use it.
+    The inputs are ``spectrum``, of shape (1, 2, n_bins, 1), and ``state``; the outputs are
+    ``estimate`` and ``next_state``, of the same shapes. All are float32; axis 1 of a spectrum holds
+    its real and imaginary part. The metadata of the file describe the transform and its use.
 
     Parameters
     ----------
     path : str or os.PathLike
         File to write or replace; ``.onnx`` by convention.
     model : torch.nn.Module
-        A network that streams, such as ``harmonic-light``.
+        A streaming network, such as ``harmonic-light``.
     metadata : mapping, optional
-        What else the file shall say, such as a licence. What JSON can hold.
+        Further metadata, such as a licence; JSON values.
 
     Raises
     ------
     ParameterError
-        If the network cannot go frame by frame.
+        If the network cannot stream.
     HarmnmfError
         If the package onnx is missing, or the folder is not writable.
 
@@ -68,15 +67,15 @@ def export_onnx(
     """
     if not hasattr(model, "step_parts"):
         raise ParameterError(
-            f"{type(model).__name__} cannot go frame by frame; export a network that streams, such"
-            " as harmonic-light"
+            f"{type(model).__name__} cannot stream; export a network that does, such as"
+            " harmonic-light"
         )
     try:
         import onnx
     except ImportError as error:
         raise HarmnmfError("onnx is not installed: pip install 'harmnmf[onnx]'") from error
     transform = cast(ShortTimeFourier, model.transform)
-    says = {
+    properties = {
         **(metadata or {}),
         "sample_rate": SAMPLE_RATE,
         "n_fft": transform.n_fft,
@@ -88,13 +87,13 @@ def export_onnx(
         _trace(_Frame(copy.deepcopy(model).cpu().eval()), transform.n_bins, temporary)
         network = onnx.load_model_from_string(temporary.read_bytes())
         onnx.helper.set_model_props(
-            network, {k: v if isinstance(v, str) else json.dumps(v) for k, v in says.items()}
+            network, {k: v if isinstance(v, str) else json.dumps(v) for k, v in properties.items()}
         )
         temporary.write_bytes(network.SerializeToString())
 
 
 class _Frame(nn.Module):
-    """What is called for each frame."""
+    """A network whose forward pass is `step_parts`."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -112,8 +111,8 @@ def _trace(network: nn.Module, n_bins: int, path: Path) -> None:
     spectrum = torch.zeros(1, 2, n_bins, 1)
     _, state = network(spectrum, None)
     with warnings.catch_warnings():
-        # This exporter is deprecated; the other one needs a newer PyTorch and further packages.
-        # It also warns of what holds for other sizes, while here all are fixed.
+        # This exporter is deprecated, but the new one needs a newer PyTorch and more packages. It
+        # also warns that constants depend on the input size, which is fixed here.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,

@@ -1,8 +1,4 @@
-"""Pictures of what networks find in spectrograms.
-
-As those of :mod:`harmnmf.plotting.figures`, they are :class:`matplotlib.figure.Figure` objects
-that belong to no window; :func:`harmnmf.save_figure` writes them.
-"""
+"""Figures of what networks find in spectrograms."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from harmnmf.signal.spectrogram import Spectrogram
 __all__ = ["plot_integration"]
 
 _VERMILION = "#D55E00"
-# From nothing to a colour through which the spectrogram still shows.
+# From transparent to a colour through which the spectrogram shows.
 _TINT = LinearSegmentedColormap.from_list(
     "tint", [to_rgba(_VERMILION, 0.0), to_rgba(_VERMILION, 0.9)]
 )
@@ -35,36 +31,36 @@ def plot_integration(
     end: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw the pitches that harmonic integration finds, and the harmonics that it selects.
+    """Plot the pitches that harmonic integration finds, and the harmonics that it selects.
 
-    Above is what the channels give to each candidate on average, the softmax of the significance
-    spectrum; below, on the spectrogram, the average of the harmonics where it is positive.
+    The upper panel shows the weight of each candidate, the softmax of the significance spectrum;
+    the lower one the positive harmonics, on top of the spectrogram. Channels are averaged.
 
     Parameters
     ----------
     spectrogram : Spectrogram
-        On a linear axis from 0 Hz.
+        Spectrogram with a linear frequency axis from 0 Hz.
     significance : array_like, shape (n_channels, 1 + n_candidates, n_frames)
-        K Uᵀ, with no pitch first, as models' `integrate` gives it for one recording.
+        K Uᵀ from the networks' method `integrate`, for one recording; row 0 is "no pitch".
     harmonics : array_like, shape (n_channels, n_bins, n_frames)
-        softmax(K Uᵀ) U, of the first bins of the spectrogram.
+        softmax(K Uᵀ) U, for the first bins of the spectrogram.
     candidates : array_like, shape (n_candidates,)
         Pitches in Hz, ascending.
     start, end : float, optional
-        Seconds to draw from and to; by default the first minute.
+        Time range in seconds; by default the first minute.
     title : str, optional
-        Title.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The picture.
+        Figure, to be written by :func:`harmnmf.save_figure`.
 
     Raises
     ------
     ParameterError
-        If the shapes do not belong together, the axis or the candidates are not as described, or
-        nothing lies between `start` and `end`.
+        If the shapes do not match, the axis or the candidates are invalid, or the time range is
+        empty.
 
     References
     ----------
@@ -79,9 +75,8 @@ def plot_integration(
     >>> spectrogram = STFT(n_fft=512, hop_length=128).transform(noise)
     >>> U = comb_matrix(spectrogram.axis)
     >>> significance = U @ spectrogram.values
-    >>> figure = plot_integration(
-    ...     spectrogram, [significance], [U.T @ softmax(significance, axis=0)], range(60, 420)
-    ... )
+    >>> harmonics = U.T @ softmax(significance, axis=0)
+    >>> figure = plot_integration(spectrogram, [significance], [harmonics], range(60, 420))
     >>> [axes.get_ylabel() for axes in figure.axes[:2]]
     ['Pitch (Hz)', 'Frequency (Hz)']
     """
@@ -94,7 +89,7 @@ def plot_integration(
     upper, lower = figure.subplots(2, 1, sharex=True)
 
     weights = softmax(scores[..., first:last], axis=1).mean(axis=0)[1:]
-    # Evenly spaced rows, as close as the closest candidates.
+    # The image needs evenly spaced rows.
     step = np.diff(pitches).min()
     rows = np.arange(pitches[0], pitches[-1] + step / 2, step)
     nearest = np.abs(rows[:, None] - pitches).argmin(axis=1)

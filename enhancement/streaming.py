@@ -1,4 +1,4 @@
-"""Enhancement while it is being recorded: as many samples out as in, a frame later."""
+"""Real-time enhancement: as many samples out as in, delayed by one frame."""
 
 from __future__ import annotations
 
@@ -12,48 +12,47 @@ from torch.nn import functional
 from harmnmf.errors import ParameterError
 from harmnmf.signal.audio import SAMPLE_RATE, Audio
 
-from .attenuation import Remainder
+from .attenuation import Attenuation
 from .transform import ShortTimeFourier
 
 __all__ = ["EnhancementStream", "StreamingModel"]
 
 
 class StreamingModel(Protocol):
-    """A network that needs nothing but the past."""
+    """A causal network."""
 
     transform: ShortTimeFourier
 
     def step(
         self, spectrum: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Enhance the next frames, (batch, n_bins, n_frames), and give what the ones after need."""
+        """Enhance the next frames, (batch, n_bins, n_frames); also return the next state."""
 
 
 class EnhancementStream:
-    """Enhance a mono signal of 16 kHz block by block.
+    """Enhance a mono signal at 16 kHz block by block.
 
-    Joined together and without the first `latency` samples, what comes out is what
-    :class:`harmnmf.enhancement.enhancer.Enhancer` makes of the whole in one part.
+    After the first `latency` samples, the output is that of
+    :class:`harmnmf.enhancement.enhancer.Enhancer` for the whole signal as one segment.
 
     Parameters
     ----------
     model : StreamingModel
-        A network that looks at nothing later, such as ``harmonic-light``.
-    remainder : Remainder, optional
+        A causal network, such as ``harmonic-light``.
+    attenuation : Attenuation, optional
         What is kept of the noise.
     device : torch.device, optional
-        Where the network is.
+        Device of the network.
 
     Attributes
     ----------
     latency : int
-        Samples by which the output is delayed: what a frame has to wait for, for blocks of any
-        length.
+        Delay of the output in samples, whatever the length of the blocks.
 
     Raises
     ------
     ParameterError
-        If the network cannot go on from where it was.
+        If the network is not causal.
 
     Examples
     --------
@@ -71,29 +70,29 @@ class EnhancementStream:
     def __init__(
         self,
         model: StreamingModel,
-        remainder: Remainder | None = None,
+        attenuation: Attenuation | None = None,
         device: torch.device | None = None,
     ) -> None:
         if not hasattr(model, "step"):
             raise ParameterError(
-                f"{type(model).__name__} needs what comes later and cannot stream; use a causal"
-                " network such as harmonic-light"
+                f"{type(model).__name__} is not causal and cannot stream; use a causal network such"
+                " as harmonic-light"
             )
         self.model = model
-        self.remainder = remainder or Remainder()
+        self.attenuation = attenuation or Attenuation()
         self.device = device or torch.device("cpu")
         self.transform = model.transform
-        # The last sample of a block may be the first one that a frame still waits for.
+        # The last sample of a block may be the first one of a frame.
         self.latency = self.transform.n_fft - 1
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         n_fft = self.transform.n_fft
         self._state: torch.Tensor | None = None
-        self._n_heard = 0
+        self._n_received = 0
         # The first frame is centred at the first sample.
-        self._waiting = torch.zeros(n_fft // 2)
-        self._n_before = n_fft // 2
+        self._pending = torch.zeros(n_fft // 2)
+        self._n_padding = n_fft // 2
         self._sum, self._weight = torch.zeros(n_fft), torch.zeros(n_fft)
         self._ready = torch.zeros(self.latency)
 
@@ -103,76 +102,67 @@ class EnhancementStream:
         Parameters
         ----------
         block : array_like, shape (n_samples,)
-            Real, finite, with full scale at ±1; any number of them.
+            Real and finite, with full scale at ±1; of any length.
 
         Returns
         -------
-        ndarray
-            As many samples; the first `latency` ones of all are zeros.
+        ndarray, shape (n_samples,)
+            Enhanced samples; the first `latency` ones of the stream are zeros.
 
         Raises
         ------
         ParameterError
-            If the block is not of that shape.
+            If the block has another shape.
         AudioError
-            If the samples are not as described.
+            If the samples are invalid.
         """
         samples = np.asarray(block)
         if samples.ndim != 1:
             raise ParameterError(f"a block must have shape (n_samples,), not {samples.shape}")
         if len(samples):
-            self._hear(torch.from_numpy(Audio(samples, SAMPLE_RATE).samples.copy()))
-        self._n_heard += len(samples)
+            self._enhance_frames(torch.from_numpy(Audio(samples, SAMPLE_RATE).samples.copy()))
+        self._n_received += len(samples)
         return self._take(len(samples))
 
     def flush(self) -> NDArray[np.float32]:
-        """Give the last `latency` samples, and begin anew.
-
-        Returns
-        -------
-        ndarray, shape (latency,)
-            What was still to come.
-        """
+        """Return the last samples, shape (latency,), and reset the stream."""
         n_fft, hop = self.transform.n_fft, self.transform.hop_length
-        self._hear(torch.zeros(-self._n_heard % hop + n_fft // 2))
-        self._emit(self._sum, self._weight, self._waiting)
+        self._enhance_frames(torch.zeros(-self._n_received % hop + n_fft // 2))
+        self._output(self._sum, self._weight, self._pending)
         rest = self._take(self.latency)
-        self._begin()
+        self._reset()
         return rest
 
     @torch.inference_mode()
-    def _hear(self, samples: torch.Tensor) -> None:
-        """Enhance all frames that are complete with these samples."""
-        n_fft, hop = self.transform.n_fft, self.transform.hop_length
-        waiting = torch.cat([self._waiting, samples])
-        n_frames = max(0, 1 + (len(waiting) - n_fft) // hop)
-        self._waiting = waiting[n_frames * hop :]
+    def _enhance_frames(self, samples: torch.Tensor) -> None:
+        """Enhance the frames that these samples complete."""
+        n_fft, hop, window = self.transform.n_fft, self.transform.hop_length, self.transform.window
+        pending = torch.cat([self._pending, samples])
+        n_frames = max(0, 1 + (len(pending) - n_fft) // hop)
+        self._pending = pending[n_frames * hop :]
         if not n_frames:
             return
-        window = self.transform.window
-        frames = waiting.unfold(0, n_fft, hop)
+        frames = pending.unfold(0, n_fft, hop)
         spectrum = torch.fft.rfft(frames * window).mT.to(self.device)
         estimate, self._state = self.model.step(spectrum[None], self._state)
-        enhanced = (
-            torch.fft.irfft(self.remainder.keep_in_spectrum(estimate[0], spectrum).mT).cpu()
-            * window
-        )
+        limited = self.attenuation.limit_bins(estimate[0], spectrum)
+        enhanced = torch.fft.irfft(limited.mT).cpu() * window
         for frame, noisy in zip(enhanced, frames, strict=True):
             self._sum += frame
             self._weight += window.square()
-            # No later frame adds to these.
-            self._emit(self._sum[:hop], self._weight[:hop], noisy[:hop])
+            # No later frame overlaps with the first hop.
+            self._output(self._sum[:hop], self._weight[:hop], noisy[:hop])
             self._sum, self._weight = (
                 functional.pad(x[hop:], (0, hop)) for x in (self._sum, self._weight)
             )
 
-    def _emit(self, total: torch.Tensor, weight: torch.Tensor, noisy: torch.Tensor) -> None:
-        """Queue samples, but for those before the first one."""
+    def _output(self, total: torch.Tensor, weight: torch.Tensor, noisy: torch.Tensor) -> None:
+        """Queue overlap-added samples, without the padding before the first sample."""
         n_samples = min(len(total), len(noisy))
-        first = min(self._n_before, n_samples)
-        self._n_before -= first
+        first = min(self._n_padding, n_samples)
+        self._n_padding -= first
         enhanced = total[first:n_samples] / weight[first:n_samples]
-        mixed = self.remainder.keep_in_samples(enhanced, noisy[first:n_samples])
+        mixed = self.attenuation.mix(enhanced, noisy[first:n_samples])
         self._ready = torch.cat([self._ready, mixed])
 
     def _take(self, n_samples: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Training of the enhancement networks on mixtures that are made on the fly."""
+"""Training of enhancement networks on mixtures generated on the fly."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import distributed, nn
@@ -20,13 +21,11 @@ from harmnmf.enhancement.mixtures.speech import Mixtures
 from harmnmf.errors import ParameterError
 from harmnmf.training.loop import Batch, train_network
 
-__all__ = ["PRECISIONS", "several_processes", "train_enhancement"]
+__all__ = ["several_processes", "train_enhancement"]
 
-PRECISIONS = ("auto", "float32", "bfloat16")
-
+_PRECISIONS = ("auto", "float32", "bfloat16")
 _KIND = "enhancement-training"
 _AVERAGING = 0.998
-_N_VALIDATION = 48
 
 
 def train_enhancement(
@@ -40,60 +39,62 @@ def train_enhancement(
     learning_rate: float = 2e-3,
     weights: Mapping[str, float] | None = None,
     precision: str = "auto",
+    n_validation: int = 48,
     n_workers: int = 1,
     device: str = "auto",
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Train a model in place, from where an earlier call in the same folder stopped.
+    """Train a model in place, resuming from the checkpoint in the folder if there is one.
 
-    As `harmnmf.training.loop.train_network`, with a moving average of the weights. In each of
-    several processes (`several_processes`), a batch has its share of the mixtures.
+    See `harmnmf.training.loop.train_network`; the weights are averaged over steps. With several
+    processes (`several_processes`), each takes its share of the mixtures of a step.
 
     Parameters
     ----------
     model : torch.nn.Module
-        From complex spectra to complex spectra, with a `transform`.
+        Network from complex spectra to complex spectra, with a `transform`.
     training, validation : Mixtures
-        The first for steps; the first 48 of the second for ``metrics.jsonl``.
+        Mixtures to train on, and to validate on.
     run : path-like
-        Folder of the checkpoint and the metrics.
+        Folder of the checkpoint and of ``metrics.jsonl``.
     n_steps : int
-        Steps in all.
+        Total number of steps.
     batch_size : int, default=16
-        Mixtures in a step of each process.
+        Mixtures per step and process.
     learning_rate : float, default=2e-3
-        The highest.
+        Peak learning rate.
     weights : mapping of str to float, optional
-        Of terms of the loss, where they shall not have those that they usually have.
+        Weights of terms of the loss that replace the defaults.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Of the operations in the model that allow a lower one. GPUs are faster with it, which is
-        what "auto" means, and so are processors that have instructions for it; others go on in
-        float32.
+        Precision of the model: "auto" is bfloat16 on a GPU and float32 on a CPU. CPUs without
+        instructions for bfloat16 use float32.
+    n_validation : int, default=48
+        Mixtures to validate on, from the first.
     n_workers : int, default=1
-        Processes that make mixtures; 0 to make them between steps.
+        Processes that make mixtures; 0 to make them in the training process.
     device : str, default="auto"
-        Where to compute.
+        PyTorch device.
     progress : callable, optional
         Called with the number of steps done.
 
     Raises
     ------
-    ParameterError
-        If a number is not as described.
     FormatError
-        If the folder holds a checkpoint of another network, or a damaged one.
+        If the checkpoint is damaged or of another network.
     HarmnmfError
         If the loss is not finite; the batch is saved.
     """
     if batch_size < 1 or n_workers < 0:
-        raise ParameterError("batch_size must be at least 1, and n_workers not negative")
-    if precision not in PRECISIONS:
-        raise ParameterError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        raise ParameterError("batch_size must be at least 1, and n_workers at least 0")
+    if precision not in _PRECISIONS:
+        raise ParameterError(
+            f"precision must be one of {', '.join(_PRECISIONS)}, not {precision!r}"
+        )
     place = resolve_device(device)
     low_precision = precision == "bfloat16" or (precision == "auto" and place.type == "cuda")
     objective = build_objective(model, weights, low_precision=low_precision).to(place)
     held_out: list[Mixture] = list(
-        DataLoader(_Endless(validation), batch_size, sampler=range(_N_VALIDATION))
+        DataLoader(cast("Dataset[Mixture]", validation), batch_size, sampler=range(n_validation))
     )
     rank, n_processes = 0, 1
     if distributed.is_initialized():
@@ -102,7 +103,7 @@ def train_enhancement(
     def batches(first: int) -> Iterator[Batch]:
         in_a_step = batch_size * n_processes
         loader = DataLoader(
-            _Endless(training),
+            cast("Dataset[Mixture]", training),
             batch_size,
             sampler=range(first * in_a_step + rank, n_steps * in_a_step, n_processes),
             num_workers=n_workers,
@@ -128,12 +129,12 @@ def train_enhancement(
 
 @contextmanager
 def several_processes() -> Iterator[bool]:
-    """Join the processes that `torchrun` started, if it did.
+    """Join the processes started by `torchrun`, if any.
 
     Yields
     ------
     bool
-        Whether this is the first one, which writes and reports.
+        Whether this is the first process, which writes and reports.
 
     Examples
     --------
@@ -149,35 +150,26 @@ def several_processes() -> Iterator[bool]:
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         with warnings.catch_warnings():
-            # Of kernels of one tap, whose strides mean nothing.
+            # Raised for kernels of one tap, whose strides do not matter.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             yield distributed.get_rank() == 0
     finally:
         distributed.destroy_process_group()
 
 
-class _Endless(Dataset[Mixture]):
-    """Mixtures for a loader, which says the numbers."""
-
-    def __init__(self, mixtures: Mixtures) -> None:
-        self.mixtures = mixtures
-
-    def __getitem__(self, index: int) -> Mixture:
-        return self.mixtures[index]
-
-
 @torch.no_grad()
 def _validate(
     objective: nn.Module, held_out: list[Mixture], place: torch.device
 ) -> dict[str, float]:
-    """Mean terms of the loss, and the gain in SI-SDR where there is speech, and noise in it."""
+    """Mean terms of the loss, and the mean gain in SI-SDR of mixtures of speech and noise."""
     assert isinstance(objective, Objective)
     terms: dict[str, float] = {}
     gains: list[float] = []
+    n_validation = sum(len(mixture.noisy) for mixture in held_out)
     for mixture in held_out:
         noisy, clean = (torch.as_tensor(x).to(place) for x in mixture)
         for name, term in objective(noisy, clean).items():
-            share = len(noisy) / _N_VALIDATION
+            share = len(noisy) / n_validation
             terms[f"validation_{name}"] = terms.get(f"validation_{name}", 0.0) + share * float(term)
         samples = (x.cpu().numpy() for x in (objective.waveform(noisy), noisy, clean))
         for after, before, reference in zip(*samples, strict=True):

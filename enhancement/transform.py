@@ -1,9 +1,10 @@
-"""From samples to complex spectrograms and back, for networks: differentiable."""
+"""The short-time Fourier transform of networks: differentiable, with its inverse."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import nn
@@ -16,22 +17,24 @@ __all__ = ["ShortTimeFourier", "Waveform", "compress", "compress_parts"]
 
 @dataclass(frozen=True)
 class ShortTimeFourier:
-    """A short-time Fourier transform and its inverse.
+    """Short-time Fourier transform and its inverse.
 
-    Both use the square root of a Hann window. Frames are centred at the multiples of
-    `hop_length`, from the first sample on; beyond both ends there is silence.
+    Frame t is centred at sample ``t * hop_length``; beyond both ends the signal is zero.
 
     Parameters
     ----------
     n_fft : int
         Samples in a frame; even.
     hop_length : int
-        Samples from frame to frame: at most half a frame, and a divisor of it.
+        Samples from one frame to the next: a divisor of `n_fft`, and at most half of it.
+    window_type : {"sqrt_hann", "hann"}, default="sqrt_hann"
+        Window of analysis and synthesis. The square root of a Hann window is scaled so that the
+        squares of its shifts by `hop_length` add up to one.
 
     Raises
     ------
     ParameterError
-        If they are not as described.
+        If the sizes are invalid.
 
     Examples
     --------
@@ -45,6 +48,7 @@ class ShortTimeFourier:
 
     n_fft: int
     hop_length: int
+    window_type: Literal["sqrt_hann", "hann"] = "sqrt_hann"
 
     def __post_init__(self) -> None:
         if self.n_fft < 2 or self.n_fft % 2:
@@ -57,30 +61,19 @@ class ShortTimeFourier:
 
     @property
     def n_bins(self) -> int:
-        """Bins from 0 Hz to half the sample rate."""
+        """Number of bins, from 0 Hz to the Nyquist frequency."""
         return self.n_fft // 2 + 1
 
     @property
     def window(self) -> torch.Tensor:
-        """Of analysis and of synthesis; the squares of its shifts by a hop add up to one."""
-        return _window(self.n_fft, self.hop_length)
+        """Window of analysis and synthesis, shape (n_fft,)."""
+        return _window(self.n_fft, self.hop_length, self.window_type)
 
     def analyze(self, samples: torch.Tensor) -> torch.Tensor:
-        """Turn samples into a spectrum.
-
-        Parameters
-        ----------
-        samples : Tensor, shape (..., n_samples)
-            Real samples.
-
-        Returns
-        -------
-        Tensor, shape (..., n_bins, n_frames)
-            Complex, with 1 + ⌈n_samples / hop_length⌉ frames.
-        """
-        # Whole hops, so that the last frame is centred at the last sample or after it.
-        missing = -samples.shape[-1] % self.hop_length
-        flat = functional.pad(samples.reshape(-1, samples.shape[-1]), (0, missing))
+        """Transform (..., n_samples) to (..., n_bins, 1 + ⌈n_samples / hop_length⌉), complex."""
+        # Whole hops: the last frame is centred at the last sample or after it.
+        n_missing = -samples.shape[-1] % self.hop_length
+        flat = functional.pad(samples.reshape(-1, samples.shape[-1]), (0, n_missing))
         spectrum = torch.stft(
             flat,
             self.n_fft,
@@ -92,20 +85,7 @@ class ShortTimeFourier:
         return spectrum.reshape(*samples.shape[:-1], *spectrum.shape[-2:])
 
     def synthesize(self, spectrum: torch.Tensor, n_samples: int) -> torch.Tensor:
-        """Turn a spectrum into samples: the inverse of `analyze`.
-
-        Parameters
-        ----------
-        spectrum : Tensor, shape (..., n_bins, n_frames)
-            As `analyze` gives it.
-        n_samples : int
-            How many of the samples to give.
-
-        Returns
-        -------
-        Tensor, shape (..., n_samples)
-            Real samples.
-        """
+        """Transform (..., n_bins, n_frames) to (..., n_samples): the inverse of `analyze`."""
         samples = torch.istft(
             spectrum.reshape(-1, *spectrum.shape[-2:]),
             self.n_fft,
@@ -117,13 +97,10 @@ class ShortTimeFourier:
 
 
 class Waveform(nn.Module):
-    """A model of spectrograms that takes and gives samples.
+    """Apply a network for spectra to samples.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        From (batch, n_bins, n_frames), complex, to the same shape; its `transform` says how
-        samples become that.
+    The network maps complex spectra, (batch, n_bins, n_frames), to the same shape; its attribute
+    `transform` is the :class:`ShortTimeFourier` to use.
 
     Examples
     --------
@@ -139,7 +116,7 @@ class Waveform(nn.Module):
         self.model = model
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
-        """Turn (..., n_samples) into the same shape."""
+        """Map (..., n_samples) to the same shape."""
         transform = self.model.transform
         assert isinstance(transform, ShortTimeFourier)
         flat = samples.reshape(-1, samples.shape[-1])
@@ -148,59 +125,32 @@ class Waveform(nn.Module):
 
 
 def compress(spectrum: torch.Tensor, power: float = 0.3) -> torch.Tensor:
-    """Raise the magnitudes of a complex spectrum to a power, and leave the phases.
+    """Raise the magnitudes of a complex spectrum to a power, and keep the phases.
 
-    Parameters
-    ----------
-    spectrum : Tensor, complex
-        Any shape.
-    power : float, default=0.3
-        Below one, weak bins count for more than they would.
-
-    Returns
-    -------
-    Tensor, complex
-        The same shape.
+    An exponent below one raises the level of weak bins.
 
     Examples
     --------
     >>> compress(torch.tensor([3 + 4j]), 0.5).abs()
     tensor([2.2361])
     """
-    return spectrum * _compression(spectrum.real, spectrum.imag, power)
+    return spectrum * _compression_gain(spectrum.real, spectrum.imag, power)
 
 
 def compress_parts(parts: torch.Tensor, power: float = 0.3) -> torch.Tensor:
-    """Do what `compress` does without complex numbers.
-
-    Parameters
-    ----------
-    parts : Tensor, shape (batch, 2, ...)
-        Real and imaginary part.
-    power : float, default=0.3
-        Below one, weak bins count for more than they would.
-
-    Returns
-    -------
-    Tensor, shape (batch, 2, ...)
-        Real and imaginary part.
-
-    Examples
-    --------
-    >>> compress_parts(torch.tensor([[3.0, 4.0]]), 0.5)
-    tensor([[1.3416, 1.7889]])
-    """
-    return parts * _compression(parts[:, :1], parts[:, 1:], power)
+    """Compress as `compress` does, for real and imaginary part of shape (batch, 2, ...)."""
+    return parts * _compression_gain(parts[:, :1], parts[:, 1:], power)
 
 
-def _compression(real: torch.Tensor, imaginary: torch.Tensor, power: float) -> torch.Tensor:
-    # A square that is never zero: the gradient of a root at zero is infinite.
+def _compression_gain(real: torch.Tensor, imaginary: torch.Tensor, power: float) -> torch.Tensor:
+    # Never zero, where the gradient of a root would be infinite.
     square = real.square() + imaginary.square() + 1e-12
     return square ** ((power - 1) / 2)
 
 
-# What is made in inference mode, and kept, could never be trained with.
+# Tensors made in inference mode and cached could not be used in training.
 @lru_cache
 @torch.inference_mode(False)
-def _window(n_fft: int, hop_length: int) -> torch.Tensor:
-    return (torch.hann_window(n_fft) * (2 * hop_length / n_fft)).sqrt()
+def _window(n_fft: int, hop_length: int, window_type: str) -> torch.Tensor:
+    window = torch.hann_window(n_fft)
+    return window if window_type == "hann" else (window * (2 * hop_length / n_fft)).sqrt()

@@ -1,8 +1,7 @@
-"""Transcribe recordings to notes by harmonic non-negative matrix factorisation.
+"""Piano transcription by harmonic non-negative matrix factorisation.
 
-The public names stand in ``__init__.pyi``, for type checkers and for the lazy loader alike:
-a module is imported when one of its names is first used, so that ``import harmnmf`` is quick
-and does not load PyTorch.
+``__init__.pyi`` lists the public names, for type checkers and for the lazy loader: a module is
+imported when one of its names is first used, so that ``import harmnmf`` does not load PyTorch.
 
 Examples
 --------
@@ -23,10 +22,10 @@ __version__ = "0.1.0"
 
 
 class _SisterFolders:
-    """Finds `harmnmf.enhancement` and `harmnmf.cli` beside this folder, as in a checkout.
+    """Finder of `harmnmf.enhancement` and `harmnmf.cli` beside this folder, as in a checkout.
 
     An installed harmnmf has them inside (package_dir in setup.cfg). It comes first among the
-    finders: another checkout may be installed, and its folders must not be mixed with these.
+    finders, since another checkout may be installed.
     """
 
     names = ("harmnmf.enhancement", "harmnmf.cli")

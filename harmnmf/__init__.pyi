@@ -1,5 +1,5 @@
-# The public names, one `from .module import Name as Name` each: harmnmf/__init__.py loads
-# them lazily from this file.
+# The public names, which harmnmf/__init__.py loads lazily from this file.
+from .decoder.network import NoteNetwork as NoteNetwork
 from .dictionary.adaptation import adapt_dictionary as adapt_dictionary
 from .dictionary.from_notes import learn_from_notes as learn_from_notes
 from .dictionary.from_score import learn_from_score as learn_from_score
@@ -37,6 +37,9 @@ from .signal.audio import write_audio as write_audio
 from .signal.audio import write_blocks as write_blocks
 from .signal.harmonics import FrequencyAxis as FrequencyAxis
 from .signal.harmonics import HarmonicSeries as HarmonicSeries
+from .signal.spectrogram import STFT as STFT
+from .signal.spectrogram import LogFrequency as LogFrequency
+from .signal.spectrogram import Spectrogram as Spectrogram
 from .synthesis.sampled_piano import SampledPiano as SampledPiano
 from .transcription import Transcriber as Transcriber
 

@@ -1,5 +1,5 @@
-"""``python -m harmnmf`` is the command ``harmnmf``."""
+"""``python -m harmnmf`` runs the command line."""
 
-from harmnmf.cli.main import main
+from harmnmf.cli.main import run
 
-main(prog_name="harmnmf")
+run()

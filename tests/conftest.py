@@ -17,20 +17,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def root() -> Path:
-    """The repository."""
+    """Root of the repository."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def noise() -> Audio:
-    """Two seconds of stereo noise at 44.1 kHz, whose channels differ."""
+    """Two seconds of stereo noise at 44.1 kHz with different channels."""
     rng = np.random.default_rng(0)
     return Audio(rng.uniform(-0.5, 0.5, (2, 88200)).astype(np.float32), 44100)
 
 
 @pytest.fixture(scope="session")
 def voice() -> torch.Tensor:
-    """Two seconds at 16 kHz of something with syllables, harmonics and a formant."""
+    """Two seconds of synthetic speech at 16 kHz, with syllables, harmonics and a formant."""
     rng = np.random.default_rng(0)
     time = np.arange(32000) / 16000
     phase = 2 * np.pi * np.cumsum(120 + 20 * np.sin(2 * np.pi * 0.7 * time)) / 16000
@@ -41,7 +41,7 @@ def voice() -> torch.Tensor:
 
 @pytest.fixture(scope="session")
 def python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a fresh interpreter in the repository with some arguments."""
+    """Function that runs a new interpreter in the root of the repository."""
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

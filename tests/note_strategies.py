@@ -1,4 +1,4 @@
-"""Note lists for hypothesis."""
+"""Hypothesis strategies for note lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build(rows, pedal=()):
 
 
 note_lists = st.builds(build, st.lists(note, max_size=12), pedals)
-# Few pitches within little time, so that notes overlap and coincide.
+# Few pitches and times, so that notes overlap and coincide.
 crowded = st.builds(
     build,
     st.lists(st.tuples(*(st.integers(a, b) for a, b in [(0, 9), (1, 9), (60, 62), (1, 127)]))),

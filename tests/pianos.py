@@ -1,4 +1,4 @@
-"""Isolated notes of pianos that are made up."""
+"""Synthetic pianos of isolated notes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harmnmf import Audio, write_audio
 
 
 def write_piano(folder: Path, brightness: float) -> Path:
-    """A piano of decaying harmonic tones, one an octave."""
+    """Write a piano of decaying harmonic tones, one per octave."""
     folder.mkdir(parents=True)
     seconds = np.arange(24000) / 16000
     for pitch in (36, 48, 60, 72, 84):

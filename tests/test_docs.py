@@ -1,4 +1,4 @@
-"""The pages of the documentation: where their links lead, what they name, what they print."""
+"""Pages of the documentation: links, names that they mention, and what their examples print."""
 
 from __future__ import annotations
 
@@ -8,27 +8,37 @@ import io
 import operator
 import pydoc
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+from benchmarks.structure import ROOT, module_name
+
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 
 
 def links(page):
-    """Yield the text and the file of each link to a file of the repository."""
+    """Yield the text, the file and the anchor of each link inside the repository."""
     for text, target in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
-        if "://" not in target and not target.startswith(("#", "mailto:")):
-            yield text, (page.parent / target.partition("#")[0]).resolve()
+        if "://" not in target:
+            path, _, anchor = target.partition("#")
+            yield text, (page.parent / path).resolve() if path else page, anchor
+
+
+def anchors(page):
+    """Anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def examples(page):
-    """Yield each block of Python and the block of text behind it, which is what it prints."""
+    """Yield each block of Python and the block of text that follows it, its output."""
     blocks = FENCE.findall(page.read_text(encoding="utf-8"))
     for (language, code), (following, text) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
         if language == "python":
@@ -37,17 +47,18 @@ def examples(page):
 
 @every_page
 def test_links_lead_to_files_of_the_repository(page):
-    missing = [str(path) for _, path in links(page) if not path.exists()]
-    assert not missing
-    assert all(path.is_relative_to(ROOT) for _, path in links(page))
+    for _, path, anchor in links(page):
+        assert path.exists(), path
+        assert path.is_relative_to(ROOT)
+        assert not anchor or anchor in anchors(path), f"{path}#{anchor}"
 
 
 @every_page
 def test_names_are_those_of_the_code(page):
-    for text, path in links(page):
+    for text, path, _ in links(page):
         if text.startswith("`") and path.suffix == ".py" and "/" not in text:
-            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            operator.attrgetter(text.strip("`"))(importlib.import_module(module))
+            module = importlib.import_module(module_name(path.relative_to(ROOT)))
+            operator.attrgetter(text.strip("`"))(module)
     prose = FENCE.sub("", page.read_text(encoding="utf-8"))
     for name in re.findall(r"`(harmnmf(?:\.\w+)+)", prose):
         assert pydoc.locate(name) is not None, name

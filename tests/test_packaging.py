@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import configparser
 import importlib.metadata
-import os
 import re
 
 import pytest
@@ -59,18 +58,12 @@ def numbers(version):
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
-def test_help_is_quick_and_light(python):
-    times = []
-    for _ in range(3):
-        before = os.times()
-        result = python("-X", "importtime", "-m", "harmnmf", "--help")
-        after = os.times()
-        times.append(sum(after[2:4]) - sum(before[2:4]))  # of the child: user and system
-        assert result.returncode == 0
-        assert "transcribe  Transcribe" in result.stdout
+def test_help_loads_nothing_heavy(python):
+    result = python("-X", "importtime", "-m", "harmnmf", "--help")
+    assert result.returncode == 0
+    assert "transcribe  Transcribe" in result.stdout
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert not {"torch", "librosa", "scipy", "numpy", "matplotlib"} & imported
-    assert min(times) < 0.3
 
 
 def test_the_command_runs_as_a_module(python):

@@ -1,4 +1,4 @@
-"""Work for processes and clusters to do, which have to import it."""
+"""Work for processes and clusters, in a module that they can import, and a command that runs it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmnmf import HarmnmfError
+import click
+
+from harmnmf import HarmnmfError, ParameterError
 from harmnmf.batch.task import Progress, Task
+from harmnmf.cli._support.batch import batch_options, process_each
+from harmnmf.cli._support.paths import plan_outputs
+from harmnmf.cli.main import LazyGroup
 from harmnmf.storage.files import atomic_path
 
 
 @dataclass(frozen=True)
 class Copy:
-    """Copies a file, and does as its first word says."""
+    """Copies a file whose first word says what else happens."""
+
+    level: int = 0
+
+    def prepare(self) -> None:
+        if self.level < 0:
+            raise ParameterError("level must not be negative")
 
     def __call__(self, task: Task, progress: Progress) -> str:
         word = task.source.read_text().partition(" ")[0]
@@ -40,13 +51,13 @@ class Copy:
             os.kill(os.getpid(), signal.SIGSEGV)
         if word == "exit":
             os._exit(3)
-        if word == "once":  # kills the first that works on it
+        if word == "once":  # kills the first process that works on it
             mark = task.source.with_suffix(".mark")
             if not mark.exists():
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
         for path in task.outputs:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
                 temporary.write_bytes(task.source.read_bytes())
                 if word == "hang":
@@ -58,41 +69,82 @@ class Copy:
         return f"{os.getpid()} {os.environ.get('OMP_NUM_THREADS')}"
 
 
+@click.command()
+@click.argument("audio", nargs=-1)
+@click.option("-o", "--output", type=click.Path(path_type=Path))
+@click.option("--ending", "endings", multiple=True, default=[".mid"])
+@click.option("--level", default=0)
+@batch_options
+@click.pass_context
+def copy(ctx, audio, output, endings, level, batch):
+    """Copy files."""
+    plan, folder = plan_outputs(audio, output, endings, [".mid", ".csv"])
+    process_each(ctx, plan, Copy(level), batch, folder)
+
+
+class Harmnmf(LazyGroup):
+    """The group of commands, with another command."""
+
+    def __init__(self, command: click.Command) -> None:
+        super().__init__("harmnmf")
+        self.command = command
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
+        return self.command
+
+
 class Cluster:
-    """A scheduler of Dask on the loopback interface, and its workers, in processes."""
+    """A Dask scheduler and workers in processes of their own.
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "scheduler.json"
-        self.processes: list[subprocess.Popen] = []
+    With ``installed=False``, they cannot import harmnmf.
+    """
+
+    def __init__(self, folder: Path, *, installed: bool = True) -> None:
+        self._block = "" if installed else "import sys; sys.modules['harmnmf'] = None; "
+        self._processes: list[subprocess.Popen] = []
+        file = folder / "scheduler.json"
+        try:
+            self.scheduler = self._start(
+                "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+                "--no-jupyter", "--scheduler-file", str(file),
+            )  # fmt: skip
+            self.address = self._read_address(file)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    def add_worker(self) -> subprocess.Popen:
+        return self._start(
+            "worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard"
+        )
+
+    def _start(self, name: str, *args: str) -> subprocess.Popen:
         tests = Path(__file__).parent
-        self.environment = {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
-        self.scheduler = self.start(
-            "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-jupyter",
-            "--scheduler-file", str(self.file),
-        )  # fmt: skip
-        while not self.file.exists():
-            assert self.scheduler.poll() is None
-            time.sleep(0.05)
-        self.address = json.loads(self.file.read_text())["address"]
-
-    def start(self, name: str, *args: str) -> subprocess.Popen:
-        code = f"from distributed.cli import dask_{name} as cli; cli.main()"
+        code = f"{self._block}from distributed.cli import dask_{name} as cli; cli.main()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, *args],
-            env=self.environment,
+            env={**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self.processes.append(process)
+        self._processes.append(process)
         return process
 
-    def add_worker(self) -> subprocess.Popen:
-        return self.start("worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
-
-    def stop(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
+    def _read_address(self, file: Path) -> str:
+        while self.scheduler.poll() is None:
+            try:
+                return json.loads(file.read_text())["address"]
+            except (FileNotFoundError, json.JSONDecodeError):  # missing, or not complete yet
+                time.sleep(0.05)
+        raise RuntimeError(f"the scheduler ended with exit code {self.scheduler.returncode}")
 
 
 def make_tasks(folder: Path, *words: str) -> list[Task]:

@@ -1,11 +1,11 @@
-"""Work on many recordings: what is done already is left, what fails does not stop the rest."""
+"""Batch processing for commands: finished recordings are skipped, failures do not stop the rest."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import Field, asdict, dataclass
+from dataclasses import Field, asdict, dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import click
 
 import harmnmf
-from harmnmf.batch.task import Outcome, Progress, Report, Task, Work, file_hash, run_here
+from harmnmf.batch.task import Outcome, Progress, Report, Task, Work, file_hash, run_serial
+from harmnmf.errors import HarmnmfError
 
-from .display import Display
+from .options import overwrite_option, quiet_option
 from .paths import check_plan
+from .progress import ProgressBar, is_shown
 
 if TYPE_CHECKING:
     from harmnmf.batch.manifest import Manifest
@@ -25,76 +27,60 @@ MANIFEST = "manifest.jsonl"
 
 
 class PreparedWork(Protocol):
-    """What a command does to a recording: a frozen dataclass of its parameters."""
+    """What a command does with each recording: a frozen dataclass of its parameters."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def prepare(self) -> None:
-        """Find what is wrong with the parameters, before there is anything to lose."""
+        """Raise HarmnmfError if a parameter is wrong, before any output is touched."""
 
     def __call__(self, task: Task, progress: Progress) -> str:
-        """Write the outputs of a recording, and say in a few words what they hold."""
+        """Write the outputs of a recording and return a summary in a few words."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Where the work is done, as the options of a command say.
-
-    Parameters
-    ----------
-    jobs : int, optional
-        Processes of this machine; by default it is done in this one.
-    scheduler : str, optional
-        Address of a cluster's scheduler.
-    send : bool
-        Whether the cluster is sent the recordings.
-    overwrite : bool
-        Whether outputs that exist are made again.
-    """
+    """Options of a command that works on many recordings."""
 
     jobs: int | None
     scheduler: str | None
     send: bool
     overwrite: bool
+    quiet: bool
 
 
 def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a `Batch`, which it gets as the parameter `batch`."""
+    """Add the options of a `Batch` to a command, which gets it as the parameter `batch`."""
 
-    @click.option("--overwrite", is_flag=True, help="Make outputs that exist again.")
+    @overwrite_option
     @click.option(
         "-j",
         "--jobs",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Work on N recordings at a time, in as many processes with one thread each. "
+        help="Process N recordings in parallel, with one thread each. "
         "[default: one at a time, with all threads]",
     )
     @click.option(
         "--scheduler",
         metavar="ADDRESS",
-        help="Let a cluster work, by the address of its Dask scheduler, as tcp://10.0.0.1:8786. "
-        "Needs harmnmf[cluster] here and harmnmf on the workers.",
+        help="Process on a Dask cluster whose scheduler has this address, such as "
+        "tcp://10.0.0.1:8786. Needs pip install 'harmnmf[cluster]'.",
     )
     @click.option(
         "--send",
         is_flag=True,
-        help="With --scheduler: send the recordings to workers that cannot read them from disk.",
+        help="With --scheduler: send the audio to workers that cannot read it from disk.",
     )
+    @quiet_option
     @wraps(command)
-    def with_batch(
-        *args: Any,
-        jobs: int | None,
-        scheduler: str | None,
-        send: bool,
-        overwrite: bool,
-        **rest: Any,
-    ) -> Any:
-        if jobs and scheduler:
-            raise click.UsageError("--jobs is of this machine; a cluster has as many as it has")
-        if send and not scheduler:
-            raise click.UsageError("--send belongs to --scheduler")
-        return command(*args, batch=Batch(jobs, scheduler, send, overwrite), **rest)
+    def with_batch(*args: Any, **options: Any) -> Any:
+        batch = Batch(**{field.name: options.pop(field.name) for field in fields(Batch)})
+        if batch.jobs and batch.scheduler:
+            raise click.UsageError("--jobs and --scheduler exclude each other")
+        if batch.send and not batch.scheduler:
+            raise click.UsageError("--send needs --scheduler")
+        return command(*args, batch=batch, **options)
 
     return with_batch
 
@@ -106,25 +92,11 @@ def process_each(
     batch: Batch,
     folder: Path | None = None,
 ) -> None:
-    """Work on each recording, say in a line what was written, and name at the end what failed.
+    """Process recordings, report each, and list the failures at the end with exit code 1.
 
-    Parameters
-    ----------
-    ctx : click.Context
-        Of the command. Its exit code is 1 if something failed.
-    plan : mapping of Path to sequence of Path
-        Outputs of each recording.
-    work : PreparedWork
-        What is to be done.
-    batch : Batch
-        Where it is done.
-    folder : Path, optional
-        Of all outputs, made if it is missing. A manifest in it remembers what is done.
-
-    Raises
-    ------
-    HarmnmfError
-        If outputs collide, exist or cannot be written, or `work` has a parameter that is wrong.
+    `plan` has the outputs of each recording. If all are in one `folder`, a manifest there records
+    what is done. HarmnmfError if outputs collide, exist or cannot be written, or a parameter of
+    `work` is wrong.
     """
     tasks = [Task(source, tuple(outputs)) for source, outputs in plan.items()]
     with ExitStack() as stack:
@@ -135,10 +107,10 @@ def process_each(
             settings = {"command": ctx.info_name, **_settings(work)}
             manifest = Manifest(folder / MANIFEST, settings, harmnmf.__version__)
             stack.enter_context(manifest)
-        own = manifest.made() if manifest is not None else ()
+        own = manifest.own_outputs() if manifest is not None else ()
         check_plan(plan, overwrite=batch.overwrite, own=own)
         if manifest is not None and not batch.overwrite:
-            tasks = _not_done(tasks, manifest)
+            tasks = _not_done(tasks, manifest, quiet=batch.quiet)
         if not tasks:
             return
         work.prepare()
@@ -151,18 +123,19 @@ def process_each(
         ctx.exit(1)
 
 
-def _not_done(tasks: list[Task], manifest: Manifest) -> list[Task]:
+def _not_done(tasks: list[Task], manifest: Manifest, *, quiet: bool) -> list[Task]:
     missing = [task for task in tasks if not manifest.is_done(task)]
-    if n_done := len(tasks) - len(missing):
+    n_done = len(tasks) - len(missing)
+    if n_done and not quiet:
         message = f"{n_done} of {len(tasks)} recordings are done already"
-        click.echo(f"harmnmf: {message}, says {manifest.path}", err=True)
+        click.echo(f"harmnmf: {message}, according to {manifest.path}", err=True)
     return missing
 
 
 def _run(
     tasks: list[Task], work: PreparedWork, batch: Batch, manifest: Manifest | None
 ) -> list[str]:
-    """Do tasks, and list what went wrong."""
+    """Run tasks and return the errors."""
 
     def begun() -> Iterator[Task]:
         for task in tasks:
@@ -172,21 +145,49 @@ def _run(
 
     failures = []
     with (
-        Display(tasks) as display,
-        closing(_start(batch, work, begun(), display.report)) as finished,
+        _progress(tasks, quiet=batch.quiet) as (bar, report),
+        closing(_start(batch, work, begun(), report)) as finished,
     ):
         for task, outcome in finished:
             if manifest is not None:
                 manifest.finish(task, outcome)
-            display.report(task, math.inf)
+            report(task, math.inf)
             for warning in outcome.warnings:
-                display.say(f"harmnmf: warning: {warning}", err=True)
+                bar.echo(f"harmnmf: warning: {warning}", err=True)
             if outcome.error is not None:
                 failures.append(outcome.error)
-                continue
-            names = ", ".join(map(click.format_filename, task.outputs))
-            display.say(f"{names}: {outcome.summary} in {outcome.elapsed:.1f} s")
+            elif not batch.quiet:
+                names = ", ".join(map(click.format_filename, task.outputs))
+                bar.echo(f"{names}: {outcome.summary} in {outcome.elapsed:.1f} s")
     return failures
+
+
+@contextmanager
+def _progress(tasks: list[Task], *, quiet: bool) -> Iterator[tuple[ProgressBar, Report]]:
+    """Show the progress of tasks in seconds of audio."""
+    shown = is_shown(quiet=quiet)
+    durations = {task: _duration(task.source) if shown else 0.0 for task in tasks}
+    done = dict.fromkeys(tasks, 0.0)
+    one = len(tasks) == 1
+    name = click.format_filename(tasks[0].source.name) if one else f"{len(tasks)} recordings"
+    bar = ProgressBar(f"{name} (seconds)", round(sum(durations.values())), quiet=quiet)
+
+    def report(task: Task, seconds: float) -> None:
+        # The last frame ends a little after the last sample.
+        done[task] = min(seconds, durations[task])
+        bar.update(sum(done.values()))
+
+    with bar:
+        yield bar, report
+
+
+def _duration(source: Path) -> float:
+    from harmnmf.signal.audio import audio_info
+
+    try:
+        return audio_info(source).duration
+    except HarmnmfError:
+        return 0.0  # the error is reported when the file is read
 
 
 def _start(
@@ -200,12 +201,12 @@ def _start(
         from harmnmf.batch.processes import run_processes
 
         return run_processes(work, tasks, report, batch.jobs)
-    return run_here(work, tasks, report)
+    return run_serial(work, tasks, report)
 
 
 @contextmanager
 def _leftovers_removed(tasks: list[Task]) -> Iterator[None]:
-    """Remove what a killed process has half written, before this run and after it."""
+    """Remove temporary files of killed processes, before and after a run."""
     from harmnmf.storage.files import remove_leftovers
 
     folders = sorted({path.parent for task in tasks for path in task.outputs})
@@ -222,7 +223,7 @@ def _leftovers_removed(tasks: list[Task]) -> Iterator[None]:
 
 
 def _settings(work: PreparedWork) -> dict[str, Any]:
-    """Name what outputs depend on besides the recording: files by what they hold."""
+    """Parameters that outputs depend on, with the hashes of files instead of their names."""
     settings = asdict(work)
     for name, value in settings.items():
         if isinstance(value, str) and Path(value).is_file():

@@ -1,4 +1,4 @@
-"""Raw samples through pipes, as programs for audio read and write them."""
+"""Raw samples through pipes: mono, 16-bit, signed, little-endian."""
 
 from __future__ import annotations
 
@@ -9,40 +9,31 @@ if TYPE_CHECKING:
 
     from harmnmf.enhancement.streaming import EnhancementStream
 
-_BYTES = 2  # of a sample
+_BYTES = 2  # per sample
 _FULL_SCALE = 32768
-# At most what is read at once: a second at 16 kHz.
+# Bytes that are read at most at once: a second at 16 kHz.
 _READ = 16_000 * _BYTES
 
 
 def stream_pcm(stream: EnhancementStream, source: BinaryIO, sink: BinaryIO) -> None:
-    """Enhance samples as they come: mono, 16 bits, signed, the lower byte first.
-
-    Parameters
-    ----------
-    stream : EnhancementStream
-        What enhances them.
-    source, sink : binary file
-        Where they come from until it ends, and where as many of them go, aligned with those that
-        came, the latency of the stream later.
-    """
+    """Enhance samples as they arrive; the output is aligned with the input, and as long."""
     import numpy as np
 
-    n_before = stream.latency
+    n_skipped = stream.latency
 
     def write(samples: np.ndarray) -> None:
-        nonlocal n_before
-        first = min(n_before, len(samples))
-        n_before -= first
+        nonlocal n_skipped
+        first = min(n_skipped, len(samples))
+        n_skipped -= first
         scaled = np.rint(samples[first:] * _FULL_SCALE).clip(-_FULL_SCALE, _FULL_SCALE - 1)
         sink.write(scaled.astype("<i2").tobytes())
         sink.flush()
 
-    waiting = b""
+    pending = b""
     while data := source.read1(_READ):  # type: ignore[attr-defined]
-        waiting += data
-        n_whole = len(waiting) // _BYTES * _BYTES
-        samples = np.frombuffer(waiting[:n_whole], "<i2") / np.float32(_FULL_SCALE)
-        waiting = waiting[n_whole:]
+        pending += data
+        n_whole = len(pending) // _BYTES * _BYTES
+        samples = np.frombuffer(pending[:n_whole], "<i2") / np.float32(_FULL_SCALE)
+        pending = pending[n_whole:]
         write(stream.process(samples))
     write(stream.flush())

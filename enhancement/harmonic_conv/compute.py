@@ -1,47 +1,52 @@
-"""The two ways in which harmonic convolutions are computed.
+"""The algorithms that compute harmonic convolutions.
 
-Rows are stacked and convolved at once, by few operations that can be differentiated, exported and
-fused; or, on processors, each tap of the kernel is computed where there are fewer rows, and a few
-samples at a time. Which rows there are says :mod:`harmnmf.enhancement.harmonic_conv.rows`.
+"bands" resamples rows, stacks them and convolves the stack, in few operations that can be
+differentiated, exported and compiled. On CPUs there are two faster ones: "stack" does the same with
+one sparse matrix, for small inputs; "taps" computes each tap of the kernel where it has fewer rows,
+before or after resampling, for a few samples of the batch at a time.
+:mod:`harmnmf.enhancement.harmonic_conv.rows` decides which rows these are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.nn import functional
 
-from .rows import Plan, Tap, Taps, make_bands, make_plan, make_stack
+from .rows import Plan, RowMatrix, Tap, Taps, make_bands, make_plan, make_stack
 
-__all__ = ["Time", "convolve"]
+__all__ = ["Algorithm", "Time", "convolve"]
 
-# Samples are computed together as long as their output is no larger, so that what they leave behind
-# stays in the cache. If rows have to be taken out of them, they had better be a block of memory,
-# which those of a single sample are: this is worth more than larger operations.
-_BYTES_WHOLE = 2**24
-_BYTES_IN_ROWS = 2**21
+Algorithm = Literal["bands", "stack", "taps"]
 
-# Products of a usual convolution up to which all taps are one.
+# Multiplications of an ordinary convolution up to which "stack" is faster than "taps".
 _SMALL = 2**26
 
-# So do rows of what is spread. There are no more operations than with all rows together, but
-# smaller ones, and those of the gradient suffer from that more than they gain.
-_ROWS_AT_A_TIME = 128
+# Bytes of output that "taps" computes at a time, so that intermediate results stay in the cache.
+# Resampling reads rows of contiguous memory; those of a single sample are, which is worth more
+# than larger operations.
+_STRIDED_BYTES = 2**24
+_RESAMPLED_BYTES = 2**21
+
+# Output rows that taps are spread over at a time, for the cache likewise. The backward pass spreads
+# over all rows at once: it loses more by smaller operations than it gains.
+_SPREAD_ROWS = 128
 
 
 class Time(NamedTuple):
-    """How rows are convolved along time, and how channels mix."""
+    """Parameters of the convolution along time and channels."""
 
     stride: int
     padding: int
     dilation: int
     groups: int
 
-    def n_outputs(self, n_frames: int, size: int) -> int:
-        """Count the frames that a kernel of some size makes of so many."""
-        return (n_frames + 2 * self.padding - self.dilation * (size - 1) - 1) // self.stride + 1
+    def n_outputs(self, rows: torch.Tensor, weight: torch.Tensor) -> int:
+        """Count the output frames."""
+        size = self.dilation * (weight.shape[-1] - 1) + 1
+        return (rows.shape[-1] + 2 * self.padding - size) // self.stride + 1
 
     def convolve(
         self,
@@ -50,7 +55,7 @@ class Time(NamedTuple):
         bias: torch.Tensor | None = None,
         step: int = 1,
     ) -> torch.Tensor:
-        """Convolve a stack of rows, of as many as the weight has or of every so many."""
+        """Convolve rows, with a stride of `step` rows."""
         return functional.conv2d(
             rows,
             weight,
@@ -69,8 +74,8 @@ class Time(NamedTuple):
         step: int,
         needed: tuple[bool, bool],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute the gradients with respect to rows and weight; what is not needed is None."""
-        of_rows, of_weight, _ = torch.ops.aten.convolution_backward(
+        """Gradients with respect to rows and weight; None where not needed."""
+        grad_rows, grad_weight, _ = torch.ops.aten.convolution_backward(
             grad,
             rows,
             weight,
@@ -83,13 +88,13 @@ class Time(NamedTuple):
             self.groups,
             (*needed, False),
         )
-        return of_rows, of_weight
+        return grad_rows, grad_weight
 
     def rows_gradient(
         self, grad: torch.Tensor, weight: torch.Tensor, n_frames: int
     ) -> torch.Tensor:
-        """Compute the gradient with respect to rows, for a weight of one row."""
-        # Only the shape of the rows and their memory format are looked at.
+        """Gradient with respect to rows, for a weight of one row."""
+        # Only the shape and the memory format of the rows matter.
         rows = torch.empty(
             (len(grad), weight.shape[1] * self.groups, grad.shape[2], n_frames),
             dtype=grad.dtype,
@@ -105,56 +110,53 @@ def convolve(
     bias: torch.Tensor | None,
     taps: Taps,
     time: Time,
+    algorithm: Algorithm | None = None,
 ) -> torch.Tensor:
-    """Convolve in the way that suits the device, the precision and the mode.
+    """Compute a harmonic convolution.
 
     Parameters
     ----------
     x : Tensor, shape (n_samples, in_channels, n_bins, n_frames)
-        The input.
+        Input.
     weight : Tensor, shape (out_channels, in_channels / groups, n_harmonics, n_taps)
-        The kernel.
+        Kernel.
     bias : Tensor, shape (out_channels,), or None
         Added to the output.
-    taps : Taps
-        What the harmonics read.
-    time : Time
-        How rows are convolved.
+    taps, time
+        The convolution along frequency, and along time.
+    algorithm : {"bands", "stack", "taps"}, optional
+        By default the fastest for the device, the type and the size. "stack" and "taps" are for
+        CPUs.
 
     Returns
     -------
     Tensor, shape (n_samples, out_channels, n_outputs, n_frames of the output)
-        The output.
+        Output.
     """
-    if not _is_eager_on_cpu(x, weight):
-        return _convolve_stacked(x, weight, bias, taps, time)
+    if algorithm is None:
+        algorithm = _fastest_algorithm(x, weight)
+    if algorithm == "bands":
+        return _convolve_bands(x, weight, bias, taps, time)
     on_cpu = _OnCPU.apply if torch.is_grad_enabled() else _convolve_on_cpu
-    y: torch.Tensor = on_cpu(x, weight, bias, taps, time)
+    y: torch.Tensor = on_cpu(x, weight, bias, taps, time, algorithm)
     return y
 
 
-def _is_eager_on_cpu(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Tell whether calls are cheap and memory is dear, so that work had better be parted."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and x.numel() > 0
-        and not torch.compiler.is_compiling()
-        and not torch.is_autocast_enabled("cpu")
-    )
+def _fastest_algorithm(x: torch.Tensor, weight: torch.Tensor) -> Algorithm:
+    if (
+        x.device.type != "cpu"
+        or not x.dtype == weight.dtype == torch.float32
+        or x.numel() == 0
+        or torch.compiler.is_compiling()
+        or torch.is_autocast_enabled("cpu")
+    ):
+        return "bands"
+    return "stack" if x.numel() * weight.numel() < _SMALL * weight.shape[1] else "taps"
 
 
-def _convolve_stacked(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    taps: Taps,
-    time: Time,
+def _convolve_bands(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, taps: Taps, time: Time
 ) -> torch.Tensor:
-    """Convolve by few operations that can be differentiated, exported and fused.
-
-    The rows that an output reads are stacked, and the kernel steps over them from stack to stack.
-    """
     parts = []
     for used, lower, upper, fraction, valid in make_bands(*taps):
         rows = x.index_select(2, lower.to(x.device))
@@ -169,11 +171,7 @@ def _convolve_stacked(
 
 
 class _OnCPU(torch.autograd.Function):
-    """The same convolution, each tap where it has fewer rows, and samples one after another.
-
-    What samples leave behind stays in the cache of the processor, and is all the memory that is
-    needed besides arguments and results. Small inputs are stacked and convolved at once.
-    """
+    """The algorithms "stack" and "taps", which save only their arguments for backward."""
 
     @staticmethod
     def forward(
@@ -183,27 +181,31 @@ class _OnCPU(torch.autograd.Function):
         bias: torch.Tensor | None,
         taps: Taps,
         time: Time,
+        algorithm: Algorithm,
     ) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.taps, ctx.time = taps, time
-        return _convolve_on_cpu(x, weight, bias, taps, time)
+        ctx.arguments = taps, time, algorithm
+        return _convolve_on_cpu(x, weight, bias, taps, time, algorithm)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight = ctx.saved_tensors
+        taps, time, algorithm = ctx.arguments
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_x = grad_weight = None
-        if torch.is_grad_enabled():  # to be differentiated again
-            wanted = [a for a, needed in ((x, needs_x), (weight, needs_weight)) if needed]
-            y = _convolve_stacked(x, weight, None, ctx.taps, ctx.time)
-            found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True) if wanted else ())
-            grad_x = next(found) if needs_x else None
-            grad_weight = next(found) if needs_weight else None
+        if torch.is_grad_enabled():  # for second derivatives
+            y = _convolve_bands(x, weight, None, taps, time)
+            if needs_x:
+                (grad_x,) = torch.autograd.grad(y, x, grad, create_graph=True)
+            if needs_weight:
+                (grad_weight,) = torch.autograd.grad(y, weight, grad, create_graph=True)
         elif needs_x or needs_weight:
-            grad_x, grad_weight = _gradients(
-                grad, x, weight, (needs_x, needs_weight), ctx.taps, ctx.time
-            )
-        return grad_x, grad_weight, grad.sum((0, 2, 3)) if needs_bias else None, None, None
+            memory_format = _memory_format(x, weight)
+            x, grad = (a.contiguous(memory_format=memory_format) for a in (x, grad))
+            prepared = _prepare(x, weight, taps, time, algorithm)
+            grad_x, grad_weight = prepared.gradients(grad, x, (needs_x, needs_weight))
+        grad_bias = grad.sum((0, 2, 3)) if needs_bias else None
+        return grad_x, grad_weight, grad_bias, None, None, None
 
 
 def _convolve_on_cpu(
@@ -212,163 +214,160 @@ def _convolve_on_cpu(
     bias: torch.Tensor | None,
     taps: Taps,
     time: Time,
+    algorithm: Algorithm,
 ) -> torch.Tensor:
-    memory_format = _memory_format(x, weight)
-    x = x.contiguous(memory_format=memory_format)
-    if _is_small(x, weight):
-        return time.convolve(make_stack(taps)(x), weight, bias, taps.n_taps)
-    kernels = _split(weight, memory_format)
-    plan = make_plan(taps, weight.shape[0] < x.shape[1], _ROWS_AT_A_TIME)
-    y = _convolve_whole(x, kernels, bias, plan, time)
-    for part in _parts(y, _BYTES_WHOLE):
-        _add_strided(y[part], x[part], kernels, plan, time)
-    for part in _parts(y, _BYTES_IN_ROWS):
-        _add_resampled(y[part], x[part], kernels, plan, time)
-    return y
+    x = x.contiguous(memory_format=_memory_format(x, weight))
+    return _prepare(x, weight, taps, time, algorithm, _SPREAD_ROWS).convolve(x, bias)
 
 
-def _convolve_whole(
+def _prepare(
     x: torch.Tensor,
-    kernels: torch.Tensor,
-    bias: torch.Tensor | None,
-    plan: Plan,
+    weight: torch.Tensor,
+    taps: Taps,
     time: Time,
-) -> torch.Tensor:
-    """Convolve with the tap that reaches all rows, or fill them with the bias."""
-    if plan.whole is not None:
-        rows, step = _strided(x, plan.whole)
-        return time.convolve(rows, kernels[plan.whole.index], bias, step)
-    n_frames = time.n_outputs(x.shape[3], kernels.shape[4])
-    y = torch.empty(
-        (len(x), kernels.shape[1], plan.n_outputs, n_frames),
-        dtype=x.dtype,
-        memory_format=_memory_format(x, kernels[0]),
-    )
-    return y.zero_() if bias is None else y.copy_(bias[:, None, None])
+    algorithm: Algorithm,
+    block: int | None = None,
+) -> _Stacked | _ByTap:
+    if algorithm == "stack":
+        return _Stacked(weight, make_stack(taps), taps.n_taps, time)
+    plan = make_plan(taps, weight.shape[0] < x.shape[1], block)
+    return _ByTap(_split_taps(weight, _memory_format(x, weight)), plan, time)
 
 
-def _strided(x: torch.Tensor, tap: Tap) -> tuple[torch.Tensor, int]:
-    """Rows that a strided tap reads, and the step at which a convolution reads them uncopied."""
+class _Stacked(NamedTuple):
+    """The algorithm "stack"."""
+
+    weight: torch.Tensor
+    stack: RowMatrix
+    n_taps: int
+    time: Time
+
+    def convolve(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return self.time.convolve(self.stack(x), self.weight, bias, self.n_taps)
+
+    def gradients(
+        self, grad: torch.Tensor, x: torch.Tensor, needed: tuple[bool, bool]
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        grad_rows, grad_weight = self.time.gradients(
+            grad, self.stack(x), self.weight, self.n_taps, needed
+        )
+        return self.stack(grad_rows, transposed=True) if needed[0] else None, grad_weight
+
+
+class _ByTap(NamedTuple):
+    """The algorithm "taps"."""
+
+    kernels: torch.Tensor  # of each tap, (n_taps, out_channels, in_channels / groups, 1, n_frames)
+    plan: Plan
+    time: Time
+
+    def convolve(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        kernels, plan, time = self
+        y = self._convolve_whole(x, bias)
+        # `y[rows] += z` would write the sum twice: once to add, and once to assign.
+        for part in _batch_parts(y, _STRIDED_BYTES):
+            for tap in plan.strided:
+                rows, step = _strided_rows(x[part], tap)
+                y[part, :, tap.outputs].add_(time.convolve(rows, kernels[tap.index], step=step))
+        for part in _batch_parts(y, _RESAMPLED_BYTES):
+            for outputs, taps, matrix in plan.spreads:
+                stack = [time.convolve(x[part, :, t.inputs], kernels[t.index]) for t in taps]
+                y[part, :, outputs].add_(matrix(torch.cat(stack, 2)))
+            for tap, matrix in plan.gathers:
+                y[part, :, tap.outputs].add_(time.convolve(matrix(x[part]), kernels[tap.index]))
+        return y
+
+    def _convolve_whole(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Convolve with the tap that reaches all rows, or fill them with the bias."""
+        kernels, plan, time = self
+        if plan.whole is not None:
+            rows, step = _strided_rows(x, plan.whole)
+            return time.convolve(rows, kernels[plan.whole.index], bias, step)
+        y = torch.empty(
+            (len(x), kernels.shape[1], plan.n_outputs, time.n_outputs(x, kernels)),
+            dtype=x.dtype,
+            memory_format=_memory_format(x, kernels[0]),
+        )
+        return y.zero_() if bias is None else y.copy_(bias[:, None, None])
+
+    def gradients(
+        self, grad: torch.Tensor, x: torch.Tensor, needed: tuple[bool, bool]
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        kernels, plan, time = self
+        grad_x = torch.empty_like(x) if needed[0] else None
+        grad_kernels = torch.zeros_like(kernels) if needed[1] else None
+        if grad_kernels is not None and plan.whole is not None:
+            rows, step = _strided_rows(x, plan.whole)
+            kernel = kernels[plan.whole.index]
+            _, gradient = time.gradients(grad, rows, kernel, step, (False, True))
+            grad_kernels[plan.whole.index] = gradient
+        for part in _batch_parts(grad, _RESAMPLED_BYTES):
+            stacks = [s.matrix(grad[part, :, s.outputs], transposed=True) for s in plan.spreads]
+            if grad_x is not None:
+                grad_x[part] = self._input_gradient(grad[part], stacks, x[part])
+            if grad_kernels is not None:
+                self._add_kernel_gradients(grad_kernels, grad[part], stacks, x[part])
+        grad_weight = None if grad_kernels is None else grad_kernels[:, :, :, 0].permute(1, 2, 0, 3)
+        return grad_x, grad_weight
+
+    def _input_gradient(
+        self, grad: torch.Tensor, stacks: list[torch.Tensor], x: torch.Tensor
+    ) -> torch.Tensor:
+        kernels, plan, time = self
+
+        def tap_gradient(grad: torch.Tensor, tap: Tap) -> torch.Tensor:
+            return time.rows_gradient(grad[:, :, tap.outputs], kernels[tap.index], x.shape[3])
+
+        strided = plan.strided if plan.whole is None else (plan.whole, *plan.strided)
+        if plan.whole is not None and plan.n_outputs == x.shape[2]:
+            grad_x, strided = tap_gradient(grad, plan.whole), plan.strided
+        else:
+            grad_x = torch.zeros_like(x)
+        for tap in strided:
+            grad_x[:, :, tap.inputs].add_(tap_gradient(grad, tap))
+        for spread, stack in zip(plan.spreads, stacks, strict=True):
+            for tap in spread.taps:
+                grad_x[:, :, tap.inputs].add_(tap_gradient(stack, tap))
+        for tap, matrix in plan.gathers:
+            grad_x.add_(matrix(tap_gradient(grad, tap), transposed=True))
+        return grad_x
+
+    def _add_kernel_gradients(
+        self,
+        grad_kernels: torch.Tensor,
+        grad: torch.Tensor,
+        stacks: list[torch.Tensor],
+        x: torch.Tensor,
+    ) -> None:
+        kernels, plan, time = self
+
+        def add(tap: Tap, grad: torch.Tensor, rows: torch.Tensor, step: int = 1) -> None:
+            kernel, outputs = kernels[tap.index], grad[:, :, tap.outputs]
+            _, gradient = time.gradients(outputs, rows, kernel, step, (False, True))
+            grad_kernels[tap.index].add_(gradient)
+
+        for tap in plan.strided:
+            add(tap, grad, *_strided_rows(x, tap))
+        for spread, stack in zip(plan.spreads, stacks, strict=True):
+            for tap in spread.taps:
+                add(tap, stack, x[:, :, tap.inputs])
+        for tap, matrix in plan.gathers:
+            add(tap, grad, matrix(x))
+
+
+def _strided_rows(x: torch.Tensor, tap: Tap) -> tuple[torch.Tensor, int]:
+    """Rows that contain those of a strided tap, without a copy, and the stride."""
     return x[:, :, tap.inputs.start : tap.inputs.stop], tap.inputs.step
 
 
-def _add_strided(
-    y: torch.Tensor, x: torch.Tensor, kernels: torch.Tensor, plan: Plan, time: Time
-) -> None:
-    # `y[rows] += z` would write the sum twice: once to add, and once to assign.
-    for tap in plan.strided:
-        rows, step = _strided(x, tap)
-        y[:, :, tap.outputs].add_(time.convolve(rows, kernels[tap.index], step=step))
-
-
-def _add_resampled(
-    y: torch.Tensor, x: torch.Tensor, kernels: torch.Tensor, plan: Plan, time: Time
-) -> None:
-    for outputs, taps, matrix in plan.spreads:
-        parts = [time.convolve(x[:, :, tap.inputs], kernels[tap.index]) for tap in taps]
-        y[:, :, outputs].add_(matrix(torch.cat(parts, 2)))
-    for tap, matrix in plan.gathers:
-        y[:, :, tap.outputs].add_(time.convolve(matrix(x), kernels[tap.index]))
-
-
-def _gradients(
-    grad: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    needed: tuple[bool, bool],
-    taps: Taps,
-    time: Time,
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Compute the gradients with respect to the input and to the weight, if needed."""
-    memory_format = _memory_format(x, weight)
-    x = x.contiguous(memory_format=memory_format)
-    grad = grad.contiguous(memory_format=memory_format)
-    if _is_small(x, weight):
-        stack = make_stack(taps)
-        of_rows, of_weight = time.gradients(grad, stack(x), weight, taps.n_taps, needed)
-        return stack(of_rows, transposed=True) if needed[0] else None, of_weight
-    kernels = _split(weight, memory_format)
-    plan = make_plan(taps, weight.shape[0] < x.shape[1])
-    grad_x = torch.empty_like(x) if needed[0] else None
-    grad_kernels = torch.zeros_like(kernels) if needed[1] else None
-    if grad_kernels is not None and plan.whole is not None:
-        rows, step = _strided(x, plan.whole)
-        kernel = kernels[plan.whole.index]
-        _, gradient = time.gradients(grad, rows, kernel, step, (False, True))
-        grad_kernels[plan.whole.index] = gradient
-    for part in _parts(grad, _BYTES_IN_ROWS):
-        stacks = [s.matrix(grad[part, :, s.outputs], transposed=True) for s in plan.spreads]
-        if grad_x is not None:
-            grad_x[part] = _input_gradient(grad[part], stacks, x[part], kernels, plan, time)
-        if grad_kernels is not None:
-            _add_kernel_gradients(grad_kernels, grad[part], stacks, x[part], kernels, plan, time)
-    grad_weight = None if grad_kernels is None else grad_kernels[:, :, :, 0].permute(1, 2, 0, 3)
-    return grad_x, grad_weight
-
-
-def _input_gradient(
-    grad: torch.Tensor,
-    stacks: list[torch.Tensor],
-    x: torch.Tensor,
-    kernels: torch.Tensor,
-    plan: Plan,
-    time: Time,
-) -> torch.Tensor:
-    def of_rows(grad: torch.Tensor, tap: Tap) -> torch.Tensor:
-        return time.rows_gradient(grad[:, :, tap.outputs], kernels[tap.index], x.shape[3])
-
-    strided = plan.strided if plan.whole is None else (plan.whole, *plan.strided)
-    if plan.whole is not None and plan.n_outputs == x.shape[2]:
-        grad_x, strided = of_rows(grad, plan.whole), plan.strided
-    else:
-        grad_x = torch.zeros_like(x)
-    for tap in strided:
-        grad_x[:, :, tap.inputs].add_(of_rows(grad, tap))
-    for spread, stack in zip(plan.spreads, stacks, strict=True):
-        for tap in spread.taps:
-            grad_x[:, :, tap.inputs].add_(of_rows(stack, tap))
-    for tap, matrix in plan.gathers:
-        grad_x.add_(matrix(of_rows(grad, tap), transposed=True))
-    return grad_x
-
-
-def _add_kernel_gradients(
-    grad_kernels: torch.Tensor,
-    grad: torch.Tensor,
-    stacks: list[torch.Tensor],
-    x: torch.Tensor,
-    kernels: torch.Tensor,
-    plan: Plan,
-    time: Time,
-) -> None:
-    def add(tap: Tap, grad: torch.Tensor, rows: torch.Tensor, step: int = 1) -> None:
-        kernel, outputs = kernels[tap.index], grad[:, :, tap.outputs]
-        _, gradient = time.gradients(outputs, rows, kernel, step, (False, True))
-        grad_kernels[tap.index].add_(gradient)
-
-    for tap in plan.strided:
-        add(tap, grad, *_strided(x, tap))
-    for spread, stack in zip(plan.spreads, stacks, strict=True):
-        for tap in spread.taps:
-            add(tap, stack, x[:, :, tap.inputs])
-    for tap, matrix in plan.gathers:
-        add(tap, grad, matrix(x))
-
-
-def _is_small(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Tell whether a call for each tap costs more than it saves."""
-    return x.numel() * weight.numel() < _SMALL * weight.shape[1]
-
-
-def _split(weight: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
-    """Part a kernel into those of its taps: (n_taps, out_channels, in_channels / groups, 1, n)."""
+def _split_taps(weight: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
     if memory_format == torch.channels_last:
         return weight.permute(2, 0, 3, 1).contiguous().permute(0, 1, 3, 2)[:, :, :, None]
     return weight.permute(2, 0, 1, 3).contiguous()[:, :, :, None]
 
 
 def _memory_format(x: torch.Tensor, weight: torch.Tensor) -> torch.memory_format:
-    """Choose as convolutions do: channels last if either is."""
+    """Channels last if either tensor is, as in ordinary convolutions."""
     if any(
         a.is_contiguous(memory_format=torch.channels_last) and not a.is_contiguous()
         for a in (x, weight)
@@ -377,7 +376,7 @@ def _memory_format(x: torch.Tensor, weight: torch.Tensor) -> torch.memory_format
     return torch.contiguous_format
 
 
-def _parts(y: torch.Tensor, n_bytes: int) -> Iterator[slice]:
-    """Part a batch into as many samples as take some memory, and at least one."""
+def _batch_parts(y: torch.Tensor, n_bytes: int) -> Iterator[slice]:
+    """Cut a batch into parts of at most `n_bytes`, and of at least one sample."""
     n = max(1, n_bytes // (y.shape[1:].numel() * y.element_size()))
     return (slice(start, start + n) for start in range(0, len(y), n))

@@ -1,15 +1,15 @@
-"""Harmonic convolution: a kernel whose taps along frequency are harmonics, and not neighbours.
+"""Harmonic convolution: kernels whose taps along frequency are harmonics instead of neighbours.
 
-A row of the output at frequency f reads the input at k f / n, for harmonics k = 1, 2, … and the
-anchor n [1]_::
+The output at frequency f reads the input at k f / n, for harmonics k = 1, 2, … and the anchor
+n [1]_::
 
     Y[f, t] = Σ_k Σ_τ W[k, τ] X[k f / n, t + τ]
 
-with linear interpolation between rows, and zero beyond them; row 0 is 0 Hz. On an axis that is
-logarithmic in frequency, all rows are shifted alike. Taking the rows first makes it a usual
-convolution [2]_, and most of them need not be taken: harmonic k > n reads anything in the lowest
-n/k of the rows only, and harmonic k < n reads k/n of the rows, so that it is convolved before they
-are spread over the output.
+with linear interpolation between bins, and zero beyond the last one; bin 0 is 0 Hz. On a
+logarithmic frequency axis, each harmonic is a constant shift. Reading the bins first makes it an
+ordinary convolution, known as harmonic lowering [2]_. Most of this work is unnecessary: harmonic
+k > n is on the axis only in the lowest n/k of the bins, and harmonic k < n reads only k/n of the
+bins, so that it can be convolved before it is interpolated.
 
 References
 ----------
@@ -34,8 +34,6 @@ from .rows import Taps
 
 __all__ = ["HarmonicConv2d", "LogHarmonicConv2d", "harmonic_conv2d", "log_harmonic_conv2d"]
 
-_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-
 
 def harmonic_conv2d(
     input: torch.Tensor,
@@ -48,7 +46,7 @@ def harmonic_conv2d(
     *,
     anchor: int = 1,
 ) -> torch.Tensor:
-    """Convolve along harmonics and time, on an axis that is linear in frequency.
+    """Convolve along harmonics and time, on a linear frequency axis.
 
     The arguments are those of :func:`torch.nn.functional.conv2d`; pairs are (frequency, time).
 
@@ -63,32 +61,27 @@ def harmonic_conv2d(
     stride : int or pair of int, default=1
         Bins and frames from one output to the next.
     padding : int, pair of int, "valid" or "same", default=0
-        Zero frames on both sides; of a pair the first must be 0. "same" keeps the number of frames.
+        Zero frames on both sides. The first of a pair must be 0; "same" keeps the number of frames.
     dilation : int or pair of int, default=1
         Harmonics and frames from one tap to the next. With 2, the harmonics are the odd ones.
     groups : int, default=1
-        Parts of the channels that do not mix.
+        Number of groups of channels.
     anchor : int, default=1
         Harmonic that lies at the output's own frequency.
 
     Returns
     -------
     Tensor, shape (..., out_channels, ceil(n_bins / stride), n_frames of the output)
-        In the memory format that :func:`torch.nn.functional.conv2d` would return.
+        Output, in the memory format that :func:`torch.nn.functional.conv2d` would return.
 
     Raises
     ------
     ParameterError
-        If a shape or a parameter is not as described.
-
-    References
-    ----------
-    .. [1] Z. Zhang et al., "Deep audio priors emerge from harmonic convolutional networks",
-       ICLR 2020.
+        If a shape or a parameter is invalid.
 
     Examples
     --------
-    The second harmonic of what lies in bin 2 lies in bin 4:
+    The second harmonic of bin 2 is bin 4:
 
     >>> spectrum = torch.tensor([0.0, 0.0, 3.0, 0.0, 5.0, 0.0]).view(1, 6, 1)
     >>> harmonic_conv2d(spectrum, torch.ones(1, 1, 2, 1)).flatten()
@@ -111,33 +104,32 @@ def log_harmonic_conv2d(
     in_log_scale: float = 0.001,
     radix: float | None = None,
 ) -> torch.Tensor:
-    """Convolve along harmonics and time, on an axis that is logarithmic in frequency.
+    """Convolve along harmonics and time, on a logarithmic frequency axis.
 
-    Bin f of an axis is at frequency ``radix ** (f / out_log_scale) / in_log_scale``: harmonic k is
-    read ``out_log_scale * log(k / anchor)`` bins above the output's bin [1]_.
+    Bin f is at frequency ``radix ** (f / out_log_scale) / in_log_scale``, so that harmonic k lies
+    ``out_log_scale * log(k / anchor)`` bins above the output's bin [1]_.
 
     Parameters
     ----------
     input, weight, bias, stride, padding, dilation, groups, anchor
-        As of :func:`harmonic_conv2d`, but for the axis of the bins.
+        As in :func:`harmonic_conv2d`.
     out_log_scale : float, default=1000.0
-        Bins for a factor of `radix` in frequency. The default is that of [1]_, which suits more
-        bins than most spectrograms have: take bins per octave with a radix of 2.
+        Bins per factor of `radix` in frequency. The default is that of [1]_, too large for most
+        spectrograms; use bins per octave with a radix of 2.
     in_log_scale : float, default=0.001
-        Frequency of bin 0, inverted. It cancels out, and is here for those who have settings
-        of [1]_.
+        Inverse frequency of bin 0. It has no effect and is accepted for compatibility with [1]_.
     radix : float, optional
         Base of the logarithm; e by default.
 
     Returns
     -------
     Tensor, shape (..., out_channels, ceil(n_bins / stride), n_frames of the output)
-        In the memory format that :func:`torch.nn.functional.conv2d` would return.
+        Output, in the memory format that :func:`torch.nn.functional.conv2d` would return.
 
     Raises
     ------
     ParameterError
-        If a shape or a parameter is not as described.
+        If a shape or a parameter is invalid.
 
     References
     ----------
@@ -146,7 +138,7 @@ def log_harmonic_conv2d(
 
     Examples
     --------
-    With three bins an octave, the second harmonic of what lies in bin 1 lies in bin 4:
+    With three bins per octave, the second harmonic of bin 1 is bin 4:
 
     >>> spectrum = torch.tensor([0.0, 3.0, 0.0, 0.0, 5.0, 0.0]).view(1, 6, 1)
     >>> kernel = torch.ones(1, 1, 2, 1)
@@ -160,38 +152,24 @@ def log_harmonic_conv2d(
 
 
 class HarmonicConv2d(torch.nn.Conv2d):
-    """Convolution along harmonics and time, on an axis that is linear in frequency.
+    """Convolution along harmonics and time, on a linear frequency axis.
 
-    Parameters, their defaults, their initial values and the shape of the weight are those of
-    :class:`torch.nn.Conv2d`, whose states it loads; pairs are (frequency, time). What they mean
-    along frequency says :func:`harmonic_conv2d`.
+    A replacement of :class:`torch.nn.Conv2d`, with the same initialisation and state dict.
 
     Parameters
     ----------
-    in_channels, out_channels : int
-        Numbers of channels.
-    kernel_size : int or pair of int
-        Numbers of harmonics and of frames.
-    stride, padding, dilation, groups
-        As of :func:`harmonic_conv2d`.
-    bias : bool, default=True
-        Whether there is one.
-    padding_mode : {"zeros", "reflect", "replicate", "circular"}
-        What is on both sides of the frames.
-    device, dtype
-        Of the parameters.
+    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
+        As in :class:`torch.nn.Conv2d`; pairs are (frequency, time). :func:`harmonic_conv2d`
+        describes what they mean along frequency.
+    padding_mode, device, dtype
+        As in :class:`torch.nn.Conv2d`; only frames are padded.
     anchor : int, default=1
         Harmonic that lies at the output's own frequency.
 
     Raises
     ------
-    ParameterError
-        If a parameter is not as described.
-
-    References
-    ----------
-    .. [1] Z. Zhang et al., "Deep audio priors emerge from harmonic convolutional networks",
-       ICLR 2020.
+    ValueError
+        If a parameter is invalid.
 
     Examples
     --------
@@ -219,77 +197,62 @@ class HarmonicConv2d(torch.nn.Conv2d):
         *,
         anchor: int = 1,
     ) -> None:
-        _check_channels(in_channels, out_channels, groups)
-        if padding_mode not in _PADDING_MODES:
-            allowed = ", ".join(map(repr, _PADDING_MODES))
-            raise ParameterError(f"padding_mode must be one of {allowed}, not {padding_mode!r}")
         size = _pair("kernel_size", kernel_size)
-        self._step, self._gap = _pair("stride", stride), _pair("dilation", dilation)
-        self._sides = _sides(padding, size[1], self._step[1], self._gap[1])
-        self._padding = padding if isinstance(padding, str) else (0, self._sides[0])
+        self._stride, self._dilation = _pair("stride", stride), _pair("dilation", dilation)
+        self._frames = _padding_frames(padding, size[1], self._stride[1], self._dilation[1])
+        self._padding = padding if isinstance(padding, str) else (0, self._frames[0])
         super().__init__(
             in_channels,
             out_channels,
             size,
-            self._step,
+            self._stride,
             self._padding,
-            self._gap,
+            self._dilation,
             groups,
             bias,
             padding_mode,
             device,
             dtype,
         )
-        self.anchor = _anchor(anchor)
+        self.anchor = _check_anchor(anchor)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Convolve one spectrogram or a batch."""
         padding: int | tuple[int, int] | str = self._padding
         if self.padding_mode != "zeros":
-            input = functional.pad(input, (*self._sides, 0, 0), self.padding_mode)
+            input = functional.pad(input, (*self._frames, 0, 0), self.padding_mode)
             padding = 0
         return _convolve(
             input,
             self.weight,
             self.bias,
-            self._step,
+            self._stride,
             padding,
-            self._gap,
+            self._dilation,
             self.groups,
             self.anchor,
             self._bins_per_octave,
         )
 
     def extra_repr(self) -> str:
-        """Describe the parameters that are not the default."""
+        """Parameters in the layer's representation."""
         return f"{super().extra_repr()}, anchor={self.anchor}"
 
 
 class LogHarmonicConv2d(HarmonicConv2d):
-    """Convolution along harmonics and time, on an axis that is logarithmic in frequency.
-
-    As :class:`HarmonicConv2d`, and what else there is says :func:`log_harmonic_conv2d`.
+    """Convolution along harmonics and time, on a logarithmic frequency axis.
 
     Parameters
     ----------
     *args, **kwargs
-        As of :class:`HarmonicConv2d`.
-    out_log_scale : float, default=1000.0
-        Bins for a factor of `radix` in frequency.
-    in_log_scale : float, default=0.001
-        Cancels out.
-    radix : float, optional
-        Base of the logarithm; e by default.
+        As in :class:`HarmonicConv2d`.
+    out_log_scale, in_log_scale, radix
+        As in :func:`log_harmonic_conv2d`.
 
     Raises
     ------
-    ParameterError
-        If a parameter is not as described.
-
-    References
-    ----------
-    .. [1] H. Takeuchi, K. Kashino, Y. Ohishi and H. Saruwatari, "Harmonic Lowering for
-       accelerating harmonic convolution for audio signals", Interspeech 2020, pp. 185–189.
+    ValueError
+        If a parameter is invalid.
 
     Examples
     --------
@@ -313,7 +276,7 @@ class LogHarmonicConv2d(HarmonicConv2d):
         self.radix = radix
 
     def extra_repr(self) -> str:
-        """Describe the parameters that are not the default."""
+        """Parameters in the layer's representation."""
         return f"{super().extra_repr()}, out_log_scale={self.out_log_scale}, radix={self.radix}"
 
 
@@ -328,19 +291,20 @@ def _convolve(
     anchor: int,
     bins_per_octave: float | None,
 ) -> torch.Tensor:
-    step, gap = _pair("stride", stride), _pair("dilation", dilation)
+    strides, dilations = _pair("stride", stride), _pair("dilation", dilation)
     _check_shapes(input, weight, bias, groups)
-    left, right = _sides(padding, weight.shape[3], step[1], gap[1])
-    n_frames, size = input.shape[-1] + left + right, (weight.shape[3] - 1) * gap[1] + 1
+    left, right = _padding_frames(padding, weight.shape[3], strides[1], dilations[1])
+    n_frames, size = input.shape[-1] + left + right, (weight.shape[3] - 1) * dilations[1] + 1
     if n_frames < size:
         raise ParameterError(f"a kernel of {size} frames does not fit into {n_frames}")
     if left != right:
         input, left = functional.pad(input, (left, right)), 0
     x = input if input.dim() == 4 else input[None]
+    n_bins, n_harmonics = int(x.shape[2]), int(weight.shape[2])
     taps = Taps(
-        int(x.shape[2]), int(weight.shape[2]), _anchor(anchor), step[0], gap[0], bins_per_octave
+        n_bins, n_harmonics, _check_anchor(anchor), strides[0], dilations[0], bins_per_octave
     )
-    y = convolve(x, weight, bias, taps, Time(step[1], left, gap[1], groups))
+    y = convolve(x, weight, bias, taps, Time(strides[1], left, dilations[1], groups))
     return y if input.dim() == 4 else y[0]
 
 
@@ -353,7 +317,7 @@ def _bins_per_octave(out_log_scale: float, in_log_scale: float, radix: float | N
     return out_log_scale * math.log(2) / (1.0 if radix is None else math.log(radix))
 
 
-def _anchor(anchor: int) -> int:
+def _check_anchor(anchor: int) -> int:
     if not isinstance(anchor, int) or isinstance(anchor, bool) or anchor < 1:
         raise ParameterError(f"anchor must be an integer, at least 1, not {anchor!r}")
     return anchor
@@ -366,10 +330,10 @@ def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
     return pair
 
 
-def _sides(
+def _padding_frames(
     padding: int | tuple[int, int] | str, size: int, stride: int, dilation: int
 ) -> tuple[int, int]:
-    """Frames to put before and behind."""
+    """Frames to pad on the left and on the right."""
     if padding == "valid":
         return 0, 0
     if padding == "same":
@@ -380,20 +344,13 @@ def _sides(
     pair = (0, padding) if isinstance(padding, int) else padding
     if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(p, int) for p in pair):
         raise ParameterError(
-            f"padding must be 'valid', 'same', a number of frames, or (0, that), not {padding!r}"
+            f"padding must be 'valid', 'same', a number of frames, or (0, frames), not {padding!r}"
         )
     if pair[0] != 0 or pair[1] < 0:
         raise ParameterError(
             f"padding must be 0 in frequency and not negative in time, not {padding!r}"
         )
     return pair[1], pair[1]
-
-
-def _check_channels(in_channels: int, out_channels: int, groups: int) -> None:
-    if groups < 1 or in_channels % groups or out_channels % groups:
-        raise ParameterError(
-            f"groups must divide {in_channels} and {out_channels} channels, which {groups} does not"
-        )
 
 
 def _check_shapes(
@@ -410,8 +367,9 @@ def _check_shapes(
             f"not {tuple(input.shape)}"
         )
     if input.shape[-2] < 1:
-        raise ParameterError("input must have a bin at least")
-    _check_channels(input.shape[-3], weight.shape[0], groups)
+        raise ParameterError("input must have at least one bin")
+    if weight.shape[0] % groups:
+        raise ParameterError(f"groups must divide {weight.shape[0]} output channels, not {groups}")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ParameterError(
             f"the shape of bias must be ({weight.shape[0]},), not {tuple(bias.shape)}"

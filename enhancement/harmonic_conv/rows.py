@@ -1,9 +1,8 @@
-"""Which rows of a spectrogram each tap of a harmonic convolution reads, and where to compute it.
+"""The rows of a spectrogram that each tap of a harmonic convolution reads, and where to compute it.
 
-Rows are moved by matrices that have two entries in a row at most, for linear interpolation. They
-are rows of whatever lies along time and channels, and that is what makes a tap cheap: resampling
-along frequency commutes with mixing channels and with convolving along time, so that either may
-come first.
+Rows are resampled by sparse matrices with at most two entries per row, for linear interpolation.
+Resampling along frequency commutes with mixing channels and with convolving along time, so that
+each tap can be computed on whichever side has fewer rows.
 """
 
 from __future__ import annotations
@@ -21,54 +20,33 @@ from numpy.typing import NDArray
 from harmnmf.signal.harmonics import FrequencyAxis, HarmonicSeries
 
 __all__ = [
-    "Band",
-    "Gather",
-    "Plan",
-    "RowMatrix",
-    "Spread",
-    "Tap",
-    "Taps",
-    "make_bands",
-    "make_plan",
-    "make_stack",
-    "read_positions",
+    *("Plan", "RowMatrix", "Tap", "Taps"),
+    *("make_bands", "make_plan", "make_stack", "read_positions"),
 ]
 
-# What :meth:`HarmonicSeries.positions` grants to the ends of the axis: nearer than that, a position
-# is a bin.
-_BIN_TOLERANCE = 1e-6
+# Positions nearer to a row than this are that row, as in :meth:`HarmonicSeries.positions`.
+_TOLERANCE = 1e-6
 
-# A band less costs a call less, and is worth this part of the rows of all taps.
+# Overhead of a band, as a fraction of the rows of all taps.
 _BAND_COST = 1 / 32
 
 
 class Taps(NamedTuple):
-    """The harmonics that a kernel reads, on a spectrogram of some number of rows.
+    """The harmonics of a kernel, on a spectrogram with a number of rows.
 
-    Attributes
-    ----------
-    n_rows : int
-        Rows of the input.
-    n_taps : int
-        Length of the kernel along frequency.
-    anchor : int
-        Tap i reads harmonic 1 + i·dilation of what the output's row is harmonic `anchor` of.
-    stride, dilation : int
-        Rows from one output to the next, and harmonics from one tap to the next.
-    bins_per_octave : float, optional
-        If the rows are logarithmic in frequency.
+    Tap i reads harmonic 1 + i·dilation of the fundamental whose harmonic `anchor` is the output.
     """
 
     n_rows: int
     n_taps: int
     anchor: int
-    stride: int = 1
-    dilation: int = 1
-    bins_per_octave: float | None = None
+    stride: int = 1  # rows from one output to the next
+    dilation: int = 1  # harmonics from one tap to the next
+    bins_per_octave: float | None = None  # of a logarithmic axis
 
     @property
     def axis(self) -> FrequencyAxis:
-        """The rows of the input: row 0 is 0 Hz if linear, 1 Hz if logarithmic."""
+        """Frequency axis of the input: row 0 is 0 Hz if linear, 1 Hz if logarithmic."""
         if self.bins_per_octave is None:
             return FrequencyAxis("linear", self.n_rows, 0.0, 1.0)
         return FrequencyAxis.logarithmic(1.0, self.bins_per_octave, self.n_rows)
@@ -77,21 +55,16 @@ class Taps(NamedTuple):
 def read_positions(
     taps: Taps,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Locate what each tap reads for each row of the output.
-
-    Parameters
-    ----------
-    taps : Taps
-        The kernel's harmonics.
+    """Locate the row that each tap reads for each row of the output.
 
     Returns
     -------
     lower : ndarray of int, shape (n_outputs, n_taps)
-        The row at the position or just below.
+        Row at the position, or just below it.
     fraction : ndarray, shape (n_outputs, n_taps)
-        How far above it the position lies, in rows: from 0 to less than 1.
+        Distance from that row to the position, from 0 to less than 1.
     valid : ndarray of bool, shape (n_outputs, n_taps)
-        Whether the position is on the axis. What is not reads zero.
+        Whether the position is on the axis; if not, the tap reads zero.
 
     Examples
     --------
@@ -105,33 +78,19 @@ def read_positions(
     positions, valid = series.positions(rows / taps.anchor, axis)
     positions, valid = positions[:, :: taps.dilation], valid[:, :: taps.dilation]
     nearest = np.rint(positions)
-    whole = np.abs(positions - nearest) <= _BIN_TOLERANCE
-    lower = np.where(whole, nearest, np.floor(positions))
-    return lower.astype(np.int64), np.where(whole, 0.0, positions - lower), valid
+    is_row = np.abs(positions - nearest) <= _TOLERANCE
+    lower = np.where(is_row, nearest, np.floor(positions))
+    return lower.astype(np.int64), np.where(is_row, 0.0, positions - lower), valid
 
 
 class Band(NamedTuple):
-    """Rows of the output that are computed by one convolution of stacked rows of the input.
+    """Consecutive output rows that are one convolution of a stack of n_outputs · n_taps rows."""
 
-    Attributes
-    ----------
-    taps : slice
-        Taps of the kernel that read anything.
-    lower : Tensor, shape (n_outputs of the band * n_taps of the band,)
-        Rows of the input.
-    upper : Tensor, of the same shape, or None
-        Rows to interpolate with, if there is anything to interpolate.
-    fraction : Tensor, of the same shape
-        Weights of these.
-    valid : Tensor of bool, of the same shape, or None
-        What is not to be read as zero; None if all is read.
-    """
-
-    taps: slice
-    lower: torch.Tensor
-    upper: torch.Tensor | None
-    fraction: torch.Tensor
-    valid: torch.Tensor | None
+    taps: slice  # those that read anything
+    lower: torch.Tensor  # input rows of the stack
+    upper: torch.Tensor | None  # rows to interpolate with, if any
+    fraction: torch.Tensor  # weights of the upper rows
+    valid: torch.Tensor | None  # whether the position is on the axis; None if all are
 
 
 def make_bands(
@@ -142,17 +101,9 @@ def make_bands(
     dilation: int = 1,
     bins_per_octave: float | None = None,
 ) -> tuple[Band, ...]:
-    """Part the rows of the output so that few taps are computed where they read zero.
+    """Divide the output into bands, in which few taps are computed where they read zero.
 
-    Parameters
-    ----------
-    n_rows, n_taps, anchor, stride, dilation, bins_per_octave
-        As of :class:`Taps`, one by one, since compilers take nothing else for constant.
-
-    Returns
-    -------
-    tuple of Band
-        From the first row to the last.
+    The arguments are the fields of :class:`Taps`: compilers treat only plain numbers as constants.
 
     Examples
     --------
@@ -162,22 +113,21 @@ def make_bands(
     return _make_bands(Taps(n_rows, n_taps, anchor, stride, dilation, bins_per_octave))
 
 
-# The tables are constants of a compiled graph, and what computes them is none of its business.
-# This is what torch.compiler.assume_constant_result does, which would load the compiler.
+# Makes the tables constants of a compiled graph, as torch.compiler.assume_constant_result does,
+# which would import the compiler.
 make_bands._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-# What is made in inference mode, and kept, could never be trained with.
+# Tensors made in inference mode and cached could not be used in training.
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def _make_bands(taps: Taps) -> tuple[Band, ...]:
     lower, fraction, valid = read_positions(taps)
     changes = np.flatnonzero((valid[1:] != valid[:-1]).any(axis=1)) + 1
     bands = []
-    edges = _cheapest_parts(valid, [0, *changes.tolist(), len(valid)])
-    for start, stop in pairwise(edges):
+    for start, stop in pairwise(_cheapest_edges(valid, [0, *changes.tolist(), len(valid)])):
         rows = slice(start, stop)
-        used = _span(valid[rows])
+        used = _used_taps(valid[rows])
         on_axis = valid[rows, used].ravel()
         low = np.where(on_axis, lower[rows, used].ravel(), 0)
         above = np.where(on_axis, fraction[rows, used].ravel(), 0)
@@ -193,19 +143,18 @@ def _make_bands(taps: Taps) -> tuple[Band, ...]:
     return tuple(bands)
 
 
-def _span(valid: NDArray[np.bool_]) -> slice:
-    """Taps from the first that is valid somewhere to the last; the first, if there is none."""
-    used = np.flatnonzero(valid.any(axis=0))
-    return slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
+def _used_taps(valid: NDArray[np.bool_]) -> slice:
+    """Taps from the first to the last that are valid somewhere; the first one if none is."""
+    return _extent(np.any(valid, axis=0)) if valid.any() else slice(0, 1)
 
 
-def _cheapest_parts(valid: NDArray[np.bool_], edges: list[int]) -> list[int]:
-    """Choose those edges that make the least work: rows times taps, and something for a part."""
+def _cheapest_edges(valid: NDArray[np.bool_], edges: list[int]) -> list[int]:
+    """Choose the edges with the least work, rows times taps and an overhead per band."""
     best: list[tuple[float, list[int]]] = [(0.0, edges[:1])]
     for j, stop in enumerate(edges[1:], 1):
         choices = []
         for (cost, chosen), start in zip(best, edges[:j], strict=True):
-            used = _span(valid[start:stop])
+            used = _used_taps(valid[start:stop])
             work = (stop - start) * (used.stop - used.start) + _BAND_COST * valid.size
             choices.append((cost + work, [*chosen, stop]))
         best.append(min(choices))
@@ -213,12 +162,7 @@ def _cheapest_parts(valid: NDArray[np.bool_], edges: list[int]) -> list[int]:
 
 
 class RowMatrix:
-    """A sparse matrix that acts on the rows of a batch of spectrograms.
-
-    Parameters
-    ----------
-    matrix : scipy.sparse.csr_matrix, shape (n_to, n_from)
-        The matrix.
+    """A sparse matrix, (n_to, n_from), that acts on the rows of a batch of spectrograms.
 
     Examples
     --------
@@ -232,10 +176,10 @@ class RowMatrix:
         self._bags = lru_cache(maxsize=4)(self._make_bags)
 
     def __call__(self, x: torch.Tensor, transposed: bool = False) -> torch.Tensor:
-        """Apply the matrix, or its transpose, to dimension -2 of a tensor of four dimensions.
+        """Multiply dimension 2 of (n, n_channels, n_from, n_frames) by the matrix or its transpose.
 
-        Whether channels lie innermost or outermost, they and time are carried along: rows of
-        both in the one case, in the other rows of time in a matrix for each channel.
+        Channels last, the channels are part of a row of the table that is mixed; otherwise, part of
+        the batch.
         """
         n, n_channels, n_rows, n_frames = x.shape
         n_to = self._matrices[transposed].shape[0]
@@ -255,7 +199,7 @@ class RowMatrix:
     def _make_bags(
         self, copies: int, transposed: bool, dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Arrange the entries of a block-diagonal matrix, one block a copy, for embedding_bag."""
+        """Entries of a block-diagonal matrix of `copies` blocks, as embedding_bag takes them."""
         matrix = self._matrices[transposed]
         blocks = scipy.sparse.kron(scipy.sparse.eye(copies), matrix, format="csr")
         indices, offsets = (
@@ -264,39 +208,10 @@ class RowMatrix:
         return indices, offsets, torch.from_numpy(blocks.data).to(dtype)
 
 
-@dataclass(frozen=True)
-class Tap:
-    """A tap, the rows that it is convolved with, and where their sums go.
-
-    Attributes
-    ----------
-    index : int
-        Position in the kernel.
-    outputs : slice
-        Rows of the output, or of the stack that is spread over it.
-    inputs : slice
-        Rows of the input, or of the stack that is gathered from it.
-    """
-
-    index: int
-    outputs: slice
-    inputs: slice
-
-
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def make_stack(taps: Taps) -> RowMatrix:
-    """Make the matrix that stacks what all taps read for a row, row after row.
-
-    Parameters
-    ----------
-    taps : Taps
-        The kernel's harmonics.
-
-    Returns
-    -------
-    RowMatrix, shape (n_outputs * n_taps, n_rows)
-        Empty where nothing is read.
+    """Make the matrix, (n_outputs * n_taps, n_rows), that stacks the rows read by all taps.
 
     Examples
     --------
@@ -314,60 +229,37 @@ def make_stack(taps: Taps) -> RowMatrix:
     )
 
 
-class Spread(NamedTuple):
-    """Taps that are convolved where the input has fewer rows than the output.
+@dataclass(frozen=True)
+class Tap:
+    """A tap of the kernel, the rows that it convolves, and where the result is added."""
 
-    Attributes
-    ----------
-    outputs : slice
-        Rows of the output.
-    taps : tuple of Tap
-        What is convolved to a stack of rows.
-    matrix : RowMatrix, shape (n_outputs of these, rows of all taps)
-        What spreads the stack over the outputs.
-    """
+    index: int  # in the kernel
+    outputs: slice  # rows of the output; of a Spread, rows of the stack
+    inputs: slice  # rows of the input; of a Gather, rows that are gathered
+
+
+class Spread(NamedTuple):
+    """Taps that are convolved before resampling, since they read fewer rows than they write."""
 
     outputs: slice
-    taps: tuple[Tap, ...]
-    matrix: RowMatrix
+    taps: tuple[Tap, ...]  # their results are stacked
+    matrix: RowMatrix  # from the stack to the outputs
 
 
 class Gather(NamedTuple):
-    """A tap that is convolved where the output has fewer rows than the input.
-
-    Attributes
-    ----------
-    tap : Tap
-        Its inputs are all rows that are gathered.
-    matrix : RowMatrix, shape (n_outputs of the tap, n_rows)
-        What gathers them from the input.
-    """
+    """A tap that is convolved after resampling, since it reads more rows than it writes."""
 
     tap: Tap
-    matrix: RowMatrix
+    matrix: RowMatrix  # from the input to the rows that the tap convolves
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where each tap is computed.
-
-    Attributes
-    ----------
-    n_outputs : int
-        Rows of the output.
-    whole : Tap or None
-        A strided tap that reaches every row of the output.
-    strided : tuple of Tap
-        Other taps that read every so many rows of the input, without interpolation.
-    spreads : tuple of Spread
-        Taps that are convolved first, by blocks of rows of the output.
-    gathers : tuple of Gather
-        Taps that are convolved last.
-    """
+    """How each tap is computed."""
 
     n_outputs: int
-    whole: Tap | None
-    strided: tuple[Tap, ...]
+    whole: Tap | None  # a strided tap that reaches all rows of the output
+    strided: tuple[Tap, ...]  # others that read every n-th row, without interpolation
     spreads: tuple[Spread, ...]
     gathers: tuple[Gather, ...]
 
@@ -375,22 +267,10 @@ class Plan:
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def make_plan(taps: Taps, fewer_outputs: bool, block: int | None = None) -> Plan:
-    """Choose for each tap the side on which it has fewer rows.
+    """Choose for each tap the side of the resampling that has fewer rows.
 
-    Parameters
-    ----------
-    taps : Taps
-        The kernel's harmonics.
-    fewer_outputs : bool
-        Whether the output has fewer channels than the input: this decides between sides with the
-        same number of rows, as on a logarithmic axis.
-    block : int, optional
-        Rows of the output that taps are spread over at a time; by default all.
-
-    Returns
-    -------
-    Plan
-        Of the taps that read anything at all.
+    If both have the same number, as on a logarithmic axis, `fewer_outputs` decides: whether the
+    output has fewer channels than the input. A `Spread` has `block` output rows, by default all.
 
     Examples
     --------
@@ -402,13 +282,13 @@ def make_plan(taps: Taps, fewer_outputs: bool, block: int | None = None) -> Plan
     whole, strided = None, []
     spread, gathers = [], []
     for index in np.flatnonzero(valid.any(axis=0)).tolist():
-        outputs = _reach(valid[:, index])
+        outputs = _extent(valid[:, index])
         low, above = lower[outputs, index], fraction[outputs, index]
         step = int(low[1] - low[0]) if len(low) > 1 else 1
         inputs = _rows_read(low, above)
         n_outputs, n_inputs = len(low), inputs.stop - inputs.start
         if not above.any() and (np.diff(low) == step).all():
-            # Up to the last row if the step leaves these out: all rows are a block of memory.
+            # Up to the last row if the stride skips the rest: all rows are contiguous memory.
             rest = range(inputs.start, taps.n_rows, step)
             stop = taps.n_rows if len(rest) == n_outputs else inputs.stop
             tap = Tap(index, outputs, slice(inputs.start, stop, step))
@@ -423,7 +303,7 @@ def make_plan(taps: Taps, fewer_outputs: bool, block: int | None = None) -> Plan
             gathers.append(Gather(tap, RowMatrix(_interpolation(low, above, taps.n_rows))))
     edges = range(0, len(lower) if spread else 0, block or len(lower))
     blocks = [slice(start, start + edges.step) for start in edges]
-    spreads = [_spread(spread, rows, lower, fraction, valid) for rows in blocks]
+    spreads = [_make_spread(spread, rows, lower, fraction, valid) for rows in blocks]
     return Plan(
         len(lower),
         whole,
@@ -433,35 +313,35 @@ def make_plan(taps: Taps, fewer_outputs: bool, block: int | None = None) -> Plan
     )
 
 
-def _spread(
+def _make_spread(
     indices: list[int],
     block: slice,
     lower: NDArray[np.int64],
     fraction: NDArray[np.float64],
     valid: NDArray[np.bool_],
 ) -> Spread:
-    """Stack what a block of the output reads of some taps."""
     n_outputs = len(lower[block])
     taps, matrices = [], [scipy.sparse.csr_matrix((n_outputs, 0))]
     n_stacked = 0
     for index in indices:
         if not valid[block, index].any():
             continue
-        reached = _reach(valid[block, index])
-        low, above = lower[block, index][reached], fraction[block, index][reached]
+        outputs = _extent(valid[block, index])
+        low, above = lower[block, index][outputs], fraction[block, index][outputs]
         inputs = _rows_read(low, above)
         n_inputs = inputs.stop - inputs.start
         matrix = _interpolation(low - inputs.start, above, n_inputs)
-        matrices.append(_pad_rows(matrix, reached.start, n_outputs))
+        matrices.append(_pad_rows(matrix, outputs.start, n_outputs))
         taps.append(Tap(index, slice(n_stacked, n_stacked + n_inputs), inputs))
         n_stacked += n_inputs
-    outputs = slice(block.start, block.start + n_outputs)
-    return Spread(outputs, tuple(taps), RowMatrix(scipy.sparse.hstack(matrices, format="csr")))
+    rows = slice(block.start, block.start + n_outputs)
+    return Spread(rows, tuple(taps), RowMatrix(scipy.sparse.hstack(matrices, format="csr")))
 
 
-def _reach(valid: NDArray[np.bool_]) -> slice:
-    reached = np.flatnonzero(valid)
-    return slice(int(reached[0]), int(reached[-1]) + 1)
+def _extent(valid: NDArray[np.bool_]) -> slice:
+    """From the first to the last that is valid."""
+    indices = np.flatnonzero(valid)
+    return slice(int(indices[0]), int(indices[-1]) + 1)
 
 
 def _rows_read(lower: NDArray[np.int64], fraction: NDArray[np.float64]) -> slice:
@@ -471,7 +351,7 @@ def _rows_read(lower: NDArray[np.int64], fraction: NDArray[np.float64]) -> slice
 def _interpolation(
     lower: NDArray[np.int64], fraction: NDArray[np.float64], n_rows: int
 ) -> scipy.sparse.csr_matrix:
-    """Make the matrix that reads between rows, without entries for what lies on one."""
+    """Matrix of linear interpolation, with a single entry for positions that are rows."""
     outputs = np.arange(len(lower))
     between = fraction > 0
     entries = np.concatenate([1 - fraction, fraction[between]])
@@ -481,7 +361,7 @@ def _interpolation(
 
 
 def _pad_rows(matrix: scipy.sparse.csr_matrix, above: int, n_rows: int) -> scipy.sparse.csr_matrix:
-    """Put empty rows around a matrix."""
+    """Put empty rows above and below a matrix, `n_rows` in total."""
     offsets = np.pad(matrix.indptr, (above, n_rows - above - matrix.shape[0]), mode="edge")
     return scipy.sparse.csr_matrix(
         (matrix.data, matrix.indices, offsets), shape=(n_rows, matrix.shape[1])

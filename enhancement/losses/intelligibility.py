@@ -1,10 +1,9 @@
-"""How much of speech can still be understood, as a loss: the correlations behind STOI.
+"""Differentiable short-time objective intelligibility (STOI).
 
-STOI correlates the courses of loudness in third-octave bands of clean and of processed speech,
-384 ms at a time [1]_. Here everything happens at 16 kHz, with frames as long as those of the
-published measure at 10 kHz, and silent frames are left out of the spectra instead of the samples;
-the rest is as published, in a form that has gradients [2]_. It is a loss, and no score:
-`harmnmf.enhancement.stoi` is one.
+STOI correlates the envelopes of clean and processed speech in third-octave bands over segments of
+384 ms [1]_. As in other losses of this kind [2]_, it is computed in a form that has gradients:
+at 16 kHz with frames as long as the published ones at 10 kHz, and with silent frames removed from
+the spectra instead of the samples. `harmnmf.enhancement.stoi` is the published score.
 
 References
 ----------
@@ -28,30 +27,16 @@ from harmnmf.signal.audio import SAMPLE_RATE
 __all__ = ["lost_intelligibility"]
 
 _WINDOW, _HOP, _N_FFT = 410, 205, 820  # 25.6 ms, in steps of half of it
-_N_BANDS, _LOWEST = 15, 150.0  # Hz, the centre of the lowest third of an octave
+_N_BANDS, _LOWEST = 15, 150.0  # centre of the lowest band in Hz
 _SEGMENT = 30  # frames
-_CLIPPING = 10 ** (15 / 20)  # beta: a frame worse than -15 dB is no worse than that
-_SILENT = 1e-4  # of the loudest frame's energy: -40 dB
+_CLIPPING = 10 ** (15 / 20)  # lower bound of the signal-to-distortion ratio, β = -15 dB
+_SILENT = 1e-4  # -40 dB, relative to the loudest frame
 
 
 def lost_intelligibility(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """Measure how much less intelligible an estimate is than clean speech.
+    """Loss of intelligibility, 1 - STOI [1]_, eqs. (1)-(6), of samples (batch, n_samples).
 
-    Parameters
-    ----------
-    estimate, clean : Tensor, shape (batch, n_samples)
-        Samples at 16 kHz.
-
-    Returns
-    -------
-    Tensor, shape (batch,)
-        1 minus the short-time objective intelligibility: 0 for equal sounds, and where the clean
-        one has less than 384 ms that are not silent.
-
-    References
-    ----------
-    .. [1] C. H. Taal et al., "An algorithm for intelligibility prediction of time-frequency
-       weighted noisy speech", IEEE Trans. Audio, Speech, Lang. Process. 19(7), 2011, eqs. (1)-(6).
+    It is 0 for equal sounds, and where less than 384 ms of the clean one are not silent.
 
     Examples
     --------
@@ -66,11 +51,11 @@ def lost_intelligibility(estimate: torch.Tensor, clean: torch.Tensor) -> torch.T
     spectra = torch.stack([_power(estimate), _power(clean)])
     energy = spectra[1].sum(-2)
     active = energy > _SILENT * energy.amax(-1, keepdim=True)
-    # Frames that are not silent move together.
+    # Move the frames that are not silent to the front.
     order = (~active).to(torch.int8).sort(dim=-1, stable=True).indices
     bands = _third_octaves().to(spectra) @ spectra
     bands = bands.gather(-1, order[None, :, None].expand_as(bands))
-    # Roots of nothing would have no gradient.
+    # The root has an infinite gradient at zero.
     floor = 1e-12 * bands.detach().amax((0, 2, 3))[:, None, None] + 1e-20
     Y, X = (bands + floor).sqrt().unfold(-1, _SEGMENT, 1)
     scale = X.square().sum(-1, keepdim=True) / Y.square().sum(-1, keepdim=True).clamp_min(1e-30)
@@ -94,10 +79,10 @@ def _power(samples: torch.Tensor) -> torch.Tensor:
 @lru_cache
 @torch.inference_mode(False)
 def _third_octaves() -> torch.Tensor:
-    """Which bins belong to which band, (n_bands, n_bins)."""
+    """Bins of each band as ones, (n_bands, n_bins)."""
     hz = np.arange(_N_FFT // 2 + 1) * SAMPLE_RATE / _N_FFT
     edges = _LOWEST * 2 ** ((2 * np.arange(_N_BANDS + 1) - 1) / 6)
-    # The published measure begins and ends bands at the nearest bins.
+    # As published, bands begin and end at the nearest bins.
     first = np.abs(hz - edges[:, None]).argmin(1)
     bins = np.arange(len(hz))
     return torch.from_numpy(((bins >= first[:-1, None]) & (bins < first[1:, None])).astype(float))

@@ -1,8 +1,7 @@
-"""What the networks are trained for: modules from mixtures to the terms of a loss."""
+"""Training objectives: modules that compute the terms of a loss from mixtures."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -17,54 +16,47 @@ from .speech import SPEECH_WEIGHTS, speech_loss
 
 __all__ = ["Objective", "build_objective"]
 
-# Processors that emulate bfloat16: it takes them several times as long, and LSTMs cannot be done.
+# CPUs that emulate bfloat16 take several times as long, and cannot run LSTMs in it.
 _EMULATING = ("DEFAULT", "AVX2")
 
 
-class Objective(nn.Module, ABC):
-    """The terms of a loss, and their weights.
+class Objective(nn.Module):
+    """A model, and the terms of its loss with their weights: by default, `speech_loss`.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        What is trained.
-    weights : mapping of str to float
-        Of the terms.
-    low_precision : bool
-        Whether the model works in bfloat16 where that is exact enough, and not emulated by the
-        processor; losses never do.
+    With `low_precision`, the model uses bfloat16 by autocast unless the CPU would emulate it; the
+    loss never does.
     """
 
-    def __init__(
-        self, model: nn.Module, weights: Mapping[str, float], low_precision: bool = False
-    ) -> None:
+    default_weights: Mapping[str, float] = SPEECH_WEIGHTS
+
+    def __init__(self, model: nn.Module, weights: Mapping[str, float], low_precision: bool) -> None:
         super().__init__()
+        if unknown := weights.keys() - self.default_weights.keys():
+            raise ParameterError(
+                f"the loss has no term {', '.join(sorted(unknown))}; choose from"
+                f" {', '.join(self.default_weights)}"
+            )
         self.waveform = Waveform(model)
-        self.weights = weights
+        self.weights = {**self.default_weights, **weights}
         self.low_precision = low_precision
 
     def precision(self, samples: torch.Tensor) -> torch.autocast:
-        """Give the context that the model works in."""
+        """Autocast context in which the model runs."""
         device = samples.device.type
         emulated = device == "cpu" and torch.backends.cpu.get_cpu_capability() in _EMULATING
         return torch.autocast(device, torch.bfloat16, enabled=self.low_precision and not emulated)
 
-    @abstractmethod
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Compute the terms for samples, (batch, n_samples), by their names."""
-
-
-class _SpeechObjective(Objective):
-    """Clean samples, by `speech_loss`."""
-
-    def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Terms of the loss by name, from samples (batch, n_samples)."""
         with self.precision(noisy):
             estimate = self.waveform(noisy)
         return speech_loss(estimate.float(), clean, noisy)
 
 
 class _FusionObjective(Objective):
-    """The two stages of spectrogram fusion, neither of which reaches the other's weights."""
+    """Objective of spectrogram fusion: the losses of its two stages."""
+
+    default_weights: Mapping[str, float] = {"first_stage": 1.0, "second_stage": 1.0}
 
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         model = self.waveform.model
@@ -84,27 +76,7 @@ def build_objective(
     *,
     low_precision: bool = False,
 ) -> Objective:
-    """Choose what a model is trained for.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Spectrogram fusion has losses of its own; all others have `speech_loss`.
-    weights : mapping of str to float, optional
-        Of terms of the loss, where they shall not have those that they usually have.
-    low_precision : bool, default=False
-        Whether the model works in bfloat16 where that is exact enough, and not emulated by the
-        processor.
-
-    Returns
-    -------
-    Objective
-        A module that holds the model.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such term.
+    """Build the training objective of a model, with some of its weights replaced.
 
     Examples
     --------
@@ -112,13 +84,5 @@ def build_objective(
     >>> build_objective(build_model("harmonic-light"), {"perceptual": 0.0}).weights["perceptual"]
     0.0
     """
-    if isinstance(model, SpectrogramFusion):
-        kind: type[Objective] = _FusionObjective
-        usual: Mapping[str, float] = {"first_stage": 1.0, "second_stage": 1.0}
-    else:
-        kind, usual = _SpeechObjective, SPEECH_WEIGHTS
-    if unknown := set(weights or {}) - set(usual):
-        raise ParameterError(
-            f"there is no term {', '.join(sorted(unknown))} in the loss; it has {', '.join(usual)}"
-        )
-    return kind(model, {**usual, **(weights or {})}, low_precision)
+    kind = _FusionObjective if isinstance(model, SpectrogramFusion) else Objective
+    return kind(model, weights or {}, low_precision)

@@ -1,10 +1,9 @@
-"""How annoying the difference between two sounds is, as a loss: after the model behind PESQ.
+"""Differentiable perceptual loss after the model of PESQ.
 
-PESQ compares loudnesses in bands of the ear, forgives what louder sounds mask, and counts what was
-added for more than what is missing [1]_. This follows the same steps with textbook formulas in the
-place of the standard's tables, and leaves out what is not differentiable or not needed for signals
-of one length: alignment in time, and the compensation of filters and gains. It is a loss, and no
-score: `harmnmf.enhancement.wb_pesq` is one.
+PESQ compares loudness in critical bands, discounts masked differences, and weights added sound more
+than missing sound [1]_. As in [2]_, this loss follows its steps, with textbook formulas in place of
+the standard's tables, and without time alignment and compensation of filters and gains.
+`harmnmf.enhancement.wb_pesq` is the standard's score.
 
 References
 ----------
@@ -29,13 +28,13 @@ __all__ = ["perceptual_disturbance"]
 
 _N_FFT, _HOP = 512, 256
 _N_BANDS, _BARK = 49, 24.0
-# PESQ plays speech at this level, in dB SPL, measured between these frequencies.
+# Playback level of speech in dB SPL, measured between these frequencies in Hz.
 _LISTENING_LEVEL, _SPEECH_BAND = 79.0, (350.0, 3250.0)
 _ZWICKER_POWER = 0.23
-_MASKED = 0.25  # of the softer loudness is not heard
-# Added sound counts by the ratio of powers, to this power, and not at all below, nor above, these.
+_MASKED = 0.25  # masking threshold relative to the softer loudness
+# Added sound is weighted by a power of the ratio of powers: 0 below a minimum, and bounded.
 _ASYMMETRY_POWER, _LEAST_ASYMMETRY, _MOST_ASYMMETRY = 1.2, 3.0, 12.0
-_ASYMMETRY_FLOOR = 1e2  # power that is added to both, far below that of speech
+_ASYMMETRY_FLOOR = 1e2  # added to both powers, far below that of speech
 _FRAME_POWER, _QUIET_POWER = 0.04, 1e5
 _SYLLABLE, _SYLLABLE_NORM = 20, 6.0
 _SYMMETRIC_WEIGHT, _ASYMMETRIC_WEIGHT = 0.1, 0.0309
@@ -43,21 +42,9 @@ _LARGEST = 45.0
 
 
 def perceptual_disturbance(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """Measure how annoying the difference from clean speech is.
+    """Approximate distance from the best PESQ score [1]_, of samples (..., n_samples).
 
-    Parameters
-    ----------
-    estimate, clean : Tensor, shape (..., n_samples)
-        Samples at 16 kHz. Each is brought to the same level first.
-
-    Returns
-    -------
-    Tensor, shape (...)
-        About what PESQ takes off its best mark: 0 for equal sounds.
-
-    References
-    ----------
-    .. [1] ITU-T Recommendation P.862, "Perceptual evaluation of speech quality (PESQ)", 2001.
+    Each sound is scaled to the same level first.
 
     Examples
     --------
@@ -74,7 +61,7 @@ def perceptual_disturbance(estimate: torch.Tensor, clean: torch.Tensor) -> torch
     disturbance = (difference.abs() - masked).clamp_min(0)
     asymmetry = ((power + _ASYMMETRY_FLOOR) / (reference + _ASYMMETRY_FLOOR)) ** _ASYMMETRY_POWER
     asymmetry = torch.where(asymmetry < _LEAST_ASYMMETRY, 0.0, asymmetry.clamp_max(_MOST_ASYMMETRY))
-    # Errors are less annoying in loud frames.
+    # Errors in loud frames count less.
     quiet = ((reference.sum(-2) + _QUIET_POWER) / 1e7) ** _FRAME_POWER
     width = 24.0 / _N_BANDS  # Bark
     symmetric = (_norm(disturbance, 2.0, dim=-2) * width * _N_BANDS**0.5 / quiet).clamp_max(
@@ -99,14 +86,14 @@ def _band_power(samples: torch.Tensor) -> torch.Tensor:
 
 
 def _loudness(power: torch.Tensor) -> torch.Tensor:
-    """Zwicker's law: loudness in sone a Bark, 0 below the threshold of hearing."""
+    """Loudness in sone per Bark after Zwicker, 0 below the threshold of hearing."""
     threshold = _ear()[1].to(power)[:, None]
     scale = 0.0825 * threshold**_ZWICKER_POWER
     return scale * ((0.5 + 0.5 * power / threshold) ** _ZWICKER_POWER - 1).clamp_min(0)
 
 
 def _over_time(disturbance: torch.Tensor) -> torch.Tensor:
-    """Let the worst frames of each third of a second decide, and those of syllables add up."""
+    """Norm over frames of overlapping segments of a third of a second, then over segments."""
     n_frames = disturbance.shape[-1]
     length = min(_SYLLABLE, n_frames)
     syllables = disturbance.unfold(-1, length, max(1, length // 2))
@@ -123,11 +110,11 @@ def _norm(x: torch.Tensor, p: float, dim: int) -> torch.Tensor:
 @lru_cache
 @torch.inference_mode(False)
 def _ear() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Bands (n_bands, n_bins), the threshold of hearing in each, and the weights of the level."""
+    """Bands, (n_bands, n_bins), their thresholds of hearing, and the bins of the speech level."""
     hz = np.arange(_N_FFT // 2 + 1) * SAMPLE_RATE / _N_FFT
     bark = _bark(hz)
     edges = np.linspace(0, bark[-1], _N_BANDS + 1)
-    # Each bin is as wide as the distance to its neighbours, and may belong to two bands.
+    # A bin that overlaps two bands is divided between them.
     low, high = _bark(np.maximum(hz - hz[1] / 2, 0)), _bark(hz + hz[1] / 2)
     common = np.minimum(high, edges[1:, None]) - np.maximum(low, edges[:-1, None])
     bands = np.maximum(common, 0) / (high - low)

@@ -1,4 +1,4 @@
-"""Losses for networks that enhance speech.
+"""Losses for speech enhancement.
 
 References
 ----------
@@ -30,27 +30,14 @@ SPEECH_WEIGHTS: Mapping[str, float] = {
 }
 
 _TRANSFORM = ShortTimeFourier(512, 128)
-_LEVEL = 0.1  # root mean square that mixtures are brought to
-_BEST_SNR = 1e-3  # part of the energy that no longer counts: 30 dB
+_LEVEL = 0.1  # root mean square to which mixtures are scaled
+_BEST_SNR = 1e-3  # 30 dB
 
 
 def negative_si_snr(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """Measure the noise that is left, whatever the level, in dB.
+    """Negative scale-invariant signal-to-noise ratio in dB [2]_, eq. (3).
 
-    Parameters
-    ----------
-    estimate, clean : Tensor, shape (..., n_samples)
-        Samples.
-
-    Returns
-    -------
-    Tensor, shape (...)
-        -10 log₁₀ of the energy along the clean sound over that across it; not below -30 dB,
-        and 0 where there is nothing clean.
-
-    References
-    ----------
-    .. [1] J. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019, eq. (3).
+    Samples, (..., n_samples), become (...): at least -30 dB, and 0 where `clean` is silent.
 
     Examples
     --------
@@ -66,23 +53,10 @@ def negative_si_snr(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor
 
 
 def compressed_error(estimate: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Compare compressed spectra, with their phases and without.
+    """Errors of compressed spectra with and without phase [1]_, eq. (9).
 
-    Parameters
-    ----------
-    estimate, clean : Tensor, shape (..., n_bins, n_frames)
-        Complex spectra.
-
-    Returns
-    -------
-    dict of str to Tensor, shape ()
-        Mean squares of the differences of magnitudes to the power of 0.3, and of complex numbers
-        with these magnitudes: ``"magnitude"`` and ``"complex"``.
-
-    References
-    ----------
-    .. [1] S. Braun and I. Tashev, "A consolidated view of loss functions for supervised deep
-       learning-based speech enhancement", TSP 2021, eq. (9).
+    ``"magnitude"`` and ``"complex"`` are mean squared errors of magnitudes to the power of 0.3, and
+    of complex numbers with these magnitudes.
 
     Examples
     --------
@@ -102,19 +76,10 @@ def compressed_error(estimate: torch.Tensor, clean: torch.Tensor) -> dict[str, t
 def speech_loss(
     estimate: torch.Tensor, clean: torch.Tensor, noisy: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Measure how far enhanced speech is from the clean one.
+    """Terms of the loss of enhanced speech.
 
-    Parameters
-    ----------
-    estimate, clean : Tensor, shape (batch, n_samples)
-        Samples at 16 kHz.
-    noisy : Tensor, shape (batch, n_samples)
-        What was enhanced; the level of this makes the loss of loud and soft mixtures equal.
-
-    Returns
-    -------
-    dict of str to Tensor, shape ()
-        Terms; `SPEECH_WEIGHTS` has a weight for each.
+    Samples at 16 kHz, (batch, n_samples), are scaled by the level of the noisy mixture, so that
+    loud and soft mixtures have the same loss. `SPEECH_WEIGHTS` has a weight for each term.
 
     Examples
     --------
@@ -125,7 +90,7 @@ def speech_loss(
     """
     gain = _LEVEL / (noisy.square().mean(-1, keepdim=True).sqrt() + 1e-8)
     estimate, clean = gain * estimate, gain * clean
-    # Where there is no speech, there is no quality of it.
+    # Quality is not defined without speech.
     voiced = (clean.square().sum(-1) > 0).to(estimate)
     return {
         "si_snr": negative_si_snr(estimate, clean).mean(),

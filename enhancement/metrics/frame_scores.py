@@ -1,15 +1,16 @@
-"""Scores of enhanced speech from short frames: segmental SNR, LLR and WSS.
+"""Frame-based scores of enhanced speech: segmental SNR, LLR and WSS.
 
 Conventions
 -----------
-*Signals* are of shape (n_samples,), of one length and aligned, as integers or floats. A gain that
-both have in common changes no score. A silent reference or estimate is an error, and so is whatever
-else has no score: none is ever NaN.
+*Signals* have shape (n_samples,), equal lengths and are aligned; integers or floats. Scores do not
+depend on a common gain. Signals without a score, such as silence, are errors: no score is NaN.
 
-*Frames* are those of the program by Pellom, Hansen, Hu and Loizou, which the published values are
-from: 30 ms, 75 % overlap, Hann windows without the zeros at their ends, and without the last whole
-frame. Frames in which both signals are zeros are left out, so that padding is worth nothing; the
-program gives them -10 dB, 0 and 0.
+*Errors*: ParameterError if signals or sample rates are invalid, or signals shorter than 37.5 ms.
+
+*Frames* are those of the reference implementation by Pellom, Hansen, Hu and Loizou, which most
+published values come from: 30 ms, 75 % overlap, Hann windows without the zeros at their ends, and
+without the last whole frame. Frames in which both signals are all zeros are left out, so that
+padding has no effect; the reference implementation scores them -10 dB, 0 and 0.
 """
 
 from __future__ import annotations
@@ -26,15 +27,14 @@ _Array = NDArray[np.float64]
 _FRAME_SECONDS = 0.03
 _KEPT = 0.95
 
-# Energy below all that was ever recorded, where a signal has a peak of 1. It decides quotients of
-# nothing, and makes white noise of silence.
-_NOTHING = 1e-30
+# Energy far below that of any recording with a peak of 1, to avoid divisions by zero.
+_TINY = 1e-30
 
-# Without such noise at -100 dB, a pure tone would have no predictor.
+# White noise at -100 dB, without which the predictor of a pure tone would be singular.
 _WHITE = 1e-10
 
-# Klatt's filters as Quackenbush et al. have them for telephone speech, in Hz. The first centre is
-# at 50 Hz, and each bandwidth is also the step from a centre to the next.
+# Critical bands of Quackenbush et al. for telephone speech, in Hz. Each bandwidth is also the
+# distance to the next centre.
 _FIRST_CENTRE = 50.0
 _BANDWIDTHS = np.array(
     [70.0] * 7
@@ -45,25 +45,20 @@ _LOWEST_ENERGY = 1e-10
 
 
 def segmental_snr(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
-    """Compute the mean signal-to-noise ratio of frames, each clamped to -10…35 dB.
+    """Compute the segmental signal-to-noise ratio, with frames clamped to -10…35 dB.
 
     Parameters
     ----------
     reference, estimate : array_like, shape (n_samples,)
-        What was spoken, and what the enhancement made of it. The noise is their difference, so
-        that a gain of the estimate alone counts as noise.
+        Clean speech and enhanced speech.
     sample_rate : int
-        In Hz, 8000 or more.
+        Sample rate in Hz, at least 8000.
 
     Returns
     -------
     float
-        In dB. Pauses that are not all zeros count as much as speech does [1]_.
-
-    Raises
-    ------
-    ParameterError
-        If the signals or the rate are not as described, or shorter than a frame and a quarter.
+        Segmental SNR in dB [1]_. The noise is the difference of the signals, so that a gain of the
+        estimate counts as noise. Pauses that are not all zeros count as much as speech.
 
     References
     ----------
@@ -78,32 +73,27 @@ def segmental_snr(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -
     """
     ref, est = _frames(reference, estimate, sample_rate)
     signal, noise = (ref**2).sum(axis=1), ((ref - est) ** 2).sum(axis=1)
-    ratio = 10 * np.log10((signal + _NOTHING) / (noise + _NOTHING))
+    ratio = 10 * np.log10((signal + _TINY) / (noise + _TINY))
     return float(ratio.clip(-10, 35).mean())
 
 
 def log_likelihood_ratio(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
-    """Compute how much worse the estimate's linear predictors fit the reference than its own.
+    """Compute the log-likelihood ratio (LLR) of linear predictors.
 
     Parameters
     ----------
     reference, estimate : array_like, shape (n_samples,)
-        What was spoken, and what the enhancement made of it.
+        Clean speech and enhanced speech.
     sample_rate : int
-        In Hz, 8000 or more. The predictors are of order 16, and below 10 kHz of order 10.
+        Sample rate in Hz, at least 8000.
 
     Returns
     -------
     float
-        Mean of ln(aₑᵀRaₑ / aᵀRa) over the lowest 95 % of the frames; 0 is best. R has the
-        autocorrelation of a frame of the reference, a is its prediction error filter and aₑ the
-        estimate's [1]_. Frames are not limited to 2: they are in [1]_, but not in the authors'
-        program for composite scores. White noise 100 dB below each frame is added.
-
-    Raises
-    ------
-    ParameterError
-        If the signals or the rate are not as described, or shorter than a frame and a quarter.
+        Mean of ln(aₑᵀRaₑ / aᵀRa) over the lowest 95 % of the frames [1]_; 0 is best. R is the
+        autocorrelation matrix of a frame of the reference, a its prediction error filter and aₑ
+        that of the estimate, of order 16, or 10 below 10 kHz. White noise at -100 dB is added to
+        each frame. As in the authors' implementation, but not in [1]_, frames are not limited to 2.
 
     References
     ----------
@@ -120,37 +110,31 @@ def log_likelihood_ratio(reference: ArrayLike, estimate: ArrayLike, sample_rate:
     """
     ref, est = _frames(reference, estimate, sample_rate)
     order = 16 if sample_rate >= 10_000 else 10
-    of_ref, of_est = _autocorrelation(ref, order), _autocorrelation(est, order)
-    # A sum of squares stays positive, however little a predictor leaves of a tone.
-    root = np.linalg.cholesky(of_ref)
-    best, other = (((_error_filter(of) @ root) ** 2).sum(axis=(1, 2)) for of in (of_ref, of_est))
+    R, R_est = _autocorrelation(ref, order), _autocorrelation(est, order)
+    # A sum of squares stays positive, even for the tiny residual of a tone.
+    root = np.linalg.cholesky(R)
+    best, other = (((_error_filter(r) @ root) ** 2).sum(axis=(1, 2)) for r in (R, R_est))
     return _mean_of_lowest(np.log(other / best))
 
 
 def weighted_spectral_slope(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
-    """Compute Klatt's distance between the slopes of spectra in critical bands.
+    """Compute Klatt's weighted spectral slope distance (WSS) in 25 critical bands up to 3.6 kHz.
 
     Parameters
     ----------
     reference, estimate : array_like, shape (n_samples,)
-        What was spoken, and what the enhancement made of it.
+        Clean speech and enhanced speech.
     sample_rate : int
-        In Hz, 8000 or more. The 25 bands go up to 3.6 kHz at every rate.
+        Sample rate in Hz, at least 8000.
 
     Returns
     -------
     float
         Mean of Σ w (Δ - Δₑ)² / Σ w over the lowest 95 % of the frames, in dB²; 0 is best. Δ is the
-        step from a band's level to the next one's. The weights w fall with the distance in dB below
-        the highest band (constant 20) and below the nearest peak (constant 1) [1]_, as which the
-        program that gives the published values takes the last band but one of a rise. Levels are
-        -100 dB at least, where the reference has a peak of 1; the program takes samples as they
-        are. Nothing but digital silence is that low.
-
-    Raises
-    ------
-    ParameterError
-        If the signals or the rate are not as described, or shorter than a frame and a quarter.
+        difference of the levels of neighbouring bands. The weights w decrease with the level below
+        the highest band (constant 20) and below the nearest peak (constant 1) [1]_; as in the
+        reference implementation, the nearest peak of a rise is its last band but one. Levels are at
+        least -100 dB relative to the peak of the reference.
 
     References
     ----------
@@ -188,7 +172,7 @@ def weighted_spectral_slope(reference: ArrayLike, estimate: ArrayLike, sample_ra
 def check_signals(
     reference: ArrayLike, estimate: ArrayLike, called: str = "estimate"
 ) -> tuple[_Array, _Array]:
-    """Check two signals, and scale both so that the reference has a peak of 1."""
+    """Raise ParameterError if signals have no score, or scale both to a reference peak of 1."""
     signals = []
     for name, given in (("reference", reference), (called, estimate)):
         samples = np.asarray(given)
@@ -200,27 +184,27 @@ def check_signals(
         if not np.isfinite(samples).all():
             raise ParameterError(f"the {name} has samples that are NaN or infinite")
         if not samples.any():
-            raise ParameterError(f"the {name} is silent, and has no score")
+            raise ParameterError(f"the {name} is silent and has no score")
         signals.append(samples.astype(np.float64))
     ref, est = signals
     if len(ref) != len(est):
         raise ParameterError(
-            f"reference and {called} must be of one length, not {len(ref)} and {len(est)} samples"
+            f"reference and {called} must have equal lengths, not {len(ref)} and {len(est)} samples"
         )
     peak = np.abs(ref).max()
     return ref / peak, est / peak
 
 
 def check_rate(sample_rate: int) -> None:
-    """Refuse rates at which the scores of speech are not defined."""
+    """Raise ParameterError if the scores are not defined at a sample rate."""
     if not (sample_rate >= 8000 and sample_rate % 1 == 0):
         raise ParameterError(
-            f"sample_rate must be a whole number of 8000 Hz or more, not {sample_rate}"
+            f"sample_rate must be an integer of at least 8000 Hz, not {sample_rate}"
         )
 
 
 def _frames(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> tuple[_Array, _Array]:
-    """Window all frames but the last and those of silence, each shape (n_frames, n_samples)."""
+    """Windowed frames, shape (n_frames, n_samples), without the last and the silent ones."""
     check_rate(sample_rate)
     signals = check_signals(reference, estimate)
     size = round(_FRAME_SECONDS * sample_rate)
@@ -228,17 +212,17 @@ def _frames(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> tupl
     n_frames = (len(signals[0]) - size) // hop
     if n_frames < 1:
         raise ParameterError(
-            f"{size + hop} samples at least are needed at {sample_rate} Hz, not {len(signals[0])}"
+            f"at least {size + hop} samples are needed at {sample_rate} Hz, not {len(signals[0])}"
         )
     window = np.hanning(size + 2)[1:-1]
     ref, est = (
         np.lib.stride_tricks.sliding_window_view(signal, size)[::hop][:n_frames] * window
         for signal in signals
     )
-    heard = ref.any(axis=1) | est.any(axis=1)
-    if not heard.any():
-        raise ParameterError("reference and estimate are silent but for their last samples")
-    return ref[heard], est[heard]
+    is_active = ref.any(axis=1) | est.any(axis=1)
+    if not is_active.any():
+        raise ParameterError("reference and estimate are silent except for the last samples")
+    return ref[is_active], est[is_active]
 
 
 def _mean_of_lowest(values: _Array) -> float:
@@ -247,36 +231,36 @@ def _mean_of_lowest(values: _Array) -> float:
 
 
 def _autocorrelation(frames: _Array, order: int) -> _Array:
-    """Correlate frames with their past, shape (n_frames, order + 1, order + 1)."""
+    """Autocorrelation matrices, shape (n_frames, order + 1, order + 1)."""
     n = frames.shape[1]
     lags = np.stack(
         [(frames[:, : n - lag] * frames[:, lag:]).sum(axis=1) for lag in range(order + 1)], axis=1
     )
-    lags[:, 0] = lags[:, 0] * (1 + _WHITE) + _NOTHING
+    lags[:, 0] = lags[:, 0] * (1 + _WHITE) + _TINY
     index = np.arange(order + 1)
     return lags[:, np.abs(index[:, None] - index)]
 
 
 def _error_filter(autocorrelation: _Array) -> _Array:
-    """Find what leaves the error of the best predictors, shape (n_frames, 1, order + 1)."""
-    past, now = autocorrelation[:, :-1, :-1], autocorrelation[:, 1:, :1]
-    predictor = np.linalg.solve(past, now)
+    """Prediction error filters, shape (n_frames, 1, order + 1)."""
+    past, present = autocorrelation[:, :-1, :-1], autocorrelation[:, 1:, :1]
+    predictor = np.linalg.solve(past, present)
     return np.pad(-predictor, ((0, 0), (1, 0), (0, 0)), constant_values=1).transpose(0, 2, 1)
 
 
 def _critical_bands(n_bins: int, sample_rate: int) -> _Array:
-    """Weigh the bins of a spectrum in each band, shape (25, n_bins)."""
+    """Weights of the bins in each band, shape (25, n_bins)."""
     bins_per_hz = n_bins / (sample_rate / 2)
     centres = _FIRST_CENTRE + np.cumsum(_BANDWIDTHS) - _BANDWIDTHS
     distance = np.arange(n_bins) - np.floor(centres * bins_per_hz)[:, None]
     width = _BANDWIDTHS[:, None]
     bands = np.exp(-11 * (distance / (width * bins_per_hz)) ** 2) * _BANDWIDTHS[0] / width
-    # The program means -30 dB.
+    # The constant of the reference implementation, meant as -30 dB.
     return np.where(bands > np.exp(-30 / (2 * 2.303)), bands, 0)
 
 
 def _nearest_peaks(level: _Array, slope: _Array) -> _Array:
-    """Find the level from which each fall begins, and that of the last band but one of a rise."""
+    """Level at the start of each fall, and of the last band but one of each rise."""
     rises, peaks = slope > 0, level[:, :-1].copy()
     for i in range(1, peaks.shape[1]):
         falls_on = ~rises[:, i - 1] & ~rises[:, i]

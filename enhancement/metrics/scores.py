@@ -1,16 +1,20 @@
-"""Scores of enhanced speech and of separated sources against clean references.
+"""Scores of enhanced speech and of separated sources.
 
 Conventions
 -----------
-*Signals* are as in :mod:`harmnmf.enhancement.metrics.frame_scores`, whose measures are in *CSIG*,
-*CBAK* and *COVL*.
+*Signals* are as in :mod:`harmnmf.enhancement.metrics.frame_scores`.
 
-*WB-PESQ* is ITU-T P.862.2 without Corrigendum 2 of 2018, which the package pesq 0.0.4 computes and
-most published values are. The corrigendum makes scores higher.
+*Errors*: ParameterError if signals or sample rates are invalid or no speech is found; HarmnmfError
+if an optional package (pesq, pystoi, mir_eval<0.9) is not installed.
 
-*SI-SDR* is of the signals as they are. What is called SI-SNR removes their means before.
+*WB-PESQ* is ITU-T P.862.2 without Corrigendum 2 of 2018, as in the package pesq and most published
+values; scores with the corrigendum are higher.
 
-*SDR*, *SIR* and *SAR* are those of version 3 of BSS Eval, which forgives a filter of 512 taps.
+*CSIG*, *CBAK* and *COVL* are the composite measures of Hu and Loizou (2008).
+
+*SI-SDR* does not remove the means of the signals, unlike SI-SNR.
+
+*SDR*, *SIR* and *SAR* are those of BSS Eval version 3, with a distortion filter of 512 taps.
 """
 
 from __future__ import annotations
@@ -35,12 +39,12 @@ from .frame_scores import (
 
 __all__ = ["composite", "evaluate_enhancement", "evaluate_singing", "si_sdr", "stoi", "wb_pesq"]
 
+# Seconds.
 _PESQ_SHORTEST = 0.25
-# The ITU's program has memory for 50 utterances, and ends the process or computes nonsense if there
-# are more. An utterance and the pause after it last 0.2 s each at least.
+# The ITU's program has memory for 50 utterances; beyond, it crashes or returns nonsense. An
+# utterance and the pause after it last at least 0.2 s each.
 _PESQ_LONGEST = 20.0
-
-# 31 frames of 256 samples at 10 kHz, 128 apart, and a sample more.
+# More than 31 frames of 256 samples at 10 kHz with a hop of 128.
 _STOI_SHORTEST = 0.41
 
 _BSS_TAPS = 512
@@ -52,19 +56,12 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
     Parameters
     ----------
     reference, estimate : array_like, shape (n_samples,)
-        What was spoken, and what the enhancement made of it.
+        Clean and enhanced signal.
 
     Returns
     -------
     float
-        In dB: ‖αs‖² / ‖αs - ŝ‖² with α = ŝᵀs / ‖s‖² [1]_, where means are not removed. If the
-        estimate is the reference times a number, it is infinite but for rounding; if it is
-        orthogonal to the reference, so is minus the result.
-
-    Raises
-    ------
-    ParameterError
-        If the signals are not as described.
+        ‖αs‖² / ‖αs - ŝ‖² in dB, with α = ŝᵀs / ‖s‖² [1]_, for reference s and estimate ŝ.
 
     References
     ----------
@@ -90,22 +87,15 @@ def wb_pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> floa
     Parameters
     ----------
     reference, estimate : array_like, shape (n_samples,)
-        What was spoken, and what the enhancement made of it: 0.25 s at least, and 20 s at most,
-        beyond which the ITU's program may run out of its memory. Score longer signals in pieces.
+        Clean speech and enhanced speech, of 0.25 to 20 s. Score longer signals in pieces: the
+        ITU's program has memory for about 20 s.
     sample_rate : int
-        16000, in Hz.
+        Sample rate in Hz: 16000.
 
     Returns
     -------
     float
-        From 1 to 4.64.
-
-    Raises
-    ------
-    ParameterError
-        If the signals or the rate are not as described, or no speech is found.
-    HarmnmfError
-        If the package pesq is not installed.
+        Predicted score, from 1 to 4.64.
 
     References
     ----------
@@ -134,27 +124,20 @@ def wb_pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> floa
 
 
 def stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
-    """Predict how intelligible speech is, by the short-time objective intelligibility measure.
+    """Predict speech intelligibility by the short-time objective intelligibility measure (STOI).
 
     Parameters
     ----------
     reference, estimate : array_like, shape (n_samples,)
-        What was spoken, and what the enhancement made of it: 0.41 s at least where the reference
-        is within 40 dB of its loudest frame.
+        Clean speech and enhanced speech, with at least 0.41 s in which the reference is within
+        40 dB of its loudest frame.
     sample_rate : int
-        In Hz, 8000 or more.
+        Sample rate in Hz, at least 8000.
 
     Returns
     -------
     float
-        1 is best. Some publish it times 100.
-
-    Raises
-    ------
-    ParameterError
-        If the signals or the rate are not as described.
-    HarmnmfError
-        If the package pystoi is not installed.
+        Predicted intelligibility; 1 is best.
 
     References
     ----------
@@ -170,12 +153,12 @@ def stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """
     ref, est = check_signals(reference, estimate)
     check_rate(sample_rate)
-    too_short = f"STOI needs {_STOI_SHORTEST} s that are not silent in the reference"
+    too_short = f"STOI needs {_STOI_SHORTEST} s of the reference that are not silent"
     if len(ref) < _STOI_SHORTEST * sample_rate:
-        raise ParameterError(f"{too_short}, and there are {len(ref) / sample_rate:.2f} s in all")
+        raise ParameterError(f"{too_short}; the signal has {len(ref) / sample_rate:.2f} s")
     pystoi = _load("pystoi", "pystoi")
     with warnings.catch_warnings():
-        # It would return a number that is no score.
+        # Otherwise a meaningless number is returned.
         warnings.filterwarnings("error", message="Not enough STFT frames")
         try:
             return float(pystoi.stoi(ref, est, int(sample_rate)))
@@ -186,29 +169,22 @@ def stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
 def composite(
     reference: ArrayLike, estimate: ArrayLike, sample_rate: int
 ) -> tuple[float, float, float]:
-    """Predict ratings of the speech, of the background and of the whole.
+    """Predict ratings of speech distortion, background intrusiveness and overall quality.
 
     Parameters
     ----------
     reference, estimate : array_like, shape (n_samples,)
-        What was spoken, and what the enhancement made of it: 0.25 to 20 s.
+        Clean speech and enhanced speech, of 0.25 to 20 s.
     sample_rate : int
-        16000, in Hz.
+        Sample rate in Hz: 16000.
 
     Returns
     -------
     csig, cbak, covl : float
-        From 1 to 5: 3.093 - 1.029 LLR + 0.603 PESQ - 0.009 WSS,
+        Ratings from 1 to 5: 3.093 - 1.029 LLR + 0.603 PESQ - 0.009 WSS,
         1.634 + 0.478 PESQ - 0.007 WSS + 0.063 SSNR and
-        1.594 + 0.805 PESQ - 0.512 LLR - 0.007 WSS. The coefficients are those of the program
-        by the authors of [1]_, which published values are from; in [1]_ they are others.
-
-    Raises
-    ------
-    ParameterError
-        If the signals or the rate are not as described, or no speech is found.
-    HarmnmfError
-        If the package pesq is not installed.
+        1.594 + 0.805 PESQ - 0.512 LLR - 0.007 WSS. These are the coefficients of the authors'
+        implementation, which most published values come from; those of [1]_ differ.
 
     References
     ----------
@@ -221,7 +197,8 @@ def composite(
     >>> composite(noise, noise, 16000)
     (5.0, 5.0, 5.0)
     """
-    return _ratings(reference, estimate, sample_rate)[2:]
+    signals = reference, estimate, sample_rate
+    return _composite(*signals, wb_pesq(*signals), segmental_snr(*signals))
 
 
 def evaluate_enhancement(
@@ -232,22 +209,14 @@ def evaluate_enhancement(
     Parameters
     ----------
     reference, estimate : array_like, shape (n_samples,)
-        What was spoken, and what the enhancement made of it: as much as :func:`wb_pesq` and
-        :func:`stoi` need.
+        Clean speech and enhanced speech, long enough for :func:`wb_pesq` and :func:`stoi`.
     sample_rate : int
-        16000, in Hz.
+        Sample rate in Hz: 16000.
 
     Returns
     -------
     dict of str to float
         "WB-PESQ", "STOI", "SI-SDR" and "SSNR" in dB, "CSIG", "CBAK" and "COVL".
-
-    Raises
-    ------
-    ParameterError
-        If the signals or the rate are not as described, or no speech is found.
-    HarmnmfError
-        If the package pesq or pystoi is not installed.
 
     Examples
     --------
@@ -258,10 +227,12 @@ def evaluate_enhancement(
     >>> round(scores["SI-SDR"])
     20
     """
-    pesq, ssnr, csig, cbak, covl = _ratings(reference, estimate, sample_rate)
+    signals = reference, estimate, sample_rate
+    pesq, ssnr = wb_pesq(*signals), segmental_snr(*signals)
+    csig, cbak, covl = _composite(*signals, pesq, ssnr)
     return {
         "WB-PESQ": pesq,
-        "STOI": stoi(reference, estimate, sample_rate),
+        "STOI": stoi(*signals),
         "SI-SDR": si_sdr(reference, estimate),
         "SSNR": ssnr,
         "CSIG": csig,
@@ -273,28 +244,21 @@ def evaluate_enhancement(
 def evaluate_singing(
     references: ArrayLike, estimates: ArrayLike, mixture: ArrayLike | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """Compute how well sources, as a voice and its accompaniment, are separated.
+    """Compute BSS Eval scores of separated sources, such as a voice and its accompaniment.
 
     Parameters
     ----------
     references, estimates : array_like, shape (n_sources, n_samples)
-        Two sources at least, and what the separation made of each, in the same order; more than
-        512 samples a source.
+        At least two sources and their estimates, in the same order, with more than 512 samples per
+        source.
     mixture : array_like, shape (n_samples,), optional
-        What was separated.
+        Mixture that was separated.
 
     Returns
     -------
     dict of str to ndarray, shape (n_sources,)
-        "SDR", "SIR" and "SAR" in dB [1]_ and, if there is a mixture, "NSDR": how much higher the
-        SDR is than that of the mixture [2]_.
-
-    Raises
-    ------
-    ParameterError
-        If the signals are not as described.
-    HarmnmfError
-        If mir_eval has no such scores any more, as is announced for version 0.9.
+        "SDR", "SIR" and "SAR" in dB [1]_ and, if there is a mixture, "NSDR": the improvement of the
+        SDR over that of the mixture [2]_.
 
     References
     ----------
@@ -315,8 +279,8 @@ def evaluate_singing(
     refs, ests = np.asarray(references), np.asarray(estimates)
     if refs.ndim != 2 or refs.shape != ests.shape or len(refs) < 2:
         raise ParameterError(
-            "references and estimates must both be of shape (n_sources, n_samples) with two "
-            f"sources at least, not {refs.shape} and {ests.shape}"
+            "references and estimates must have shape (n_sources, n_samples) with at least two "
+            f"sources, not {refs.shape} and {ests.shape}"
         )
     if refs.shape[1] <= _BSS_TAPS * len(refs):
         raise ParameterError(
@@ -333,22 +297,20 @@ def evaluate_singing(
     return scores
 
 
-def _ratings(
-    reference: ArrayLike, estimate: ArrayLike, sample_rate: int
-) -> tuple[float, float, float, float, float]:
-    """Compute WB-PESQ and SSNR, and CSIG, CBAK and COVL from them."""
-    signals = reference, estimate, sample_rate
-    pesq, ssnr = wb_pesq(*signals), segmental_snr(*signals)
-    llr, wss = log_likelihood_ratio(*signals), weighted_spectral_slope(*signals)
+def _composite(
+    reference: ArrayLike, estimate: ArrayLike, sample_rate: int, pesq: float, ssnr: float
+) -> tuple[float, float, float]:
+    llr = log_likelihood_ratio(reference, estimate, sample_rate)
+    wss = weighted_spectral_slope(reference, estimate, sample_rate)
     csig = 3.093 - 1.029 * llr + 0.603 * pesq - 0.009 * wss
     cbak = 1.634 + 0.478 * pesq - 0.007 * wss + 0.063 * ssnr
     covl = 1.594 + 0.805 * pesq - 0.512 * llr - 0.007 * wss
     csig, cbak, covl = np.clip([csig, cbak, covl], 1, 5).tolist()
-    return pesq, ssnr, csig, cbak, covl
+    return csig, cbak, covl
 
 
 def _bss_eval(references: NDArray, estimates: NDArray) -> tuple[NDArray[np.float64], ...]:
-    """Compute SDR, SIR and SAR, each shape (n_sources,)."""
+    """SDR, SIR and SAR, each of shape (n_sources,)."""
     separation = _load("mir_eval.separation", "mir_eval<0.9")
     both = references.astype(np.float64), estimates.astype(np.float64)
     with warnings.catch_warnings():

@@ -1,10 +1,9 @@
-"""Noisy speech, made up at random, and the clean speech that is to be found in it.
+"""Mixing of speech and noise under random conditions, with the clean target.
 
-In the order of the signal: a frequency response and a room for the speech and for each noise,
-their sum, the frequency response and the pass band of the microphone, clipping, a codec, and the
-level. The clean speech is what a good microphone would have recorded near the speaker in the same
-room: it keeps the direct sound and the early reflections, and all that is linear. Nothing is
-delayed, so that both stay aligned.
+In signal order: a frequency response and a room for the speech and for each noise, their sum, the
+frequency response and pass band of the microphone, clipping, a codec, and the level. The target
+has the direct sound and the early reflections of the speech, and the same linear filters and level
+as the mixture. Both are aligned.
 """
 
 from __future__ import annotations
@@ -39,28 +38,20 @@ __all__ = [
     "set_level",
 ]
 
-# What is softer than this, in dB relative to the loudest frame, is a pause.
-_PAUSE_DB = -30.0
+_PAUSE_DB = -30.0  # relative to the loudest frame
 _EARLY = 800  # samples: 50 ms
-# To make up a room takes longer than all else together: there are only so many.
+# Rooms are kept in a cache: generating one takes longer than all else together.
 _N_ROOMS = 512
 _REVERBERATION_TIME = (0.15, 0.7)  # seconds, at 500 Hz
 _REVERBERANT_DB = (-20.0, 0.0)  # relative to the direct sound
 _BALANCE_DB = (-10.0, 0.0)  # of several noises
 _CLIPPED_DB = (-15.0, -3.0)  # relative to the peak
 _CODECS = (("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"))
-# Of 0 to 1, the smallest file.
-_COMPRESSION = (0.5, 0.99)
+_COMPRESSION = (0.5, 0.99)  # 1 is the smallest file
 
 
 class Mixture(NamedTuple):
-    """A recording, and what is wanted of it.
-
-    Attributes
-    ----------
-    noisy, clean : ndarray, shape (n_samples,)
-        At 16 kHz, float32. What is in `noisy` and not in `clean` is to be removed.
-    """
+    """A noisy recording and its clean target, each (n_samples,), float32 at 16 kHz."""
 
     noisy: NDArray[np.float32]
     clean: NDArray[np.float32]
@@ -68,46 +59,43 @@ class Mixture(NamedTuple):
 
 @dataclass(frozen=True)
 class MixtureConditions:
-    """How noisy speech is made up: probabilities of all that may happen to it, and ranges.
-
-    With a probability of 0 a part is turned off.
+    """Probabilities and ranges of the random conditions of a mixture.
 
     Parameters
     ----------
     room : float, default=0.5
-        That the speech, and likewise each noise, is in a room, which decays by 60 dB within 0.15
-        to 0.7 s and is 0 to 20 dB softer than the direct sound.
+        Probability of a room, for the speech and for each noise: a reverberation time of 0.15 to
+        0.7 s, at a level 0 to 20 dB below the direct sound.
     speed : float, default=0.5
-        That the speech, and likewise each noise, is played up to 15 % faster or slower.
+        Probability of a speed up to 15 % faster or slower, for the speech and for each noise.
     equalizer : float, default=0.5
-        That the speech, and likewise each noise, and the microphone, has a smooth frequency
-        response of ±6 dB.
+        Probability of a smooth frequency response of ±6 dB, for the speech, for each noise and for
+        the microphone.
     second_noise : float, default=0.3
-        That there are two recorded noises.
+        Probability of a second recorded noise.
     stationary_noise : float, default=0.2
-        That noise of any colour from white to brown is added to these.
+        Probability of additional noise with a colour from white to brown.
     clean_only, noise_only : float, default=0.03, 0.02
-        That there is nothing but speech, or nothing but noise; then the clean speech is zeros.
+        Probabilities of speech without noise, and of noise without speech; then the target is zero.
     band_limit : float, default=0.1
-        That the microphone cuts below 30 to 200 Hz and above 4 to 7 kHz.
+        Probability of a microphone that cuts below 30 to 200 Hz and above 4 to 7 kHz.
     clipping : float, default=0.05
-        That all above a level 3 to 15 dB below the peak is clipped; the clean speech is not.
+        Probability of clipping at 3 to 15 dB below the peak, in the mixture only.
     codec : float, default=0.05
-        That the mixture went through MP3 or Ogg Vorbis at a low bit rate.
+        Probability of MP3 or Ogg Vorbis at a low bit rate, in the mixture only.
     level : float, default=1.0
-        That the peak of the mixture is brought to a level from `level_db`.
+        Probability of scaling the peak to a random level from `level_db`.
     snr_db : tuple of float, default=(-5, 25)
-        Range of the signal-to-noise ratio in dB: of the power of the clean speech where it is
-        active, as :func:`active_power` has it, to the power of the noise, both before the
-        microphone.
+        Range of the signal-to-noise ratio in dB before the microphone, where the speech has the
+        power given by :func:`active_power`.
     level_db : tuple of float, default=(-40, -6)
         Range of the peak in dB relative to full scale.
 
     Raises
     ------
     ParameterError
-        If a probability is not between 0 and 1, `clean_only` and `noise_only` add up to more
-        than 1, or a range is not two finite numbers in order.
+        If a probability is not between 0 and 1, the sum of `clean_only` and `noise_only` is above
+        1, or a range is not two finite numbers in order.
 
     Examples
     --------
@@ -141,7 +129,7 @@ class MixtureConditions:
 
 
 def check_range(name: str, values: tuple[float, float]) -> None:
-    """Refuse what is not a range of decibels."""
+    """Raise ParameterError unless `values` are two finite numbers in order."""
     try:
         low, high = map(float, values)
     except (TypeError, ValueError):
@@ -154,50 +142,29 @@ def mix_speech(
     speech: NDArray[np.float32],
     noises: Sequence[NDArray[np.float32]],
     rng: np.random.Generator,
-    conditions: MixtureConditions | None = None,
+    conditions: MixtureConditions,
 ) -> Mixture:
-    """Mix speech and noise under random conditions.
+    """Mix dry speech and one or more noises, each (n_samples,), under random conditions.
 
-    Parameters
-    ----------
-    speech : ndarray, shape (n_samples,)
-        Dry speech at 16 kHz.
-    noises : sequence of ndarray, shape (n_samples,)
-        One noise or more.
-    rng : numpy.random.Generator
-        Source of the conditions.
-    conditions : MixtureConditions, optional
-        How probable each is; by default those that the class names.
-
-    Returns
-    -------
-    Mixture
-        As long as the speech. With all turned off, `clean` is the speech and `noisy` the speech
-        and a multiple of the noise.
-
-    Raises
-    ------
-    ParameterError
-        If there is no noise, or any of the sounds is silent.
+    Without noise, or with a silent sound, it raises ParameterError.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> speech, noise = rng.standard_normal((2, 16000), np.float32)
-    >>> noisy, clean = mix_speech(speech, [noise], rng)
+    >>> noisy, clean = mix_speech(speech, [noise], rng, MixtureConditions())
     >>> noisy.shape, clean.shape
     ((16000,), (16000,))
     """
     if not noises or not all(sound.any() for sound in (speech, *noises)):
         raise ParameterError("a mixture needs speech and noise that are not silent")
-    conditions = conditions or MixtureConditions()
 
     def happens(probability: float) -> bool:
         return rng.random() < probability
 
     if happens(conditions.equalizer):
         speech = equalize(speech, rng)
-    # What the microphone hears, and what of it is wanted.
+    # Mixture and target.
     pair = np.stack([speech, speech])
     if happens(conditions.room):
         pair = _convolve(pair, _draw_room(rng))
@@ -237,17 +204,7 @@ def mix_speech(
 
 
 def active_frames(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell sound from pauses, which are at least 30 dB softer than the loudest part.
-
-    Parameters
-    ----------
-    samples : ndarray, shape (n_samples,)
-        A sound at 16 kHz that is not silent.
-
-    Returns
-    -------
-    ndarray, shape (n_frames,)
-        Of each 10 ms, whether it is no pause.
+    """Tell for each frame of 10 ms at 16 kHz whether it is within 30 dB of the loudest one.
 
     Examples
     --------
@@ -259,17 +216,7 @@ def active_frames(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def active_power(samples: NDArray[np.float32]) -> float:
-    """Measure the power of a sound without its pauses.
-
-    Parameters
-    ----------
-    samples : ndarray, shape (n_samples,)
-        A sound at 16 kHz that is not silent.
-
-    Returns
-    -------
-    float
-        Mean square of the :func:`active_frames`.
+    """Mean square of the :func:`active_frames` of a sound.
 
     Examples
     --------
@@ -280,19 +227,7 @@ def active_power(samples: NDArray[np.float32]) -> float:
 
 
 def set_level(mixture: Mixture, peak_db: float) -> Mixture:
-    """Scale a mixture and what is wanted of it alike.
-
-    Parameters
-    ----------
-    mixture : Mixture
-        Neither is changed in place.
-    peak_db : float
-        Peak of the mixture to come, in dB relative to full scale.
-
-    Returns
-    -------
-    Mixture
-        The scaled one.
+    """Scale mixture and target so that the mixture peaks at `peak_db` relative to full scale.
 
     Examples
     --------
@@ -313,7 +248,7 @@ def _draw_room(rng: np.random.Generator) -> NDArray[np.float32]:
 
 @cache
 def _room(number: int) -> NDArray[np.float32]:
-    """Make up a response, the first row, and the part of it that is wanted, the second."""
+    """Response of a room, and its direct sound and early reflections."""
     response = room_response(
         np.random.default_rng(number),
         reverberation_time=_REVERBERATION_TIME,
@@ -336,7 +271,7 @@ def _clip(noisy: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.fl
 def _code(noisy: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     container, subtype = _CODECS[rng.integers(len(_CODECS))]
     compression = rng.uniform(*_COMPRESSION)
-    # Codecs leave out what is too soft to be heard, and clip what is beyond full scale.
+    # Codecs discard what is inaudible, and clip at full scale.
     gain = np.float32(0.5 / np.abs(noisy).max())
     file = BytesIO()
     soundfile.write(

@@ -1,4 +1,4 @@
-"""Singing to train on: karaoke clips, whose voice and accompaniment are mixed anew."""
+"""Training mixtures of singing from karaoke clips."""
 
 from __future__ import annotations
 
@@ -21,23 +21,20 @@ _LEVEL_DB = (-40.0, -6.0)
 
 
 class SingingMixtures(Mixtures):
-    """Mixtures of voice and accompaniment, as much as is asked for.
+    """Endless sequence of random mixtures of voice and accompaniment.
 
-    All files are read at once and kept in memory: 230 MB an hour. The mixture without the voice,
-    ``noisy - clean``, is the accompaniment.
+    All files are kept in memory: 230 MB per hour. ``noisy - clean`` is the accompaniment.
 
     Parameters
     ----------
     files : sequence of Path
-        Clips in stereo, as those of MIR-1K: the left channel is the accompaniment, the right one
-        the voice.
+        Stereo clips as in MIR-1K: accompaniment on the left, voice on the right channel.
     duration : float, default=2.0
-        Seconds of each mixture, at least 0.1.
+        Duration of a mixture in seconds, at least 0.1.
     ratio_db : tuple of float, default=(-5, 5)
-        Range of the ratio of voice to accompaniment in dB: of their powers in the whole clip,
-        both without pauses.
+        Range of the voice-to-accompaniment ratio in dB, of powers of the whole clip without pauses.
     seed : int, default=0
-        Of all that is random; not negative.
+        Random seed.
 
     Raises
     ------
@@ -74,7 +71,7 @@ class SingingMixtures(Mixtures):
         with ThreadPoolExecutor() as pool:
             clips = list(pool.map(_load_clip, files))
         self._clips = [Sound(samples) for samples in clips]
-        # That bring the accompaniment to the power of the voice.
+        # Gains that scale the accompaniment to the power of the voice.
         self._gains = [
             np.sqrt(active_power(voice.astype(np.float32)) / active_power(music.astype(np.float32)))
             for music, voice in clips

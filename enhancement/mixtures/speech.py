@@ -1,4 +1,4 @@
-"""Noisy speech to train on, mixed when it is asked for, from folders of speech and of noise."""
+"""Training mixtures of speech and noise from folders of recordings."""
 
 from __future__ import annotations
 
@@ -25,51 +25,41 @@ from .mixing import Mixture, MixtureConditions, active_frames, mix_speech
 
 __all__ = ["Material", "Mixtures", "Sound", "SpeechMixtures", "load_samples", "split_material"]
 
-# One speaker and one recording of noise in so many are kept from training.
-_HELD_OUT = 10
-_SHORTEST = 0.1  # seconds
-# Peak below which a file is taken for silent.
-_SILENCE = 1e-4
+_VALIDATION_SHARE = 0.1
+_MIN_DURATION = 0.1  # seconds
+_SILENCE = 1e-4  # peak of a silent file
 _FULL_SCALE = 32767
 _FADE = 160  # samples
-_FASTEST = 1.15
+_MAX_SPEED = 1.15
 
 
 class Material(NamedTuple):
-    """Audio files to make noisy speech of.
-
-    Attributes
-    ----------
-    speech : dict of str to list of Path
-        Files by speaker.
-    noise : list of Path
-        Files.
-    """
+    """Audio files of speech by speaker, and of noise."""
 
     speech: dict[str, list[Path]]
     noise: list[Path]
 
 
 def split_material(speech: Path, noise: Sequence[Path]) -> tuple[Material, Material]:
-    """Find speech and noise in folders, and keep a tenth of both from training.
+    """Find speech and noise in folders, and hold out a tenth of each for validation.
 
-    No speaker and no recording of noise is on both sides. Files of noise are of one recording if
+    Speakers and recordings of noise are never divided. Files of noise belong to one recording if
     they share the largest number in their names, as the clips of one Freesound recording do in
-    UrbanSound (``<recording>-<class>-...``) and ESC (``<fold>-<recording>-...``); a name without
-    a number is a recording of its own. What is chosen depends on a hash of the names, so that
-    more files change little of it.
+    UrbanSound (``<recording>-<class>-...``) and ESC (``<fold>-<recording>-...``); a file without
+    number is a recording of its own. The choice depends on a hash of the names, so that more files
+    change little of it.
 
     Parameters
     ----------
     speech : Path
-        Folder with a folder for each speaker, which may have folders inside.
+        Folder with a folder for each speaker, searched recursively.
     noise : sequence of Path
-        Folders, which may have folders inside.
+        Folders, searched recursively.
 
     Returns
     -------
     training, validation : Material
-        The files.
+        Files of each part.
 
     Raises
     ------
@@ -95,8 +85,8 @@ def split_material(speech: Path, noise: Sequence[Path]) -> tuple[Material, Mater
             speakers.setdefault(path.relative_to(speech).parts[0], []).append(path)
     if len(speakers) < 2:
         raise ParameterError(
-            f"{speech}: needs a folder for each of at least two speakers, one to train on and one "
-            f"to validate; it has {len(speakers)}"
+            f"{speech}: needs a folder for each of at least two speakers, one for training and one"
+            f" for validation; it has {len(speakers)}"
         )
     recordings: dict[str, list[Path]] = {}
     for folder in noise:
@@ -104,9 +94,9 @@ def split_material(speech: Path, noise: Sequence[Path]) -> tuple[Material, Mater
             recordings.setdefault(_recording(path), []).append(path)
     if len(recordings) < 2:
         raise ParameterError(
-            f"{', '.join(map(str, noise)) or 'noise'}: needs at least two recordings of noise, one "
-            "to train on and one to validate; files that share the largest number in their names "
-            f"count as one, and there are {len(recordings)}"
+            f"{', '.join(map(str, noise)) or 'noise'}: needs at least two recordings of noise, one"
+            " for training and one for validation; files that share the largest number in their"
+            f" names count as one, and there are {len(recordings)}"
         )
     training, validation = Material({}, []), Material({}, [])
     held_out = _hold_out(speakers)
@@ -124,17 +114,11 @@ def _recording(path: Path) -> str:
 
 def _hold_out(names: Iterable[str]) -> set[str]:
     ordered = sorted(names, key=lambda name: (crc32(os.fsencode(name)), name))
-    return set(ordered[: max(1, round(len(ordered) / _HELD_OUT))])
+    return set(ordered[: max(1, round(len(ordered) * _VALIDATION_SHARE))])
 
 
 class Sound:
-    """A sound in memory, from which parts are drawn at random.
-
-    Parameters
-    ----------
-    samples : ndarray of int16, shape (..., n_samples)
-        At 16 kHz; the last channel tells where there is something to hear.
-    """
+    """A sound, int16 (..., n_samples), to draw parts from where its last channel is active."""
 
     def __init__(self, samples: NDArray[np.int16]) -> None:
         self._samples = samples
@@ -145,19 +129,9 @@ class Sound:
         return self._samples.shape[-1]
 
     def draw(self, n_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw a part that has at least 10 ms which are no pause, at any place in it.
+        """Draw a part, (..., n_samples), that contains an active frame at a random position.
 
-        Parameters
-        ----------
-        n_samples : int
-            How long; beyond the end follows the beginning.
-        rng : numpy.random.Generator
-            Source of the place.
-
-        Returns
-        -------
-        ndarray, shape (..., n_samples)
-            With full scale at ±1.
+        The sound is repeated if it is shorter.
         """
         frame = int(self._active[rng.integers(len(self._active))])
         first = frame * FRAME_LENGTH - int(rng.integers(n_samples))
@@ -166,27 +140,13 @@ class Sound:
 
 
 def load_samples(path: Path, *, mono: bool = True) -> NDArray[np.int16]:
-    """Read a file to join to others: at 16 kHz, faded at its ends, and as loud as it can be.
+    """Read a file at 16 kHz, normalised to its peak and with short fades.
 
-    Parameters
-    ----------
-    path : Path
-        Audio file, of any rate.
-    mono : bool, default=True
-        Average the channels.
-
-    Returns
-    -------
-    ndarray of int16, shape (n_samples,) if `mono`, else (n_channels, n_samples)
-        Half the memory of float32; the noise of rounding is 90 dB below the peak.
-
-    Raises
-    ------
-    AudioError
-        If the file cannot be read, is silent, or shorter than 0.1 s.
+    The result, (n_samples,) if `mono`, else (n_channels, n_samples), is int16 to save memory. Files
+    that cannot be read, are silent, or shorter than 0.1 s raise AudioError.
     """
     audio = read_audio(path, sample_rate=SAMPLE_RATE, mono=mono)
-    if audio.duration < _SHORTEST:
+    if audio.duration < _MIN_DURATION:
         raise AudioError(f"{path}: lasts {audio.duration:.3f} s; leave out files below 0.1 s")
     peak = np.abs(audio.samples).max()
     if peak < _SILENCE:
@@ -199,59 +159,45 @@ def load_samples(path: Path, *, mono: bool = True) -> NDArray[np.int16]:
 
 
 class Mixtures(ABC):
-    """An endless sequence of mixtures; what is at an index depends on that and the seed alone.
-
-    Parameters
-    ----------
-    duration : float
-        Seconds of each, at least 0.1.
-    seed : int
-        Of all that is random; not negative.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter is out of range.
-    """
+    """Endless sequence of mixtures, each determined by the seed and its index."""
 
     def __init__(self, duration: float, seed: int) -> None:
-        if not _SHORTEST <= duration < np.inf:
-            raise ParameterError(f"duration must be at least {_SHORTEST} s, not {duration}")
+        if not _MIN_DURATION <= duration < np.inf:
+            raise ParameterError(f"duration must be at least {_MIN_DURATION} s, not {duration}")
         if seed < 0:
-            raise ParameterError(f"seed must not be negative, as {seed} is")
+            raise ParameterError(f"seed must not be negative, but is {seed}")
         self.n_samples = round(duration * SAMPLE_RATE)
         self.seed = seed
 
     def __getitem__(self, index: int) -> Mixture:
-        """Make the mixture of an index, which is not negative."""
+        """Make the mixture at a non-negative index."""
         if index < 0:
-            raise ParameterError(f"the index of a mixture must not be negative, as {index} is")
+            raise ParameterError(f"the index of a mixture must not be negative, but is {index}")
         return self._mix(np.random.default_rng([self.seed, index]))
 
     @abstractmethod
     def _mix(self, rng: np.random.Generator) -> Mixture:
-        """Make a mixture of what the source of chance says."""
+        """Make a random mixture."""
 
 
 class SpeechMixtures(Mixtures):
-    """Noisy speech, as much as is asked for.
+    """Endless sequence of random mixtures of speech and noise.
 
-    All files are read at once and kept in memory: 115 MB an hour. Every speaker is as frequent as
-    any other, and so is every second of noise. Utterances of a speaker follow one another, so that
-    short ones are no obstacle.
+    All files are kept in memory: 115 MB per hour. All speakers are equally frequent, and so are all
+    seconds of noise. The utterances of a speaker are concatenated.
 
     Parameters
     ----------
     speech : mapping of str to sequence of Path
         Files by speaker.
     noise : sequence of Path
-        Files.
+        Files of noise.
     duration : float, default=2.0
-        Seconds of each mixture, at least 0.1.
+        Duration of a mixture in seconds, at least 0.1.
     conditions : MixtureConditions, optional
-        How they are mixed; by default as the class says.
+        Random conditions of the mixtures.
     seed : int, default=0
-        Of all that is random; not negative.
+        Random seed.
 
     Raises
     ------
@@ -284,7 +230,7 @@ class SpeechMixtures(Mixtures):
     ) -> None:
         super().__init__(duration, seed)
         if not speech or not all(speech.values()) or not noise:
-            raise ParameterError("mixtures need files of speech, of each speaker, and of noise")
+            raise ParameterError("mixtures need files of speech for each speaker, and of noise")
         self._conditions = conditions or MixtureConditions()
         with ThreadPoolExecutor() as pool:
             self._speakers = [
@@ -306,10 +252,10 @@ class SpeechMixtures(Mixtures):
         return mix_speech(speech, noises, rng, self._conditions)
 
     def _draw(self, sound: Sound, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw a part of a sound, faster or slower than it was, which changes its pitch, too."""
+        """Draw a part of a sound, resampled to a random speed."""
         if rng.random() >= self._conditions.speed:
             return sound.draw(self.n_samples, rng)
-        speed = _FASTEST ** rng.uniform(-1, 1)
+        speed = _MAX_SPEED ** rng.uniform(-1, 1)
         part = sound.draw(math.ceil(speed * self.n_samples) + 1, rng)
         faster: NDArray[np.float32] = soxr.resample(part, speed * SAMPLE_RATE, SAMPLE_RATE)
         return faster[: self.n_samples]

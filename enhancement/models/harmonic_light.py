@@ -1,9 +1,9 @@
-"""Harmonic Light: a slim causal harmonic attention for one thread of a CPU.
+"""Harmonic Light: a small causal network with harmonic integration, fast on one thread of a CPU.
 
-Harmonic integration [1]_ at full resolution says where the harmonics of the voice lie. All that
-costs more works on few bands: recurrent layers along time and attention along frequency, as fast
-networks do [2]_. What comes back has full resolution: a mask, and below 2 kHz a filter over three
-frames [3]_, which tells harmonics apart that are closer than a frame can resolve.
+Harmonic integration [1]_ at full frequency resolution shows where the harmonics of the voice lie.
+The costlier layers work on few bands, as in other fast networks [2]_: recurrent layers along time,
+and attention along frequency. The output has full resolution again: a mask, and below 2 kHz a
+filter over three frames [3]_, which separates harmonics that one frame cannot resolve.
 
 References
 ----------
@@ -25,50 +25,47 @@ import numpy as np
 import torch
 from torch import nn
 
-from harmnmf.enhancement.models.layers.grouping import SPLIT, Grouping, Ungrouping, count_groups
+from harmnmf.enhancement.models.layers.grouping import N_GROUPS, SPLIT, Grouping, Ungrouping
 from harmnmf.enhancement.models.layers.integration import (
     Integration,
     integrate_harmonics,
     pitch_combs,
 )
-from harmnmf.enhancement.models.layers.masks import bound_parts
+from harmnmf.enhancement.models.layers.masks import bounded_mask
 from harmnmf.enhancement.models.layers.recurrent import BandGRU
 from harmnmf.enhancement.transform import ShortTimeFourier, compress_parts
 from harmnmf.errors import ParameterError
 
+from .config import check_multiple, check_positive
+
 __all__ = ["HarmonicLight", "HarmonicLightConfig"]
 
-_PAST = 2  # frames before the present one that are heard, and filtered
+_PAST = 2  # earlier frames that the first convolution and the filter see
 _VOICE = (60.0, 420.0)  # Hz
 
 
 @dataclass(frozen=True)
 class HarmonicLightConfig:
-    """What a `HarmonicLight` is made of.
+    """Configuration of a `HarmonicLight`.
 
     Parameters
     ----------
     n_channels : int, default=24
-        Of the convolutions, which see groups of two bins below 2 kHz, and of eight above.
+        Channels of the convolutions on groups of bins.
     n_bands : int, default=20
-        That recurrent layers and attention see; a multiple of `n_cells`.
+        Bands of the recurrent layers and the attention, a multiple of `n_cells`.
     n_features : int, default=32
-        Of each band; a multiple of `n_heads`.
+        Features of each band, a multiple of `n_heads`.
     n_heads : int, default=4
-        Of the attention along frequency.
+        Heads of the attention along frequency.
     n_blocks : int, default=3
-        Of a recurrent layer and an attention.
+        Number of blocks of a recurrent layer and an attention.
     n_cells : int, default=5
-        Sets of weights of each recurrent layer, for as many bands each.
+        Cells of each recurrent layer; each serves n_bands / n_cells bands.
     n_candidates : int, default=120
-        Pitches from 60 to 420 Hz, evenly spaced in octaves; 0 for no harmonic integration.
+        Pitches from 60 to 420 Hz, geometrically spaced; 0 for no harmonic integration.
     comb : {"smooth", "published"}, default="smooth"
-        Which combs: see `harmnmf.enhancement.comb_matrix`. Smooth ones have norm one.
-
-    Raises
-    ------
-    ParameterError
-        If a number is not as described.
+        Kind of comb, as in `harmnmf.enhancement.comb_matrix`. Smooth combs have unit norm.
     """
 
     n_channels: int = 24
@@ -81,22 +78,19 @@ class HarmonicLightConfig:
     comb: str = "smooth"
 
     def __post_init__(self) -> None:
-        for name in ("n_channels", "n_bands", "n_features", "n_heads", "n_blocks", "n_cells"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.n_features % self.n_heads:
-            raise ParameterError(
-                f"n_features must be a multiple of n_heads, {self.n_heads}, not {self.n_features}"
-            )
+        check_positive(
+            self, "n_channels", "n_bands", "n_features", "n_heads", "n_blocks", "n_cells"
+        )
+        check_multiple(self, "n_features", "n_heads")
+        check_multiple(self, "n_bands", "n_cells")
         if self.n_candidates < 0:
             raise ParameterError(f"n_candidates must not be negative, but is {self.n_candidates}")
 
 
 class HarmonicLight(nn.Module):
-    """Enhance speech frame by frame, with 134 thousand parameters.
+    """Causal speech enhancement with 134 thousand parameters.
 
-    A frame of 32 ms every 16 ms. Nothing later is looked at, so that the latency is that of the
-    transform: a frame.
+    Frames are 32 ms long, every 16 ms. No later frame is used: the latency is one frame.
 
     Parameters
     ----------
@@ -106,9 +100,9 @@ class HarmonicLight(nn.Module):
     Attributes
     ----------
     transform : ShortTimeFourier
-        What makes the spectra, of samples at 16 kHz.
+        Transform of samples at 16 kHz.
     candidates : ndarray
-        Pitches in Hz that are looked for.
+        Candidate pitches in Hz.
 
     Examples
     --------
@@ -124,28 +118,28 @@ class HarmonicLight(nn.Module):
         super().__init__()
         self.config = config = config or HarmonicLightConfig()
         self.transform = ShortTimeFourier(512, 256)
-        n_groups = count_groups(self.transform.n_bins - 1)
         channels = config.n_channels
         self.first = nn.Sequential(
             Grouping(3, channels, 1 + _PAST), nn.BatchNorm2d(channels), nn.SiLU()
         )
         # Convolutions do not know where they are, and groups above 2 kHz are wider than below.
-        self.place = nn.Parameter(torch.zeros(channels, n_groups, 1))
+        self.place = nn.Parameter(torch.zeros(channels, N_GROUPS, 1))
         self.candidates = np.geomspace(*_VOICE, config.n_candidates)
         if config.n_candidates:
             U = pitch_combs(self.candidates, self.transform.n_fft, config.comb)
             self.register_buffer("U", U, persistent=False)
             self.key = nn.Conv2d(1, 1, (3, 1), padding=(1, 0))
-            # It begins as a detector of pitch: left to chance, it may learn which combs do not fit.
+            # Begin as a pitch detector: from random weights it may learn to select combs that do
+            # not match.
             nn.init.dirac_(self.key.weight)
             self.value = nn.Conv2d(channels, channels, 1)
             self.harmonics = Grouping(1, channels)
         self.encoder = nn.Sequential(_Residual(channels), _Residual(channels))
-        self.to_bands = nn.Linear(n_groups, config.n_bands)
+        self.to_bands = nn.Linear(N_GROUPS, config.n_bands)
         self.to_features = nn.Conv2d(channels, config.n_features, 1)
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.n_blocks))
         self.to_channels = nn.Conv2d(config.n_features, channels, 1)
-        self.to_groups = nn.Linear(config.n_bands, n_groups)
+        self.to_groups = nn.Linear(config.n_bands, N_GROUPS)
         self._state_sizes = [config.n_bands * config.n_features] * config.n_blocks
         self.join = nn.Conv2d(2 * channels, channels, 1)
         self.decoder = nn.Sequential(_Residual(channels), _Residual(channels))
@@ -158,21 +152,9 @@ class HarmonicLight(nn.Module):
     def step(
         self, spectrum: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Enhance the next frames of a stream.
+        """Enhance the next frames of a stream, (batch, n_bins, n_frames).
 
-        Parameters
-        ----------
-        spectrum : Tensor, shape (batch, n_bins, n_frames)
-            Complex; any number of frames.
-        state : Tensor or None
-            What the step before gave; None at the beginning.
-
-        Returns
-        -------
-        estimate : Tensor, shape (batch, n_bins, n_frames)
-            Complex.
-        state : Tensor
-            For the next step.
+        `state` is None for the first frames, then the second value that the previous call returned.
         """
         parts, state = self.step_parts(_parts(spectrum), state)
         return torch.complex(*parts.unbind(1)), state
@@ -180,30 +162,19 @@ class HarmonicLight(nn.Module):
     def step_parts(
         self, parts: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Do what `step` does without complex numbers, which ONNX does not have.
+        """Do `step` without complex numbers, which ONNX lacks: (batch, 2, n_bins, n_frames).
 
-        Parameters
-        ----------
-        parts : Tensor, shape (batch, 2, n_bins, n_frames)
-            Real and imaginary part; any number of frames.
-        state : Tensor or None
-            What the step before gave; None, or zeros, at the beginning.
-
-        Returns
-        -------
-        estimate : Tensor, shape (batch, 2, n_bins, n_frames)
-            Real and imaginary part.
-        state : Tensor, shape (batch, n_values)
-            For the next step: the last two frames, and what the recurrent layers remember.
+        The state, (batch, n_values), holds the last two frames and the states of the recurrent
+        layers; it is zero at the beginning.
         """
         n_batch, _, n_bins, n_frames = parts.shape
         sizes = (2 * n_bins * _PAST, *self._state_sizes)
         if state is None:
             state = parts.new_zeros(n_batch, sum(sizes))
         past, *memories = state.split(sizes, dim=1)
-        # What has been heard, too, (batch, 2, n_bins, _PAST + n_frames).
-        heard = torch.cat([past.reshape(n_batch, 2, n_bins, _PAST), parts], dim=-1)
-        bins = _compressed(heard)
+        # (batch, 2, n_bins, _PAST + n_frames)
+        frames = torch.cat([past.reshape(n_batch, 2, n_bins, _PAST), parts], dim=-1)
+        bins = _compressed(frames)
         level = _magnitude(bins)
         x = self.first(torch.cat([bins, level], dim=1)) + self.place
         if self.config.n_candidates:
@@ -215,32 +186,25 @@ class HarmonicLight(nn.Module):
             x, memories[i] = block(x, memories[i])
         x = _along_frequency(self.to_groups, self.to_channels(x))
         x = self.decoder(self.join(torch.cat([x, skipped], dim=1)))
-        estimate = self.last(x, heard)
-        return estimate, torch.cat([heard[..., n_frames:].flatten(1), *memories], dim=1)
+        estimate = self.last(x, frames)
+        return estimate, torch.cat([frames[..., n_frames:].flatten(1), *memories], dim=1)
 
     def integrate(self, spectrum: torch.Tensor) -> Integration:
-        """Show which pitches the model sees, and where it expects their harmonics.
+        """Harmonic integration of complex spectra, (batch, n_bins, n_frames).
 
-        Parameters
-        ----------
-        spectrum : Tensor, shape (batch, n_bins, n_frames)
-            Complex.
-
-        Returns
-        -------
-        Integration
-            Of shapes (batch, 1, 1 + n_candidates, n_frames) and (batch, 1, n_bins - 1, n_frames).
+        The significance of the result has shape (batch, 1, 1 + n_candidates, n_frames), and the
+        harmonics have shape (batch, 1, n_bins - 1, n_frames).
         """
         return self._integrate(_magnitude(_compressed(_parts(spectrum))))
 
     def _integrate(self, level: torch.Tensor) -> Integration:
-        """Compare spectra of norm √n_bins with the combs."""
+        """Compare normalised magnitudes, (batch, 1, n_bins, n_frames), with the combs."""
         deviation, mean = torch.std_mean(level, dim=2, keepdim=True, correction=0)
         return integrate_harmonics(self.key((level - mean) / (deviation + 1e-5)), self.U)
 
 
 class _Residual(nn.Module):
-    """Convolve along frequency, and add."""
+    """Convolution along frequency with a residual connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -256,13 +220,13 @@ class _Residual(nn.Module):
 
 
 class _Block(nn.Module):
-    """A recurrent layer along time, for each band by itself, and attention along frequency."""
+    """A recurrent layer along time in each band, then attention along frequency."""
 
     def __init__(self, config: HarmonicLightConfig) -> None:
         super().__init__()
         size = config.n_features
         self.n_heads = config.n_heads
-        self.along_time = BandGRU(config.n_bands, size, config.n_cells)
+        self.along_time = BandGRU(size, config.n_cells)
         self.after_time = nn.Linear(size, size)
         self.time_norm = nn.LayerNorm(size)
         self.place = nn.Parameter(0.02 * torch.randn(config.n_bands, size))
@@ -307,7 +271,7 @@ def _along_frequency(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Multiply complex numbers given by their parts, (batch, 2, n_bins, n_frames)."""
+    """Product of complex numbers given by their parts, (batch, 2, n_bins, n_frames)."""
     (a_real, a_imaginary), (b_real, b_imaginary) = a.unbind(1), b.unbind(1)
     return torch.stack(
         [a_real * b_real - a_imaginary * b_imaginary, a_real * b_imaginary + a_imaginary * b_real],
@@ -316,26 +280,26 @@ def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 class _Filter(nn.Module):
-    """Filter what was heard, below `SPLIT` along time; above, a mask is all."""
+    """A filter over three frames below `SPLIT`, and a mask above."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.spread = Ungrouping(channels, 2 * (1 + _PAST), 2)
-        # A filter that lets everything pass is a better beginning than one that lets nothing.
+        # Before training, most of the noisy spectrum passes.
         for layer in (self.spread.low, self.spread.high):
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
             nn.init.ones_(layer.bias[-2])
 
-    def forward(self, x: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:
-        """Turn groups, (batch, channels, n_groups, n_frames), into parts of the estimate."""
+    def forward(self, x: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+        """Filter frames, (batch, 2, n_bins, _PAST + n_frames), as the features of groups say."""
         n_frames = x.shape[-1]
         taps, mask = self.spread(x)
         low = sum(
-            _product(heard[:, :, :SPLIT, i : i + n_frames], bound_parts(tap))
+            _product(frames[:, :, :SPLIT, i : i + n_frames], bounded_mask(tap))
             for i, tap in enumerate(taps.split(2, dim=1))
         )
-        present = heard[..., _PAST:]
-        high = _product(present[:, :, SPLIT:-1], bound_parts(mask))
+        present = frames[..., _PAST:]
+        high = _product(present[:, :, SPLIT:-1], bounded_mask(mask))
         nothing = 0 * present[:, :, -1:]
         return torch.cat([low, high, nothing], dim=2)  # type: ignore[list-item]

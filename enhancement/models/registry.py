@@ -1,4 +1,4 @@
-"""The networks by their names, and files of their weights."""
+"""Networks by name, and files of their weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from torch import nn
 
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.storage.arrays import load_arrays, save_arrays
-from harmnmf.training.checkpoint import rebuild_network
+from harmnmf.training.checkpoint import rebuild_network, state_arrays
 
 __all__ = ["MODELS", "build_model", "load_model", "save_model"]
 
-# Module and class; the class of the configuration is called the same, with Config after it.
+# Module and class; the configuration is the class of that name with Config appended.
 MODELS = {
     "harmonic-light": ("harmonic_light", "HarmonicLight"),
     "harmonic-attention": ("harmonic_attention", "HarmonicAttention"),
+    "harmonic-refinement": ("harmonic_refinement", "HarmonicRefinement"),
     "spectrum-attention-fusion": ("spectrum_attention_fusion", "SpectrumAttentionFusion"),
     "spectrogram-fusion": ("spectrogram_fusion", "SpectrogramFusion"),
 }
@@ -34,19 +35,19 @@ def build_model(name: str, **config: Any) -> nn.Module:
     Parameters
     ----------
     name : str
-        One of `MODELS`.
+        A key of `MODELS`.
     **config
-        Fields of its configuration; by default those that the class names.
+        Fields of its configuration class.
 
     Returns
     -------
     torch.nn.Module
-        The network, with its configuration in `config`.
+        The network; its configuration is the attribute `config`.
 
     Raises
     ------
     ParameterError
-        If there is no such network, or its configuration has no such field or value.
+        If the name or the configuration is invalid.
 
     Examples
     --------
@@ -68,18 +69,18 @@ def build_model(name: str, **config: Any) -> nn.Module:
 def save_model(
     path: str | os.PathLike[str], name: str, model: nn.Module, metadata: Mapping[str, Any]
 ) -> None:
-    """Write the weights of a network to a file, which appears whole or not at all.
+    """Write a network to a safetensors file.
 
     Parameters
     ----------
     path : str or os.PathLike
-        File to write or replace; ``.npz`` by convention.
+        File to write or replace; ``.safetensors`` by convention.
     name : str
-        Of the network, one of `MODELS`.
+        Name of the network's class in `MODELS`.
     model : torch.nn.Module
         The network.
     metadata : mapping
-        What there is to say: data, licence, scores. What JSON can hold.
+        Data, licence, scores; JSON-serialisable.
 
     Raises
     ------
@@ -93,14 +94,14 @@ def save_model(
     >>> import tempfile
     >>> model = build_model("harmonic-light")
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_model(f"{folder}/a.npz", "harmonic-light", model, {"about": "untrained"})
-    ...     same, metadata = load_model(f"{folder}/a.npz")
+    ...     save_model(f"{folder}/a.safetensors", "harmonic-light", model, {"about": "untrained"})
+    ...     same, metadata = load_model(f"{folder}/a.safetensors")
     >>> same.config == model.config, metadata
     (True, {'about': 'untrained'})
     """
-    arrays = {f"w{i}": x.cpu().numpy() for i, x in enumerate(model.state_dict().values())}
     config = asdict(model.config)  # type: ignore[call-overload]
-    save_arrays(path, arrays, {**metadata, "kind": _KIND, "model": name, "config": config})
+    described = {**metadata, "kind": _KIND, "model": name, "config": config}
+    save_arrays(path, state_arrays(model), described)
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
@@ -116,7 +117,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]
     model : torch.nn.Module
         The network, ready to be used.
     metadata : dict
-        As it was given.
+        The metadata given to `save_model`.
 
     Raises
     ------
@@ -126,15 +127,11 @@ def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]
     arrays, metadata = load_arrays(path, kind=_KIND)
     del metadata["kind"]
     try:
-        model = rebuild_network(
-            partial(build_model, metadata.pop("model")),
-            metadata.pop("config"),
-            arrays,
-            lambda i, name: f"w{i}",
-        )
-    except Exception as error:  # damaged configurations raise nearly anything inside PyTorch
+        build = partial(build_model, metadata.pop("model"))
+        model = rebuild_network(build, metadata.pop("config"), arrays)
+    except (KeyError, TypeError, ValueError) as error:
         raise FormatError(
-            f"{path}: not the weights of a network of this version ({error}); train it again, or"
-            " update harmnmf"
+            f"{path}: not the weights of a network of this version ({error}); train it again, or "
+            "update harmnmf"
         ) from error
     return model, metadata

@@ -1,18 +1,9 @@
-"""Spectrogram fusion: take each bin from the better of two estimates of a voice.
+"""Spectrogram fusion: a weighted sum of two estimates of a voice.
 
-A recurrent network estimates the magnitudes of the voice twice: it maps those of the mixture to
-them, and it masks those of the mixture. The two err in different bins. A second stage attends over
-the frames of all three and gives, for each bin, how likely each estimate is the nearer one: the
-minimum-difference masks [2]_, with which the estimates are added up [1]_.
-
-References
-----------
-.. [1] H. Shi, L. Wang, S. Li, C. Ding, M. Ge, N. Li, J. Dang and H. Seki, "Singing voice
-   extraction with attention-based spectrograms fusion", Interspeech 2020.
-.. [2] H. Shi, L. Wang, M. Ge, S. Li and J. Dang, "Spectrograms fusion with minimum difference
-   masks estimation for monaural speech dereverberation", ICASSP 2020.
-.. [3] O. Press, N. A. Smith and M. Lewis, "Train short, test long: attention with linear biases
-   enables input length extrapolation", ICLR 2022.
+A recurrent network estimates the magnitudes of the voice twice, by mapping and by masking those of
+the mixture. The two err in different bins. A second stage, attention over the frames of mixture and
+estimates, gives for each bin the probability that an estimate is the nearer one: the
+minimum-difference masks, which weight the estimates.
 """
 
 from __future__ import annotations
@@ -28,16 +19,17 @@ from torch.nn import functional
 from harmnmf.enhancement.transform import ShortTimeFourier
 from harmnmf.errors import ParameterError
 
+from .config import check_multiple, check_positive
+
 __all__ = ["ATTENTIONS", "FusionOutputs", "SpectrogramFusion", "SpectrogramFusionConfig"]
 
 _Names = tuple[str, ...]
 _MIXTURE, _SPECTROGRAMS = ("mixture",), ("mapped", "masked")
 _ALL = _MIXTURE + _SPECTROGRAMS
-_OUTPUTS = ("fusion", "mapping", "masking")
-# Full scale is 1: what is below -160 dB counts as silence.
+# -160 dB relative to full scale.
 _SILENCE = 1e-8
 
-# For each branch of the second stage, what its queries and what its keys and values come from.
+# For each branch of the second stage, the inputs of its queries and of its keys and values.
 ATTENTIONS: Mapping[str, tuple[tuple[_Names, _Names], ...]] = {
     "all-info": ((_ALL, _ALL),),
     "separate-info": ((_MIXTURE, _SPECTROGRAMS),),
@@ -51,30 +43,25 @@ ATTENTIONS: Mapping[str, tuple[tuple[_Names, _Names], ...]] = {
 
 @dataclass(frozen=True)
 class SpectrogramFusionConfig:
-    """What a `SpectrogramFusion` is made of.
+    """Configuration of a `SpectrogramFusion`.
 
     Parameters
     ----------
     attention : {"all-info", "separate-info", "no-encoder-info", "dual"}, default="all-info"
-        What the second stage's attention sees: the mixture and both estimates together; the
-        estimates, asked by the mixture; the mixture with one estimate in each of two branches;
-        or the mixture in one branch, both estimates in the other.
+        Inputs of the attention: mixture and both estimates together; queries from the mixture,
+        keys and values from the estimates; the mixture with one estimate in each of two branches;
+        or the mixture in one branch and both estimates in the other.
     lstm_size : int, default=256
         Units of each layer and direction of the first stage. The published network has 1024,
         which is too slow to train on few cores.
     n_lstm_layers : int, default=2
         Bidirectional layers of the first stage.
     hidden_size : int, default=256
-        Of each branch of the second stage; a multiple of `n_heads`.
+        Size of each branch of the second stage, a multiple of `n_heads`.
     n_heads : int, default=4
-        Of its attention.
+        Heads of the attention.
     power : float, default=0.5
-        To which magnitudes are raised before all else, above 0 and at most 1.
-
-    Raises
-    ------
-    ParameterError
-        If a value is not as described.
+        Exponent that compresses magnitudes, above 0 and at most 1.
     """
 
     attention: str = "all-info"
@@ -89,30 +76,25 @@ class SpectrogramFusionConfig:
             raise ParameterError(
                 f"attention must be one of {', '.join(ATTENTIONS)}, not {self.attention!r}"
             )
-        for name in ("lstm_size", "n_lstm_layers", "hidden_size", "n_heads"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.hidden_size % self.n_heads:
-            raise ParameterError(
-                f"hidden_size must be a multiple of n_heads, {self.n_heads}, not {self.hidden_size}"
-            )
+        check_positive(self, "lstm_size", "n_lstm_layers", "hidden_size", "n_heads")
+        check_multiple(self, "hidden_size", "n_heads")
         if not 0 < self.power <= 1:
             raise ParameterError(f"power must be above 0 and at most 1, not {self.power}")
 
 
 class FusionOutputs(NamedTuple):
-    """All that the two stages say of a mixture, in compressed magnitudes.
+    """Outputs of both stages, in compressed magnitudes.
 
     Attributes
     ----------
     mapped, masked : Tensor, shape (batch, n_bins, n_frames)
         spc_map and spc_mask, the estimates of the first stage.
     mask_mapped, mask_masked : Tensor, shape (batch, n_bins, n_frames)
-        The minimum-difference masks of both, from 0 to 1; together they are 1.
+        Their minimum-difference masks, from 0 to 1; their sum is 1.
     mapped_again, masked_again : Tensor, shape (batch, n_bins, n_frames)
-        The estimates of the second stage. They only help to learn the masks.
+        Estimates of the second stage, which only help to learn the masks.
     level : Tensor, shape (batch, 1, 1)
-        Root mean square of the mixture's magnitudes, which all are relative to.
+        Root mean square of the mixture's magnitudes, to which all are relative.
     """
 
     mapped: torch.Tensor
@@ -125,42 +107,36 @@ class FusionOutputs(NamedTuple):
 
     @property
     def fused(self) -> torch.Tensor:
-        """spc_f = Σ MDM_i ⊙ spc_i, from which only the masks learn."""
+        """spc_f = Σ MDM_i ⊙ spc_i; its gradient reaches the masks only."""
         return self.mask_mapped * self.mapped.detach() + self.mask_masked * self.masked.detach()
-
-    @property
-    def linear(self) -> torch.Tensor:
-        """The linear fusion, (spc_map + spc_mask) / 2."""
-        return (self.mapped + self.masked) / 2
 
 
 class SpectrogramFusion(nn.Module):
-    """Separate a singing voice, or speech, by two estimates of it and their fusion.
+    """Separation of a singing voice, or speech [1]_, by minimum-difference masks [2]_.
 
-    The first stage is a bidirectional LSTM on magnitudes, with a layer for either estimate. The
+    The first stage is a bidirectional LSTM on magnitudes, with a layer for each estimate. The
     second has one or two branches of a hidden layer and multi-head attention over frames, and
-    layers for two masks and two more estimates. No gradient goes from the second stage to the
-    first, so that they learn the same together as one after the other: see
+    layers for two masks and two more estimates. No gradient flows from the second stage to the
+    first, so that training them together equals training one after the other: see
     `harmnmf.enhancement.losses.fusion`.
 
-    Magnitudes are divided by their root mean square over the mixture and raised to a power, so
-    that the level of a recording does not matter, and weak bins matter more. The literature does
-    not say how the attention knows the order of frames, nor what surrounds it. Here the distance
-    between frames is subtracted from the scores, times a slope that differs from head to head
-    [3]_, and the queries are added to the result, which is then normalised. Its memory grows with
-    the square of the number of frames: give it a minute at most.
+    Magnitudes are divided by their root mean square over the mixture and compressed. The papers do
+    not state how the attention knows the order of frames, nor what surrounds it. Here the distance
+    between frames, times a slope that differs from head to head, is subtracted from the scores
+    [3]_, and the queries are added to the result, which is then normalised. Memory grows with the
+    square of the number of frames: use it for a minute at most.
 
     Parameters
     ----------
     config : SpectrogramFusionConfig, optional
-        Sizes, and which attention.
+        Sizes and arrangement of the attention.
 
     References
     ----------
-    .. [1] H. Shi et al., "Singing voice extraction with attention-based spectrograms fusion",
-       Interspeech 2020.
-    .. [2] H. Shi et al., "Spectrograms fusion with minimum difference masks estimation for
-       monaural speech dereverberation", ICASSP 2020.
+    .. [1] H. Shi, L. Wang, S. Li, C. Ding, M. Ge, N. Li, J. Dang and H. Seki, "Singing voice
+       extraction with attention-based spectrograms fusion", Interspeech 2020.
+    .. [2] H. Shi, L. Wang, M. Ge, S. Li and J. Dang, "Spectrograms fusion with minimum difference
+       masks estimation for monaural speech dereverberation", ICASSP 2020.
     .. [3] O. Press, N. A. Smith and M. Lewis, "Train short, test long: attention with linear
        biases enables input length extrapolation", ICLR 2022.
 
@@ -185,85 +161,58 @@ class SpectrogramFusion(nn.Module):
     def forward(self, spectrum: torch.Tensor, output: str = "fusion") -> torch.Tensor:
         """Estimate the spectrum of the voice.
 
-        The fusion has the phase of the linear fusion's waveform, analysed again; either estimate
-        alone has that of the mixture. Phases are taken as they are: no gradient goes through them.
+        The fusion has the phase of the linear fusion's waveform, analysed again; a single estimate
+        has that of the mixture. No gradient flows through phases.
 
         Parameters
         ----------
         spectrum : Tensor, shape (batch, n_bins, n_frames)
-            Of the mixture, complex.
+            Complex spectrum of the mixture.
         output : {"fusion", "mapping", "masking"}, default="fusion"
-            Whether to fuse the estimates of the first stage, or to give one of them.
+            The fusion, or one estimate of the first stage.
 
         Returns
         -------
         Tensor, shape (batch, n_bins, n_frames)
-            Complex.
-
-        Raises
-        ------
-        ParameterError
-            If there is no such output.
+            Complex spectrum of the voice.
         """
-        if output not in _OUTPUTS:
-            raise ParameterError(f"output must be one of {', '.join(_OUTPUTS)}, not {output!r}")
         outputs = self.estimate(spectrum)
+        estimates = {
+            "fusion": outputs.fused, "mapping": outputs.mapped, "masking": outputs.masked
+        }  # fmt: skip
+        if output not in estimates:
+            raise ParameterError(f"output must be {' or '.join(estimates)}, not {output!r}")
         phase = spectrum.sgn()
-        if output == "mapping":
-            return self.expand(outputs.mapped, outputs.level) * phase
-        if output == "masking":
-            return self.expand(outputs.masked, outputs.level) * phase
-        with torch.no_grad():
-            linear = self.expand(outputs.linear, outputs.level) * phase
-            n_samples = (spectrum.shape[-1] - 1) * self.transform.hop_length
-            phase = self.transform.analyze(self.transform.synthesize(linear, n_samples)).sgn()
-        return self.expand(outputs.fused, outputs.level) * phase
+        if output == "fusion":
+            with torch.no_grad():
+                linear = (outputs.mapped + outputs.masked) / 2
+                n_samples = (spectrum.shape[-1] - 1) * self.transform.hop_length
+                samples = self.transform.synthesize(
+                    self.expand(linear, outputs.level) * phase, n_samples
+                )
+                phase = self.transform.analyze(samples).sgn()
+        return self.expand(estimates[output], outputs.level) * phase
 
     def estimate(self, spectrum: torch.Tensor) -> FusionOutputs:
-        """Give the outputs of both stages, which the losses compare with the clean voice.
-
-        Parameters
-        ----------
-        spectrum : Tensor, shape (batch, n_bins, n_frames)
-            Of the mixture; only its magnitudes count.
-
-        Returns
-        -------
-        FusionOutputs
-            Estimates and masks.
-        """
+        """Compute the outputs of both stages from the magnitudes of (batch, n_bins, n_frames)."""
         level = spectrum.abs().square().mean(dim=(1, 2), keepdim=True).sqrt()
-        # Layers want features last.
         mixture = self.compress(spectrum, level).mT
         mapped, masked = self.first(mixture)
         fusion = self.second(mixture, mapped.detach(), masked.detach())
         return FusionOutputs._make([*(x.mT for x in (mapped, masked, *fusion)), level])
 
     def compress(self, spectrum: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-        """Turn a spectrum into the compressed magnitudes that the network works with.
-
-        Parameters
-        ----------
-        spectrum : Tensor, shape (batch, n_bins, n_frames)
-            Complex, or magnitudes.
-        level : Tensor, shape (batch, 1, 1)
-            What they are relative to.
-
-        Returns
-        -------
-        Tensor, shape (batch, n_bins, n_frames)
-            (magnitude / level)^power.
-        """
+        """Compressed magnitudes (|spectrum| / level)^power, with level (batch, 1, 1)."""
         relative: torch.Tensor = spectrum.abs() / level.clamp_min(_SILENCE)
         return relative**self.config.power
 
     def expand(self, compressed: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-        """Turn compressed magnitudes back, the inverse of `compress`."""
+        """Magnitudes from compressed ones, the inverse of `compress`."""
         return level * compressed ** (1 / self.config.power)
 
 
 class _Heads(nn.Module):
-    """Estimate a spectrogram twice: map features to it, and mask the mixture."""
+    """Two estimates from features: a mapping, and a mask on the mixture."""
 
     def __init__(self, n_features: int, n_bins: int) -> None:
         super().__init__()
@@ -278,7 +227,7 @@ class _Heads(nn.Module):
 
 
 class _FirstStage(nn.Module):
-    """Turn the mixture, (batch, n_frames, n_bins), into two estimates of the same shape."""
+    """Two estimates from the mixture, all (batch, n_frames, n_bins)."""
 
     def __init__(self, n_bins: int, config: SpectrogramFusionConfig) -> None:
         super().__init__()
@@ -294,7 +243,7 @@ class _FirstStage(nn.Module):
 
 
 class _SecondStage(nn.Module):
-    """Turn the mixture and both estimates into two masks, and two estimates more."""
+    """Two masks and two more estimates from the mixture and both estimates."""
 
     def __init__(self, n_bins: int, config: SpectrogramFusionConfig) -> None:
         super().__init__()
@@ -314,7 +263,7 @@ class _SecondStage(nn.Module):
 
 
 class _Branch(nn.Module):
-    """A hidden layer, and attention over its frames; another for keys and values of other input."""
+    """Hidden layers for queries and, if their inputs differ, for keys and values; attention."""
 
     def __init__(
         self, queries: _Names, sources: _Names, n_bins: int, config: SpectrogramFusionConfig

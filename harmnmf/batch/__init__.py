@@ -1,1 +1,1 @@
-"""Many recordings: here, on processes or on a cluster, remembered in a manifest."""
+"""Batch processing of recordings: serial, in processes or on a cluster, with a manifest."""

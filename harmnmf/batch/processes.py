@@ -1,4 +1,7 @@
-"""Tasks on several processes of one machine, of which none can take the others with it."""
+"""Tasks in several processes of one machine; a process that crashes fails its own task only.
+
+`concurrent.futures` will not do: there, one killed process breaks the whole pool.
+"""
 
 from __future__ import annotations
 
@@ -12,41 +15,42 @@ from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, NoReturn, cast
 
-from .task import Outcome, Report, Task, Work, carry_out
+from .task import Outcome, Report, Task, Work, run_task
 
 __all__ = ["run_processes"]
 
-# PyTorch, NumPy and SciPy each have their own.
+# Numbers of threads of PyTorch, NumPy and SciPy.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# Seconds that an interrupted worker has to remove what it has half written.
-_PATIENCE = 10.0
+# Seconds in which an interrupted worker may remove its temporary files.
+_GRACE_PERIOD = 10.0
 
 
 def run_processes(
     work: Work, tasks: Iterable[Task], report: Report, n_jobs: int
 ) -> Generator[tuple[Task, Outcome], None, None]:
-    """Do tasks on several processes, each with one thread.
+    """Run tasks in several processes with one thread each.
 
-    A task that kills its process fails, and another process takes its place. When the caller
-    stops, by an exception or an interruption, the processes are told to clean up and end.
+    A task that kills its process fails, and a new process takes over. Closing the generator, as
+    an exception or Ctrl-C in the caller does, stops the processes and removes their temporary
+    files.
 
     Parameters
     ----------
     work : callable
-        What is to be done; it is pickled.
+        Function to apply to each task; it is pickled.
     tasks : iterable of Task
-        To what; each is taken when a process is free for it.
+        Tasks to run, taken one by one as processes become free.
     report : callable
-        Told of a task how many seconds of its audio are done.
+        Called with a task and the seconds of its audio processed so far.
     n_jobs : int
         Number of processes.
 
     Yields
     ------
     task : Task
-        One that is finished; their order is that in which they end.
+        Finished task, in the order of completion.
     outcome : Outcome
-        What came of it.
+        Its outcome.
     """
     waiting = iter(tasks)
     workers: dict[Connection, _Worker] = {}
@@ -66,7 +70,7 @@ def run_processes(
                     message = connection.recv()
                 except (EOFError, OSError):
                     del workers[connection]
-                    message = Outcome(error=f"{task.source}: {worker.fate()}")
+                    message = Outcome(error=f"{task.source}: {worker.exit_reason()}")
                     add_workers()
                 else:
                     if not isinstance(message, Outcome):
@@ -75,57 +79,57 @@ def run_processes(
                     following = next(waiting, None)
                     if following is None:
                         del workers[connection]
-                        worker.end()
+                        worker.stop()
                     else:
-                        worker.begin(following)
-                # Not before: nobody is idle while the caller has it.
+                        worker.send(following)
+                # Last, so that no worker is idle while the caller handles the outcome.
                 yield task, message
     finally:
         for worker in workers.values():
             worker.process.terminate()
         for worker in workers.values():
-            worker.end(_PATIENCE)
+            worker.stop(_GRACE_PERIOD)
 
 
 class _Worker:
-    """A process, and the task that it has."""
+    """A process and its current task."""
 
     def __init__(self, work: Work, task: Task) -> None:
-        # Not forked: PyTorch's threads, and what other libraries hold, do not survive that.
+        # Spawned, since PyTorch's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+        self.connection, child = context.Pipe()
+        self.process = context.Process(target=_serve, args=(child, work), daemon=True)
         self.process.start()
-        # Once it is closed here, too, the end of the process ends the connection.
-        theirs.close()
-        self.begin(task)
+        # With no copy left here, the connection ends when the process does.
+        child.close()
+        self.send(task)
 
-    def begin(self, task: Task) -> None:
+    def send(self, task: Task) -> None:
         self.task = task
-        with suppress(OSError):  # it has ended, which the next message tells
+        with suppress(OSError):  # the process has ended, which the next `recv` reports
             self.connection.send(task)
 
-    def end(self, timeout: float | None = None) -> None:
+    def stop(self, timeout: float | None = None) -> None:
         self.connection.close()
         self.process.join(timeout)
         if self.process.exitcode is None:
             self.process.kill()
             self.process.join()
 
-    def fate(self) -> str:
-        """Tell how the process ended, which had not been asked to."""
-        self.end()
+    def exit_reason(self) -> str:
+        """Describe how the process ended unexpectedly."""
+        self.stop()
         code = self.process.exitcode or 0
         if code >= 0:
-            return f"its process ended with exit code {code}"
+            return f"the worker process ended with exit code {code}"
         name = signal.Signals(-code).name
-        reason = " (as when memory runs out)" if name == "SIGKILL" else ""
-        return f"its process was killed by {name}{reason}; try it alone"
+        reason = ", perhaps out of memory" if name == "SIGKILL" else ""
+        return f"the worker process was killed by {name}{reason}; try this file alone"
 
 
 def _serve(connection: Connection, work: Work) -> None:
-    """Do tasks until there are no more: what a worker is."""
-    # Ctrl-C reaches all processes of a terminal; the first one decides.
+    """Run tasks until the connection is closed: the main function of a worker process."""
+    # Ctrl-C reaches all processes of a terminal; only the parent acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
     for name in _THREADS:
@@ -133,13 +137,13 @@ def _serve(connection: Connection, work: Work) -> None:
     try:
         while True:
             task = connection.recv()
-            connection.send(carry_out(work, task, lambda done: _send(connection, done)))
+            connection.send(run_task(work, task, lambda seconds: _send(connection, seconds)))
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         pass
 
 
 def _send(connection: Connection, message: Any) -> None:
-    """Send a message; with nobody to read it, there is nobody to work for."""
+    """Send a message; exit if the parent process has gone."""
     try:
         connection.send(message)
     except OSError:

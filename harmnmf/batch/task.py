@@ -1,4 +1,4 @@
-"""What is done to one recording of many, and what came of it."""
+"""A task of a batch, and its outcome."""
 
 from __future__ import annotations
 
@@ -13,54 +13,46 @@ from pathlib import Path
 
 from harmnmf.errors import HarmnmfError
 
-__all__ = ["Outcome", "Progress", "Report", "Task", "Work", "carry_out", "file_hash", "run_here"]
-
-Progress = Callable[[float], None]
+__all__ = ["Outcome", "Progress", "Report", "Task", "Work", "file_hash", "run_serial", "run_task"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A recording, and the files to be made of it.
-
-    Parameters
-    ----------
-    source : Path
-        The recording.
-    outputs : tuple of Path
-        What to write.
-    """
+    """A recording (`source`) and the files to write for it (`outputs`)."""
 
     source: Path
     outputs: tuple[Path, ...]
 
 
-# Called with a task and what to tell how many seconds of its audio are done. It writes the outputs,
-# each in one step, and says in a few words what they hold. To reach other processes it has to be
-# pickled: a function of a module, or an instance of one's class.
-Work = Callable[[Task, Progress], str]
+# Called with the seconds of audio processed so far.
+Progress = Callable[[float], None]
+# The same for one task of several.
 Report = Callable[[Task, float], None]
+# Writes the outputs of a task and returns a summary in a few words. To run in other processes it
+# must be picklable: a function of a module, or an instance of a class of a module.
+Work = Callable[[Task, Progress], str]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task.
+    """Result of a task.
 
     Parameters
     ----------
     summary : str
-        What the outputs hold, in a few words; empty if there are none.
+        Content of the outputs in a few words; empty if the task failed.
     error : str, optional
-        Why there are none, in one line.
+        Reason of a failure, in one line.
     trace : str, optional
-        Where in the code that was, if nobody had expected it.
+        Traceback of an unexpected exception.
     warnings : tuple of str
-        What was doubtful, in a line each.
+        Warnings, one line each.
     seconds : float
-        Of audio that were done.
+        Seconds of audio processed.
     elapsed : float
-        Seconds that it took.
+        Processing time in seconds.
     sha256 : str, optional
-        Of what the recording held, in hexadecimal digits, if it could be read.
+        SHA-256 of the recording in hexadecimal, if it could be read.
     """
 
     summary: str = ""
@@ -72,99 +64,64 @@ class Outcome:
     sha256: str | None = None
 
 
-def carry_out(work: Work, task: Task, progress: Progress) -> Outcome:
-    """Do what is to be done to one recording, and survive it.
-
-    Parameters
-    ----------
-    work : callable
-        What is to be done.
-    task : Task
-        To what.
-    progress : callable
-        Told how many seconds of audio are done.
-
-    Returns
-    -------
-    Outcome
-        Also if it failed, whatever the reason.
+def run_task(work: Work, task: Task, progress: Progress) -> Outcome:
+    """Process one recording; every exception becomes an `Outcome` with an error.
 
     Examples
     --------
     >>> def work(task, progress):
     ...     return f"would write {task.outputs[0]}"
     >>> task = Task(Path("song.wav"), (Path("song.mid"),))
-    >>> carry_out(work, task, progress=print).summary
+    >>> run_task(work, task, progress=print).summary
     'would write song.mid'
     """
     start = time.perf_counter()
     seconds = 0.0
     sha256 = file_hash(task.source)
 
-    def followed(done: float) -> None:
+    def track(done: float) -> None:
         nonlocal seconds
         seconds = done
         progress(done)
 
     with warnings.catch_warnings(record=True) as caught:
         try:
-            outcome = Outcome(work(task, followed))
+            outcome = Outcome(work(task, track))
         except HarmnmfError as error:
-            outcome = Outcome(error=" ".join(str(error).split()))
+            outcome = Outcome(error=_one_line(error))
         except OSError as error:
             outcome = Outcome(error=f"{task.source}: {error.strerror or error}")
         except MemoryError:
-            outcome = Outcome(error=f"{task.source}: needs more memory than there is")
+            outcome = Outcome(error=f"{task.source}: not enough memory")
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = _one_line(f"{type(error).__name__}: {error}")
             outcome = Outcome(
-                error=f"{task.source}: {reason} (a fault of harmnmf: please report it)",
+                error=f"{task.source}: {reason} (a bug in harmnmf: please report it)",
                 trace=traceback.format_exc(),
             )
-    doubts = tuple(dict.fromkeys(" ".join(str(item.message).split()) for item in caught))
-    elapsed = time.perf_counter() - start
-    return replace(outcome, warnings=doubts, seconds=seconds, elapsed=elapsed, sha256=sha256)
+    return replace(
+        outcome,
+        warnings=tuple(dict.fromkeys(_one_line(item.message) for item in caught)),
+        seconds=seconds,
+        elapsed=time.perf_counter() - start,
+        sha256=sha256,
+    )
 
 
-def run_here(
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def run_serial(
     work: Work, tasks: Iterable[Task], report: Report
 ) -> Generator[tuple[Task, Outcome], None, None]:
-    """Do one task after another in this process.
-
-    Parameters
-    ----------
-    work : callable
-        What is to be done.
-    tasks : iterable of Task
-        To what.
-    report : callable
-        Told of a task how many seconds of its audio are done.
-
-    Yields
-    ------
-    task : Task
-        One that is finished.
-    outcome : Outcome
-        What came of it.
-    """
+    """Run tasks one after another in this process; as `run_processes`."""
     for task in tasks:
-        yield task, carry_out(work, task, partial(report, task))
+        yield task, run_task(work, task, partial(report, task))
 
 
 def file_hash(path: Path) -> str | None:
-    """Compute the SHA-256 of what a file holds.
-
-    Parameters
-    ----------
-    path : Path
-        A file.
-
-    Returns
-    -------
-    str or None
-        In hexadecimal digits; None if it cannot be read, or is no plain file, whose end may never
-        come.
-    """
+    """Compute the SHA-256 of a file; None if it cannot be read or is a pipe or a device."""
     digest = hashlib.sha256()
     try:
         if not path.is_file():
@@ -173,5 +130,5 @@ def file_hash(path: Path) -> str | None:
             while block := file.read(2**20):
                 digest.update(block)
     except OSError:
-        return None  # what is wrong is found when it is read as audio
+        return None  # reading the audio raises the error
     return digest.hexdigest()

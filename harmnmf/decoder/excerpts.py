@@ -1,4 +1,4 @@
-"""Excerpts that the learned decoder is trained on: levels, and the notes that are behind them."""
+"""Training excerpts of the note network: features and notes."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = ["NoteExcerpt"]
 _KIND = "note-excerpt"
 _NOTE_FIELDS = ("onset", "offset", "pitch", "velocity", "pedal")
 # Frames over which the target of an onset or an offset falls from 1 to 0. The frames beside an
-# onset tell where between them it lies.
+# onset determine its position between frames.
 _WIDTH = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class NoteExcerpt:
-    """Levels of an excerpt and its notes.
+    """Features of an excerpt and its notes.
 
     Parameters
     ----------
     features : NoteFeatures
-        The levels.
+        The features.
     notes : NoteList
-        In seconds from the first frame, with offsets where the sound ends, and the pedal.
+        Notes in seconds from the first frame, with offsets where the sound ends, and the pedal.
     hop_duration : float
         Seconds from frame to frame.
 
@@ -53,13 +53,13 @@ class NoteExcerpt:
             raise ParameterError("hop_duration must be positive seconds")
 
     def targets(self) -> NoteProbabilities:
-        """Write the notes out, frame by frame.
+        """Compute the targets of a network.
 
         Returns
         -------
         NoteProbabilities
-            What a network shall say. Onsets and offsets are triangles, so that fractions of frames
-            count; velocities matter where onsets are not 0.
+            Onsets and offsets are triangles, whose neighbouring frames tell fractions of frames;
+            velocities are defined where onsets are not 0.
 
         Examples
         --------
@@ -89,41 +89,14 @@ class NoteExcerpt:
         return NoteProbabilities(onset, sounding, offset, velocity, pedal)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the excerpt to one .npz file, without pickle.
-
-        Parameters
-        ----------
-        path : path-like
-            Where to write; an existing file is replaced.
-
-        Raises
-        ------
-        HarmnmfError
-            If the file cannot be written.
-        """
+        """Write the excerpt to a safetensors file."""
         notes = {f"note_{name}": getattr(self.notes, name) for name in _NOTE_FIELDS}
         arrays = {**self.features.arrays, **notes}
         save_arrays(path, arrays, {"kind": _KIND, "hop_duration": self.hop_duration})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> NoteExcerpt:
-        """Read an excerpt.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-
-        Returns
-        -------
-        NoteExcerpt
-            The excerpt.
-
-        Raises
-        ------
-        FormatError
-            If the file is missing, not an excerpt, or damaged.
-        """
+        """Read an excerpt, or raise FormatError if the file is missing or damaged."""
         arrays, description = load_arrays(path, kind=_KIND)
         try:
             notes = NoteList(*(arrays.pop(f"note_{name}") for name in _NOTE_FIELDS))
@@ -133,7 +106,7 @@ class NoteExcerpt:
 
 
 def _add_triangle(row: NDArray[np.float32], centre: float) -> slice:
-    """Raise a row to a triangle about a fractional frame; return the frames that it covers."""
+    """Add a triangle at a fractional frame to a row; return the frames that it covers."""
     first = max(0, int(np.ceil(centre - _WIDTH)))
     frames = slice(first, max(first, int(np.floor(centre + _WIDTH)) + 1))
     distance = np.abs(np.arange(len(row))[frames] - centre)

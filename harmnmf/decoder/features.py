@@ -1,56 +1,59 @@
-"""What the learned decoder reads: levels of a recording's spectra and of its activations.
+"""Features of the note network: levels of a recording's spectra and activations.
 
-Levels are relative to the recording's own loud parts, so that its gain does not matter, and kept
-in steps of a third of a decibel: a byte each, which is all that training sets need of them.
+Levels are relative to the recording's loud parts, so that its gain does not matter. They are
+quantised to a byte, by default in steps of a third of a decibel, to keep training sets small.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harmnmf.errors import ParameterError
+from harmnmf.errors import FormatError, ParameterError
 from harmnmf.nmf.solvers.convolutive import NoteActivations
-from harmnmf.signal.spectrogram import LogFrequency
+from harmnmf.signal.harmonics import PIANO_PITCHES
+from harmnmf.signal.spectrogram import FrontEnd, LogFrequency, front_end_from_dict
 
-__all__ = ["ONSET_FRONT_END", "NoteFeatures", "reference_level"]
+__all__ = ["FeatureSettings", "NoteFeatures", "reference_level"]
 
-# The windows of the dictionary's front end tell keys apart, and blur onsets; these do not.
-ONSET_FRONT_END = LogFrequency(n_cycles=25.0, min_window=0.03, max_window=0.12)
-# Decibels relative to the reference that level 0 stands for, and steps in a decibel.
-_FLOOR = -60.0
-_STEPS = 3
-# Of 20 dB, which is what a network gets as 1.
-_UNIT = 20.0 * _STEPS
+# Limit on the numbers in a file.
+_LARGEST = 10_000
+_FRONT_END = LogFrequency()
+_ONSET_FRONT_END = LogFrequency(n_cycles=25.0, min_window=0.03, max_window=0.12)
+# Decibels in a unit of the network's input.
+UNIT_DB = 20.0
 # The loud parts: this quantile of the loudest row of each frame. Frames 40 dB below another
 # quantile do not count, or a long silence would make everything loud.
 _LOUD = 0.99
 _LOUD_OF_ALL = 0.995
-_HEARD = 0.01
-# A recording whose loud parts are below this (a full-scale sinusoid is at 0 dB) is silent.
+_AUDIBLE = 0.01
+# A recording whose loud parts are below this level in dB (a full-scale sinusoid is at 0 dB) is
+# silent.
 _SILENCE = -70.0
 
 
 @dataclass(frozen=True, eq=False)
 class NoteFeatures:
-    """Levels of a recording, or of a part of one, in thirds of a decibel above -60 dB.
+    """Quantised levels of consecutive frames.
 
     Parameters
     ----------
     spectrum : ndarray of uint8, shape (n_bins, n_frames)
-        Of the spectrogram that is factorised.
+        Levels of the spectrogram that is factorised.
     onset_spectrum : ndarray of uint8, shape (n_bins, n_frames)
-        Of the same bins through shorter windows, by `ONSET_FRONT_END`.
+        Levels of the same bins with shorter windows.
     activations : ndarray of uint8, shape (n_pitches, n_rows, n_frames)
-        Of each key's attack and of each of its other timbres.
+        Levels of each key's attack and of each of its other timbres.
 
     Raises
     ------
     ParameterError
-        If the shapes disagree, or the levels are no bytes.
+        If the shapes disagree, or the arrays are not uint8.
 
     Examples
     --------
@@ -67,7 +70,7 @@ class NoteFeatures:
     def __post_init__(self) -> None:
         shapes = [np.shape(array) for array in self.arrays.values()]
         if [len(shape) for shape in shapes] != [2, 2, 3] or shapes[0] != shapes[1]:
-            raise ParameterError(f"two spectra and activations do not have shapes {shapes}")
+            raise ParameterError(f"two spectra and activations cannot have shapes {shapes}")
         if shapes[2][2] != self.n_frames:
             raise ParameterError("the spectra and the activations have different frames")
         if any(array.dtype != np.uint8 for array in self.arrays.values()):
@@ -88,57 +91,123 @@ class NoteFeatures:
         return self.spectrum.shape[1]
 
     def __getitem__(self, frames: slice) -> NoteFeatures:
-        """Take consecutive frames."""
+        """Select consecutive frames."""
         return NoteFeatures(*(array[..., frames] for array in self.arrays.values()))
 
-    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Levels as numbers for a network: 0 for the floor, 1 for every 20 dB above it.
-
-        Returns
-        -------
-        tuple of Tensor
-            The three arrays, float32.
-        """
-        spectrum, onset_spectrum, activations = (
-            torch.from_numpy(array).float() / _UNIT for array in self.arrays.values()
-        )
-        return spectrum, onset_spectrum, activations
-
     @classmethod
+    def join(cls, parts: Iterable[NoteFeatures]) -> NoteFeatures:
+        """Concatenate consecutive parts, at least one."""
+        arrays = zip(*(part.arrays.values() for part in parts), strict=True)
+        return cls(*(np.concatenate(same, axis=-1) for same in arrays))
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """How features are measured: everything that the weights of a network depend on.
+
+    Parameters
+    ----------
+    front_end : FrontEnd
+        Front end of the dictionary; the default has windows that separate keys, and blur onsets.
+    onset_front_end : FrontEnd
+        Front end with the same bins and frames, and shorter windows.
+    pitches : tuple of int
+        MIDI numbers of the dictionary's keys.
+    n_rows : int, default=3
+        Activations of a key: its attack, and its sustained timbres.
+    n_iter : int, default=30
+        Iterations of the solver.
+    floor_db : float, default=-60.0
+        Level that is quantised to 0, in dB relative to the recording's loud parts.
+    steps_per_db : int, default=3
+        Quantisation steps in a decibel.
+
+    Raises
+    ------
+    ParameterError
+        If the front ends have different bins or frames, or a parameter is out of range.
+
+    Examples
+    --------
+    >>> settings = FeatureSettings()
+    >>> settings.levels(np.array([1.0, 0.1, 0.0], np.float32), reference=1.0)
+    array([180, 120,   0], dtype=uint8)
+    """
+
+    front_end: FrontEnd = _FRONT_END
+    onset_front_end: FrontEnd = _ONSET_FRONT_END
+    pitches: tuple[int, ...] = tuple(PIANO_PITCHES)
+    n_rows: int = 3
+    n_iter: int = 30
+    floor_db: float = -60.0
+    steps_per_db: int = 3
+
+    def __post_init__(self) -> None:
+        both = (self.front_end, self.onset_front_end)
+        if len({(x.sample_rate, x.hop_length, x.n_fft, x.axis) for x in both}) > 1:
+            raise ParameterError("the two front ends must have the same bins and frames")
+        if sorted({*self.pitches} & {*range(128)}) != list(self.pitches) or not self.pitches:
+            raise ParameterError("pitches must be ascending MIDI numbers from 0 to 127")
+        for name in ("n_rows", "n_iter", "steps_per_db"):
+            if getattr(self, name) not in range(1, _LARGEST + 1):
+                raise ParameterError(f"{name} must be an integer from 1 to {_LARGEST}")
+        if not -np.inf < self.floor_db < 0:
+            raise ParameterError(f"floor_db must be negative and finite, not {self.floor_db}")
+
     def measure(
-        cls,
-        V: NDArray[np.float32],
-        onset_V: NDArray[np.float32],
-        played: NoteActivations,
+        self,
+        spectra: Sequence[NDArray[np.float32]],
+        activations: NoteActivations,
         reference: float,
     ) -> NoteFeatures:
-        """Measure the levels of spectra and activations.
+        """Measure levels relative to the recording's :func:`reference_level`.
 
-        Parameters
-        ----------
-        V, onset_V : ndarray, shape (n_bins, n_frames)
-            Magnitudes, of the dictionary's front end and of `ONSET_FRONT_END`.
-        played : NoteActivations
-            What the solver made of V.
-        reference : float
-            :func:`reference_level` of the recording.
-
-        Returns
-        -------
-        NoteFeatures
-            The levels.
+        `spectra` are magnitudes of the two front ends, (n_bins, n_frames), and `activations` those
+        that the solver found for the first of them.
         """
-        activations = torch.cat([played.A[:, None], played.S], dim=1).cpu().numpy()
-        return cls(*(_levels(x, reference) for x in (V, onset_V, activations)))
+        rows = torch.cat([activations.A[:, None], activations.S], dim=1).cpu().numpy()
+        return NoteFeatures(*(self.levels(x, reference) for x in (*spectra, rows)))
+
+    def levels(self, x: NDArray[np.float32], reference: float) -> NDArray[np.uint8]:
+        """Quantise magnitudes on a scale of decibels relative to the reference."""
+        decibels = 20 * np.log10(np.maximum(x, reference * 10 ** (self.floor_db / 20)) / reference)
+        steps = np.round((decibels - self.floor_db) * self.steps_per_db)
+        return np.clip(steps, 0, 255).astype(np.uint8)
+
+    def tensors(self, features: NoteFeatures) -> tuple[torch.Tensor, ...]:
+        """Convert levels to the input of a network: 0 at the floor, and 1 for every 20 dB above."""
+        unit = UNIT_DB * self.steps_per_db
+        return tuple(torch.from_numpy(array).float() / unit for array in features.arrays.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the settings by values that JSON can hold."""
+        return {
+            **asdict(self),
+            "front_end": self.front_end.to_dict(),
+            "onset_front_end": self.onset_front_end.to_dict(),
+            "pitches": list(self.pitches),
+        }
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> FeatureSettings:
+        """Build settings from the result of :meth:`to_dict`, or raise FormatError."""
+        try:
+            values = {field.name: description[field.name] for field in fields(cls)}
+            values |= {
+                name: front_end_from_dict(values[name]) for name in ("front_end", "onset_front_end")
+            }
+            return cls(**{**values, "pitches": tuple(values["pitches"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"damaged settings of features: {error}") from error
 
 
 def reference_level(V: NDArray[np.float32]) -> float:
-    """Measure how strong the loud parts of a recording are.
+    """Measure the magnitude of the loud parts of a recording.
 
     Parameters
     ----------
     V : ndarray, shape (n_rows, n_frames)
-        Magnitudes of the recording's bins, or of its keys.
+        Magnitudes of frequency bins or of keys.
 
     Returns
     -------
@@ -154,11 +223,6 @@ def reference_level(V: NDArray[np.float32]) -> float:
     """
     loudest = V.max(axis=0, initial=0.0)
     if loudest.size:
-        loudest = loudest[loudest > _HEARD * np.quantile(loudest, _LOUD_OF_ALL)]
+        loudest = loudest[loudest > _AUDIBLE * np.quantile(loudest, _LOUD_OF_ALL)]
     loud = float(np.quantile(loudest, _LOUD)) if loudest.size else 0.0
     return max(loud, 10 ** (_SILENCE / 20))
-
-
-def _levels(x: NDArray[np.float32], reference: float) -> NDArray[np.uint8]:
-    decibels = 20 * np.log10(np.maximum(x, reference * 10 ** (_FLOOR / 20)) / reference)
-    return np.clip(np.round((decibels - _FLOOR) * _STEPS), 0, 255).astype(np.uint8)

@@ -1,16 +1,15 @@
-"""A small network that tells, of each key and frame, whether a note begins, sounds or ends.
+"""A small network that detects onsets, sustained notes, offsets, velocities and the pedal.
 
-It sees what a reader of the factorisation sees: the activations of a key and, in case these are
-wrong, the spectra at the key's partials. The same weights serve all keys; layers along the keys
-compare those that share partials, an octave or a twelfth apart, or are neighbours.
+Its input are the activations of each key and the spectra at the key's partials. All keys share
+the same weights; layers along the keys compare those that share partials, an octave or a twelfth
+apart, and neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,19 +19,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
-from harmnmf.errors import FormatError, HarmnmfError, ParameterError
+from harmnmf.errors import FormatError, ParameterError
 from harmnmf.signal.harmonics import (
-    PIANO_PITCHES,
     FrequencyAxis,
     HarmonicSeries,
     piano_inharmonicity,
     pitch_to_hz,
 )
-from harmnmf.signal.spectrogram import LogFrequency
 from harmnmf.storage.arrays import load_arrays, save_arrays
-from harmnmf.training.checkpoint import rebuild_network
+from harmnmf.storage.shipped import find_file, shipped_files
+from harmnmf.training.checkpoint import rebuild_network, state_arrays
 
-from .features import NoteFeatures
+from .features import FeatureSettings, NoteFeatures
 
 __all__ = [
     "HarmonicStack", "NoteLogits", "NoteNetwork", "NoteNetworkConfig", "NoteProbabilities",
@@ -40,33 +38,31 @@ __all__ = [
 ]  # fmt: skip
 
 _KIND = "note-network"
-# Rows of activations that a key has: its attack, its sustain and its decay.
-N_ROWS = 3
-# More take more memory and are no faster.
+# Frames in a batch. More take more memory and are no faster.
 _FRAMES_AT_ONCE = 512
-# What is rare starts as improbable.
+# Initial biases of onset, sounding, offset and velocity: the first three are rare.
 _PRIORS = (-4.0, -3.0, -4.0, 0.0)
 
 
 @dataclass(frozen=True)
 class NoteNetworkConfig:
-    """Size and inputs of a network.
+    """Architecture of a network.
 
     Parameters
     ----------
     n_channels : int, default=48
         Channels of every layer.
     n_partials : int, default=12
-        Partials of a key at which the spectra are read; 1 reads at its fundamental only.
+        Partials of a key at which the spectra are read.
     time_dilations, key_dilations : tuple of int
-        Frames and keys between the three taps of each block's layer in time, and along the keys.
+        Dilations of each block's convolutions along time and along the keys.
     activations : bool, default=True
-        Whether the activations of the factorisation are read.
+        Whether the activations are an input.
 
     Raises
     ------
     ParameterError
-        If a number is not positive, or there are not as many dilations of either kind.
+        If a number is not positive, or the numbers of dilations differ.
     """
 
     n_channels: int = 48
@@ -89,16 +85,16 @@ class NoteNetworkConfig:
 
 
 class NoteLogits(NamedTuple):
-    """What a network says, before the logistic function: of each key and frame.
+    """Output of a network before the logistic function.
 
     Attributes
     ----------
     onset, sounding, offset : Tensor, shape (..., n_pitches, n_frames)
-        Whether a note begins here, sounds here, ends here.
+        Logits of a note that begins, sounds or ends in a frame.
     velocity : Tensor, shape (..., n_pitches, n_frames)
-        Of a note that begins here, as a fraction of 127.
+        Logit of the velocity of a note that begins here, as a fraction of 127.
     pedal : Tensor, shape (..., n_frames)
-        Whether the sustain pedal is down.
+        Logit of the sustain pedal.
     """
 
     onset: torch.Tensor
@@ -109,14 +105,14 @@ class NoteLogits(NamedTuple):
 
 
 class NoteProbabilities(NamedTuple):
-    """What a network says of each key and frame, or what it shall say.
+    """Output of a network, or its target: the logistic function of :class:`NoteLogits`.
 
     Attributes
     ----------
     onset, sounding, offset, velocity : ndarray, shape (n_pitches, n_frames)
-        The logistic function of :class:`NoteLogits`, from 0 to 1.
+        Values from 0 to 1.
     pedal : ndarray, shape (n_frames,)
-        Likewise.
+        Values from 0 to 1.
     """
 
     onset: NDArray[np.float32]
@@ -127,7 +123,7 @@ class NoteProbabilities(NamedTuple):
 
 
 class HarmonicStack(nn.Module):
-    """Read a spectrum at the partials of each pitch.
+    """Read a spectrum at the first partials of each pitch.
 
     Parameters
     ----------
@@ -136,10 +132,11 @@ class HarmonicStack(nn.Module):
     pitches : array_like of int, shape (n_pitches,)
         MIDI numbers.
     n_partials : int
-        Partials to read at.
+        Number of partials.
 
     Examples
     --------
+    >>> from harmnmf.signal.spectrogram import LogFrequency
     >>> axis = LogFrequency().axis
     >>> stack = HarmonicStack(axis, [69], n_partials=3)
     >>> spectrum = torch.arange(390.0)[:, None]
@@ -172,12 +169,12 @@ class HarmonicStack(nn.Module):
         spectrum : Tensor, shape (..., n_bins, n_frames)
             Levels.
         shift : int, default=0
-            Bins by which to read beside the partials.
+            Offset from the partials in bins.
 
         Returns
         -------
         Tensor, shape (..., n_partials, n_pitches, n_frames)
-            Levels, 0 where a partial lies beyond the bins.
+            Levels; 0 where a partial lies beyond the last bin.
         """
         lower = (self.lower + shift).clamp(0, self.last)
         below, above = spectrum[..., lower, :], spectrum[..., lower + 1, :]
@@ -185,7 +182,7 @@ class HarmonicStack(nn.Module):
 
 
 class _Block(nn.Module):
-    """A residual layer in time, then one along the keys."""
+    """A residual block: a convolution along time, then one along the keys."""
 
     def __init__(self, n_channels: int, time_dilation: int, key_dilation: int) -> None:
         super().__init__()
@@ -206,14 +203,16 @@ class _Block(nn.Module):
 
 
 class NoteNetwork(nn.Module):
-    """The learned decoder's network.
+    """Network of the learned decoder.
 
     Parameters
     ----------
     config : NoteNetworkConfig, optional
-        Size and inputs.
+        Architecture.
     metadata : mapping, optional
-        What it was trained on and how: kept in the file.
+        Metadata kept in the file: training data, licence, scores.
+    settings : FeatureSettings, optional
+        How its input is measured.
 
     Examples
     --------
@@ -227,14 +226,19 @@ class NoteNetwork(nn.Module):
     height: torch.Tensor
 
     def __init__(
-        self, config: NoteNetworkConfig | None = None, metadata: Mapping[str, Any] | None = None
+        self,
+        config: NoteNetworkConfig | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        settings: FeatureSettings | None = None,
     ) -> None:
         super().__init__()
-        self.config = config = NoteNetworkConfig() if config is None else config
+        self.config = config = config or NoteNetworkConfig()
+        self.settings = settings = settings or FeatureSettings()
         self.metadata = dict(metadata or {})
-        self.stack = HarmonicStack(LogFrequency().axis, PIANO_PITCHES, config.n_partials)
-        self.register_buffer("height", torch.linspace(-1, 1, len(PIANO_PITCHES))[:, None], False)
-        n_inputs = 2 + 4 * config.n_partials + N_ROWS * config.activations
+        n_pitches = len(settings.pitches)
+        self.stack = HarmonicStack(settings.front_end.axis, settings.pitches, config.n_partials)
+        self.register_buffer("height", torch.linspace(-1, 1, n_pitches)[:, None], False)
+        n_inputs = 2 + 4 * config.n_partials + settings.n_rows * config.activations
         n_channels = config.n_channels
         self.stem = nn.Conv2d(n_inputs, n_channels, 1, bias=False)
         self.stem_norm = nn.BatchNorm2d(n_channels)
@@ -250,13 +254,13 @@ class NoteNetwork(nn.Module):
 
     @property
     def context(self) -> int:
-        """Frames on either side that decide what is said of a frame."""
+        """Frames on either side that the output of a frame depends on."""
         return sum(self.config.time_dilations) + 4
 
     def forward(
         self, spectrum: torch.Tensor, onset_spectrum: torch.Tensor, activations: torch.Tensor
     ) -> NoteLogits:
-        """Read levels as :meth:`harmnmf.decoder.features.NoteFeatures.tensors` gives them.
+        """Compute logits from levels by :meth:`harmnmf.decoder.features.FeatureSettings.tensors`.
 
         Parameters
         ----------
@@ -268,10 +272,10 @@ class NoteNetwork(nn.Module):
         Returns
         -------
         NoteLogits
-            Of each key and frame.
+            Logits of each key and frame.
         """
         n_batch, _, n_frames = spectrum.shape
-        shape = (n_batch, 1, len(PIANO_PITCHES), n_frames)
+        shape = (n_batch, 1, len(self.settings.pitches), n_frames)
         inputs = [
             self.height.expand(shape),
             spectrum.mean(dim=1)[:, None, None].expand(shape),
@@ -291,24 +295,13 @@ class NoteNetwork(nn.Module):
 
     @torch.inference_mode()
     def probabilities(self, features: NoteFeatures) -> NoteProbabilities:
-        """Read a part of a recording.
-
-        Parameters
-        ----------
-        features : NoteFeatures
-            Levels. A network that is being trained must be set to evaluation before.
-
-        Returns
-        -------
-        NoteProbabilities
-            Of each key and frame.
-        """
+        """Compute probabilities for consecutive frames; the network must be in evaluation mode."""
         n_frames = features.n_frames
         parts = []
         for start in range(0, n_frames, _FRAMES_AT_ONCE):
             end = min(start + _FRAMES_AT_ONCE, n_frames)
             first = max(0, start - self.context)
-            levels = features[first : end + self.context].tensors()
+            levels = self.settings.tensors(features[first : end + self.context])
             logits = self(*(x[None].to(self.height.device) for x in levels))
             inner = slice(start - first, end - first)
             parts.append(
@@ -317,51 +310,33 @@ class NoteNetwork(nn.Module):
         return join_frames(parts)
 
     def check_dictionary(self, dictionary: TimbreDictionary) -> None:
-        """Refuse a dictionary whose activations the network does not know how to read.
-
-        Parameters
-        ----------
-        dictionary : TimbreDictionary
-            What a recording is factorised with.
-
-        Raises
-        ------
-        ParameterError
-            If it has another front end, other keys or other timbres.
-        """
+        """Raise ParameterError unless a dictionary is like those that the network learned from."""
+        settings = self.settings
         n_rows = 1 + dictionary.W.shape[2] - dictionary.n_attack
         if (
-            dictionary.front_end != LogFrequency()
-            or list(dictionary.pitches) != list(PIANO_PITCHES)
-            or n_rows != N_ROWS
+            dictionary.front_end != settings.front_end
+            or tuple(dictionary.pitches) != settings.pitches
+            or n_rows != settings.n_rows
         ):
             raise ParameterError(
-                "the network reads dictionaries of 88 keys, with sustain and decay, of the default "
-                'front end; decode this one with decoder="nmf"'
+                f"the network was trained with dictionaries of {len(settings.pitches)} keys, "
+                f"{settings.n_rows - 1} sustained timbres and another front end or other keys than "
+                'this one; choose another dictionary, or decoder="nmf"'
             )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the network to one .npz file, without pickle.
-
-        Parameters
-        ----------
-        path : path-like
-            Where to write; an existing file is replaced.
-
-        Raises
-        ------
-        HarmnmfError
-            If the file cannot be written.
-        """
-        arrays = {
-            name.replace(".", "__"): value.cpu().numpy()
-            for name, value in self.state_dict().items()
+        """Write the network to a safetensors file."""
+        metadata = {
+            "kind": _KIND,
+            "config": asdict(self.config),
+            "features": self.settings.to_dict(),
+            "about": self.metadata,
         }
-        save_arrays(path, arrays, {"kind": _KIND, **asdict(self.config), "about": self.metadata})
+        save_arrays(path, state_arrays(self), metadata)
 
     @classmethod
     def load(cls, source: str | PathLike[str]) -> NoteNetwork:
-        """Read a network from a file, or one that is shipped by its name.
+        """Read a network in evaluation mode.
 
         Parameters
         ----------
@@ -371,7 +346,7 @@ class NoteNetwork(nn.Module):
         Returns
         -------
         NoteNetwork
-            The network, ready to be used.
+            The network.
 
         Raises
         ------
@@ -380,46 +355,30 @@ class NoteNetwork(nn.Module):
         HarmnmfError
             If there is no such file.
         """
-        path = shipped_networks().get(fspath(source), Path(source))
-        if not path.exists():
-            names = ", ".join(shipped_networks())
-            raise HarmnmfError(f"{path}: no such network (shipped: {names}; or give a file)")
-        arrays, description = load_arrays(path, kind=_KIND)
+        path = find_file(source, shipped_networks(), "network")
+        arrays, metadata = load_arrays(path, kind=_KIND)
         try:
-            about = description.pop("about")
-            description.pop("kind")
-            return rebuild_network(
-                lambda **config: cls(NoteNetworkConfig(**config), about),
-                description,
-                arrays,
-                lambda i, name: name.replace(".", "__"),
-            )
-        except Exception as error:  # damaged configurations raise nearly anything inside PyTorch
+            settings = FeatureSettings.from_dict(metadata["features"])
+
+            def build(**config: Any) -> NoteNetwork:
+                return cls(NoteNetworkConfig(**config), metadata["about"], settings)
+
+            return rebuild_network(build, metadata["config"], arrays)
+        except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged note network ({error})") from error
 
 
 def join_frames(parts: Sequence[NoteProbabilities]) -> NoteProbabilities:
-    """Join probabilities of consecutive frames.
-
-    Parameters
-    ----------
-    parts : sequence of NoteProbabilities
-        At least one.
-
-    Returns
-    -------
-    NoteProbabilities
-        Of all frames.
-    """
+    """Concatenate probabilities of consecutive frames."""
     return NoteProbabilities(*(np.concatenate(same, axis=-1) for same in zip(*parts, strict=True)))
 
 
 def shipped_networks() -> dict[str, Path]:
-    """Name the networks that come with the package.
+    """List the networks that come with the package.
 
     Returns
     -------
-    dict
+    dict of str to Path
         Paths by name.
 
     Examples
@@ -427,5 +386,4 @@ def shipped_networks() -> dict[str, Path]:
     >>> sorted(shipped_networks())
     ['learned']
     """
-    folder = Path(str(resources.files("harmnmf"))) / "data" / "networks"
-    return {path.stem: path for path in sorted(folder.glob("*.npz"))}
+    return shipped_files("harmnmf", "data/networks")

@@ -1,6 +1,6 @@
-"""From activations to notes: where keys begin to sound, how long, and how loud.
+"""Decode notes from activations by rules: onsets, offsets and velocities.
 
-An onset is a peak of a key's attack activation. Whether it is one depends on more than its own
+An onset is a peak of a key's attack activation. Whether it is a note depends on more than its
 height: a real note goes on sounding after its attack, and did not sound before; a spurious one
 usually accompanies louder notes, and the ends of the keyboard are seldom played. The evidence for
 an onset weighs these levels, all in decibels relative to the recording's own loud attacks::
@@ -10,16 +10,17 @@ an onset weighs these levels, all in decibels relative to the recording's own lo
                      + 0.15 sustain[k, n + 100 ms] + 0.05 sustain[k, n + 240 ms]
                      - 46 ((pitch[k] - 64) / 88)²
 
-An overtone is what is struck together with a stronger note an octave below, whose even partials
-it may be: from 0 if that is up to 2 dB stronger to 1 if it is at least 6 dB stronger. This rule
+A key struck together with a stronger note an octave below may be an overtone of it: `overtone`
+rises from 0 if that note is up to 2 dB stronger to 1 if it is at least 6 dB stronger. This rule
 and the threshold were set by hand; the weights are rounded from a logistic regression of right and
-wrong peaks in performances rendered with a sampled piano that the dictionary had not been learned
-from, as examples/render.py renders them. One setting serves all recordings.
+wrong peaks in performances rendered with a sampled piano that the dictionary was not learned from,
+as examples/render.py renders them. One setting serves all recordings.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from os import PathLike
 
 import numpy as np
@@ -28,11 +29,16 @@ from scipy import ndimage
 
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
-from harmnmf.storage.arrays import save_arrays
+from harmnmf.signal.spectrogram import FrontEnd
+from harmnmf.storage.files import atomic_path
 
+from .analysis import AnalysedBlock, Recording
 from .features import reference_level
 
-__all__ = ["PianoActivations", "decode_notes", "onset_evidence"]
+__all__ = [
+    "PianoActivations", "RuleDecoder", "check_thresholds", "decode_notes", "note_ends",
+    "onset_evidence",
+]  # fmt: skip
 
 # Seconds. An attack activation may be spread over neighbouring frames; two onsets of a key are
 # further apart than a quick repetition.
@@ -57,20 +63,20 @@ _VELOCITY_PER_DB = 1.3
 
 @dataclass(frozen=True, eq=False)
 class PianoActivations:
-    """How strongly each key begins and sounds in each frame of a recording.
+    """Activations of a piano's keys.
 
     Parameters
     ----------
     attack : ndarray, shape (n_pitches, n_frames)
         Attack activations.
     sustain : ndarray, shape (n_pitches, n_frames)
-        Activations of what follows the attacks, added up over timbres.
+        Activations of the sustained timbres, summed over timbres.
     pitches : ndarray of int, shape (n_pitches,)
         MIDI numbers of the keys.
     hop_duration : float
         Seconds from frame to frame.
     n_attack : int
-        Frames that an attack activation stands for.
+        Frames of an attack.
     attack_lead : float
         Seconds from an attack activation to the start of the sound.
 
@@ -91,7 +97,7 @@ class PianoActivations:
         shapes = [np.shape(self.attack), np.shape(self.sustain), np.shape(self.pitches)]
         if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[0][:1] != shapes[2]:
             raise ParameterError(
-                "attack {}, sustain {} and pitches {} do not belong together".format(*shapes)
+                "attack {}, sustain {} and pitches {} have shapes that disagree".format(*shapes)
             )
         for name in ("attack", "sustain"):
             values = getattr(self, name)
@@ -103,23 +109,18 @@ class PianoActivations:
             raise ParameterError(f"n_attack must be at least 1, not {self.n_attack}")
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the activations to one .npz file, without pickle.
+        """Write the activations to an .npz file, which `numpy.load` reads."""
+        names = ("attack", "sustain", "pitches", "hop_duration", "n_attack", "attack_lead")
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **{name: getattr(self, name) for name in names})
 
-        Parameters
-        ----------
-        path : path-like
-            Where to write; an existing file is replaced.
-
-        Raises
-        ------
-        HarmnmfError
-            If the file cannot be written.
-        """
-        arrays = {name: getattr(self, name) for name in ("attack", "sustain", "pitches")}
-        numbers = {
-            name: getattr(self, name) for name in ("hop_duration", "n_attack", "attack_lead")
-        }
-        save_arrays(path, arrays, {"kind": "piano-activations", **numbers})
+    @classmethod
+    def join(cls, parts: Iterable[PianoActivations]) -> PianoActivations:
+        """Concatenate consecutive parts, at least one."""
+        parts = list(parts)
+        attack = np.concatenate([part.attack for part in parts], axis=1)
+        sustain = np.concatenate([part.sustain for part in parts], axis=1)
+        return replace(parts[0], attack=attack, sustain=sustain)
 
     @property
     def level(self) -> NDArray[np.float32]:
@@ -129,20 +130,67 @@ class PianoActivations:
         return (total + self.sustain).astype(np.float32)
 
 
+class RuleDecoder:
+    """Decode notes by rules while a recording is analysed.
+
+    Thresholds are relative to the recording's loud attacks: all activations are kept until the
+    end.
+
+    Parameters
+    ----------
+    recording : Recording
+        The recording.
+    **thresholds
+        `onset_threshold`, `offset_threshold` and `latency` of :func:`decode_notes`.
+    """
+
+    def __init__(self, recording: Recording, **thresholds: float) -> None:
+        self.recording = recording
+        self.thresholds = thresholds
+        self._parts: list[PianoActivations] = []
+
+    @property
+    def front_ends(self) -> list[FrontEnd]:
+        """Front ends of the spectra in a block."""
+        return [self.recording.dictionary.front_end]
+
+    def push(self, block: AnalysedBlock) -> PianoActivations:
+        """Take the next block; return its activations without the context."""
+        dictionary, inner = self.recording.dictionary, block.inner
+        part = PianoActivations(
+            block.activations.A[:, inner].cpu().numpy(),
+            block.activations.S.sum(dim=1)[:, inner].cpu().numpy(),
+            dictionary.pitches,
+            self.recording.hop_duration,
+            dictionary.n_attack,
+            dictionary.attack_lead,
+        )
+        self._parts.append(part)
+        return part
+
+    def finish(self) -> NoteList:
+        """Decode the notes, after the last block."""
+        return decode_notes(PianoActivations.join(self._parts), **self.thresholds)
+
+    def analyse(self, blocks: Iterable[AnalysedBlock]) -> PianoActivations:
+        """Compute the activations of a whole recording."""
+        return PianoActivations.join(map(self.push, blocks))
+
+
 def onset_evidence(activations: PianoActivations) -> tuple[NDArray[np.float32], ...]:
-    """Weigh what speaks for an onset of each key in each frame.
+    """Compute the evidence for an onset of each key in each frame.
 
     Parameters
     ----------
     activations : PianoActivations
-        Of a whole recording: levels are relative to its loud attacks.
+        Activations of a whole recording; levels are relative to its loud attacks.
 
     Returns
     -------
     attack : ndarray, shape (n_pitches, n_frames)
         Level of the attacks in dB relative to the loud ones, at least -60.
     evidence : ndarray, shape (n_pitches, n_frames)
-        The evidence of the module's docstring in dB.
+        Evidence in dB, as defined in the module's docstring.
 
     Examples
     --------
@@ -192,15 +240,14 @@ def decode_notes(
     Parameters
     ----------
     activations : PianoActivations
-        Of a whole recording.
+        Activations of a whole recording.
     onset_threshold : float, default=-20.0
-        Evidence in dB that an onset needs: higher gives fewer notes, and surer ones.
+        Minimum evidence of an onset in dB. Higher values give fewer, more certain notes.
     offset_threshold : float, default=-26.0
         A note ends when its level has fallen by this many dB from its maximum, and at the
         latest when its key is struck again.
     latency : float, default=0.008
-        Seconds from the moment that a key goes down to its sound, by which onsets are moved
-        forward: one constant for all pianos.
+        Seconds from the key's motion to its sound, subtracted from all onsets.
 
     Returns
     -------
@@ -235,7 +282,16 @@ def decode_notes(
 
     hop, lead = activations.hop_duration, activations.attack_lead
     onsets = (_refined(activations.attack, keys, peaks) * hop + lead - latency).clip(min=0.0)
-    ends = _ends(activations, keys, peaks, offset_threshold, frames(_SHORTEST_NOTE))
+    level = activations.level
+    loudest = np.array(
+        [
+            level[key, peak : peak + activations.n_attack].max()
+            for key, peak in zip(keys, peaks, strict=True)
+        ],
+        level.dtype,
+    )
+    quiet = loudest * 10 ** (offset_threshold / 20)
+    ends = note_ends(level, quiet, keys, peaks, frames(_SHORTEST_NOTE))
     offsets = np.maximum(ends * hop, onsets + _SHORTEST_NOTE)
     velocities = _LOUD_VELOCITY + _VELOCITY_PER_DB * attack[keys, peaks]
     notes = NoteList(
@@ -248,9 +304,38 @@ def decode_notes(
 
 
 def check_thresholds(*values: float) -> None:
-    """Refuse thresholds and the like that are not finite."""
+    """Raise ParameterError if a threshold is not finite."""
     if not np.isfinite(values).all():
         raise ParameterError("thresholds, latency and tuning must be finite")
+
+
+def note_ends(
+    level: NDArray[np.generic],
+    quiet: NDArray[np.generic],
+    keys: NDArray[np.int64],
+    peaks: NDArray[np.int64],
+    shortest: int,
+) -> NDArray[np.int64]:
+    """Find the first frame after each onset that is quiet, or in which the key is struck again.
+
+    Parameters
+    ----------
+    level : ndarray, shape (n_pitches, n_frames)
+        Level of each key.
+    quiet : ndarray, shape (n_notes,)
+        Level below which each note has ended.
+    keys, peaks : ndarray of int, shape (n_notes,)
+        Row and frame of each onset, sorted.
+    shortest : int
+        Minimum length of a note in frames.
+    """
+    ends = np.full(len(keys), level.shape[1])
+    ends[:-1] = np.where(np.diff(keys) == 0, peaks[1:], ends[:-1])
+    for i, (key, peak) in enumerate(zip(keys, peaks, strict=True)):
+        is_quiet = level[key, peak + shortest : ends[i]] < quiet[i]
+        if is_quiet.any():
+            ends[i] = peak + shortest + is_quiet.argmax()
+    return ends
 
 
 class _Frames:
@@ -264,7 +349,7 @@ class _Frames:
 
 
 def _moved(levels: NDArray[np.float32], n_frames: int) -> NDArray[np.float32]:
-    """Move to later frames (or to earlier ones if negative), repeating what stood at the end."""
+    """Shift to later frames (earlier if negative), repeating the first or last frame."""
     source = np.arange(levels.shape[1]) - n_frames
     return levels[:, source.clip(0, max(0, levels.shape[1] - 1))]
 
@@ -281,22 +366,3 @@ def _refined(
     before, at, after = np.log(levels + np.finfo(np.float32).eps * levels.max(axis=0))
     curvature = before - 2 * at + after
     return peaks + 0.5 * (before - after) / np.where(curvature < 0, curvature, -np.inf)
-
-
-def _ends(
-    activations: PianoActivations,
-    keys: NDArray[np.int64],
-    peaks: NDArray[np.int64],
-    offset_threshold: float,
-    shortest: int,
-) -> NDArray[np.int64]:
-    """First frame after each onset in which its note no longer sounds."""
-    level = activations.level
-    ends = np.full(len(keys), level.shape[1])
-    ends[:-1] = np.where(np.diff(keys) == 0, peaks[1:], ends[:-1])
-    for i, (key, peak) in enumerate(zip(keys, peaks, strict=True)):
-        loudest = level[key, peak : peak + activations.n_attack].max()
-        tail = level[key, peak + shortest : ends[i]] < loudest * 10 ** (offset_threshold / 20)
-        if tail.any():
-            ends[i] = peak + shortest + tail.argmax()
-    return ends

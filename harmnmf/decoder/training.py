@@ -1,4 +1,4 @@
-"""Training of the learned decoder's network on excerpts."""
+"""Training of the note network on excerpts."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from harmnmf.errors import ParameterError
 from harmnmf.training.loop import Batch, train_network
 
 from .excerpts import NoteExcerpt
+from .features import UNIT_DB, FeatureSettings
 from .network import NoteLogits, NoteNetwork, NoteProbabilities
 
 __all__ = ["note_loss", "train_note_network"]
 
-# Weights of the terms of the loss: in a trained network, onsets make up half of it.
+# Weights of the terms of the loss: of a trained network, onsets make up half of it.
 _WEIGHTS = {"onset": 1.0, "sounding": 0.1, "offset": 0.3, "velocity": 10.0, "pedal": 0.1}
-# Decibels: standard deviations of an excerpt's gain and of its equaliser, and the bands of that.
+# Standard deviations in dB of an excerpt's random gain and equaliser, and the equaliser's bands.
 _GAIN, _EQUALISER, _N_BANDS = 5.0, 3.0, 8
-_DECIBELS = 20.0  # in a unit of the levels
 _LEVELS = ("spectrum", "onset_spectrum", "activations")
 _KIND = "note-training"
 
 
 def note_loss(logits: NoteLogits, targets: NoteLogits) -> dict[str, torch.Tensor]:
-    """Measure how wrong a network is.
+    """Compute the terms of the loss.
 
-    Binary cross entropies, and the squared error of velocities, added up over keys and frames
-    and divided by the frames' worth of onsets, so that dense music does not count for more.
+    Binary cross entropies, and the squared error of velocities, are summed over keys and frames
+    and divided by the number of onsets, so that dense music does not count for more.
 
     Parameters
     ----------
     logits : NoteLogits
-        What the network says.
+        Output of the network.
     targets : NoteLogits
-        What it shall say, from 0 to 1, in the same fields and shapes.
+        Targets from 0 to 1, of the same shapes.
 
     Returns
     -------
@@ -79,31 +79,29 @@ def train_note_network(
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Train a network in place, from where an earlier call in the same folder stopped.
-
-    As `harmnmf.training.loop.train_network` does it.
+    """Train a network in place; resume an earlier call with the same folder.
 
     Parameters
     ----------
     network : NoteNetwork
-        What is trained.
+        The network.
     excerpts : sequence of NoteExcerpt
-        What it is trained on.
+        Training data.
     run : path-like
-        Folder of the checkpoint and the metrics, made if missing.
+        Folder of the checkpoint and the metrics, created if missing.
     n_steps : int
-        Steps in all.
+        Total number of steps.
     learning_rate : float, default=3e-3
-        The highest.
+        Peak learning rate.
     batch_size, n_frames : int
-        Excerpts in a step, and frames that are cut out of each.
+        Excerpts in a batch, and frames of each.
     augment : bool, default=True
         Whether levels get a random gain and a random smooth equaliser.
     seed : int, default=0
-        Of the choice of excerpts. Each step has a generator of its own: a training that was
-        interrupted continues as it would have.
+        Random seed. Each step has its own generator, so that a resumed training gives the same
+        result as an uninterrupted one.
     validate : callable, optional
-        Called with the network before each checkpoint; gives numbers for ``metrics.jsonl``.
+        Called with the network before each checkpoint; returns numbers for ``metrics.jsonl``.
     progress : callable, optional
         Called with the number of steps done.
 
@@ -112,7 +110,7 @@ def train_note_network(
     ParameterError
         If there are no excerpts or no steps.
     FormatError
-        If the folder holds a checkpoint of another network, or a damaged one.
+        If the folder's checkpoint is damaged, or of another network.
     HarmnmfError
         If the loss is not finite; the batch is saved.
     """
@@ -123,7 +121,7 @@ def train_note_network(
     def batches(first: int) -> Iterator[Batch]:
         for step in range(first, n_steps):
             rng = np.random.default_rng([seed, step])
-            yield _batch(excerpts, targets, rng, batch_size, n_frames, augment)
+            yield _batch(network.settings, excerpts, targets, rng, batch_size, n_frames, augment)
 
     train_network(
         network,
@@ -145,6 +143,7 @@ def _loss(network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
 
 
 def _batch(
+    settings: FeatureSettings,
     excerpts: Sequence[NoteExcerpt],
     targets: Sequence[NoteProbabilities],
     rng: np.random.Generator,
@@ -152,13 +151,13 @@ def _batch(
     n_frames: int,
     augment: bool,
 ) -> Batch:
-    """Cut frames out of random excerpts."""
+    """Take random frames of random excerpts."""
     inputs, wanted = [], []
     for index in rng.integers(len(excerpts), size=batch_size):
         features = excerpts[index].features
         start = rng.integers(max(1, features.n_frames - n_frames + 1))
         frames = slice(int(start), int(start) + n_frames)
-        levels: Sequence[torch.Tensor] = features[frames].tensors()
+        levels: Sequence[torch.Tensor] = settings.tensors(features[frames])
         if augment:
             levels = tuple(_augmented(levels, rng))
         missing = n_frames - levels[0].shape[-1]
@@ -171,11 +170,11 @@ def _batch(
 
 
 def _augmented(levels: Sequence[torch.Tensor], rng: np.random.Generator) -> Iterator[torch.Tensor]:
-    """Change the gain, and that of smooth bands; what is at the floor stays there."""
+    """Apply a random gain and a random equaliser to all levels above the floor."""
     n_bins = levels[0].shape[0]
     centres = np.linspace(0, n_bins - 1, _N_BANDS)
     curve = np.interp(np.arange(n_bins), centres, rng.normal(0, _EQUALISER, _N_BANDS))
-    gain = torch.tensor(rng.normal(0, _GAIN) / _DECIBELS, dtype=torch.float32)
-    bins = gain + torch.tensor(curve[:, None] / _DECIBELS, dtype=torch.float32)
+    gain = torch.tensor(rng.normal(0, _GAIN) / UNIT_DB, dtype=torch.float32)
+    bins = gain + torch.tensor(curve[:, None] / UNIT_DB, dtype=torch.float32)
     for x, change in zip(levels, (bins, bins, gain), strict=True):
         yield torch.where(x > 0, x + change, x).clamp_min(0)

@@ -1,8 +1,8 @@
-"""Training material for the learned decoder: performances, rendered, recorded and analysed.
+"""Training data of the note network: rendered performances and their features.
 
-Each excerpt is a part of a performance, varied, played by one of the pianos and recorded under
-random conditions. It is factorised with a dictionary that was learned from the other pianos, as
-the dictionary that users have was not learned from theirs.
+Each excerpt is a random variation of a part of a performance, rendered with one of the pianos and
+recorded under random simulated conditions. Its features are measured with a dictionary learned
+from the other pianos, as the shipped dictionary was not learned from the user's piano.
 """
 
 from __future__ import annotations
@@ -20,48 +20,48 @@ import torch
 from harmnmf.dictionary.from_notes import learn_from_notes
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
-from harmnmf.nmf.solvers.convolutive import estimate_note_activations, room_bands
 from harmnmf.notes.files import MIDI_SUFFIXES, read_notes
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.audio import SAMPLE_RATE
+from harmnmf.signal.audio import SAMPLE_RATE, Audio
+from harmnmf.signal.tuning import transform_in_tune
 from harmnmf.synthesis.microphone import RecordingConditions, simulate_recording
 from harmnmf.synthesis.sampled_piano import SampledPiano
 from harmnmf.synthesis.variation import excerpt, vary_performance
 
+from .analysis import Recording, measure_features
 from .excerpts import NoteExcerpt
-from .features import ONSET_FRONT_END, NoteFeatures, reference_level
+from .features import FeatureSettings
 
 __all__ = [
     "ExcerptSource", "learn_foreign_dictionaries", "split_performances", "write_excerpts"
 ]  # fmt: skip
 
-# Semitones, standard deviation: what is left of the tuning when it has been estimated.
+# Standard deviation in semitones of the error of the tuning's estimate.
 _MISTUNING = 0.04
-# Decibels relative to the sound, of the resonance of open strings.
+# Level range in dB of the resonance of open strings, relative to the notes.
 _RESONANCE_DB = (-38.0, -24.0)
-_N_ITER = 30
-# One performance in so many is kept from training.
+# One of so many performances is held out for validation.
 _HELD_OUT = 20
 
 
 @dataclass(frozen=True)
 class ExcerptSource:
-    """Renders excerpts.
+    """Renders training excerpts.
 
     Parameters
     ----------
     pianos : mapping of str to Path
-        Folders of isolated notes, as :meth:`harmnmf.SampledPiano.load` reads them.
+        Folders of isolated notes for :meth:`harmnmf.SampledPiano.load`.
     dictionaries : mapping of str to Path
-        A dictionary for each piano that has not been learned from it.
+        For each piano, a dictionary learned from other pianos.
     performances : sequence of Path
         MIDI files, with key offsets and the pedal.
     conditions : RecordingConditions, optional
-        How the recordings are made.
+        Distributions of the recording conditions.
     duration : float, default=20.0
-        Seconds of an excerpt.
+        Length of an excerpt in seconds.
     seed : int, default=0
-        Of all that is random.
+        Random seed.
 
     Raises
     ------
@@ -83,27 +83,14 @@ class ExcerptSource:
             raise ParameterError(f"the piano {min(missing)} has no dictionary")
 
     def render(self, index: int) -> NoteExcerpt:
-        """Render one excerpt; the same index gives the same one.
+        """Render one excerpt, which depends on the seed and the index only.
 
-        Parameters
-        ----------
-        index : int
-            Not negative. Consecutive ones take pianos in turn.
-
-        Returns
-        -------
-        NoteExcerpt
-            Of `duration` seconds.
-
-        Raises
-        ------
-        HarmnmfError
-            If a file cannot be read.
+        Consecutive indices, from 0 on, take the pianos in turn.
         """
         rng = np.random.default_rng([self.seed, index])
         name = list(self.pianos)[index % len(self.pianos)]
         performance = self.performances[int(rng.integers(len(self.performances)))]
-        # Longer than the excerpt, in case that it is played faster.
+        # Longer than the excerpt, as the variation may be faster.
         part = excerpt(_performance(performance), rng, 1.25 * self.duration)
         notes = vary_performance(part, rng).slice(0.0, self.duration)
         sound = _piano(self.pianos[name]).render(
@@ -114,43 +101,37 @@ class ExcerptSource:
         )
         n_samples = round(self.duration * SAMPLE_RATE)
         sound = np.pad(sound, (0, max(0, n_samples - len(sound))))[:n_samples]
-        return self._analyse(simulate_recording(sound, rng, self.conditions), name, notes)
-
-    def _analyse(self, samples: np.ndarray, piano: str, notes: NoteList) -> NoteExcerpt:
-        dictionary = _dictionary(self.dictionaries[piano])
-        V = dictionary.front_end.transform(samples).values
-        played = estimate_note_activations(
-            torch.from_numpy(V),
-            torch.tensor(dictionary.W),
-            dictionary.n_attack,
-            bands=room_bands(dictionary.axis),
-            max_iter=_N_ITER,
-        )
-        onset_V = ONSET_FRONT_END.transform(samples).values
-        features = NoteFeatures.measure(V, onset_V, played, reference_level(V))
-        hop_duration = dictionary.front_end.hop_length / dictionary.front_end.sample_rate
+        recorded = Audio(simulate_recording(sound, rng, self.conditions), SAMPLE_RATE)
+        dictionary = _dictionary(self.dictionaries[name])
+        # Users' recordings are tuned before the analysis.
+        beginning = transform_in_tune(recorded, dictionary.front_end, 0.0)
+        recording = Recording(recorded, dictionary, 0.0, beginning)
         sounding = notes.pedalled()
         columns = (sounding.onset, sounding.offset, sounding.pitch, sounding.velocity)
-        return NoteExcerpt(features, NoteList(*columns, notes.pedal), hop_duration)
+        return NoteExcerpt(
+            measure_features(recording, FeatureSettings()),
+            NoteList(*columns, notes.pedal),
+            recording.hop_duration,
+        )
 
 
 def split_performances(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Find the MIDI files in a folder, and keep some of them from training.
+    """Find the MIDI files in a folder, and hold out some of them for validation.
 
     Parameters
     ----------
     folder : Path
-        Folder, with folders inside.
+        Folder, searched recursively.
 
     Returns
     -------
     training, validation : list of Path
-        The files; every twentieth, and the first, is for validation.
+        The files; the first and every twentieth after it are for validation.
 
     Raises
     ------
     ParameterError
-        If there are fewer than two.
+        If there are fewer than two files.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MIDI_SUFFIXES)
     if len(files) < 2:
@@ -167,26 +148,21 @@ def learn_foreign_dictionaries(
     Parameters
     ----------
     pianos : mapping of str to Path
-        Folders of isolated notes; a piano that is alone learns from itself.
+        Folders of isolated notes; a single piano learns from itself.
     folder : Path
-        Where the dictionaries are kept; those that exist are not learned again.
+        Folder of the dictionaries; those that exist are kept.
     progress : callable, optional
-        Called with the name of each piano whose dictionary is there.
+        Called with the name of each piano whose dictionary is done.
 
     Returns
     -------
     dict of str to Path
         Files by piano.
-
-    Raises
-    ------
-    AudioError
-        If a note cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     dictionaries = {}
     for name in pianos:
-        path = dictionaries[name] = folder / f"{name}.npz"
+        path = dictionaries[name] = folder / f"{name}.safetensors"
         if not path.exists():
             others = {other: notes for other, notes in pianos.items() if other != name} or pianos
             files = {other: sorted(notes.glob("*_*.*")) for other, notes in others.items()}
@@ -209,31 +185,26 @@ def write_excerpts(
     Parameters
     ----------
     source : ExcerptSource
-        What renders them.
+        Renders the excerpts.
     folder : Path
-        Where they are written, as ``<index>.npz``; made if missing.
+        Folder of the files ``<index>.safetensors``, created if missing.
     indices : sequence of int
-        Which.
+        Indices of the excerpts.
     n_jobs : int, default=1
         Processes, of one thread each.
     progress : callable, optional
-        Called with the path of each that is there.
+        Called with the path of each file that is done.
 
     Returns
     -------
     list of Path
         The files, in the order of `indices`.
-
-    Raises
-    ------
-    HarmnmfError
-        If one cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{index:06}.npz" for index in indices]
+    paths = [folder / f"{index:06}.safetensors" for index in indices]
     missing = [(index, path) for index, path in zip(indices, paths, strict=True)
                if not path.exists()]  # fmt: skip
-    # A forked process of one that has used threads may hang.
+    # Forking a process that has used threads may hang.
     pool = ProcessPoolExecutor(n_jobs, get_context("spawn"), torch.set_num_threads, (1,))
     try:
         pending = {path: pool.submit(_write, source, index, path) for index, path in missing}
@@ -243,7 +214,7 @@ def write_excerpts(
             if progress is not None:
                 progress(path)
     finally:
-        # Who interrupts does not wait for hundreds of others.
+        # After an interrupt, do not wait for the pending excerpts.
         pool.shutdown(cancel_futures=True)
     return paths
 

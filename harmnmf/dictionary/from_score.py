@@ -35,7 +35,7 @@ from harmnmf.notes.files import read_notes
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio, read_audio
 from harmnmf.signal.spectrogram import STFT
-from harmnmf.signal.tuning import estimate_tuning
+from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 
 from .keys import DECAY, SILENCE, fill_keys, scale_timbres
 from .timbre_dictionary import TimbreDictionary
@@ -303,15 +303,13 @@ def _read_take(
             f"{score_name}: a note begins at {last:.1f} s, "
             f"but {name} ends at {audio.duration:.1f} s"
         )
-    front_end, axis = dictionary.front_end, dictionary.axis
+    front_end = dictionary.front_end
     samples = audio.resample(front_end.sample_rate).samples
     offset = estimate_offset(samples, front_end.sample_rate, notes)
-    tuning = estimate_tuning(front_end.transform(samples).values, axis)
-    tuning -= estimate_tuning(dictionary.W.reshape(axis.n_bins, -1), axis)
-    # Taken at a higher rate, and analysed as if at its own, a sharp recording is in tune.
-    rate = round(front_end.sample_rate * 2 ** (tuning / 12))
-    V = front_end.transform(audio.resample(rate).samples).values
-    take = _Take(V, front_end.hop_length / rate, notes.shift(offset).without_overlaps(), offset)
+    tuning = relative_tuning(audio, front_end, dictionary.W)
+    V = transform_in_tune(audio, front_end, tuning)
+    hop = V.hop_length / V.sample_rate
+    take = _Take(V.values, hop, notes.shift(offset).without_overlaps(), offset)
     if not _rise(take, dictionary) > _SMALLEST_RISE:
         raise ParameterError(
             f"{score_name}: the notes do not fit {name}; they must be aligned with it"

@@ -1,11 +1,10 @@
-"""Timbre dictionaries: for each key of a piano, the spectra that its notes run through."""
+"""Timbre dictionaries: spectra of the attack, sustain and decay of each piano key."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,42 +12,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmnmf.errors import FormatError, HarmnmfError, ParameterError
+from harmnmf.errors import FormatError, ParameterError
 from harmnmf.signal.harmonics import FrequencyAxis
 from harmnmf.signal.spectrogram import FrontEnd, front_end_from_dict
 from harmnmf.storage.arrays import load_arrays, save_arrays
+from harmnmf.storage.shipped import find_file, shipped_files
 
 __all__ = ["TimbreDictionary", "shipped_dictionaries"]
 
 _KIND = "timbre-dictionary"
-_MAX_BYTES = 2**28  # a hundred times that of the default dictionary
+_MAX_BYTES = 2**28  # a hundred times the size of the default dictionary
 
 
 @dataclass(frozen=True, eq=False)
 class TimbreDictionary:
-    """Spectra of a piano's keys, as a front end shows them.
+    """Magnitude spectra of piano keys, several per key (timbres).
 
     Parameters
     ----------
     W : ndarray, shape (n_bins, n_pitches, n_timbres)
         Magnitudes, not negative. The first `n_attack` timbres of a key are the successive frames
         of its attack, with an average sum over the bins of 1 per frame; the others (sustain,
-        decay) are spectra that can sound at any time, each with a sum of 1.
+        decay) can sound at any time, each with a sum of 1.
     pitches : ndarray of int, shape (n_pitches,)
         MIDI numbers of the keys, ascending.
     front_end : FrontEnd
-        What made the spectra, and must make those that they are compared with.
+        Time-frequency transform of the spectra.
     n_attack : int
         Number of attack frames, from 1 to n_timbres.
     attack_lead : float
         Seconds from the centre of the first attack frame to the start of the sound.
     metadata : mapping, optional
-        What JSON can hold: name, sources, licence, attribution.
+        JSON metadata: name, sources, licence, attribution.
 
     Raises
     ------
     ParameterError
-        If a value is not as described.
+        If a shape does not fit or a value is out of range.
 
     Examples
     --------
@@ -67,7 +67,7 @@ class TimbreDictionary:
     def __post_init__(self) -> None:
         if np.asarray(self.W).dtype.kind not in "fiu":
             raise ParameterError("W must be real numbers")
-        with np.errstate(over="ignore"):  # what float32 cannot hold is reported as not finite
+        with np.errstate(over="ignore"):  # overflow is reported below, as not finite
             W = np.array(self.W, dtype=np.float32)
         pitches = np.asarray(self.pitches)
         if pitches.dtype.kind not in "iu":
@@ -95,12 +95,12 @@ class TimbreDictionary:
 
     @property
     def axis(self) -> FrequencyAxis:
-        """Frequencies of the bins."""
+        """Frequency axis of the spectra."""
         return self.front_end.axis
 
     @property
     def timbre_names(self) -> list[str]:
-        """What each timbre is, of length n_timbres."""
+        """Name of each timbre, of length n_timbres."""
         n_free = self.W.shape[2] - self.n_attack
         free = ["sustain", "decay"] if n_free == 2 else [f"sustain {j + 1}" for j in range(n_free)]
         hop = 1000 * self.front_end.hop_length / self.front_end.sample_rate
@@ -108,12 +108,12 @@ class TimbreDictionary:
         return [f"attack {j * hop - start:+.0f} ms" for j in range(self.n_attack)] + free
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the dictionary to one .npz file, without pickle.
+        """Write the dictionary to a safetensors file.
 
         Parameters
         ----------
         path : path-like
-            Where to write; an existing file is replaced.
+            File to write or replace.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class TimbreDictionary:
 
     @classmethod
     def load(cls, source: str | PathLike[str]) -> TimbreDictionary:
-        """Read a dictionary from a file, or one that is shipped by its name.
+        """Read a dictionary from a file, or a shipped one by name.
 
         Parameters
         ----------
@@ -150,10 +150,7 @@ class TimbreDictionary:
         HarmnmfError
             If there is no such file.
         """
-        path = shipped_dictionaries().get(fspath(source), Path(source))
-        if not path.exists():
-            names = ", ".join(shipped_dictionaries())
-            raise HarmnmfError(f"{path}: no such dictionary (shipped: {names}; or give a file)")
+        path = find_file(source, shipped_dictionaries(), "dictionary")
         arrays, description = load_arrays(path, kind=_KIND, max_bytes=_MAX_BYTES)
         try:
             return cls(
@@ -169,11 +166,11 @@ class TimbreDictionary:
 
 
 def shipped_dictionaries() -> dict[str, Path]:
-    """Name the dictionaries that come with the package.
+    """Dictionaries that are shipped with harmnmf.
 
     Returns
     -------
-    dict
+    dict of str to Path
         Paths by name.
 
     Examples
@@ -181,5 +178,4 @@ def shipped_dictionaries() -> dict[str, Path]:
     >>> sorted(shipped_dictionaries())
     ['default']
     """
-    folder = Path(str(resources.files("harmnmf"))) / "data"
-    return {path.stem: path for path in sorted(folder.glob("*.npz"))}
+    return shipped_files("harmnmf", "data")

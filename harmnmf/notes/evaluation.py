@@ -1,26 +1,24 @@
-"""Scores of transcriptions against references, by mir_eval and under its own names.
+"""Evaluation of transcriptions with mir_eval, whose names the scores keep.
 
 Conventions
 -----------
-*Notes.* `Precision`, `Recall`, `F-measure` and `Average_Overlap_Ratio` ask for onset, pitch and
-offset; with `_no_offset` appended for onset and pitch only, which is the usual "onset-only note F".
-Beware that `Onset_*` and `Offset_*` are mir_eval's names for times regardless of pitch. An onset
-may be 50 ms away, an offset 50 ms or a fifth of the length of the reference note.
+*Notes.* `Precision`, `Recall`, `F-measure` and `Average_Overlap_Ratio` compare onset, pitch and
+offset; with the suffix `_no_offset`, onset and pitch only: the usual "onset-only note F". `Onset_*`
+and `Offset_*` are mir_eval's names for times regardless of pitch. The tolerance is 50 ms for
+onsets, and 50 ms or a fifth of the reference note's duration for offsets.
 
-*Velocity.* `Velocity_` before a key of :func:`mir_eval.transcription_velocity.evaluate`, which has
-the same names as the notes have: such a note must also have the right velocity, after the line
-that fits the velocities of the estimate to those of the reference best.
+*Velocity.* `Velocity_` before a key of :func:`mir_eval.transcription_velocity.evaluate`: a note
+must also have the right velocity, after a linear fit of estimated to reference velocities.
 
 *Frames.* `Frame_` before a key of :func:`mir_eval.multipitch.evaluate`. A note sounds in frame k
-when ``onset <= 10 ms * k < offset``. Counts are summed over all frames of a piece before ratios
-are taken. mir_eval has no `Frame_F-measure`; here it is the harmonic mean of precision and recall.
-The counts are made on piano rolls, which is exact for whole semitones and hundreds of times faster
-than matching the frequencies of each frame, and mir_eval makes the scores from them.
+when ``onset <= 10 ms * k < offset``. Counts are summed over the frames of a piece.
+`Frame_F-measure`, which mir_eval lacks, is the harmonic mean of precision and recall. The counts
+come from piano rolls: for whole semitones they equal mir_eval's, hundreds of times faster.
 
-*Means* are over pieces, each of the same weight. An empty estimate scores 0; an empty reference is
-an error, for it has no recall.
+*Means* are over pieces with equal weights. An empty estimate scores 0; an empty reference is an
+error, since it has no recall.
 
-mir_eval compares all notes with all notes: 10 000 notes take 3 GB and 10 s.
+mir_eval compares all pairs of notes: 10 000 notes take 3 GB and 10 s.
 """
 
 from __future__ import annotations
@@ -49,17 +47,17 @@ _FRAME_KEYS = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of a set of pieces.
+    """Scores of a set of pieces.
 
     Parameters
     ----------
     pieces : dict of str to dict of str to float
-        Scores of each piece, as :func:`evaluate_notes` gives them, by the name of the piece: the
-        path of its reference below the folder, without suffix.
+        Scores from :func:`evaluate_notes` by name of the piece: the path of its reference below
+        the folder, without suffix.
     failures : dict of str to str
-        For each piece that could not be scored, one line that says why.
+        Error message of each piece that could not be scored.
     unused : list of Path
-        Estimates that have no reference.
+        Estimates without a reference.
 
     Examples
     --------
@@ -73,7 +71,7 @@ class Evaluation:
 
     @property
     def mean(self) -> dict[str, float]:
-        """Mean of each score over the pieces; empty if none was scored."""
+        """Mean of each score over the pieces; empty without pieces."""
         scores = list(self.pieces.values())
         keys = scores[0] if scores else ()
         return {key: sum(piece[key] for piece in scores) / len(scores) for key in keys}
@@ -91,17 +89,17 @@ def evaluate_notes(
     Parameters
     ----------
     reference, estimated : NoteList
-        What was played and what was heard.
+        Ground truth and transcription.
     onset_tolerance : float, default=0.05
-        Largest distance in seconds between the onsets of notes that match.
+        Largest difference in seconds between the onsets of matching notes.
     offset_ratio : float, default=0.2
-        Largest distance between their offsets, as a part of the length of the reference note, but
-        50 ms are always granted.
+        Largest difference between their offsets, as a fraction of the duration of the reference
+        note; 50 ms if that is less.
 
     Returns
     -------
     dict of str to float
-        The scores; the module's documentation explains their names.
+        Scores by name; the module's documentation explains the names.
 
     Raises
     ------
@@ -123,7 +121,7 @@ def evaluate_notes(
     tolerances = {"onset_tolerance": onset_tolerance, "offset_ratio": offset_ratio}
     ref, est = (reference.intervals, reference.hz), (estimated.intervals, estimated.hz)
     with warnings.catch_warnings():
-        # A transcription without notes is a result, not a mistake in the call.
+        # An empty transcription is a valid result.
         warnings.filterwarnings("ignore", module="mir_eval", message=".* are (all )?empty")
         notes = mir_eval.transcription.evaluate(*ref, *est, **tolerances)
         velocity = mir_eval.transcription_velocity.evaluate(
@@ -149,33 +147,32 @@ def evaluate_files(
 ) -> Evaluation:
     """Score a file against a file, or a folder against a folder.
 
-    In folders, files belong together whose paths below the folder are the same but for the
-    suffix. When a piece has several files, a reference is a table rather than MIDI and an estimate
-    MIDI rather than a table, and never the reference itself: both may lie in the same folder.
+    In folders, files are paired by their paths below the folder without suffix. Of several files
+    with one name, a table is preferred as the reference and MIDI as the estimate. Both folders may
+    be the same: a file is never paired with itself.
 
     Parameters
     ----------
     reference, estimate : str or Path
         Two files that :func:`harmnmf.read_notes` reads, or two folders of them.
     duration : float, optional
-        Score only this many seconds from the beginning: notes that begin later are left out, and
-        notes that sound longer are cut.
+        Seconds from the beginning to score: later notes are ignored, longer ones cut.
     offset : {"pedal", "key"}
-        Where notes end; see :func:`harmnmf.read_notes`.
+        As in :func:`harmnmf.read_notes`.
     onset_tolerance, offset_ratio : float
         As in :func:`evaluate_notes`.
 
     Returns
     -------
     Evaluation
-        A piece without an estimate, or whose files cannot be read, is among its failures.
+        Its failures include pieces without an estimate and files that cannot be read.
 
     Raises
     ------
     FormatError
         If a path does not exist, or the folder of references has no note files.
     ParameterError
-        If one path is a file and the other a folder, or an option is out of its range.
+        If one path is a file and the other a folder, or an option is out of range.
 
     Examples
     --------
@@ -237,7 +234,7 @@ def _pairs(
 
 
 def _note_files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
-    """Find note files by name, those of one name in the order of their suffixes."""
+    """Note files by name, those of one name in the order of `suffixes`."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith("."):
@@ -251,12 +248,12 @@ def _note_files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]
 def _frame_scores(reference: NoteList, estimated: NoteList) -> dict[str, float]:
     both = (reference, estimated)
     times = np.concatenate([time for notes in both for time in (notes.onset, notes.offset)])
-    # From one change to the next all frames are alike, and one stands for them. Their number is a
-    # weight only, so that absurd times in a damaged file cost nothing.
+    # Frames between two changes are equal: one of them is weighted by their number, so that absurd
+    # times in a damaged file cost nothing.
     changes = np.unique(_first_frame(times))
     weight = np.diff(changes)
     ref, est = (_piano_roll(notes, changes) for notes in both)
-    # Two estimates an octave apart match two references of their pitch class, not one.
+    # Two estimates an octave apart match two references of their pitch class.
     hits, chroma_hits = (ref & est), np.minimum(_chroma(ref), _chroma(est))
     n_ref, n_est = weight * ref.sum(axis=0), weight * est.sum(axis=0)
     scores = {}
@@ -271,12 +268,12 @@ def _frame_scores(reference: NoteList, estimated: NoteList) -> dict[str, float]:
 
 
 def _first_frame(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Find the first frame at or after a time, where 0.07 s * 100 is 7 and not a little more."""
+    """First frame at or after a time; rounding makes 0.07 s * 100 exactly 7."""
     return np.ceil(np.round(seconds * _FRAMES_PER_SECOND, 6))
 
 
 def _piano_roll(notes: NoteList, changes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Mark which pitches sound between two changes, shape (128, n_changes - 1)."""
+    """Whether each pitch sounds between two changes, shape (128, n_changes - 1)."""
     steps = np.zeros((128, len(changes)), dtype=np.int64)
     for times, step in ((notes.onset, 1), (notes.offset, -1)):
         np.add.at(steps, (notes.pitch, np.searchsorted(changes, _first_frame(times))), step)
@@ -284,5 +281,5 @@ def _piano_roll(notes: NoteList, changes: NDArray[np.float64]) -> NDArray[np.boo
 
 
 def _chroma(roll: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Count the pitches of each pitch class, shape (12, n_changes - 1)."""
+    """Count the sounding pitches of each pitch class, shape (12, n_changes - 1)."""
     return np.stack([roll[c::12].sum(axis=0) for c in range(12)])

@@ -1,8 +1,8 @@
-"""Note files: MIDI and tables (TSV, CSV), read and written.
+"""Read and write notes: MIDI files and tables (TSV, CSV).
 
 A note has a *key* offset, where the key is released, and a *pedal* offset, where its sound ends,
-which is later when the sustain pedal (MIDI controller 64) is down. A :class:`NoteList` holds one
-offset for each note; :func:`read_notes` chooses which.
+which is later when the sustain pedal (MIDI controller 64) is down. :func:`read_notes` returns one
+of them.
 """
 
 from __future__ import annotations
@@ -36,43 +36,43 @@ _OFFSET_COLUMNS = {
     "key": ("key_offset", "offset", "pedal_offset"),
 }
 
-_DRUMS = 9  # the channel
-_LONGEST = 24 * 3600  # seconds; no performance, but a damaged file, lasts longer
-_MAX_BYTES = 2**23  # more than ten hours of playing; MIDI takes 180 times that while it is read
-# A time of more bytes would take long to read, and mean nothing. Texts have these bytes, too.
-_MAX_CONTINUED = 10_000
+_DRUM_CHANNEL = 9
+_MAX_DURATION = 24 * 3600  # seconds; longer times are those of damaged files
+_MAX_BYTES = 2**23  # more than ten hours of playing; mido takes 180 times as much memory
+# A variable-length number of so many bytes would take mido very long.
+_ENDLESS_NUMBER = re.compile(rb"[\x80-\xff]{10000}")
 
 
 def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
     """Read notes from a MIDI file or a table.
 
-    The suffix tells the format. Of MIDI (``.mid``, ``.midi``) all tracks and channels are merged,
-    without drums; a pedal on a channel of a track that has no notes is ignored. Each release ends
-    the oldest sounding note of its key, since in files that programs transcribed a repeated note
-    often begins just before the last is released; where a note would have no release, each ends
-    all of its key. A table (``.tsv``,
-    ``.csv``) has a header with the columns ``onset``, ``note`` or ``pitch``, ``velocity``, and one
-    or more of ``offset``, ``key_offset`` and ``pedal_offset``, separated by tabs or commas; other
-    columns are ignored.
+    All tracks and channels of a MIDI file (``.mid``, ``.midi``) are merged, except drums; the pedal
+    of a channel without notes is ignored. A note-off ends the oldest sounding note of its key,
+    since in automatic transcriptions a repeated note often begins just before the last is released;
+    if that left a note without an end, each note-off ends all notes of its key.
+
+    A table (``.tsv``, ``.csv``) has a header with the columns ``onset``, ``note`` or ``pitch``,
+    ``velocity``, and one or more of ``offset``, ``key_offset`` and ``pedal_offset``, separated by
+    tabs or commas; other columns are ignored.
 
     Parameters
     ----------
     path : str or Path
-        The file.
+        File to read; its suffix tells the format.
     offset : {"pedal", "key"}
-        Where notes end: with their sound, as published MAPS scores have it, or with the key. With
-        "key" the pedal of a MIDI file is kept in `NoteList.pedal`. A table that has one kind of
-        offset only gives that one for both.
+        Whether offsets include the sustain pedal, as in MAPS, or are key releases. With "key" the
+        pedal of a MIDI file is kept in `NoteList.pedal`. A table with only one kind of offset
+        gives that one.
 
     Returns
     -------
     NoteList
-        Empty if the file is well formed and has no notes.
+        Empty if the file is valid and has no notes.
 
     Raises
     ------
     FormatError
-        If the file is missing, of another kind or damaged; one line that names the file.
+        If the file is missing, damaged or not a note file.
     ParameterError
         If `offset` is neither "pedal" nor "key".
 
@@ -98,17 +98,17 @@ def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
 
 
 def write_midi(path: str | Path, notes: NoteList) -> None:
-    """Write notes, and the sustain pedal, to a MIDI file that notation programs read.
+    """Write notes and the sustain pedal to a MIDI file.
 
-    One piano track at 120 beats a minute and 480 ticks a beat, so times are rounded to 1/960 s.
-    Notes of one pitch do not overlap (:meth:`NoteList.without_overlaps`).
+    The file has one piano track at 120 beats per minute and 480 ticks per beat, so times are
+    rounded to 1/960 s. Overlapping notes of one pitch are cut (:meth:`NoteList.without_overlaps`).
 
     Parameters
     ----------
     path : str or Path
-        The file; it is replaced in one step.
+        File to write or replace.
     notes : NoteList
-        What to write.
+        Notes.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def write_midi(path: str | Path, notes: NoteList) -> None:
     """
     start = np.rint(notes.onset * _TICKS_PER_SECOND)
     end = np.maximum(np.rint(notes.offset * _TICKS_PER_SECOND), start + 1)
-    # Only rounded onsets tell which notes would overlap, or coincide, in the file.
+    # Rounding can make notes overlap or coincide.
     rounded = NoteList(start, end, notes.pitch, notes.velocity).without_overlaps()
     pedal = np.rint(notes.pedal * _TICKS_PER_SECOND) / _TICKS_PER_SECOND
 
@@ -153,9 +153,9 @@ def write_csv(path: str | Path, notes: NoteList) -> None:
     Parameters
     ----------
     path : str or Path
-        The file; it is replaced in one step.
+        File to write or replace.
     notes : NoteList
-        What to write.
+        Notes.
 
     Raises
     ------
@@ -180,7 +180,6 @@ def write_csv(path: str | Path, notes: NoteList) -> None:
 
 
 def _read(path: Path) -> bytes:
-    """Read a file that is small enough for notes."""
     try:
         with open_plain(path) as file:
             data = file.read(_MAX_BYTES + 1)
@@ -194,22 +193,21 @@ def _read(path: Path) -> bytes:
 def _read_midi(path: Path) -> NoteList:
     data = _read(path)
     try:
-        if max(map(len, re.findall(rb"[\x80-\xff]+", data)), default=0) > _MAX_CONTINUED:
+        if _ENDLESS_NUMBER.search(data):
             raise ValueError("it has a number without an end")
         midi = mido.MidiFile(file=io.BytesIO(data))
         if not any(midi.tracks):
             raise ValueError("it has no events")
         if midi.ticks_per_beat <= 0:
             raise ValueError("it counts time in frames of film, not in beats")
-        return _performance(midi)
-    except Exception as error:  # damaged bytes raise nearly anything inside mido
+        return _merged_tracks(midi)
+    except Exception as error:  # mido raises nearly anything on damaged bytes
         reason = str(error) or "it ends too early"
         raise FormatError(f"{path}: cannot be read as MIDI ({reason})") from error
 
 
-def _performance(midi: mido.MidiFile) -> NoteList:
-    """Merge what the channels of all tracks play."""
-    players = defaultdict(list)
+def _merged_tracks(midi: mido.MidiFile) -> NoteList:
+    channels = defaultdict(list)  # ticks and messages by track and channel
     tempi = [(0, 6e7 / _BEATS_PER_MINUTE)]
     for number, track in enumerate(midi.tracks):
         tick = 0
@@ -217,21 +215,23 @@ def _performance(midi: mido.MidiFile) -> NoteList:
             tick += message.time
             if message.type == "set_tempo":
                 tempi.append((tick, message.tempo))
-            elif not message.is_meta and getattr(message, "channel", _DRUMS) != _DRUMS:
-                players[number, message.channel].append((tick, message))
-    end = max((events[-1][0] for events in players.values()), default=0)
+            elif (
+                not message.is_meta and getattr(message, "channel", _DRUM_CHANNEL) != _DRUM_CHANNEL
+            ):
+                channels[number, message.channel].append((tick, message))
+    end = max((events[-1][0] for events in channels.values()), default=0)
     notes, pedal = [], []
-    for events in players.values():
+    for events in channels.values():
         played = _notes(events)
         if played:
             notes += played
-            pedal += _held(events, end)
+            pedal += _pedal(events, end)
     onset, offset, pitch, velocity = np.array(notes).reshape(-1, 4).T
     onset, offset, down, up = (
         _seconds(ticks, tempi, midi.ticks_per_beat)
         for ticks in (onset, offset, *np.array(pedal).reshape(-1, 2).T)
     )
-    if offset.max(initial=0.0) > _LONGEST:
+    if offset.max(initial=0.0) > _MAX_DURATION:
         raise ValueError(f"it lasts {offset.max() / 3600:.0f} hours")
     return NoteList(onset, offset, pitch, velocity, np.column_stack([down, up]))
 
@@ -239,7 +239,7 @@ def _performance(midi: mido.MidiFile) -> NoteList:
 def _seconds(
     ticks: NDArray[np.float64], tempi: list[tuple[int, float]], ticks_per_beat: int
 ) -> NDArray[np.float64]:
-    """Convert ticks to seconds by the tempi, in microseconds a beat, from each of their ticks."""
+    """Convert ticks to seconds; tempi are pairs of a tick and microseconds per beat."""
     start, tempo = np.array(sorted(tempi, key=lambda change: change[0])).T
     elapsed = np.concatenate([[0.0], np.cumsum(np.diff(start) * tempo[:-1])])
     current = np.searchsorted(start, ticks, side="right") - 1
@@ -248,25 +248,21 @@ def _seconds(
 
 
 def _notes(events: list[tuple[int, mido.Message]]) -> list[tuple[int, int, int, int]]:
-    """List onset, offset, pitch and velocity of all notes of a channel."""
+    """Onset, offset, pitch and velocity of the notes of a channel."""
     keys = defaultdict(list)
     for tick, message in events:
-        if message.type == "note_on":
-            keys[message.note].append((tick, message.velocity))
-        elif message.type == "note_off":
-            keys[message.note].append((tick, 0))
-    notes = []
-    for pitch, strokes in keys.items():
-        played = _in_turn(strokes)
-        notes += [
-            (onset, offset, pitch, velocity)
-            for onset, offset, velocity in (_together(strokes) if played is None else played)
-        ]
-    return notes
+        if message.type in ("note_on", "note_off"):
+            velocity = message.velocity if message.type == "note_on" else 0
+            keys[message.note].append((tick, velocity))
+    return [
+        (onset, offset, pitch, velocity)
+        for pitch, strokes in keys.items()
+        for onset, offset, velocity in _first_in_first_out(strokes) or _all_at_once(strokes)
+    ]
 
 
-def _in_turn(strokes: list[tuple[int, int]]) -> list[tuple[int, int, int]] | None:
-    """End the oldest note of a key by each release; None if a note is never released."""
+def _first_in_first_out(strokes: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """End the oldest note of a key at each note-off; no notes if one has no note-off."""
     sounding: deque[tuple[int, int]] = deque()
     notes = []
     for tick, velocity in strokes:
@@ -275,11 +271,11 @@ def _in_turn(strokes: list[tuple[int, int]]) -> list[tuple[int, int, int]] | Non
         elif sounding:
             onset, loudness = sounding.popleft()
             notes.append((onset, tick, loudness))
-    return None if sounding else [note for note in notes if note[1] > note[0]]
+    return [] if sounding else [note for note in notes if note[1] > note[0]]
 
 
-def _together(strokes: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """End all notes of a key by each release, but those that begin with it."""
+def _all_at_once(strokes: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """End all notes of a key at each note-off, except those that begin with it."""
     sounding: list[tuple[int, int]] = []
     notes = []
     for tick, velocity in strokes:
@@ -292,23 +288,18 @@ def _together(strokes: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
     return notes
 
 
-def _held(events: list[tuple[int, mido.Message]], end: int) -> list[tuple[int, int]]:
-    """List the ticks between which the sustain pedal is down, at the latest until `end`."""
-    held = []
-    since = None
-    positions = [
-        (tick, message.value)
-        for tick, message in events
-        if message.type == "control_change" and message.control == _SUSTAIN
-    ]
+def _pedal(events: list[tuple[int, mido.Message]], end: int) -> list[tuple[int, int]]:
+    """Ticks between which the sustain pedal of a channel is down, until `end` at the latest."""
+    intervals = []
+    down = None
+    positions = [(tick, message.value) for tick, message in events if message.is_cc(_SUSTAIN)]
     for tick, position in [*positions, (end, 0)]:
-        if position < 64:
-            if since is not None and tick > since:
-                held.append((since, tick))
-            since = None
-        elif since is None:
-            since = tick
-    return held
+        if position >= 64:
+            down = tick if down is None else down
+        elif down is not None:
+            intervals.append((down, tick))
+            down = None
+    return [interval for interval in intervals if interval[1] > interval[0]]
 
 
 def _read_table(path: Path, offset_columns: tuple[str, ...]) -> NoteList:

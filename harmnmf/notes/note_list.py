@@ -1,4 +1,4 @@
-"""Notes in time: onset, offset, pitch, velocity, and the sustain pedal under them.
+"""Note lists: onset, offset, pitch and velocity of notes, and the sustain pedal.
 
 Times are in seconds, pitches are MIDI numbers (A4 = 69), velocities are MIDI velocities.
 :mod:`harmnmf.notes.files` reads and writes them.
@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import ParameterError
+from harmnmf.signal.harmonics import pitch_to_hz
 
 __all__ = ["NoteList"]
 
 
 @dataclass(frozen=True, eq=False, init=False)
 class NoteList:
-    """Notes sorted by onset, then pitch, and the sustain pedal under them.
+    """Notes sorted by onset, then pitch, and the sustain pedal.
 
-    The arrays are checked, copied, sorted and made read-only when the list is made.
+    Arrays are validated, copied, sorted and made read-only.
 
     Parameters
     ----------
@@ -31,13 +32,13 @@ class NoteList:
     velocity : array_like of int, shape (n_notes,)
         MIDI velocities, 1 to 127.
     pedal : array_like, shape (n_intervals, 2), optional
-        Start and end in seconds of each time the sustain pedal is down; overlapping intervals
-        are merged.
+        Start and end in seconds of each interval during which the sustain pedal is down;
+        overlapping intervals are merged.
 
     Raises
     ------
     ParameterError
-        If the lengths differ, or a value is not finite or out of its range.
+        If the lengths differ, or a value is not finite or out of range.
 
     Examples
     --------
@@ -66,7 +67,7 @@ class NoteList:
         number, loudness = _floats("pitch", pitch), _floats("velocity", velocity)
         if on.ndim != 1 or len({values.shape for values in (on, off, number, loudness)}) != 1:
             raise ParameterError("onset, offset, pitch and velocity must be 1-D and of one length")
-        _check(on, off, number, loudness)
+        _check_notes(on, off, number, loudness)
         # Offset and velocity break ties, so that the order of the input never matters.
         order = np.lexsort((loudness, off, number, on))
         fields = {
@@ -95,16 +96,16 @@ class NoteList:
 
     @property
     def hz(self) -> NDArray[np.float64]:
-        """Frequency of each pitch in Hz at A4 = 440 Hz, shape (n_notes,)."""
-        return 440.0 * 2.0 ** ((self.pitch - 69) / 12)
+        """Fundamental frequency of each note in Hz at A4 = 440 Hz, shape (n_notes,)."""
+        return pitch_to_hz(self.pitch)
 
     def slice(self, start: float, end: float) -> NoteList:
-        """Keep the notes that begin in ``start <= onset < end``, at their own times.
+        """Select the notes with ``start <= onset < end``; their times do not change.
 
         Parameters
         ----------
         start, end : float
-            Seconds. Offsets, and the pedal, are cut at `end`; the pedal is also cut at `start`.
+            Seconds. Offsets are cut at `end`, the pedal at both.
 
         Returns
         -------
@@ -138,8 +139,7 @@ class NoteList:
         Parameters
         ----------
         seconds : float
-            Positive is later. There is no time before zero: a note moved across it begins at
-            zero, a note that would end there or earlier is dropped.
+            Positive is later. Notes are cut at time zero, and dropped if they end before it.
 
         Returns
         -------
@@ -161,10 +161,9 @@ class NoteList:
         )
 
     def without_overlaps(self) -> NoteList:
-        """Let no two notes of one pitch sound at once, as on a piano.
+        """Cut each note at the next onset of its pitch.
 
-        A note is cut at the next onset of its pitch. Of notes that share onset and pitch the
-        longest is kept.
+        Of notes with equal onset and pitch the longest is kept.
 
         Returns
         -------
@@ -187,15 +186,15 @@ class NoteList:
         )
 
     def pedalled(self) -> NoteList:
-        """Let the notes sound for as long as the sustain pedal holds them.
+        """Extend the offsets by the sustain pedal.
 
-        A note whose key is released while the pedal is down lasts until the pedal is released or
-        until the next onset of its pitch, whichever comes first.
+        A note released while the pedal is down ends when the pedal is released or at the next
+        onset of its pitch, whichever comes first.
 
         Returns
         -------
         NoteList
-            With an empty `pedal`, since the offsets now contain it.
+            With an empty `pedal`.
 
         Examples
         --------
@@ -219,13 +218,13 @@ class NoteList:
         return following
 
 
-def _check(
+def _check_notes(
     onset: NDArray[np.float64],
     offset: NDArray[np.float64],
     pitch: NDArray[np.float64],
     velocity: NDArray[np.float64],
 ) -> None:
-    """Raise ParameterError if a note is not one."""
+    """Raise ParameterError if a value is out of range."""
     rules = (
         (np.isfinite(onset) & (onset >= 0), "onset {0} s is not a time from 0 on"),
         (np.isfinite(offset) & (offset > onset), "offset {1} s is not after onset {0} s"),
@@ -245,7 +244,7 @@ def _whole(values: NDArray[np.float64], low: int, high: int) -> NDArray[np.bool_
 
 def _floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
     try:
-        if np.iscomplexobj(values):  # whose imaginary part NumPy would only warn of
+        if np.iscomplexobj(values):  # NumPy only warns when it drops the imaginary part
             raise TypeError("complex numbers")
         return np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -253,9 +252,9 @@ def _floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _merged(intervals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sort intervals and merge those that overlap, but not those that only touch.
+    """Sort intervals and merge those that overlap.
 
-    Between two that touch the pedal was changed, which ends the notes it held.
+    Intervals that touch stay apart: the pedal was changed between them, which ends notes.
     """
     if intervals.size == 0:
         return np.empty((0, 2))

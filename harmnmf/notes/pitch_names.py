@@ -1,23 +1,23 @@
-"""Names of pitches: C4 is MIDI number 60, middle C, as in MIDI files and on most pianos' labels."""
+"""Pitch names in scientific notation: middle C is C4, MIDI number 60."""
 
 from __future__ import annotations
 
-import operator
 import re
 from os import PathLike
 from pathlib import Path
+
+import pretty_midi
 
 from harmnmf.errors import AudioError, ParameterError
 
 __all__ = ["parse_pitch", "pitch_from_name", "pitch_name"]
 
-_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-_ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1}
-_NOTE = r"([A-Ga-g])([#♯sb♭]?)(-?\d)"
+_NAME = r"[A-Ga-g][#♯sb♭]?-?\d"
+_ACCIDENTALS = str.maketrans("♯s♭", "##b")
 
 
 def pitch_name(pitch: int) -> str:
-    """Name a pitch.
+    """Convert a MIDI number to a pitch name, with sharps.
 
     Parameters
     ----------
@@ -27,19 +27,17 @@ def pitch_name(pitch: int) -> str:
     Returns
     -------
     str
-        Letter, sharp and octave.
 
     Examples
     --------
     >>> [pitch_name(pitch) for pitch in (21, 60, 61)]
     ['A0', 'C4', 'C#4']
     """
-    octave, step = divmod(operator.index(pitch), 12)
-    return f"{_NAMES[step]}{octave - 1}"
+    return str(pretty_midi.note_number_to_name(pitch))
 
 
 def parse_pitch(text: str) -> int:
-    """Read a pitch that is written as a name or as a MIDI number.
+    """Convert a pitch name or a MIDI number in text to a MIDI number.
 
     Parameters
     ----------
@@ -54,18 +52,19 @@ def parse_pitch(text: str) -> int:
     Raises
     ------
     ParameterError
-        If the text is neither, or the pitch is not one of MIDI.
+        If the text is neither, or the pitch is out of the MIDI range.
 
     Examples
     --------
     >>> parse_pitch("Bb3"), parse_pitch("60")
     (58, 60)
     """
-    match = re.fullmatch(_NOTE, text.strip())
-    if match:
-        pitch = _pitch(*match.groups())
-    else:
-        pitch = int(text) if re.fullmatch(r"\s*\d{1,3}\s*", text) else -1
+    name = text.strip()
+    pitch = -1
+    if re.fullmatch(_NAME, name):
+        pitch = _midi_number(name)
+    elif re.fullmatch(r"\d{1,3}", name):
+        pitch = int(name)
     if not 0 <= pitch <= 127:
         raise ParameterError(
             f"{text!r} is not a pitch; write a note's name (C4, F#5, Bb3) or a MIDI number (60)"
@@ -74,14 +73,14 @@ def parse_pitch(text: str) -> int:
 
 
 def pitch_from_name(path: str | PathLike[str]) -> int:
-    """Tell the pitch of a recorded note from the name of its file.
+    """Infer the pitch of a recorded note from its file name.
 
     Parameters
     ----------
     path : path-like
-        The name, without its suffix, begins with a MIDI number from 0 to 127 (``060_loud.wav``)
-        or holds a note's name (``Piano.ff.Bb3.wav``; C4 is 60, sharps are # or s; of several
-        names the last).
+        The file name, without suffix, begins with a MIDI number from 0 to 127 (``060_loud.wav``)
+        or contains a pitch name (``Piano.ff.Bb3.wav``; C4 is 60, sharps are # or s; the last name
+        counts).
 
     Returns
     -------
@@ -91,7 +90,7 @@ def pitch_from_name(path: str | PathLike[str]) -> int:
     Raises
     ------
     AudioError
-        If the name tells no pitch, or two (``01_C4.wav``).
+        If the file name contains no pitch, or two that differ (``01_C4.wav``).
 
     Examples
     --------
@@ -100,18 +99,18 @@ def pitch_from_name(path: str | PathLike[str]) -> int:
     """
     stem = Path(path).stem
     number = re.match(r"\d{1,3}(?!\d)", stem)
-    notes = re.findall(rf"(?<![A-Za-z]){_NOTE}(?!\d)", stem)
-    told = {int(number[0])} if number else set()
-    told |= {_pitch(*note) for note in notes[-1:]}
-    told = {pitch for pitch in told if 0 <= pitch <= 127}
-    if len(told) == 1:
-        return told.pop()
-    found = f"two pitches ({min(told)} and {max(told)})" if told else "no pitch"
+    names = re.findall(rf"(?<![A-Za-z]){_NAME}(?!\d)", stem)
+    pitches = {int(number[0])} if number else set()
+    pitches |= {_midi_number(name) for name in names[-1:]}
+    pitches = {pitch for pitch in pitches if 0 <= pitch <= 127}
+    if len(pitches) == 1:
+        return pitches.pop()
+    found = f"two pitches ({min(pitches)} and {max(pitches)})" if pitches else "no pitch"
     raise AudioError(
         f"{path}: its name tells {found}; begin it with the MIDI number (060_loud.wav) "
         "or include the note's name (C4.wav)"
     )
 
 
-def _pitch(letter: str, accidental: str, octave: str) -> int:
-    return 12 * (int(octave) + 1) + _NAMES.index(letter.upper()) + _ACCIDENTALS[accidental]
+def _midi_number(name: str) -> int:
+    return int(pretty_midi.note_name_to_number(name.translate(_ACCIDENTALS)))

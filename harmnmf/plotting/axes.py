@@ -1,4 +1,4 @@
-"""Parts that figures share: images in decibels, axes with note names."""
+"""Building blocks of the figures: images in decibels, axes with note names."""
 
 from __future__ import annotations
 
@@ -20,22 +20,14 @@ from harmnmf.signal.harmonics import FrequencyAxis, pitch_to_hz
 from harmnmf.storage.files import atomic_path
 
 __all__ = [
-    "RANGE",
-    "SOFT_GREY",
-    "at_pitches",
-    "decibels",
-    "draw_image",
-    "frames_between",
-    "label_hz",
-    "label_pitches",
-    "save_figure",
-    "wide_figure",
-]
+    "RANGE", "SOFT_GREY", "at_pitches", "decibels", "draw_image", "frames_between", "label_hz",
+    "label_pitches", "save_figure", "wide_figure",
+]  # fmt: skip
 
-RANGE = 60.0  # decibels from the first colour to the last
-# Under what is drawn on a spectrogram.
+RANGE = 60.0  # dynamic range of images in dB
+# Colours of a spectrogram in the background.
 SOFT_GREY = LinearSegmentedColormap.from_list("soft grey", ["#ffffff", "#8c8c8c"])
-_MAX_DURATION = 60.0  # seconds: in a longer picture, notes are thinner than a pixel
+_MAX_DURATION = 60.0  # seconds to draw by default: in more, notes are thinner than a pixel
 _MAX_COLUMNS = 4000  # of an image: more than a screen shows
 _HZ_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000)
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -44,17 +36,7 @@ _NATURALS = (0, 2, 4, 5, 7, 9, 11)
 
 
 def decibels(values: NDArray) -> NDArray[np.float32]:
-    """Express magnitudes in decibels below the greatest, and cut them off at the range's end.
-
-    Parameters
-    ----------
-    values : ndarray
-        Magnitudes, not negative.
-
-    Returns
-    -------
-    ndarray
-        From -RANGE to 0, of the same shape; -RANGE everywhere if all is zero.
+    """Convert magnitudes to decibels relative to their maximum, clipped to -RANGE to 0 dB.
 
     Examples
     --------
@@ -67,26 +49,9 @@ def decibels(values: NDArray) -> NDArray[np.float32]:
 
 
 def frames_between(start: float, end: float | None, n_frames: int, hop: float) -> tuple[int, int]:
-    """Find the frames of a part of a recording.
+    """Convert times in seconds to the first frame and the one after the last.
 
-    Parameters
-    ----------
-    start, end : float
-        Seconds; without an end, a minute after the start.
-    n_frames : int
-        Frames that there are.
-    hop : float
-        Seconds from frame to frame.
-
-    Returns
-    -------
-    tuple of int
-        First frame, and the one after the last.
-
-    Raises
-    ------
-    ParameterError
-        If there are none.
+    `end` defaults to a minute after the start. Raises ParameterError for an empty range.
 
     Examples
     --------
@@ -105,26 +70,7 @@ def frames_between(start: float, end: float | None, n_frames: int, hop: float) -
 
 
 def wide_figure(duration: float) -> tuple[Figure, Axes]:
-    """Make a figure as wide as its time needs, from 8 to 16 inches.
-
-    Parameters
-    ----------
-    duration : float
-        Seconds to draw.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The figure.
-    axes : matplotlib.axes.Axes
-        Its only axes.
-
-    Examples
-    --------
-    >>> figure, axes = wide_figure(duration=10.0)
-    >>> float(figure.get_size_inches()[0])
-    8.0
-    """
+    """Create a figure with one set of axes, 8 to 16 inches wide depending on the duration."""
     figure = Figure(figsize=(float(np.clip(5 + 0.3 * duration, 8, 16)), 6), layout="constrained")
     return figure, figure.add_subplot()
 
@@ -139,25 +85,10 @@ def draw_image(
     step: float,
     cmap: str | Colormap,
 ) -> AxesImage:
-    """Draw magnitudes over time and pitch, or frequency, in decibels.
+    """Draw magnitudes, shape (n_rows, n_frames), in decibels over time and pitch or frequency.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Where.
-    values : ndarray, shape (n_rows, n_frames)
-        Magnitudes, not negative.
-    left, hop : float
-        Centre of the first frame, and from each to the next, in seconds.
-    bottom, step : float
-        Centre of the first row, and from each to the next, in semitones or hertz.
-    cmap : str or Colormap
-        Colours.
-
-    Returns
-    -------
-    matplotlib.image.AxesImage
-        The image; of more frames than a screen shows, neighbours share their greatest value.
+    `left` and `bottom` are the centres of the first frame and row; `hop` is in seconds, `step` in
+    semitones or hertz. Frames are max-pooled if there are more than a screen shows.
 
     Examples
     --------
@@ -187,30 +118,7 @@ def draw_image(
 def at_pitches(
     values: NDArray[np.float32], axis: FrequencyAxis, pitches: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Read a spectrogram at pitches instead of bins, between them by interpolation.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n_bins, n_frames)
-        Magnitudes.
-    axis : FrequencyAxis
-        Frequencies of the bins.
-    pitches : ndarray, shape (n_pitches,)
-        MIDI numbers, also fractional.
-
-    Returns
-    -------
-    ndarray, shape (n_pitches, n_frames)
-        Magnitudes; zero beyond the ends of the axis.
-
-    Examples
-    --------
-    >>> axis = FrequencyAxis.linear(n_fft=4, sample_rate=1760)
-    >>> at_pitches(np.array([[0.0], [1.0], [4.0]]), axis, np.array([69.0, 81.0, 93.0]))
-    array([[1.],
-           [4.],
-           [0.]])
-    """
+    """Interpolate a spectrogram at MIDI numbers; the result is zero beyond the ends of the axis."""
     bins = axis.to_bin(pitch_to_hz(pitches))
     is_inside = (bins >= -0.5) & (bins <= axis.n_bins - 0.5)
     bins = np.clip(bins, 0, axis.n_bins - 1)
@@ -221,15 +129,7 @@ def at_pitches(
 
 
 def label_pitches(axis: Axis, low: float, high: float) -> None:
-    """Write note names along an axis of pitches.
-
-    Parameters
-    ----------
-    axis : matplotlib.axis.Axis
-        The x or y axis.
-    low, high : float
-        Lowest and highest MIDI number on it: each C is named if there are three octaves or
-        more, each natural otherwise.
+    """Label an axis of MIDI numbers: every C over three octaves or more, else every natural.
 
     Examples
     --------
@@ -244,39 +144,26 @@ def label_pitches(axis: Axis, low: float, high: float) -> None:
 
 
 def label_hz(axis: Axis) -> None:
-    """Write frequencies in plain hertz along a logarithmic axis.
-
-    Parameters
-    ----------
-    axis : matplotlib.axis.Axis
-        The x or y axis.
-
-    Examples
-    --------
-    >>> _, axes = wide_figure(1.0)
-    >>> label_hz(axes.xaxis)
-    >>> axes.xaxis.get_major_formatter()(2000.0)
-    '2000'
-    """
+    """Label a logarithmic frequency axis in hertz, without powers of ten."""
     axis.set_major_locator(FixedLocator(_HZ_TICKS))
     axis.set_major_formatter(FuncFormatter(lambda hz, _: f"{hz:g}"))
     axis.set_minor_locator(NullLocator())
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a figure to a file, which appears whole or not at all.
+    """Save a figure.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        What to write.
+        Figure.
     path : str or path-like
-        File to write or replace; its suffix tells the format: .png, .svg or .pdf.
+        File to write or replace, with the suffix .png, .svg or .pdf.
 
     Raises
     ------
     ParameterError
-        If the suffix is another.
+        If the suffix is not supported.
     HarmnmfError
         If the file cannot be written.
 

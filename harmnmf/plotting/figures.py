@@ -1,7 +1,7 @@
-"""Pictures of dictionaries, activations, transcriptions and enhancements.
+"""Figures of dictionaries, activations, transcriptions and enhanced recordings.
 
-Each function returns a :class:`matplotlib.figure.Figure` that belongs to no window: it works
-without a display, and :func:`save_figure` writes it. A notebook shows it as the value of a cell.
+Each function returns a :class:`matplotlib.figure.Figure` without using pyplot, so no display is
+needed. :func:`save_figure` writes it to a file; notebooks show it as the value of a cell.
 """
 
 from __future__ import annotations
@@ -45,33 +45,31 @@ __all__ = [
 ]  # fmt: skip
 
 _ROWS_PER_SEMITONE = 4
-# Colours of Okabe and Ito, which the colour-blind can tell apart.
+# Colour-blind safe palette of Okabe and Ito.
 _BLUE, _VERMILION, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#111111"
-# Keeps repeated notes apart.
-_EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}
-_LOWEST = 25.0  # Hz: where pictures begin that could begin at 0
-_LONGEST_NOTE = 30.0  # seconds
-# In metrics of a training: what is no term of the loss, and what precedes those held out.
-_SCORES = {"f_measure": "F-measure", "si_sdr_gain": "SI-SDR gain in dB"}
-_HELD_OUT = "validation_"
+_EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}  # separates repeated notes
+_MIN_HZ = 25.0  # of logarithmic frequency axes
+_MAX_NOTE = 30.0  # seconds
+# Metrics of a training that are not terms of the loss.
+_SCORES = {"f_measure": "F-measure", "si_sdr_gain": "SI-SDR gain (dB)"}
+_VALIDATION = "validation_"
 
 
 def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -> Figure:
-    """Draw what a dictionary knows: an attack, and what follows it, of every key.
+    """Plot the spectra of all keys of a dictionary.
 
     Parameters
     ----------
     dictionary : TimbreDictionary
-        What to draw: the strongest frame of the attacks and all timbres after them, in decibels
-        below the greatest value of each.
+        Dictionary.
     pitch : int, optional
-        MIDI number of a key whose spectra are drawn below the others, with the places of its
-        partials.
+        MIDI number of a key whose spectra are plotted below, with its expected partials.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One image a timbre, and the spectra of one key if asked for.
+        One image for the strongest attack frame and one for each later timbre, in decibels
+        relative to the maximum of the image.
 
     Raises
     ------
@@ -96,7 +94,7 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     n_rows = 1 if pitch is None else 2
     figure = Figure(figsize=(4 * len(timbres) + 1.5, 4.6 * n_rows), layout="constrained")
     grid = figure.add_gridspec(n_rows, len(timbres))
-    edges = np.maximum(axis.to_hz(np.arange(axis.n_bins + 1) - 0.5), _LOWEST)
+    edges = np.maximum(axis.to_hz(np.arange(axis.n_bins + 1) - 0.5), _MIN_HZ)
     images: list[Axes] = []
     for column, timbre in enumerate(timbres):
         axes = figure.add_subplot(grid[0, column], sharey=images[0] if images else None)
@@ -120,7 +118,8 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     figure.colorbar(mesh, ax=images, label="Level (dB)", pad=0.01)
     if pitch is not None:
         _plot_spectra(figure.add_subplot(grid[1, :]), dictionary, pitch, timbres)
-    figure.suptitle(str(dictionary.metadata.get("name", "Timbre dictionary")), fontweight="bold")
+    name = dictionary.metadata.get("name", "unnamed")
+    figure.suptitle(f"Timbre dictionary: {name}", fontweight="bold")
     return figure
 
 
@@ -133,30 +132,30 @@ def plot_activations(
     end: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw how strongly each key is active over time.
+    """Plot the activations of keys over time.
 
     Parameters
     ----------
     activations : array_like, shape (n_pitches, n_frames)
-        Not negative.
+        Activations, not negative.
     pitches : array_like of int, shape (n_pitches,)
         MIDI numbers of the keys, ascending by one.
     hop_seconds : float
-        Seconds from frame to frame.
+        Seconds between frames.
     start, end : float, optional
-        Seconds to draw from and to; by default the first minute.
+        Time range in seconds; by default the first minute.
     title : str, optional
         Title.
 
     Returns
     -------
     matplotlib.figure.Figure
-        An image in decibels below the strongest activation in it.
+        Image in decibels relative to the maximum.
 
     Raises
     ------
     ParameterError
-        If the shapes do not belong together, or nothing lies between `start` and `end`.
+        If the shapes do not match, or nothing lies between `start` and `end`.
 
     Examples
     --------
@@ -196,26 +195,25 @@ def plot_transcription(
     end: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw a piano roll over the spectrogram that it was transcribed from.
+    """Plot a piano roll over the spectrogram of the recording.
 
     Parameters
     ----------
     spectrogram : Spectrogram
-        Of the recording, on any axis; drawn on the scale of pitches.
+        Spectrogram of the recording.
     notes : NoteList
-        Notes, each a bar at its fundamental; the darker, the louder.
+        Transcribed notes, coloured by velocity.
     reference : NoteList, optional
-        What was really played. Hits (the right pitch, and the onset within 50 ms), false alarms
-        and missed notes then have different colours.
+        Ground truth. Hits (correct pitch, and onset within 50 ms), false alarms and missed notes
+        then have different colours.
     start, end : float, optional
-        Seconds to draw from and to; by default the first minute. In more, notes are thin.
+        Time range in seconds; by default the first minute.
     title : str, optional
         Title.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The picture.
 
     Raises
     ------
@@ -234,9 +232,9 @@ def plot_transcription(
     hop = spectrogram.hop_length / spectrogram.sample_rate
     first, last = frames_between(start, end, spectrogram.n_frames, hop)
     left, right = first * hop, last * hop
-    # Of both lists the same part, long enough to have all that still sounds at the start.
+    # Earlier notes may still sound at the start.
     given = [notes] if reference is None else [notes, reference]
-    lists = [part.slice(max(0.0, left - _LONGEST_NOTE), right) for part in given]
+    lists = [part.slice(max(0.0, left - _MAX_NOTE), right) for part in given]
     drawn = np.concatenate([part.pitch[part.offset > left] for part in lists])
     low, high = (
         (drawn.min() - 4, drawn.max() + 8) if len(drawn) else (PIANO_PITCHES[0], PIANO_PITCHES[-1])
@@ -268,24 +266,24 @@ def plot_transcription(
 
 
 def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "") -> Figure:
-    """Draw the spectrograms of a recording before and after it was enhanced.
+    """Plot the spectrograms of a recording before and after enhancement.
 
     Parameters
     ----------
     before, after : Spectrogram
-        On one linear axis from 0 Hz.
+        Spectrograms with the same linear frequency axis from 0 Hz.
     title : str, optional
         Title.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Two images of the first minute in decibels, both below the maximum of the first.
+        Two images of the first minute in decibels, both relative to the maximum of the first.
 
     Raises
     ------
     ParameterError
-        If the spectrograms are of different axes, or one is not linear.
+        If the frequency axes differ or are not linear.
 
     Examples
     --------
@@ -311,7 +309,7 @@ def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "
         image = draw_image(
             part, values, left=0.0, hop=hop, bottom=0.0, step=float(axis.to_hz(1)), cmap="magma"
         )
-        # The decibels of the image are below its own maximum.
+        # draw_image is relative to the maximum of each image.
         top = 20 * np.log10(maxima[0] / maxima[-1])
         image.set_clim(top - RANGE, top)
         images.append(image)
@@ -323,31 +321,21 @@ def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "
 
 
 def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw how a training went.
+    """Plot the learning curve of a training run.
 
     Parameters
     ----------
     metrics : sequence of mapping
-        Lines of a run's ``metrics.jsonl``: "step", the terms of the loss, and, if the network was
-        validated, a score, "f_measure" or "si_sdr_gain", and perhaps the terms with "validation_"
-        before them. Terms in decibels, which may be negative, are left out.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The terms of the loss, each relative to its first value, and the score, over steps.
-
-    Raises
-    ------
-    ParameterError
-        If there are no lines.
+        Lines of ``metrics.jsonl``: "step", the terms of the loss, and optionally a validation
+        score ("f_measure" or "si_sdr_gain") and terms of the validation loss, prefixed by
+        "validation_". Terms with negative values (decibels) are left out.
 
     Examples
     --------
     >>> lines = [{"step": 100, "onset": 4.0, "f_measure": 0.2},
     ...          {"step": 200, "onset": 1.0, "f_measure": 0.8}]
     >>> [axes.get_ylabel() for axes in plot_learning_curve(lines).axes]
-    ['Loss, relative to the first', 'F-measure, held out']
+    ['Loss relative to the first value', 'Validation F-measure']
     """
     if not metrics:
         raise ParameterError("a learning curve needs at least one line of metrics")
@@ -355,46 +343,45 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     score = next((name for name in _SCORES if name in metrics[0]), None)
     figure = Figure(figsize=(10 if score else 5, 4), layout="constrained")
     axes = figure.subplots(1, 2 if score else 1, squeeze=False)[0]
-    # A run may have gone on with more terms than it began with.
+    # A resumed run may have more terms than it began with.
     losses = [name for name in dict.fromkeys(chain(*metrics)) if name not in ("step", score)]
     for name in losses:
         values = np.array([line.get(name, np.nan) for line in metrics])
         known = ~np.isnan(values)
-        term = name.removeprefix(_HELD_OUT)
+        term = name.removeprefix(_VALIDATION)
         if values[known].min() > 0:
-            style = "--" if name.startswith(_HELD_OUT) else "-"
-            label = f"{term}, held out" if name.startswith(_HELD_OUT) else term
+            style, label = ("-", term) if name == term else ("--", f"{term} (validation)")
             relative = values[known] / values[known][0]
             axes[0].plot(steps[known], relative, style, color=f"C{losses.index(term)}", label=label)
-    axes[0].set(xlabel="Step", ylabel="Loss, relative to the first", ylim=(0, None))
-    axes[0].legend(loc="lower left")
+    axes[0].set(xlabel="Training step", ylabel="Loss relative to the first value", ylim=(0, None))
+    axes[0].legend(loc="upper right")
     if score:
         axes[1].plot(steps, [line[score] for line in metrics], _BLACK)
-        axes[1].set(xlabel="Step", ylabel=f"{_SCORES[score]}, held out")
+        axes[1].set(xlabel="Training step", ylabel=f"Validation {_SCORES[score]}")
     return figure
 
 
 def _plot_spectra(axes: Axes, dictionary: TimbreDictionary, pitch: int, timbres: list[int]) -> None:
-    """Draw some timbres of one key, and where its partials should lie."""
+    """Plot timbres of one key and its expected partials."""
     axis = dictionary.axis
     f0 = float(pitch_to_hz(pitch))
     series = HarmonicSeries(max(1, int(axis.frequencies[-1] / f0)), piano_inharmonicity(pitch))
     partials = series.frequencies(f0)
     partials = partials[partials <= axis.frequencies[-1]]
-    axes.vlines(partials, -RANGE, 0, color="#cccccc", linewidth=0.8, label="partials")
+    axes.vlines(partials, -RANGE, 0, color="#cccccc", linewidth=0.8, label="expected partials")
     key = int(np.flatnonzero(dictionary.pitches == pitch)[0])
     for timbre, color in zip(timbres, (_VERMILION, _BLUE, _GREEN), strict=False):
         levels = decibels(dictionary.W[:, key, timbre])
         axes.plot(axis.frequencies, levels, color, label=dictionary.timbre_names[timbre])
     axes.set_xscale("log")
     label_hz(axes.xaxis)
-    axes.set(xlim=(_LOWEST, axis.frequencies[-1]), ylim=(-RANGE, 8))
-    axes.set(title=pitch_name(pitch), xlabel="Frequency (Hz)", ylabel="Level (dB)")
+    axes.set(xlim=(_MIN_HZ, axis.frequencies[-1]), ylim=(-RANGE, 8))
+    axes.set(title=f"Spectra of {pitch_name(pitch)}", xlabel="Frequency (Hz)", ylabel="Level (dB)")
     axes.legend(loc="upper right", ncols=4, framealpha=0.9)
 
 
 def _add_compared(axes: Axes, notes: NoteList, reference: NoteList, *, start: float) -> str:
-    """Draw hits, false alarms and missed notes that end after the start; say how many there are."""
+    """Plot hits, false alarms and missed notes that end after the start; return their counts."""
     is_hit, is_found = np.zeros(len(notes), bool), np.zeros(len(reference), bool)
     for ref, est in mir_eval.transcription.match_notes(
         reference.intervals, reference.hz, notes.intervals, notes.hz, offset_ratio=None
@@ -403,10 +390,9 @@ def _add_compared(axes: Axes, notes: NoteList, reference: NoteList, *, start: fl
     drawn, sought = notes.offset > start, reference.offset > start
     hits, false_alarms, missed = drawn & is_hit, drawn & ~is_hit, sought & ~is_found
     for kept, name, color in ((hits, "hit", _BLUE), (false_alarms, "false alarm", _VERMILION)):
-        # The legend shows the plain colour of those that there are none of.
+        # Without bars, the legend shows the plain colour.
         shades = [to_rgba(color, 0.3 + 0.6 * v / 127) for v in notes.velocity[kept]] or color
         _add_bars(axes, notes, kept, label=name, facecolor=shades, **_EDGE)
-    # An outline for each note of the reference: an empty one is a note that was missed.
     for kept, name, line in ((sought & is_found, "reference", ":"), (missed, "missed", "-")):
         style = {"facecolor": "none", "edgecolor": _BLACK, "linestyle": line}
         _add_bars(axes, reference, kept, label=name, **style)
@@ -415,7 +401,7 @@ def _add_compared(axes: Axes, notes: NoteList, reference: NoteList, *, start: fl
 
 
 def _add_bars(axes: Axes, notes: NoteList, kept: NDArray[np.bool_], **style: Any) -> PolyCollection:
-    """Draw a bar for each note that is kept."""
+    """Plot a bar for each note that is kept."""
     bars = [
         [(on, pitch - 0.4), (off, pitch - 0.4), (off, pitch + 0.4), (on, pitch + 0.4)]
         for (on, off), pitch in zip(notes.intervals[kept], notes.pitch[kept], strict=True)

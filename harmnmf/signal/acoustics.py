@@ -1,6 +1,6 @@
-"""Rooms, frequency responses and noises as recordings have them, made up at random.
+"""Random rooms, frequency responses and noises at 16 kHz, for simulated recordings.
 
-All is for sounds at 16 kHz. Nothing is delayed: the direct sound stays where it is.
+The direct sound is never delayed.
 """
 
 from __future__ import annotations
@@ -13,26 +13,23 @@ from .audio import SAMPLE_RATE
 
 __all__ = ["colored_noise", "equalize", "frame_power", "limit_band", "room_response"]
 
-# Samples of which a power is taken: 10 ms.
-FRAME_LENGTH = 160
+FRAME_LENGTH = 160  # samples of a frame of `frame_power`: 10 ms
 
 # Equalisation: a tilt about 500 Hz and deviations that correlate over an octave and a half.
 _TILT_DB = 1.5  # per octave, at most
 _DEVIATION_DB = 3.0
 _DEVIATION_OCTAVES = 1.5
-_LARGEST_GAIN_DB = 6.0
+_MAX_GAIN_DB = 6.0
 _N_FFT = 2048
 
-_REVERBERATION_TIME = (0.2, 1.2)  # seconds, at 500 Hz
-# Air and curtains absorb treble, walls reflect bass: factors of the time above.
+# Air and curtains absorb treble, walls reflect bass: factors of the reverberation time.
 _REVERBERATION_HZ = (63.0, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 _REVERBERATION_BASS, _REVERBERATION_TREBLE = (1.0, 1.5), (0.35, 0.9)
-_REVERBERANT_DB = (-20.0, 3.0)  # relative to the direct sound
 _N_REFLECTIONS = (4, 12)
 _REFLECTION_DELAY = (0.003, 0.05)  # seconds
 _REFLECTION_DB = (-24.0, -8.0)
 
-_NOISE_SLOPE = (0.0, 2.0)  # power falls with this power of the frequency, from white to brown
+_NOISE_SLOPE = (0.0, 2.0)  # exponent of 1/f in the power spectrum: white to brown
 
 _LOW_CUT = (30.0, 200.0)  # Hz
 _HIGH_CUT = (4000.0, 7000.0)  # Hz
@@ -41,24 +38,24 @@ _HIGH_CUT = (4000.0, 7000.0)  # Hz
 def room_response(
     rng: np.random.Generator,
     *,
-    reverberation_time: tuple[float, float] = _REVERBERATION_TIME,
-    reverberant_db: tuple[float, float] = _REVERBERANT_DB,
+    reverberation_time: tuple[float, float] = (0.2, 1.2),
+    reverberant_db: tuple[float, float] = (-20.0, 3.0),
 ) -> NDArray[np.float64]:
-    """Make up the impulse response of a room.
+    """Draw the impulse response of a room.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        Source of all that is random.
+        Random number generator.
     reverberation_time : tuple of float, default=(0.2, 1.2)
-        Range of the time in seconds in which 500 Hz decays by 60 dB; treble decays faster.
+        Range of the reverberation time (RT60) in seconds at 500 Hz; treble decays faster.
     reverberant_db : tuple of float, default=(-20, 3)
-        Range of the level of all that follows the direct sound, in dB relative to it.
+        Range of the level of reflections and reverberation in dB relative to the direct sound.
 
     Returns
     -------
     ndarray, shape (n_samples,)
-        The direct sound, which is 1, then a few early reflections and a decaying tail.
+        Direct sound, which is 1, a few early reflections and a decaying tail.
 
     Examples
     --------
@@ -77,10 +74,10 @@ def room_response(
     octave = np.log2(np.maximum(np.fft.rfftfreq(n_samples, 1 / SAMPLE_RATE), 1.0) / 500)
     tail = np.zeros(n_samples)
     for centre, decay in zip(octaves, times, strict=True):
-        # Triangles that add up to one, with shoulders at both ends.
+        # Triangular bands that add up to one, flat beyond both ends.
         band = np.clip(1 - np.abs(np.clip(octave, octaves[0], octaves[-1]) - centre), 0, 1)
         tail += np.fft.irfft(spectrum * band, n_samples) * 10 ** (-3 * time / decay)
-    # Dense reflections come after the first ones.
+    # The tail fades in, since dense reflections come after the early ones.
     tail *= 1 - np.exp(-time / rng.uniform(*_REFLECTION_DELAY))
 
     n_early = rng.integers(*_N_REFLECTIONS, endpoint=True)
@@ -96,19 +93,9 @@ def room_response(
 
 
 def equalize(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Filter by a smooth frequency response of ±6 dB, with a tilt of up to ±1.5 dB an octave.
+    """Filter with a smooth random frequency response of ±6 dB and minimum phase.
 
-    Parameters
-    ----------
-    audio : ndarray, shape (..., n_samples)
-        Sounds, which are all filtered alike.
-    rng : numpy.random.Generator
-        Source of the response, which has minimum phase.
-
-    Returns
-    -------
-    ndarray, shape (..., n_samples)
-        The filtered sounds.
+    Signals of shape (..., n_samples) all get the same filter.
 
     Examples
     --------
@@ -128,12 +115,12 @@ def _equalizer_gain(hz: NDArray[np.float64], rng: np.random.Generator) -> NDArra
     weights /= np.linalg.norm(weights, axis=1, keepdims=True)
     gain = _DEVIATION_DB * weights @ rng.standard_normal(len(knots))
     gain += rng.uniform(-_TILT_DB, _TILT_DB) * octaves
-    # Less abrupt than clipping.
-    return np.asarray(_LARGEST_GAIN_DB * np.tanh(gain / _LARGEST_GAIN_DB))
+    # Soft clipping.
+    return np.asarray(_MAX_GAIN_DB * np.tanh(gain / _MAX_GAIN_DB))
 
 
 def _minimum_phase(gain_db: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Make the impulse response of these gains that begins at once."""
+    """Minimum-phase impulse response with the given gains, by the cepstral method."""
     cepstrum = np.fft.irfft(gain_db * (np.log(10) / 20))
     half = len(cepstrum) // 2
     cepstrum[1:half] *= 2
@@ -143,19 +130,7 @@ def _minimum_phase(gain_db: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def colored_noise(n_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Make stationary noise of any colour from white to brown.
-
-    Parameters
-    ----------
-    n_samples : int
-        How much.
-    rng : numpy.random.Generator
-        Source of the colour and the noise.
-
-    Returns
-    -------
-    ndarray, shape (n_samples,)
-        Gaussian noise of no particular level.
+    """Draw stationary Gaussian noise of a random colour from white to brown.
 
     Examples
     --------
@@ -169,19 +144,9 @@ def colored_noise(n_samples: int, rng: np.random.Generator) -> NDArray[np.float3
 
 
 def limit_band(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Cut below 30 to 200 Hz and above 4 to 7 kHz, as a cheap device does.
+    """Filter with a random low cut (30 to 200 Hz) and high cut (4 to 7 kHz).
 
-    Parameters
-    ----------
-    audio : ndarray, shape (..., n_samples)
-        Sounds, which are all filtered alike.
-    rng : numpy.random.Generator
-        Source of both frequencies.
-
-    Returns
-    -------
-    ndarray, shape (..., n_samples)
-        The filtered sounds.
+    Signals of shape (..., n_samples) all get the same filter.
 
     Examples
     --------
@@ -195,17 +160,7 @@ def limit_band(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
 
 
 def frame_power(audio: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Measure the mean square of each 10 ms.
-
-    Parameters
-    ----------
-    audio : ndarray, shape (n_samples,)
-        A sound; the last frame is padded with silence.
-
-    Returns
-    -------
-    ndarray, shape (n_frames,)
-        Powers.
+    """Mean power of each 10 ms; the last frame is zero-padded.
 
     Examples
     --------

@@ -1,15 +1,15 @@
-"""Read, write and stream audio: any format of libsndfile, any sample rate, any channels.
+"""Read, write and stream audio in any format of libsndfile, at any sample rate.
 
-Samples are float32 with full scale at ±1. Unlike soundfile, which has channels last, several
-channels are the *rows* of an array, (n_channels, n_samples), as in librosa and PyTorch.
-Resampling is soxr's high quality (HQ) everywhere, so that a file gives the same samples
-whether it is read whole or streamed in blocks.
+Samples are float32 with full scale at ±1. Multichannel arrays have shape (n_channels, n_samples),
+as in librosa and PyTorch; soundfile has channels last. Resampling is soxr's high quality (HQ)
+everywhere, so that reading whole and streaming in blocks give the same samples.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ __all__ = [
     "Audio", "AudioInfo", "audio_info", "read_audio", "stream_audio", "write_audio", "write_blocks",
 ]  # fmt: skip
 
-# The rate in Hz at which recordings are analysed, and networks trained.
+# Sample rate in Hz at which recordings are analysed and networks are trained.
 SAMPLE_RATE = 16_000
 MIN_SAMPLE_RATE = 1_000
 MAX_SAMPLE_RATE = 768_000
@@ -35,19 +35,19 @@ _MAX_CHANNELS = 1024  # libsndfile's own limit
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """Audio samples with their sample rate, valid from the moment they exist.
+    """Audio samples and their sample rate, checked when they are created.
 
     Parameters
     ----------
     samples : ndarray, shape=(n_samples,) or (n_channels, n_samples)
-        Finite real samples, at least one, with full scale at ±1; kept as float32.
+        Finite real samples, at least one, with full scale at ±1; converted to float32.
     sample_rate : int
         Samples per second, from 1,000 to 768,000.
 
     Raises
     ------
     AudioError
-        If the samples or the rate are not as described.
+        If the samples or the sample rate are invalid.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class Audio:
                 f"samples of shape {samples.shape} have too many channels: "
                 "transpose them to (n_channels, n_samples)"
             )
-        with np.errstate(over="ignore"):  # what float32 cannot hold is reported as not finite
+        with np.errstate(over="ignore"):  # overflow to infinity is reported below
             samples = samples.astype(np.float32, copy=False)
         if not np.isfinite(samples).all():
             raise AudioError("samples contain NaN or infinity")
@@ -123,7 +123,7 @@ class Audio:
         Returns
         -------
         Audio
-            As long in seconds, to within a sample.
+            Same duration, to within a sample.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Audio:
         _check_rate(sample_rate)
         if sample_rate == self.sample_rate:
             return self
-        # soxr, too, has channels last.
+        # soxr has channels last.
         samples = soxr.resample(self.samples.T, self.sample_rate, sample_rate, quality="HQ").T
         if samples.size == 0:
             raise AudioError(f"too short to be resampled to {sample_rate} Hz")
@@ -149,12 +149,12 @@ class Audio:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of an audio file says.
+    """Duration and format of an audio file, from its header.
 
     Parameters
     ----------
     duration : float
-        Length in seconds; 0 if it does not say, as that of a FLAC that was streamed.
+        Length in seconds; 0 if the header does not say, as in a FLAC that was streamed.
     sample_rate : int
         Samples per second.
     n_channels : int
@@ -198,27 +198,27 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
 
 
 def read_audio(
-    path: str | os.PathLike[str],
+    source: Audio | str | os.PathLike[str],
     *,
     sample_rate: int | None = None,
     mono: bool = True,
     offset: float = 0.0,
     duration: float | None = None,
 ) -> Audio:
-    """Read an audio file, or a part of it.
+    """Read a recording, or a part of it.
 
     Parameters
     ----------
-    path : str or os.PathLike
-        WAV, FLAC, OGG, MP3, AIFF or another format that libsndfile reads.
+    source : Audio, str or os.PathLike
+        Samples, or a WAV, FLAC, OGG, MP3, AIFF or other file that libsndfile reads.
     sample_rate : int, optional
-        Rate in Hz to convert to; by default that of the file.
-    mono : bool
+        Sample rate in Hz to convert to. Default: that of the source.
+    mono : bool, default=True
         Average the channels.
-    offset : float
-        Seconds to skip at the beginning.
+    offset : float, default=0.0
+        Start reading after this time in seconds.
     duration : float, optional
-        Seconds to read; by default to the end.
+        Seconds to read. Default: to the end.
 
     Returns
     -------
@@ -235,45 +235,41 @@ def read_audio(
     Warns
     -----
     UserWarning
-        If the file ends before its header says; what is there is returned.
+        If the file ends before its header says; the samples before that are returned.
 
     Examples
     --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_audio(f"{folder}/stereo.wav", Audio(np.zeros((2, 44100)), 44100))
-    ...     audio = read_audio(f"{folder}/stereo.wav", sample_rate=22050, duration=0.5)
+    >>> stereo = Audio(np.zeros((2, 44100)), 44100)
+    >>> audio = read_audio(stereo, sample_rate=22050, duration=0.5)
     >>> audio.samples.shape, audio.sample_rate
     ((11025,), 22050)
     """
-    with _open(path) as file:
-        rate = sample_rate or file.samplerate
-        blocks = list(_blocks(file, path, sample_rate, mono, offset, duration, 1.0))
-    samples = np.concatenate(blocks)
-    return Audio(samples[:, 0] if mono else np.ascontiguousarray(samples.T), rate)
+    with _decode(source, offset, duration, 1.0) as (rate, blocks):
+        samples = np.concatenate(list(_convert(blocks, source, rate, sample_rate, mono)))
+    return Audio(samples[:, 0] if mono else np.ascontiguousarray(samples.T), sample_rate or rate)
 
 
 def stream_audio(
-    path: str | os.PathLike[str],
+    source: Audio | str | os.PathLike[str],
     *,
     sample_rate: int | None = None,
     mono: bool = True,
     block_duration: float = 30.0,
 ) -> Iterator[np.ndarray]:
-    """Read an audio file block by block, in memory that does not grow with its length.
+    """Read a recording block by block, in memory that does not grow with its length.
 
-    Joined together, the blocks are what `read_audio` gives for the same sample rate.
+    The concatenated blocks equal the samples of `read_audio` at the same sample rate.
 
     Parameters
     ----------
-    path : str or os.PathLike
-        WAV, FLAC, OGG, MP3, AIFF or another format that libsndfile reads.
+    source : Audio, str or os.PathLike
+        Samples, or a WAV, FLAC, OGG, MP3, AIFF or other file that libsndfile reads.
     sample_rate : int, optional
-        Rate in Hz to convert to; by default that of the file.
-    mono : bool
+        Sample rate in Hz to convert to. Default: that of the source.
+    mono : bool, default=True
         Average the channels.
-    block_duration : float
-        Seconds in a block, if that is no more than 2**25 samples of all channels together. With
+    block_duration : float, default=30.0
+        Length of a block in seconds, limited to 2**25 samples over all channels. With
         resampling, the lengths of blocks vary a little.
 
     Yields
@@ -284,8 +280,8 @@ def stream_audio(
     Raises
     ------
     AudioError
-        When the first block is asked for, if the file cannot be read as audio or has no
-        samples; later, if a block has NaN or infinite ones.
+        At the first block, if the file cannot be read as audio or has no samples; later, if a
+        block has NaN or infinite samples.
     ParameterError
         If a parameter is out of range.
 
@@ -296,22 +292,19 @@ def stream_audio(
 
     Examples
     --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_audio(f"{folder}/silence.wav", Audio(np.zeros(80000), 8000))
-    ...     blocks = stream_audio(f"{folder}/silence.wav", block_duration=4.0)
-    ...     [len(block) for block in blocks]
+    >>> silence = Audio(np.zeros(80000), 8000)
+    >>> [len(block) for block in stream_audio(silence, block_duration=4.0)]
     [32000, 32000, 16000]
     """
     if not 0 < block_duration < float("inf"):
         raise ParameterError(f"block_duration must be positive seconds, not {block_duration}")
-    with _open(path) as file:
-        for block in _blocks(file, path, sample_rate, mono, 0.0, None, block_duration):
+    with _decode(source, 0.0, None, block_duration) as (rate, blocks):
+        for block in _convert(blocks, source, rate, sample_rate, mono):
             yield block[:, 0] if mono else block.T
 
 
 def write_audio(path: str | os.PathLike[str], audio: Audio) -> None:
-    """Write audio to a file, which appears whole or not at all.
+    """Write audio to a file; a failure leaves no partial file.
 
     Parameters
     ----------
@@ -319,7 +312,7 @@ def write_audio(path: str | os.PathLike[str], audio: Audio) -> None:
         File to write or replace; its suffix names the format. WAV is written as 32-bit float,
         which keeps the samples exactly; FLAC as 24-bit, where samples beyond ±1 are clipped.
     audio : Audio
-        What to write.
+        Samples to write.
 
     Raises
     ------
@@ -347,25 +340,25 @@ def write_blocks(
     *,
     n_samples: int | None = None,
 ) -> None:
-    """Write audio to a file while it is made, in memory that does not grow with its length.
+    """Write audio block by block, in memory that does not grow with its length.
 
     Parameters
     ----------
     path : str or os.PathLike
-        As of `write_audio`.
+        As in `write_audio`.
     blocks : iterable of ndarray, shape=(n_samples,) or (n_channels, n_samples)
-        What to write, from its beginning.
+        Consecutive blocks of samples.
     sample_rate : int
         Samples per second.
     n_samples : int, optional
-        How many there will be, about. WAV with more than 4 GB is written as RF64, which must be
-        known from the beginning.
+        Approximate total. WAV of more than 4 GB is written as RF64, which has to be decided before
+        the first block.
 
     Raises
     ------
     AudioError
-        As of `write_audio`, and if there are no blocks, one is not valid as `Audio`, or they are
-        more than the format holds.
+        As in `write_audio`, and if there are no blocks, a block is not valid as `Audio`, or the
+        format cannot hold as many samples.
     HarmnmfError
         If the file cannot be written.
 
@@ -386,7 +379,7 @@ def write_blocks(
 
 
 def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
-    """Open a file for reading, or say why it cannot be."""
+    """Open a file, whose sample rate must be valid."""
     file = open_sound(path)
     if not _is_valid_rate(file.samplerate):
         file.close()
@@ -394,52 +387,78 @@ def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
     return file
 
 
-def _blocks(
-    file: soundfile.SoundFile,
-    path: str | os.PathLike[str],
-    sample_rate: int | None,
-    mono: bool,
+@contextmanager
+def _decode(
+    source: Audio | str | os.PathLike[str],
     offset: float,
     duration: float | None,
     block_duration: float,
-) -> Iterator[np.ndarray]:
-    """Yield blocks (n_samples, n_channels), n_samples > 0, at the rate asked for."""
-    if sample_rate is not None:
-        _check_rate(sample_rate)
+) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """Open a recording: its sample rate, and blocks of shape (n_samples, n_channels)."""
     if not 0 <= offset < float("inf"):
         raise ParameterError(f"offset must be seconds, 0 or more, not {offset}")
     if duration is not None and not duration > 0:
         raise ParameterError(f"duration must be positive seconds, not {duration}")
-    resampler = None
-    if sample_rate not in (None, file.samplerate):
-        n_channels = 1 if mono else file.channels
-        resampler = soxr.ResampleStream(
-            file.samplerate, sample_rate, n_channels, dtype="float32", quality="HQ"
-        )
+    if isinstance(source, Audio):
+        yield source.sample_rate, _cut(source, offset, duration, block_duration)
+        return
+    with _open(source) as file:
+        yield file.samplerate, decode_blocks(file, source, offset, duration, block_duration)
+
+
+def _cut(
+    audio: Audio, offset: float, duration: float | None, block_duration: float
+) -> Iterator[np.ndarray]:
+    samples, rate = np.atleast_2d(audio.samples).T, audio.sample_rate
+    samples = samples[round(min(offset * rate, len(samples))) :]
+    if duration is not None:
+        samples = samples[: round(min(duration * rate, len(samples)))]
+    n_block = max(1, round(min(block_duration * rate, len(samples))))
+    for start in range(0, len(samples), n_block):
+        yield samples[start : start + n_block]
+
+
+def _convert(
+    blocks: Iterable[np.ndarray],
+    source: Audio | str | os.PathLike[str],
+    rate: int,
+    sample_rate: int | None,
+    mono: bool,
+) -> Iterator[np.ndarray]:
+    """Average the channels and resample, leaving out empty blocks."""
+    if sample_rate is not None:
+        _check_rate(sample_rate)
+    if mono:
+        blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
+    if sample_rate not in (None, rate):
+        blocks = _resample(blocks, rate, sample_rate)
     any_samples = False
-    for block in decode_blocks(file, path, offset, duration, block_duration):
-        if mono:
-            block = block.mean(axis=1, keepdims=True)
-        if resampler is not None:
-            block = resampler.resample_chunk(block)
+    for block in blocks:
         if len(block):
             any_samples = True
             yield block
-    if resampler is not None:
-        rest = resampler.resample_chunk(np.zeros((0, n_channels), np.float32), last=True)
-        if len(rest):
-            any_samples = True
-            yield rest
     if not any_samples:
-        raise AudioError(f"{path}: has no samples in the part to read; choose a longer recording")
+        name = "the audio" if isinstance(source, Audio) else source
+        raise AudioError(f"{name}: has no samples in the part to read; choose a longer recording")
+
+
+def _resample(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    resampler = None
+    for block in blocks:
+        if resampler is None:
+            resampler = soxr.ResampleStream(
+                rate, sample_rate, block.shape[1], dtype="float32", quality="HQ"
+            )
+        yield resampler.resample_chunk(np.ascontiguousarray(block))
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros((0, block.shape[1]), np.float32), last=True)
 
 
 def _is_valid_rate(sample_rate: float) -> bool:
-    """Tell whether a rate is a whole number in the range."""
     return MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE and sample_rate == int(sample_rate)
 
 
 def _check_rate(sample_rate: int) -> None:
-    """Refuse a rate to convert to that is not one."""
+    """Raise ParameterError if a sample rate to convert to is not valid."""
     if not _is_valid_rate(sample_rate):
         raise ParameterError(f"sample_rate {sample_rate} Hz {_RATE_NEEDED}")

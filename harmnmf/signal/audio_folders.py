@@ -9,7 +9,7 @@ from harmnmf.errors import HarmnmfError
 
 __all__ = ["AUDIO_SUFFIXES", "audio_files"]
 
-# What libsndfile reads without being told more than the name.
+# Formats that libsndfile recognises.
 AUDIO_SUFFIXES = (
     *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3"),
     *(".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav"),
@@ -17,26 +17,26 @@ AUDIO_SUFFIXES = (
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """List the audio files in a folder and the folders inside it, sorted.
+    """List the audio files in a folder and its subfolders, sorted.
 
     Hidden files are left out: macOS writes one, ``._song.wav``, beside each file that it copies.
-    So are folders that are links, which may lead around in circles. All else that is called like
-    audio is listed, broken links and pipes too: that it is none is said when it is read.
+    So are folders that are links, which may be circular. Other names with an audio suffix are
+    listed, broken links and pipes too, which fail when they are read.
 
     Parameters
     ----------
     folder : Path
-        Where to look.
+        Folder to search.
 
     Returns
     -------
     list of Path
-        Never empty.
+        At least one file.
 
     Raises
     ------
     HarmnmfError
-        If there are none, or no such folder, or one of the folders cannot be read.
+        If there are no audio files, no such folder, or a folder that cannot be read.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def audio_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise HarmnmfError(f"{folder}: no such folder; check the name")
     found = []
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
+    for parent, folders, names in os.walk(folder, onerror=_raise_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(parent, name)
@@ -61,8 +61,7 @@ def audio_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _refuse(error: OSError) -> None:
-    # To go on would lose files without a word.
+def _raise_unreadable(error: OSError) -> None:
     raise HarmnmfError(
         f"{error.filename}: this folder cannot be read ({error.strerror}); allow it, or name the "
         "files to work on"

@@ -1,16 +1,16 @@
-"""What libsndfile makes of broken files and of full disks, in errors that say what to do.
+"""Reading and writing with libsndfile, and clear errors for damaged files and full disks.
 
-It takes headers at their word, prints what it thinks of MP3 files, stops decoding where a file is
-damaged, and does not tell if the end of a file could not be written.
+libsndfile believes headers, stops decoding where a file is damaged, and does not report that the
+end of a file could not be written. Its MP3 decoder, mpg123, prints notes on damaged files to
+standard error.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,13 @@ from harmnmf.storage.files import open_plain
 
 __all__ = ["UNKNOWN_LENGTH", "decode_blocks", "open_sound", "sound_writer"]
 
-UNKNOWN_LENGTH = 2**63 - 1  # as libsndfile says it
-_SYSTEM_ERROR = 2  # likewise: most of the time, the disk is full
-# Values of one block at most: headers may announce thousands of channels at any rate.
+# libsndfile's values: `frames` of a file without a length, and the error code of system calls,
+# which most often means a full disk.
+UNKNOWN_LENGTH = 2**63 - 1
+_SYSTEM_ERROR = 2
+# Limit on the values in one block: headers may announce thousands of channels at any rate.
 _LARGEST_BLOCK = 2**25
-# Samples at the end of a damaged file that need not be saved.
+# Samples before a damaged place that need not be recovered.
 _SMALLEST_BLOCK = 64
 # Seconds that may be missing at the end before a file counts as truncated: lossy formats
 # announce their length only to within a packet or two.
@@ -36,23 +38,21 @@ _SUBTYPES = {".wav": "FLOAT", ".flac": "PCM_24"}
 _SMALL_FORMATS = ("WAV", "AIFF")
 _LARGEST_SMALL = 2**32 - 2**16
 
-_standard_error = threading.Lock()
-
 
 class _Sound(soundfile.SoundFile):
-    """A file that is read from its beginning to its end.
+    """A file that is read in order.
 
-    After each block of others, soundfile seeks to where it is anyway. That takes long in Opus, and
-    fails in FLAC without a length, and in codecs of telephones.
+    In seekable files, soundfile seeks to the current position after each block. That is slow in
+    Opus, and fails in FLAC without a length and in telephone codecs.
     """
 
     def seekable(self) -> bool:
-        """Say no."""
+        """Return False."""
         return False
 
 
 def open_sound(path: str | os.PathLike[str]) -> soundfile.SoundFile:
-    """Open a file for reading, or say why it cannot be.
+    """Open an audio file for reading.
 
     Parameters
     ----------
@@ -62,12 +62,12 @@ def open_sound(path: str | os.PathLike[str]) -> soundfile.SoundFile:
     Returns
     -------
     soundfile.SoundFile
-        To be closed.
+        Open file; the caller closes it.
 
     Raises
     ------
     AudioError
-        If it is not audio, or cannot be opened.
+        If the file is not audio, or cannot be opened.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def open_sound(path: str | os.PathLike[str]) -> soundfile.SoundFile:
         ...
     harmnmf.errors.AudioError: missing.wav: no such file; check the name
     """
-    # libsndfile says no more than "System error" or "Format not recognised" of all these.
+    # libsndfile reports all these as "System error" or "Format not recognised".
     try:
         with open_plain(path) as file:
             is_empty = not file.read(1)
@@ -91,8 +91,7 @@ def open_sound(path: str | os.PathLike[str]) -> soundfile.SoundFile:
     try:
         # TypeError: soundfile asks for the rate of headerless (.raw) files.
         # soundfile cannot encode a name that is not in the encoding of the file system.
-        with _quiet():
-            return _Sound(path if os.name == "nt" else os.fsencode(path))
+        return _Sound(path if os.name == "nt" else os.fsencode(path))
     except (soundfile.SoundFileError, TypeError) as error:
         raise AudioError(
             f"{path}: is not audio in a format that can be read; convert it to WAV or FLAC"
@@ -106,25 +105,25 @@ def decode_blocks(
     duration: float | None,
     block_duration: float,
 ) -> Iterator[NDArray[np.float32]]:
-    """Read a part of a file, and of a damaged one what is before the damage.
+    """Read a part of a file block by block; if it is damaged, what precedes the damage.
 
     Parameters
     ----------
     file : soundfile.SoundFile
-        The open file.
+        Open file.
     path : path-like
-        Its name.
+        Name of the file, for messages.
     offset : float
         Seconds to skip.
-    duration : float, optional
-        Seconds to read; by default all.
+    duration : float or None
+        Seconds to read; None for all.
     block_duration : float
-        Seconds in a block, if that is no more than 2**25 samples of all channels together.
+        Seconds in a block, at most 2**25 samples of all channels together.
 
     Yields
     ------
     ndarray, shape (n_samples, n_channels)
-        At the rate of the file.
+        Samples at the rate of the file.
 
     Raises
     ------
@@ -134,7 +133,7 @@ def decode_blocks(
     Warns
     -----
     UserWarning
-        If the file ends before its header says.
+        If the file ends before the length in its header.
     """
     rate = file.samplerate
     first = round(min(offset * rate, file.frames))
@@ -150,9 +149,10 @@ def decode_blocks(
         while n_read < n_expected:
             # Not preallocated from the header, which may announce more than there is.
             try:
-                block = _read(file, min(n_block, n_expected - n_read))
+                n_wanted = min(n_block, n_expected - n_read)
+                block = file.read(n_wanted, "float32", always_2d=True)
             except soundfile.SoundFileError:
-                # What this block has before the damage is worth having, too.
+                # Smaller blocks recover more of the samples before the damage.
                 if n_block <= _SMALLEST_BLOCK:
                     raise
                 n_block //= 2
@@ -178,28 +178,22 @@ def decode_blocks(
         )
 
 
-def _read(file: soundfile.SoundFile, n_samples: int) -> NDArray[np.float32]:
-    with _quiet() if file.format == "MP3" else nullcontext():
-        samples: NDArray[np.float32] = file.read(n_samples, "float32", always_2d=True)
-    return samples
-
-
 @contextmanager
 def sound_writer(
     path: Path, target: str | os.PathLike[str], sample_rate: int, n_samples: int | None
 ) -> Iterator[Callable[[NDArray[np.float32]], None]]:
-    """Write a file whose format its suffix tells, and make sure that it is there as a whole.
+    """Write an audio file in the format of its suffix, and check that it is complete.
 
     Parameters
     ----------
     path : Path
-        Where to write.
+        File to write.
     target : path-like
-        How it will be called.
+        Its final name, for the format and for messages.
     sample_rate : int
         Samples per second.
     n_samples : int, optional
-        How many there will be, about, which tells whether WAV must be RF64.
+        Approximate length, which decides whether a WAV file must be RF64.
 
     Yields
     ------
@@ -209,9 +203,9 @@ def sound_writer(
     Raises
     ------
     AudioError
-        If the format is unknown, or cannot hold what is to be written, or nothing is written.
+        If the format is unknown or cannot hold these samples, or if there are none.
     OSError
-        If the disk is full, for example.
+        If the file cannot be written, for example because the disk is full.
 
     Examples
     --------
@@ -266,31 +260,12 @@ def _close(file: soundfile.SoundFile) -> None:
 
 
 def _check_end(path: Path, n_samples: int) -> None:
-    """Read the last sample: that it could not be written may not have been told."""
+    """Read the last sample: libsndfile may not have reported that it could not be written."""
     try:
-        with _quiet(), soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(path) as file:
             file.seek(n_samples - 1)
             is_whole = len(file.read(1)) == 1
     except soundfile.SoundFileError:
         is_whole = False
     if not is_whole:
         raise OSError("its end is missing")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep from standard error what mpg123 says there of damaged files, without their names."""
-    with _standard_error:
-        try:
-            kept = os.dup(2)
-        except OSError:  # there is none
-            yield
-            return
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)

@@ -1,18 +1,17 @@
-"""Front ends: magnitude spectrograms with linear or logarithmic frequency, whole or in blocks.
+"""Magnitude spectrograms with linear or logarithmic frequency, of whole signals or of streams.
 
 Frame n is centred on sample ``n * hop_length``; before the first sample and after the last the
 signal is zero, so a recording has ``1 + n_samples // hop_length`` frames, as in librosa. A
 sinusoid of amplitude 1 on the frequency of a bin has magnitude 1 there.
 
-Both front ends analyse each bin with a Hann window. They publish its length per bin
-(``window_durations``), which is all that the harmonic templates need to draw partials as this
-front end shows them.
+Both front ends analyse each bin with a Hann window. Harmonic templates need its length per bin
+(``window_durations``) to predict the shape of partials.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -26,17 +25,19 @@ from harmnmf.errors import FormatError, ParameterError
 from .audio import SAMPLE_RATE
 from .harmonics import FrequencyAxis
 
-__all__ = ["STFT", "FrontEnd", "LogFrequency", "Spectrogram", "front_end_from_dict"]
+__all__ = [
+    "STFT", "FrontEnd", "LogFrequency", "Spectrogram", "SpectrogramStream", "front_end_from_dict"
+]  # fmt: skip
 
-# A block of this many samples keeps the work of one FFT call within the processor's caches.
+# Samples in one FFT call, which then fits into the processor's caches.
 _FFT_BATCH = 2**21
-# Bins whose kernels are multiplied together: few enough that their bands overlap.
+# Neighbouring bins whose kernels are multiplied together, as their frequency bands overlap.
 _BAND = 32
-# What a kernel leaks below this fraction of its maximum (-60 dB) is not worth its arithmetic.
+# Kernel values below this fraction of the maximum (-60 dB) are set to zero.
 _KERNEL_FLOOR = 1e-3
-# Of samples: the highest rate, for a second.
+# Samples in a frame: one second at the highest sample rate.
 _LARGEST = 768_000
-# Values in all kernels, which take half a gigabyte, and four times that while they are made.
+# Values in all kernels: half a gigabyte, and four times that while they are computed.
 _LARGEST_KERNELS = 2**25
 
 
@@ -92,7 +93,7 @@ class Spectrogram:
 
 @dataclass(frozen=True)
 class FrontEnd(ABC):
-    """What the front ends share: framing, and streaming in blocks.
+    """Base class of the front ends: framing and streaming.
 
     Parameters
     ----------
@@ -155,76 +156,93 @@ class FrontEnd(ABC):
         ParameterError
             If the signal is empty or not mono.
         """
-        blocks = list(self.stream([samples]))
-        if not blocks:
+        stream = self.stream()
+        values = np.concatenate([stream.push(samples), stream.finish()], axis=1)
+        if not values.shape[1]:
             raise ParameterError("a spectrogram needs at least one sample")
-        return self._wrap(np.concatenate([block.values for block in blocks], axis=1))
+        return Spectrogram(values, self.axis, self.sample_rate, self.hop_length)
 
-    def stream(self, blocks: Iterable[ArrayLike]) -> Iterator[Spectrogram]:
-        """Compute the spectrogram of a signal that arrives in blocks.
+    def stream(self) -> SpectrogramStream:
+        """Return a :class:`SpectrogramStream` for a signal that arrives in blocks."""
+        return SpectrogramStream(self)
+
+    def transform_frames(self, frames: torch.Tensor) -> NDArray[np.float32]:
+        """Compute magnitudes, (n_bins, n_frames), of frames of samples, (n_frames, n_fft)."""
+        batch = max(1, _FFT_BATCH // self.n_fft)
+        magnitudes = [self._magnitudes(torch.fft.rfft(part)) for part in torch.split(frames, batch)]
+        values: NDArray[np.float32] = torch.cat(magnitudes).T.contiguous().numpy()
+        return values
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the front end by values that JSON can hold, for :func:`front_end_from_dict`."""
+        return {"name": type(self).__name__, **asdict(self)}
+
+
+class SpectrogramStream:
+    """Spectrogram of a signal that arrives in blocks.
+
+    The concatenated frames are the spectrogram of the whole signal.
+
+    Parameters
+    ----------
+    front_end : FrontEnd
+        Computes the frames.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(size=4000)
+    >>> front_end = STFT(n_fft=512, hop_length=160)
+    >>> stream = front_end.stream()
+    >>> parts = [stream.push(noise[:1000]), stream.push(noise[1000:]), stream.finish()]
+    >>> [part.shape[1] for part in parts]
+    [5, 19, 2]
+    >>> whole = front_end.transform(noise).values
+    >>> bool(np.allclose(np.concatenate(parts, axis=1), whole, atol=1e-6))
+    True
+    """
+
+    def __init__(self, front_end: FrontEnd) -> None:
+        self.front_end = front_end
+        self._buffer = torch.zeros(front_end.n_fft // 2)
+        self._is_empty = True
+
+    def push(self, samples: ArrayLike) -> NDArray[np.float32]:
+        """Take the next samples.
 
         Parameters
         ----------
-        blocks : iterable of array_like, shape (n,)
-            Consecutive parts of a mono signal at `sample_rate`, of any lengths.
+        samples : array_like, shape (n_samples,)
+            Mono signal, of any length.
 
-        Yields
-        ------
-        Spectrogram
-            As many frames as the samples so far allow; joined, they are the spectrogram of the
-            whole.
+        Returns
+        -------
+        ndarray, shape (n_bins, n_frames)
+            Magnitudes of the frames that are complete now, if any.
 
         Raises
         ------
         ParameterError
-            If a block is not mono.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> front_end = STFT(n_fft=512, hop_length=160)
-        >>> noise = np.random.default_rng(0).normal(size=4000).astype(np.float32)
-        >>> parts = front_end.stream([noise[:1000], noise[1000:]])
-        >>> joined = np.concatenate([part.values for part in parts], axis=1)
-        >>> bool(np.allclose(joined, front_end.transform(noise).values, atol=1e-6))
-        True
+            If the block is not mono.
         """
-        buffer = torch.zeros(self.n_fft // 2)
-        n_samples = 0
-        for block in blocks:
-            # PyTorch takes no read-only or reversed views; this copies nothing else.
-            part = np.require(block, np.float32, ["C", "W"])
-            if part.ndim != 1:
-                raise ParameterError(f"the signal must be mono, (n_samples,), not {part.shape}")
-            n_samples += len(part)
-            buffer = torch.cat([buffer, torch.from_numpy(part)])
-            n_frames = max(0, (len(buffer) - self.n_fft) // self.hop_length + 1)
-            if n_frames:
-                yield self._analyse(buffer)
-                buffer = buffer[n_frames * self.hop_length :]
-        buffer = torch.cat([buffer, torch.zeros(self.n_fft // 2)])
-        # With hops of more than half a frame, the last frame may be out already.
-        if n_samples and len(buffer) >= self.n_fft:
-            yield self._analyse(buffer)
+        # PyTorch takes no read-only or reversed views; this copies nothing else.
+        block = np.require(samples, np.float32, ["C", "W"])
+        if block.ndim != 1:
+            raise ParameterError(f"the signal must be mono, (n_samples,), not {block.shape}")
+        self._is_empty &= not len(block)
+        self._buffer = torch.cat([self._buffer, torch.from_numpy(block)])
+        n_fft, hop_length = self.front_end.n_fft, self.front_end.hop_length
+        n_frames = max(0, (len(self._buffer) - n_fft) // hop_length + 1)
+        if not n_frames:
+            return np.empty((self.front_end.axis.n_bins, 0), np.float32)
+        frames = self._buffer.unfold(0, n_fft, hop_length)
+        self._buffer = self._buffer[n_frames * hop_length :]
+        return self.front_end.transform_frames(frames)
 
-    def _analyse(self, signal: torch.Tensor) -> Spectrogram:
-        frames = signal.unfold(0, self.n_fft, self.hop_length)
-        batch = max(1, _FFT_BATCH // self.n_fft)
-        magnitudes = [self._magnitudes(torch.fft.rfft(part)) for part in torch.split(frames, batch)]
-        return self._wrap(torch.cat(magnitudes).T.contiguous().numpy())
-
-    def _wrap(self, values: NDArray[np.float32]) -> Spectrogram:
-        return Spectrogram(values, self.axis, self.sample_rate, self.hop_length)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the front end by strings and numbers that JSON can hold.
-
-        Returns
-        -------
-        dict
-            Its name and parameters, for :func:`front_end_from_dict`.
-        """
-        return {"name": type(self).__name__, **asdict(self)}
+    def finish(self) -> NDArray[np.float32]:
+        """End the signal; return the magnitudes of the last frames, (n_bins, n_frames)."""
+        if self._is_empty:
+            return np.empty((self.front_end.axis.n_bins, 0), np.float32)
+        return self.push(np.zeros(self.front_end.n_fft // 2, np.float32))
 
 
 @dataclass(frozen=True)
@@ -243,7 +261,7 @@ class STFT(FrontEnd):
     Raises
     ------
     ParameterError
-        If a parameter is not as described.
+        If a parameter is out of range.
 
     Examples
     --------
@@ -279,8 +297,8 @@ class LogFrequency(FrontEnd):
 
     One FFT serves all bins: the transform of each bin's windowed complex exponential is a short
     kernel on its spectrum [1]_. The windows are `n_cycles` periods long, but no shorter than
-    `min_window` and no longer than `max_window`: that is long enough to tell the upper partials
-    of A0 and A#0 apart, and short enough at the top to see onsets.
+    `min_window` and no longer than `max_window`. The defaults separate the upper partials of A0
+    and A#0, and resolve onsets at high frequencies.
 
     Parameters
     ----------
@@ -305,7 +323,7 @@ class LogFrequency(FrontEnd):
     Raises
     ------
     ParameterError
-        If a parameter is not as described, the last bin lies beyond the Nyquist frequency, or a
+        If a parameter is out of range, the last bin lies beyond the Nyquist frequency, or a
         window is longer than `n_fft`.
 
     References
@@ -398,7 +416,7 @@ _FRONT_ENDS: dict[str, type[FrontEnd]] = {"STFT": STFT, "LogFrequency": LogFrequ
 
 
 def front_end_from_dict(description: Mapping[str, Any]) -> FrontEnd:
-    """Make the front end that :meth:`FrontEnd.to_dict` described.
+    """Build a front end from the result of :meth:`FrontEnd.to_dict`.
 
     Parameters
     ----------
@@ -408,7 +426,7 @@ def front_end_from_dict(description: Mapping[str, Any]) -> FrontEnd:
     Returns
     -------
     FrontEnd
-        An equal front end.
+        The front end.
 
     Raises
     ------

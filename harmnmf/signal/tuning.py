@@ -1,17 +1,21 @@
-"""The tuning of a recording: how far its notes lie from equal temperament at 440 Hz."""
+"""Tuning of a recording: its deviation from equal temperament at 440 Hz."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from harmnmf.errors import ParameterError
 
+from .audio import Audio, read_audio
 from .harmonics import FrequencyAxis
+from .spectrogram import FrontEnd, Spectrogram
 
-__all__ = ["estimate_tuning"]
+__all__ = ["estimate_tuning", "relative_tuning", "transform_in_tune"]
 
-# Hz. Below, windows are too short to place a partial; above, inharmonicity moves it.
+# Hz. Below, windows are too short to locate a partial; above, inharmonicity moves it.
 _RANGE = (100.0, 2000.0)
 # Peaks this far below the loudest of their frame are as often noise as partials.
 _DEPTH = 10 ** (-30 / 20)
@@ -21,8 +25,8 @@ def estimate_tuning(values: ArrayLike, axis: FrequencyAxis) -> float:
     """Estimate by how much the partials in a spectrogram are sharp.
 
     The position of each spectral peak within its semitone is an angle; the tuning is the angle of
-    their mean, weighted by magnitude. Partials that are no octaves of the fundamental bias it,
-    equally in all spectra of one kind of instrument: compare two estimates.
+    their mean, weighted by magnitude. Partials other than octaves bias the estimate, equally for
+    all spectra of one kind of instrument: only the difference of two estimates is meaningful.
 
     Parameters
     ----------
@@ -64,3 +68,58 @@ def estimate_tuning(values: ArrayLike, axis: FrequencyAxis) -> float:
     semitones = 12 * np.log2(axis.to_hz(bins) / 440)
     mean = np.sum(np.exp(at) * np.exp(2j * np.pi * semitones))
     return float(np.angle(mean) / (2 * np.pi))
+
+
+def relative_tuning(audio: Audio, front_end: FrontEnd, W: ArrayLike) -> float:
+    """Estimate by how much a recording is sharper than the spectra of a dictionary.
+
+    Parameters
+    ----------
+    audio : Audio
+        The recording.
+    front_end : FrontEnd
+        Computes the spectra.
+    W : array_like, shape (n_bins, ...)
+        Spectra on the front end's axis.
+
+    Returns
+    -------
+    float
+        Semitones, negative if the recording is flatter.
+    """
+    axis = front_end.axis
+    V = transform_in_tune(audio, front_end, 0.0).values
+    return estimate_tuning(V, axis) - estimate_tuning(np.reshape(W, (axis.n_bins, -1)), axis)
+
+
+def transform_in_tune(audio: Audio, front_end: FrontEnd, tuning: float) -> Spectrogram:
+    """Compute a spectrogram as if the recording were tuned to 440 Hz.
+
+    A sharp recording is resampled to a proportionally higher sample rate, and analysed as if it
+    had the front end's.
+
+    Parameters
+    ----------
+    audio : Audio
+        The recording.
+    front_end : FrontEnd
+        Computes the spectrogram.
+    tuning : float
+        Semitones by which the recording is sharp.
+
+    Returns
+    -------
+    Spectrogram
+        With the sample rate that the recording was resampled to.
+
+    Examples
+    --------
+    >>> from harmnmf.signal.spectrogram import LogFrequency
+    >>> sharp = np.sin(2 * np.pi * 440 * 2 ** (0.3 / 12) * np.arange(16000) / 16000)
+    >>> V = transform_in_tune(Audio(sharp, 16000), LogFrequency(), 0.3)
+    >>> V.sample_rate, float(V.axis.to_hz(V.values[:, 25].argmax()).round())
+    (16280, 440.0)
+    """
+    sample_rate = round(front_end.sample_rate * 2 ** (tuning / 12))
+    samples = read_audio(audio, sample_rate=sample_rate).samples
+    return replace(front_end.transform(samples), sample_rate=sample_rate)

@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all, and files of arrays."""
+"""Atomic files, files of named arrays, and files that come with the package."""

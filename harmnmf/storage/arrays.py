@@ -1,45 +1,44 @@
-"""Arrays with metadata in one file.
-
-The array format is a NumPy ``.npz`` archive (``numpy.load`` reads it) with one more entry,
-``metadata``, which holds JSON as bytes. Nothing is ever pickled or evaluated, and sizes are
-checked before memory is taken, so that a file from elsewhere can be opened without trust.
-"""
+"""Named arrays and JSON metadata in one safetensors file."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from harmnmf.errors import FormatError, ParameterError
 
 from .files import atomic_path, open_plain
-from .npz import MAX_METADATA, read_npz
 
 __all__ = ["load_arrays", "save_arrays"]
 
-FORMAT = "harmnmf"
-VERSION = 1
+# Version 1 was an .npz archive.
+_VERSION = 2
+# The header of a file (names, shapes, metadata) takes many times its size once parsed.
+_MAX_HEADER = 2**21  # bytes
+_MAX_LEVELS = 64  # nested lists and objects in the metadata
 
 
 def save_arrays(
     path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
 ) -> None:
-    """Write arrays and metadata to one file, which appears whole or not at all.
+    """Write arrays and metadata to a safetensors file, atomically.
 
     Parameters
     ----------
     path : str or os.PathLike
-        File to write or replace; ``.npz`` by convention.
+        File to write or replace; ``.safetensors`` by convention.
     arrays : mapping of str to ndarray
-        Numbers, booleans or strings, of any shape. The name ``metadata`` is taken.
+        Booleans or numbers, of any shape.
     metadata : mapping
-        What JSON can hold in a megabyte, with the kind of content under ``"kind"``
-        (`load_arrays` checks it). ``"format"`` and ``"version"`` are added in the file.
+        JSON-serialisable, up to about 1 MB. ``"kind"``, a string, names the kind of content, which
+        `load_arrays` checks. The key ``"version"`` is reserved.
 
     Raises
     ------
@@ -52,42 +51,30 @@ def save_arrays(
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_arrays(f"{folder}/a.npz", {"W": np.eye(2)}, {"kind": "dictionary"})
-    ...     arrays, metadata = load_arrays(f"{folder}/a.npz", kind="dictionary")
+    ...     save_arrays(f"{folder}/a.safetensors", {"W": np.eye(2)}, {"kind": "dictionary"})
+    ...     arrays, metadata = load_arrays(f"{folder}/a.safetensors", kind="dictionary")
     >>> arrays["W"].shape, metadata
     ((2, 2), {'kind': 'dictionary'})
     """
-    if not isinstance(metadata.get("kind"), str):
-        raise ParameterError('metadata needs the kind of content, a string, under "kind"')
-    if taken := {"format", "version"} & metadata.keys():
-        raise ParameterError(f"metadata cannot use the names {sorted(taken)}")
+    if not isinstance(metadata.get("kind"), str) or "version" in metadata:
+        raise ParameterError('metadata needs a string under "kind", and nothing under "version"')
     try:
-        text = json.dumps({"format": FORMAT, "version": VERSION, **metadata}, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(f"metadata is not JSON ({error})") from error
-    if len(text) > MAX_METADATA:
-        raise ParameterError(f"metadata takes {len(text)} bytes, above the limit {MAX_METADATA}")
-    entries = {"metadata": np.frombuffer(text.encode(), np.uint8)}
-    for name, array in arrays.items():
-        if name in entries or not name.isidentifier():
-            raise ParameterError(f"{name!r} cannot be the name of an array")
-        entries[name] = np.asarray(array)
-        if entries[name].dtype.kind not in "biufcSU":
-            raise ParameterError(f"array {name!r} has dtype {entries[name].dtype}: not stored")
-    with (
-        atomic_path(path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
-        for name, array in entries.items():
-            # The fixed date of a bare ZipInfo gives equal bytes for equal content.
-            info = zipfile.ZipInfo(f"{name}.npy")
-            info.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(info, "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, array, version=(1, 0), allow_pickle=False)
+        text = json.dumps({"version": _VERSION, **metadata}, allow_nan=False)
+        # safetensors takes the memory of an array as it lies.
+        tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+        data = save(tensors, {"harmnmf": text})
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise ParameterError(f"cannot be stored as arrays with JSON metadata: {error}") from error
+    if _header_length(data) > _MAX_HEADER:
+        raise ParameterError(
+            f"names and metadata take {_header_length(data)} bytes, above the limit {_MAX_HEADER}"
+        )
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def load_arrays(
-    path: str | os.PathLike[str], *, kind: str | None = None, max_bytes: int = 2**30
+    path: str | os.PathLike[str], *, kind: str, max_bytes: int = 2**30
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read arrays and metadata that `save_arrays` wrote.
 
@@ -95,51 +82,92 @@ def load_arrays(
     ----------
     path : str or os.PathLike
         File to read.
-    kind : str, optional
+    kind : str
         Kind of content that the file must have.
     max_bytes : int
-        Limit on the decompressed size, checked before memory is taken: a small file can
-        announce, or decompress to, more than a machine has.
+        Maximum size of the file.
 
     Returns
     -------
     arrays : dict of str to ndarray
-        The arrays by name.
+        Arrays by name.
     metadata : dict
-        As given to `save_arrays`.
+        The metadata given to `save_arrays`.
 
     Raises
     ------
     FormatError
-        If the file is missing, corrupt, too large, of another kind, or of a newer version.
+        If the file is missing, corrupt, too large, of another kind, or of another version.
 
     Examples
     --------
-    >>> load_arrays("missing.npz")
+    >>> load_arrays("missing.safetensors", kind="dictionary")
     Traceback (most recent call last):
         ...
-    harmnmf.errors.FormatError: missing.npz: cannot be opened (No such file or directory)
+    harmnmf.errors.FormatError: missing.safetensors: cannot be opened (No such file or directory)
     """
     try:
-        file = open_plain(path)
+        with open_plain(path) as file:
+            n_bytes = os.fstat(file.fileno()).st_size
+            start = file.read(8)
     except OSError as error:
         raise FormatError(f"{path}: cannot be opened ({error.strerror})") from error
+    if n_bytes > max_bytes:
+        raise FormatError(
+            f"{path}: takes {n_bytes} bytes, above the limit {max_bytes}; choose another file"
+        )
+    if start.startswith(b"PK"):
+        raise FormatError(
+            f"{path}: is an .npz archive; if an older harmnmf wrote it, convert it with "
+            f'`harmnmf convert "{path}"`'
+        )
     try:
-        with file:
-            arrays, metadata = read_npz(file, max_bytes)
-        if metadata.pop("format") != FORMAT:
-            raise ValueError("an archive of some other program")
+        if _header_length(start) > _MAX_HEADER:
+            raise ValueError("the header is too long")
+        arrays, metadata = _read(path)
         version, found = metadata.pop("version"), metadata["kind"]
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}; choose another file") from error
-    except Exception as error:  # damaged bytes raise nearly anything inside zipfile
+    # AttributeError and TypeError: a data type that NumPy lacks.
+    except (
+        SafetensorError, AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError
+    ) as error:  # fmt: skip
         raise FormatError(
             f"{path}: is corrupt or not a harmnmf file; make it again or copy it again"
         ) from error
-    if version != VERSION:
+    if version != _VERSION:
         raise FormatError(
-            f"{path}: has format version {version}, and this harmnmf reads {VERSION}; update it"
+            f"{path}: has format version {version}, and this harmnmf reads {_VERSION}; update it"
         )
-    if kind not in (None, found):
+    if found != kind:
         raise FormatError(f"{path}: holds {found}, where {kind} is needed; choose another file")
     return arrays, metadata
+
+
+def _header_length(data: bytes) -> int:
+    return int.from_bytes(data[:8], "little")
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    with safe_open(path, framework="np") as file:
+        text = (file.metadata() or {})["harmnmf"]
+        metadata = json.loads(text, parse_float=_finite, parse_constant=_finite)
+        if _depth(metadata) > _MAX_LEVELS:
+            raise ValueError(f"the metadata has more than {_MAX_LEVELS} levels")
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    # Other packages may register more, for example bfloat16.
+    if any(array.dtype.isbuiltin != 1 for array in arrays.values()):
+        raise ValueError("an array has a data type that is not NumPy's own")
+    return arrays, metadata
+
+
+def _finite(text: str) -> float:
+    """Parse a number; raise ValueError if it is NaN or too large."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
+def _depth(value: object) -> int:
+    """Count levels of nested lists and objects."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)

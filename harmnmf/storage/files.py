@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written atomically."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}(\..*)?", re.DOTALL
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    r"""Replace a file in one step, so that no reader ever sees half of it.
+    r"""Write a file atomically.
 
-    The content is on the disk before it has its name: not even a power cut leaves half of it.
+    The content is flushed to the disk before the file gets its name, so that neither a reader nor a
+    power cut ever finds half of it.
 
     Parameters
     ----------
@@ -39,15 +40,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Yields
     ------
     pathlib.Path
-        An empty temporary file in the same folder and with the same suffix, hidden and locked.
-        It takes the place of `path` when the block ends, and is removed when the block raises.
-        What a killed process leaves of it is for `remove_leftovers`.
+        An empty, hidden, locked temporary file in the same folder with the same suffix. It
+        replaces `path` when the block ends, and is removed when the block raises.
+        `remove_leftovers` removes those of killed processes.
 
     Raises
     ------
     HarmnmfError
-        If the folder is missing or not writable, `path` exists and is not a plain file, or the
-        block fails to write, since the disk is full, for example.
+        If the folder is missing or not writable, if `path` exists and is not a plain file, or if
+        the disk is full, for example.
 
     Examples
     --------
@@ -81,7 +82,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        # A pipe, or another file, that the block uses is not what is written here.
+        # The block may use a pipe or another file.
         if isinstance(error, BrokenPipeError) or str(error.filename or temporary) != str(temporary):
             raise
         raise HarmnmfError(
@@ -95,30 +96,29 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _create_temporary(target: Path) -> tuple[Path, BinaryIO]:
-    """Make a file that is locked until the process ends or closes it."""
+    """Create a file that is locked until the process ends or closes it."""
     while True:
         temporary = target.with_name(f"{_PREFIX}{secrets.token_hex(8)}{target.suffix}")
-        # Not tempfile: its files are private (mode 0600), and would stay so.
+        # Not tempfile, whose files are private (mode 0600).
         lock = open(temporary, "xb")  # noqa: SIM115 (atomic_path closes it)
         if fcntl is None:
-            lock.close()  # Windows replaces no file that is open
+            lock.close()  # Windows does not replace open files
             return temporary, lock
-        # Before it was locked, `remove_leftovers` may have taken it for one.
+        # `remove_leftovers` may have removed it before it was locked.
         if _lock(lock) is not False and os.fstat(lock.fileno()).st_nlink:
             return temporary, lock
         lock.close()
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files that killed processes have left in a folder.
+    """Remove the temporary files of `atomic_path` that killed processes have left in a folder.
 
-    Files that `atomic_path` is writing to just now, in any process, stay. So do all where the
-    system has no locks, since nobody can know there.
+    Files that are being written, by any process, stay. Without file locks (on Windows), all stay.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        Folder of outputs; not those inside it. It may be missing.
+        Folder, which may be missing. Folders inside it are not searched.
 
     Examples
     --------
@@ -134,24 +134,24 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     for path in Path(folder).glob(f"{_PREFIX}*"):
         if not _TEMPORARY.fullmatch(path.name):
             continue
-        # It may be gone, or somebody else's.
+        # It may be gone, or belong to another user.
         with suppress(OSError), open_plain(path, "rb+") as file:
             if _lock(file):
                 path.unlink()
 
 
 def try_lock(file: IO[Any]) -> bool:
-    """Lock an open file for this process, if no other has: the lock ends with it, or with `close`.
+    """Lock an open file for this process until it is closed, unless it is locked already.
 
     Parameters
     ----------
     file : file object
-        Open for writing.
+        File that is open for writing.
 
     Returns
     -------
     bool
-        False if it is locked already; True also where the system has no locks.
+        False if it is locked already; True also if the system has no file locks.
 
     Examples
     --------
@@ -164,27 +164,27 @@ def try_lock(file: IO[Any]) -> bool:
 
 
 def _lock(file: IO[Any]) -> bool | None:
-    """Do what `try_lock` does; None where the system has no locks."""
+    """Like `try_lock`, but None if the system has no file locks."""
     if fcntl is None:
         return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system that has none
+    except OSError:  # the file system has no locks
         return None
     return True
 
 
 def open_plain(path: str | os.PathLike[str], mode: str = "rb") -> BinaryIO:
-    """Open a file that must not be a pipe or a device, where reading may never end.
+    """Open a file; raise OSError for pipes and devices, where reading may never end.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file.
     mode : {"rb", "rb+"}
-        As of `open`.
+        As in `open`.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def open_plain(path: str | os.PathLike[str], mode: str = "rb") -> BinaryIO:
     Raises
     ------
     OSError
-        As `open` does, and if it is a pipe or a device.
+        If the file cannot be opened, or is a pipe or a device.
 
     Examples
     --------

@@ -1,8 +1,7 @@
-"""What happens to a sound between the instrument and the file, made up at random.
+"""Simulated recording conditions, drawn at random: data augmentation for training.
 
-In the order of the signal: the room, the frequency response of the microphone and its place,
-background noise and mains hum, compression, the pass band of a cheap device, and the level.
-Nothing is delayed: the direct sound stays where it is.
+In order: room, frequency response of the microphone, background noise, mains hum, compression,
+band limits and level. The direct sound is not delayed.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from harmnmf.signal.audio import SAMPLE_RATE
 
 __all__ = ["RecordingConditions", "simulate_recording"]
 
-# Relative to the loud parts: what is exceeded in a twentieth of the frames.
-_LOUD_QUANTILE = 0.95
+_LOUD_QUANTILE = 0.95  # of the powers of the frames: the level of the loud parts
+# Relative to the loud parts.
 _NOISE_DB = (-80.0, -45.0)
 _HUM_DB = (-80.0, -50.0)
 _MAINS_HZ = (50.0, 60.0)
@@ -42,10 +41,9 @@ _PEAK_DB = (-25.0, -0.5)
 
 @dataclass(frozen=True)
 class RecordingConditions:
-    """Probabilities of all that may happen to a sound; with 0 a part is turned off.
+    """Probabilities of recording conditions; 0 turns a condition off.
 
-    Each part draws its random numbers from a generator of its own: what one does, does not
-    depend on which others are turned off.
+    Each condition has its own random number generator, so that it does not depend on the others.
 
     Parameters
     ----------
@@ -53,7 +51,7 @@ class RecordingConditions:
         Early reflections and a reverberation that decays by 60 dB within 0.2 to 1.2 s, faster in
         the treble; -20 to 3 dB relative to the direct sound.
     equalizer : float, default=0.9
-        A smooth frequency response of ±6 dB, with a tilt of up to ±1.5 dB an octave.
+        A smooth frequency response of ±6 dB, with a tilt of up to ±1.5 dB per octave.
     noise : float, default=0.9
         Noise of any colour from white to brown, 80 to 45 dB below the loud parts.
     hum : float, default=0.1
@@ -61,9 +59,9 @@ class RecordingConditions:
     compression : float, default=0.2
         A compressor of ratio 1.3 to 3, with thresholds 20 to 6 dB below the loud parts.
     band_limit : float, default=0.2
-        A low cut at 30 to 200 Hz and a high cut at 4 to 7 kHz, as of a telephone.
+        A low cut at 30 to 200 Hz and a high cut at 4 to 7 kHz.
     level : float, default=1.0
-        A peak level of -25 to -0.5 dBFS. Without, the level follows from the other parts.
+        A peak level of -25 to -0.5 dBFS; without it the level is not normalised.
 
     Raises
     ------
@@ -96,21 +94,21 @@ def simulate_recording(
     rng: np.random.Generator,
     conditions: RecordingConditions | None = None,
 ) -> NDArray[np.float32]:
-    """Record a sound under random conditions.
+    """Simulate a recording under random conditions.
 
     Parameters
     ----------
     samples : array_like, shape (n_samples,)
-        A dry sound at 16 kHz.
+        Dry sound at 16 kHz.
     rng : numpy.random.Generator
-        Source of the conditions.
+        Random number generator.
     conditions : RecordingConditions, optional
-        How probable each is; by default those that the class names.
+        Probabilities of the conditions; by default those of the class.
 
     Returns
     -------
     ndarray, shape (n_samples,)
-        The recording, as long as the sound. Without a level it may exceed full scale.
+        Recording. If its level was not normalised it may exceed full scale.
 
     Raises
     ------
@@ -136,7 +134,7 @@ def simulate_recording(
         (conditions.band_limit, limit_band),
         (conditions.level, _scale),
     )
-    # Drawn for all parts, whether they are turned off or not.
+    # Drawn for all parts, also those that are turned off.
     seeds = rng.integers(2**63, size=len(parts))
     if not audio.any():
         return audio
@@ -172,7 +170,7 @@ def _compress(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     power = lfilter([1 - pole], [1, -pole], frame_power(audio))
     excess_db = 10 * np.log10(power / _loud_power(audio) + 1e-12) - threshold_db
     gain_db = -(1 - 1 / ratio) * np.maximum(excess_db, 0)
-    # A gain that changes in steps would click.
+    # Interpolated, since steps would click.
     frames = (np.arange(len(power)) + 0.5) * FRAME_LENGTH
     gain = 10 ** (np.interp(np.arange(len(audio)), frames, gain_db) / 20)
     return audio * gain.astype(np.float32)
@@ -185,7 +183,7 @@ def _scale(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.f
 def _scaled(
     disturbance: NDArray[np.floating], audio: NDArray[np.float32], level_db: float
 ) -> NDArray[np.float32]:
-    """Bring a disturbance to a level relative to the loud parts of a sound."""
+    """Scale a disturbance to a level relative to the loud parts of a sound."""
     power = np.mean(disturbance**2)
     gain = np.sqrt(10 ** (level_db / 10) * _loud_power(audio) / power)
     return np.asarray(disturbance * gain, np.float32)

@@ -1,16 +1,17 @@
-"""A piano of recorded notes that plays note lists: recordings whose notes are known.
+"""Sampled piano: renders note lists with recorded notes.
 
 A note is a mixture of the two recorded layers around its velocity, at the level that belongs to
 the velocity. It begins when the key is struck and ends when its damper falls; while the sustain
-pedal is down, all strings resonate. :mod:`harmnmf.synthesis.microphone` adds what lies between a
-piano and a file.
+pedal is down, all strings resonate. :mod:`harmnmf.synthesis.microphone` adds the room and the
+recording equipment.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,23 +28,23 @@ from harmnmf.signal.harmonics import PIANO_PITCHES, HarmonicSeries, piano_inharm
 
 __all__ = ["SampledPiano"]
 
-
 _SUFFIXES = (".flac", ".ogg", ".wav")
 _LEAD = 0.02  # seconds from the beginning of a prepared sample to its attack
-_LONGEST = 12.0  # seconds of a note
+_MAX_DURATION = 12.0  # seconds of a note
 _TAIL = 1.0  # seconds after the last damper has fallen
 _FADE_IN, _FADE_OUT = SAMPLE_RATE // 500, SAMPLE_RATE // 4  # samples
 _LEVEL_TIME = 0.3  # seconds after the attack in which levels are measured
-_LONGEST_LAG = 0.002  # seconds
+_MAX_LAG = 0.002  # seconds
+_MAX_CACHED = 650  # transposed samples, which take 500 MB at most
 
-# Sound pressure goes with about this power of the velocity: 20 dB from 30 to 110. The levels of
-# the layers themselves do not count, since collections normalise them in ways of their own.
+# Sound pressure grows with about this power of the velocity: 20 dB from 30 to 110. The recorded
+# levels of the layers are ignored: collections normalise them in different ways.
 _VELOCITY_POWER = 1.75
 _FULL_VELOCITY_DB = -20.0  # RMS after the attack
-# Keys over which levels of neighbours are averaged: nobody recorded them equally loud.
+# Standard deviation in keys of the smoothing of recorded levels, which vary from key to key.
 _LEVEL_SMOOTHING = 4.0
 
-# What a single layer lacks: a string struck softly has weaker partials above some of these.
+# Softer layers of a key with a single one: low-pass filters above these partials.
 _SOFTER_PARTIALS = (3.0, 9.0)
 _SOFTER_RANGE = (500.0, 5000.0)  # Hz
 
@@ -57,41 +58,38 @@ _RESONANCE_BANDS = 6
 # Seconds in which strings of these frequencies decay by 60 dB.
 _RESONANCE_HZ, _RESONANCE_DECAY = (30.0, 250.0, 2000.0, 6000.0), (12.0, 8.0, 2.5, 0.8)
 
-_CACHE_BYTES = 500e6
-
 
 @dataclass(frozen=True, eq=False)
 class _Key:
-    """The layers of a key from soft to loud, attacks at `_LEAD`, in phase, RMS 1."""
+    """Layers of a key from soft to loud, with attacks at `_LEAD`, in phase, RMS 1."""
 
     layers: list[NDArray[np.float32]]
     correlations: list[float]  # of each layer with the next
-    level_db: float  # of the loudest, before it was scaled
+    level_db: float  # of the loudest layer before scaling
 
 
 class SampledPiano:
-    """A piano of isolated notes, some of its keys, each recorded at one or more velocities.
+    """Piano of isolated notes, each recorded at one or more velocities.
 
     Layers are ordered by their measured level, and layer i of n stands for the velocity
-    ``127 (i + ½) / n``; between these, layers are mixed in phase. With one layer, softer notes are
-    the same with the upper partials attenuated. Missing keys are resampled from the nearest one,
-    which keeps the inharmonicity of its string.
+    ``127 (i + ½) / n``; between these, layers are mixed in phase. A single layer is low-pass
+    filtered for softer notes. Missing keys are resampled from the nearest recorded key, which
+    keeps the inharmonicity of its string.
 
     Parameters
     ----------
     samples : mapping of int to sequence of array_like
         Layers of each recorded MIDI number, 21 to 108, in any order: mono at 16 kHz, with the
-        attack, which is measured, within the first 0.1 s.
+        attack within the first 0.1 s.
 
     Raises
     ------
     ParameterError
-        If there are no samples, a key is none of a piano's, or a sample is silent or not mono.
+        If there are no samples, a key is not on a piano, or a sample is silent or not mono.
 
     Notes
     -----
-    Transposed samples are kept, up to 500 MB of them, for the next rendering. `tuning` does not
-    need new ones, `detuning` does.
+    Transposed samples are cached, 500 MB at most. `detuning` needs new ones, `tuning` does not.
 
     Examples
     --------
@@ -111,17 +109,18 @@ class SampledPiano:
                 raise ParameterError(f"a piano has no key {pitch}, only 21 to 108")
         self._keys = {pitch: _prepare(pitch, layers) for pitch, layers in sorted(samples.items())}
         self._level_db = _smooth_levels(self._keys)
-        self._transposed: OrderedDict[tuple[int, int, float], NDArray[np.float32]] = OrderedDict()
+        # Of this piano, so that the samples do not outlive it.
+        self._transposed = lru_cache(_MAX_CACHED)(self._transpose)
 
     @classmethod
     def load(cls, folder: str | Path) -> SampledPiano:
-        """Read a piano from a folder of notes.
+        """Load a piano from a folder of notes.
 
         Parameters
         ----------
         folder : str or Path
-            Files called ``<MIDI number>_<layer>.<flac, ogg or wav>``, such as ``060_ff.flac``.
-            Other suffixes are ignored. What the layers are called does not matter.
+            Files named ``<MIDI number>_<layer>.<flac, ogg or wav>``, such as ``060_ff.flac``.
+            Other suffixes are ignored. Layers can have any names.
 
         Returns
         -------
@@ -134,7 +133,7 @@ class SampledPiano:
         AudioError
             If a file cannot be read.
         ParameterError
-            If a note is none of a piano's, or silent.
+            If a note is not on a piano, or silent.
 
         Examples
         --------
@@ -166,33 +165,33 @@ class SampledPiano:
         detuning: ArrayLike | None = None,
         resonance_db: float | None = -30.0,
     ) -> NDArray[np.float32]:
-        """Play notes.
+        """Render notes.
 
         Parameters
         ----------
         notes : NoteList
-            Keys 21 to 108, with key offsets, and the sustain pedal in `notes.pedal`.
+            Notes 21 to 108 with key offsets, and the sustain pedal in `notes.pedal`.
         rng : numpy.random.Generator
-            Source of the phases of the resonance.
+            Random number generator for the phases of the resonance.
         tuning : float, default=0.0
-            Semitones by which the piano is sharper than its samples.
+            Tuning relative to the samples, in semitones.
         detuning : array_like, shape (88,), optional
-            The same for each key, in cents, rounded to whole ones.
+            Additional tuning of each key in cents, rounded to integers.
         resonance_db : float or None, default=-30.0
-            Level of the resonance of all strings while the pedal is down, relative to the sound
-            that excites it; None is silent.
+            Level in dB of the resonance of all strings while the pedal is down, relative to the
+            sound that excites it; None for no resonance.
 
         Returns
         -------
         ndarray, shape (n_samples,)
-            Samples at `SAMPLE_RATE`, until a second after the last damper has fallen. Attacks lie
-            at onsets within 3 ms, of soft low notes within 10; a note of velocity 127 has an RMS
-            of about -20 dBFS, and loud chords may exceed full scale.
+            Samples at 16 kHz, until a second after the last damper has fallen. Attacks are within
+            3 ms of the onsets, those of soft low notes within 10 ms. A note of velocity 127 has an
+            RMS of about -20 dBFS; loud chords may exceed full scale.
 
         Raises
         ------
         ParameterError
-            If a note is none of a piano's, or `detuning` is not of 88 keys.
+            If a note is not on a piano, or `detuning` is not 88 finite numbers.
         """
         outside = [pitch for pitch in notes.pitch.tolist() if pitch not in PIANO_PITCHES]
         if outside:
@@ -200,7 +199,7 @@ class SampledPiano:
         cents = np.zeros(len(PIANO_PITCHES)) if detuning is None else np.asarray(detuning, float)
         if cents.shape != (len(PIANO_PITCHES),) or not np.isfinite(cents).all():
             raise ParameterError("detuning must be 88 finite numbers")
-        # The samples played at another rate are in another tuning: all else is done at that rate.
+        # Samples played at another rate have another tuning: everything is rendered at that rate.
         rate = SAMPLE_RATE * 2.0 ** (tuning / 12)
         sounding = notes.pedalled()
         duration = sounding.offset.max(initial=0.0) + _TAIL
@@ -226,7 +225,7 @@ class SampledPiano:
     def _strike(
         self, pitch: int, velocity: int, held: float, cents: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Play one note, whose damper falls `held` seconds after its attack."""
+        """Render one note, whose damper falls `held` seconds after its attack."""
         key = min(self._keys, key=lambda recorded: abs(recorded - pitch))
         correlations = self._keys[key].correlations
         n_layers = len(correlations) + 1
@@ -238,11 +237,11 @@ class SampledPiano:
 
         level_db = _FULL_VELOCITY_DB + self._level_db[pitch - PIANO_PITCHES[0]]
         gain = 10 ** (level_db / 20) * (velocity / 127) ** _VELOCITY_POWER
-        # What of the layers is not in phase adds up to less.
+        # Layers that are not in phase add up to less.
         gain /= np.sqrt(1 - 2 * soft_part * loud_part * (1 - correlations[soft]))
         layers = (
-            self._transpose(key, soft, semitones) if soft_part else None,
-            self._transpose(key, soft + 1, semitones) if loud_part else None,
+            self._transposed(key, soft, semitones) if soft_part else None,
+            self._transposed(key, soft + 1, semitones) if loud_part else None,
         )
         n_samples = max(len(layer) for layer in layers if layer is not None)
 
@@ -260,23 +259,17 @@ class SampledPiano:
 
     def _transpose(self, key: int, layer: int, semitones: float) -> NDArray[np.float32]:
         """Resample a layer of a key, with the attack still at `_LEAD`."""
-        wanted = (key, layer, semitones)
-        if wanted not in self._transposed:
-            sample = self._keys[key].layers[layer]
-            if semitones:
-                ratio = 2.0 ** (semitones / 12)
-                sample = soxr.resample(sample, SAMPLE_RATE * ratio, SAMPLE_RATE)
-                lead = _LEAD * SAMPLE_RATE
-                sample = _moved(sample, round(lead) - round(lead / ratio))
-            self._transposed[wanted] = _faded(sample[: round(_LONGEST * SAMPLE_RATE)])
-            while sum(kept.nbytes for kept in self._transposed.values()) > _CACHE_BYTES:
-                self._transposed.popitem(last=False)
-        self._transposed.move_to_end(wanted)
-        return self._transposed[wanted]
+        sample = self._keys[key].layers[layer]
+        if semitones:
+            ratio = 2.0 ** (semitones / 12)
+            sample = soxr.resample(sample, SAMPLE_RATE * ratio, SAMPLE_RATE)
+            lead = _LEAD * SAMPLE_RATE
+            sample = _shifted(sample, round(lead) - round(lead / ratio))
+        return _faded(sample[: round(_MAX_DURATION * SAMPLE_RATE)])
 
 
 def _prepare(pitch: int, layers: Sequence[ArrayLike]) -> _Key:
-    """Order, scale and align the layers of a key; make up softer ones if there is one only."""
+    """Order, scale and align the layers of a key; derive softer ones from a single layer."""
     if not layers:
         raise ParameterError(f"key {pitch} has no samples")
     lead = round(_LEAD * SAMPLE_RATE)
@@ -288,7 +281,7 @@ def _prepare(pitch: int, layers: Sequence[ArrayLike]) -> _Key:
         attack = _attack(sample)
         begin = max(0, attack - lead)
         sample = _faded(sample[begin:], n_in=min(_FADE_IN, attack))
-        sample = _moved(sample, lead - (attack - begin))
+        sample = _shifted(sample, lead - (attack - begin))
         level = np.sqrt(np.mean(_first(sample) ** 2, dtype=np.float64))
         ordered.append((float(level), sample / np.float32(level)))
     ordered.sort(key=lambda measured: measured[0])
@@ -301,10 +294,10 @@ def _prepare(pitch: int, layers: Sequence[ArrayLike]) -> _Key:
 
 
 def _smooth_levels(keys: Mapping[int, _Key]) -> NDArray[np.float64]:
-    """Average the levels of recorded keys around each key, in dB; the loudest has 0."""
+    """Smooth the levels in dB of the recorded keys over all 88 keys, relative to the loudest."""
     recorded = np.array(list(keys))
     distance = np.array(PIANO_PITCHES)[:, None] - recorded
-    # Relative to the nearest, so that a key far from all others has the level of that.
+    # Relative to the nearest key, so that far from all others its level remains.
     nearest = np.abs(distance).min(axis=1, keepdims=True)
     weights = np.exp(-0.5 * (distance**2 - nearest**2) / _LEVEL_SMOOTHING**2)
     levels = weights @ np.array([key.level_db for key in keys.values()]) / weights.sum(axis=1)
@@ -312,7 +305,7 @@ def _smooth_levels(keys: Mapping[int, _Key]) -> NDArray[np.float64]:
 
 
 def _softened(sample: NDArray[np.float32], pitch: int, n_partials: float) -> NDArray[np.float32]:
-    """Attenuate partials of a note by 6 dB an octave above the n-th."""
+    """Attenuate the partials of a note above the n-th by 6 dB per octave."""
     cutoff = float(np.clip(n_partials * pitch_to_hz(pitch), *_SOFTER_RANGE))
     pole = np.exp(-2 * np.pi * cutoff / SAMPLE_RATE)
     softer = lfilter([1 - pole], [1, -pole], sample).astype(np.float32)
@@ -322,7 +315,7 @@ def _softened(sample: NDArray[np.float32], pitch: int, n_partials: float) -> NDA
 def _attack(sample: NDArray[np.float32]) -> int:
     """Find where the slope of a sample first comes within 20 dB of its peak, averaged over 1 ms.
 
-    Of the slope, because the high partials of a low string arrive first, by up to 15 ms.
+    The slope emphasises the high partials, which in low strings arrive up to 15 ms early.
     """
     window = SAMPLE_RATE // 1000
     slope = np.diff(sample[: SAMPLE_RATE // 10], prepend=sample[:1])
@@ -331,29 +324,29 @@ def _attack(sample: NDArray[np.float32]) -> int:
 
 
 def _in_phase(sample: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Move a sample by up to 2 ms to where it is most like another of its key.
+    """Shift a sample by up to 2 ms to maximise its correlation with another layer.
 
-    Layers of a key differ little but in loudness: mixed out of phase, partials would cancel.
+    Mixed out of phase, partials would cancel.
     """
-    longest = round(_LONGEST_LAG * SAMPLE_RATE)
+    longest = round(_MAX_LAG * SAMPLE_RATE)
     compared, centre = _first(reference), len(_first(sample)) - 1
     correlation = correlate(compared, _first(sample))[centre - longest : centre + longest + 1]
-    return _moved(sample, int(np.argmax(correlation)) - longest)
+    return _shifted(sample, int(np.argmax(correlation)) - longest)
 
 
 def _first(sample: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut out what is compared and measured, from the lead on."""
+    """Return the part of a sample in which levels and correlations are measured."""
     n_samples = round((_LEAD + _LEVEL_TIME) * SAMPLE_RATE)
     return np.pad(sample[:n_samples], (0, max(0, n_samples - len(sample))))
 
 
-def _moved(sample: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
-    """Move a sample later, or earlier if negative."""
+def _shifted(sample: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+    """Shift a sample later, or earlier if negative."""
     return np.pad(sample, (shift, 0)) if shift > 0 else sample[-shift:]
 
 
 def _faded(samples: NDArray[np.float32], *, n_in: int = _FADE_IN) -> NDArray[np.float32]:
-    """Fade both ends, which would click where a sample was cut."""
+    """Fade both ends to avoid clicks."""
     faded = samples.copy()
     n_in, n_out = min(n_in, len(samples)), min(_FADE_OUT, len(samples))
     faded[:n_in] *= np.linspace(0, 1, n_in, endpoint=False, dtype=np.float32)
@@ -362,7 +355,7 @@ def _faded(samples: NDArray[np.float32], *, n_in: int = _FADE_IN) -> NDArray[np.
 
 
 def _decay(n_samples: int, n_damping: float) -> NDArray[Any]:
-    """Fall by 30 dB in each `n_damping` samples."""
+    """Exponential decay by 30 dB every `n_damping` samples."""
     return np.exp(np.arange(n_samples, dtype=np.float32) * (-1.5 * np.log(10.0) / n_damping))
 
 
@@ -372,22 +365,10 @@ def _resonance(
     level_db: float,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Let the strings resonate from each time the pedal goes down until the dampers fall.
+    """Resonance of all strings while the pedal is down.
 
-    Parameters
-    ----------
-    dry : ndarray, shape (n_samples,)
-        What excites them.
-    pedal : ndarray, shape (n_intervals, 2)
-        Samples between which the pedal is down.
-    level_db : float
-        Energy of all resonance, relative to that of the sound while the pedal is down.
-    rng : numpy.random.Generator
-        Source of the phases.
-
-    Returns
-    -------
-    ndarray, shape (n_samples,)
+    `pedal` holds first and last samples, shape (n_intervals, 2); `level_db` is the energy of the
+    resonance relative to that of `dry` while the pedal is down.
     """
     wet = np.zeros_like(dry)
     energy = 0.0
@@ -408,7 +389,7 @@ def _resonance(
 
 
 def _string_response(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Make up how 88 free strings answer an impulse: their partials, which decay."""
+    """Impulse response of 88 undamped strings: decaying partials with random phases."""
     pitches = np.array(PIANO_PITCHES)
     strings = HarmonicSeries(_RESONANCE_PARTIALS, piano_inharmonicity(pitches))
     hz = strings.frequencies(pitch_to_hz(pitches))
@@ -416,7 +397,7 @@ def _string_response(rng: np.random.Generator) -> NDArray[np.float32]:
     audible = hz < _RESONANCE_HZ[-1]
     hz, amplitude = hz[audible], amplitude[audible]
     phase = np.exp(2j * np.pi * rng.random(hz.shape))
-    # All partials of a band decay alike, so that one transform makes them.
+    # Partials of a band share a decay, so that one transform synthesises them.
     n_fft = 2 ** int(np.ceil(np.log2(_RESONANCE_TIME * SAMPLE_RATE)))
     time = np.arange(round(_RESONANCE_TIME * SAMPLE_RATE)) / SAMPLE_RATE
     response = np.zeros(len(time))

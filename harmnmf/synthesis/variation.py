@@ -1,4 +1,4 @@
-"""Performances varied at random, so that a few hundred of them make training material."""
+"""Random variation of performances: data augmentation for training."""
 
 from __future__ import annotations
 
@@ -7,49 +7,29 @@ from numpy.typing import NDArray
 
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
+from harmnmf.signal.harmonics import PIANO_PITCHES
 
 __all__ = ["excerpt", "vary_performance"]
 
-_KEYS = (21, 108)
 _TRANSPOSITION = (-5, 6)  # semitones
 _STRETCH = (0.8, 1.25)
 _MEAN_VELOCITY = (35.0, 95.0)
 _VELOCITY_POWER = (0.7, 1.5)
 _VELOCITY_SPREAD = (0.6, 1.4)  # factor
 _JITTER = 0.005  # seconds
-# Seconds. What sounds shorter nobody played: the program was wrong that transcribed the recording.
-_SHORTEST = 0.02
+_SHORTEST = 0.02  # seconds; shorter notes are errors of automatic transcription
 
 _PEDAL_REMOVED = 0.1
 _PEDAL_ADDED = 0.5
 _PEDAL_CHANGE = (0.4, 3.0)  # seconds
-# Seconds from a chord until the pedal, which was released with it, is down again.
-_PEDAL_DELAY = (0.05, 0.25)
+_PEDAL_DELAY = (0.05, 0.25)  # seconds from the release of the pedal until it is down again
 
 
 def excerpt(notes: NoteList, rng: np.random.Generator, duration: float) -> NoteList:
-    """Choose a part of a performance.
+    """Draw a random excerpt of some seconds, shifted to time zero.
 
-    Parameters
-    ----------
-    notes : NoteList
-        The performance.
-    rng : numpy.random.Generator
-        Source of the choice.
-    duration : float
-        Seconds, positive.
-
-    Returns
-    -------
-    NoteList
-        What begins within `duration` seconds, moved to time zero and cut at `duration`. They lie
-        between the first onset and the last offset, or begin with the first onset if the
-        performance is shorter.
-
-    Raises
-    ------
-    ParameterError
-        If `duration` is not positive.
+    It lies between the first onset and the last offset. Of a shorter performance it is everything
+    from the first onset. Raises ParameterError if `duration` is not positive.
 
     Examples
     --------
@@ -59,7 +39,7 @@ def excerpt(notes: NoteList, rng: np.random.Generator, duration: float) -> NoteL
     """
     if not duration > 0:
         raise ParameterError(f"duration must be positive seconds, not {duration}")
-    # Files that were cut out of a recording may begin after minutes of silence.
+    # Some files begin with minutes of silence.
     earliest = notes.onset[0] if len(notes) else 0.0
     latest = notes.offset.max(initial=0.0) - duration
     start = rng.uniform(earliest, max(latest, earliest))
@@ -67,25 +47,25 @@ def excerpt(notes: NoteList, rng: np.random.Generator, duration: float) -> NoteL
 
 
 def vary_performance(notes: NoteList, rng: np.random.Generator) -> NoteList:
-    """Play the same otherwise: in another key, tempo and loudness, and with another pedal.
+    """Vary key, tempo, dynamics and pedalling of a performance at random.
 
-    All of it is transposed by -5 to 6 semitones, without what falls off the keyboard, stretched
-    in time by 0.8 to 1.25 and set to a mean velocity of 35 to 95, with 0.6 to 1.4 of the spread.
-    Each onset moves by up to 5 ms; what sounds for less than 20 ms is left out. One pedal in ten
-    is left out, too; half of the performances without one get a legato pedal, changed at some of
-    the onsets.
+    Notes are transposed by -5 to 6 semitones (those off the keyboard are dropped), stretched in
+    time by 0.8 to 1.25 and scaled to a mean velocity of 35 to 95, with 0.6 to 1.4 of the spread.
+    Each onset moves by up to 5 ms; notes that sound for less than 20 ms are dropped. The pedal is
+    removed from one performance in ten; half of those without one get a legato pedal, changed at
+    some of the onsets.
 
     Parameters
     ----------
     notes : NoteList
-        A performance with key offsets.
+        Performance with key offsets.
     rng : numpy.random.Generator
-        Source of the variation.
+        Random number generator.
 
     Returns
     -------
     NoteList
-        Without overlaps.
+        Varied performance without overlaps.
 
     Examples
     --------
@@ -108,14 +88,14 @@ def vary_performance(notes: NoteList, rng: np.random.Generator) -> NoteList:
         pedal = pedal[:0]
     elif not len(pedal) and rng.random() < _PEDAL_ADDED:
         pedal = _legato_pedal(stretch * notes.onset, offset.max(initial=0.0), rng)
-    kept = is_played & (pitch >= _KEYS[0]) & (pitch <= _KEYS[1])
+    kept = is_played & np.isin(pitch, PIANO_PITCHES)
     return NoteList(
         onset[kept], offset[kept], pitch[kept], velocity[kept], pedal
     ).without_overlaps()
 
 
 def _vary_velocity(velocity: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Bend velocities by a power, then give them another mean and spread."""
+    """Raise velocities to a power, then change their mean and spread."""
     power, spread = rng.uniform(*_VELOCITY_POWER), rng.uniform(*_VELOCITY_SPREAD)
     mean = rng.uniform(*_MEAN_VELOCITY)
     if not velocity.size:
@@ -128,7 +108,7 @@ def _vary_velocity(velocity: NDArray[np.int64], rng: np.random.Generator) -> NDA
 def _legato_pedal(
     onset: NDArray[np.float64], end: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Change the pedal at some onsets: release it with the note, and press it soon after."""
+    """Pedal that is released at some of the onsets and pressed soon after."""
     changes = []
     latest = -np.inf
     for time in onset.tolist():

@@ -1,7 +1,4 @@
-"""Checkpoints: a network that is being fitted, its optimiser, and how far they are, in one file.
-
-What a file holds is compared with what is there, or would be, before it is used.
-"""
+"""Weights and optimiser states in files, by the names of the parameters."""
 
 from __future__ import annotations
 
@@ -12,17 +9,69 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.storage.arrays import load_arrays, save_arrays
 
-__all__ = ["load_checkpoint", "rebuild_network", "save_checkpoint"]
+__all__ = ["load_checkpoint", "rebuild_network", "save_checkpoint", "state_arrays"]
 
-# No number in the configuration of a network is larger.
+# Limit on every number in a network's configuration.
 _LARGEST = 10_000
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+def state_arrays(network: nn.Module) -> dict[str, np.ndarray]:
+    """Return the weights and buffers of a network as arrays by state-dict name."""
+    return {name: x.cpu().numpy() for name, x in network.state_dict().items()}
+
+
+def rebuild_network(
+    build: Callable[..., Network], config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Network:
+    """Build a network from an untrusted file, allocating no more than its weights take.
+
+    Parameters
+    ----------
+    build : callable
+        Builds a network from the entries of the configuration as keywords.
+    config : mapping
+        The configuration: what JSON can hold.
+    arrays : mapping of str to ndarray
+        Weights by state-dict name.
+
+    Returns
+    -------
+    torch.nn.Module
+        The network with these weights, in evaluation mode.
+
+    Raises
+    ------
+    ParameterError
+        If the configuration has a number above 10,000 or is of other weights.
+
+    Examples
+    --------
+    >>> weights = {"weight": np.ones((1, 2), np.float32), "bias": np.zeros(1, np.float32)}
+    >>> config = {"in_features": 2, "out_features": 1}
+    >>> rebuild_network(nn.Linear, config, weights)(torch.ones(2))
+    tensor([2.], grad_fn=<ViewBackward0>)
+    >>> rebuild_network(nn.Linear, config | {"in_features": 10**9}, weights)
+    Traceback (most recent call last):
+        ...
+    harmnmf.errors.ParameterError: the configuration has 1000000000, above the limit 10000
+    """
+    for number in _numbers(dict(config)):
+        if not abs(number) <= _LARGEST:
+            raise ParameterError(f"the configuration has {number}, above the limit {_LARGEST}")
+    # On the meta device, weights have shapes and take no memory.
+    with torch.device("meta"), _CallLimit(1000 + 20 * len(arrays)):
+        expected = build(**config).state_dict()
+    weights = _matching_tensors(arrays, expected)
+    network = build(**config)
+    network.load_state_dict(weights)
+    return network.eval()
 
 
 def save_checkpoint(
@@ -30,29 +79,33 @@ def save_checkpoint(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     metadata: Mapping[str, Any],
+    *,
+    average: nn.Module | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write the state of a training to a file, which appears whole or not at all.
+    """Write the state of a training to a file, atomically.
 
     Parameters
     ----------
     path : str or os.PathLike
-        File to write or replace; ``.npz`` by convention.
+        File to write or replace; ``.safetensors`` by convention.
     network : torch.nn.Module
-        What is trained.
+        Network in training.
     optimizer : torch.optim.Optimizer
-        With what, its parameters in one group.
+        Adam or AdamW, with parameters of the network in one group.
     metadata : mapping
-        As for `harmnmf.storage.arrays.save_arrays`: the kind under ``"kind"``, and how far it is.
+        As for `harmnmf.storage.arrays.save_arrays`: the kind, and for example the step.
+    average : torch.nn.Module, optional
+        Network of averaged weights.
     arrays : mapping of str to ndarray, optional
-        What else there is to keep.
+        Further arrays, whose names contain no dot.
 
     Raises
     ------
     ParameterError
         If `metadata` or an array cannot be stored.
     HarmnmfError
-        If the folder is not writable.
+        If the file cannot be written.
 
     Examples
     --------
@@ -62,13 +115,17 @@ def save_checkpoint(
     >>> network(torch.ones(2)).sum().backward()
     >>> optimizer.step()
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_checkpoint(f"{folder}/a.npz", network, optimizer, {"kind": "example", "step": 1})
-    ...     load_checkpoint(f"{folder}/a.npz", network, optimizer, kind="example")
+    ...     path = f"{folder}/a.safetensors"
+    ...     save_checkpoint(path, network, optimizer, {"kind": "example", "step": 1})
+    ...     load_checkpoint(path, network, optimizer, kind="example")
     ({}, {'kind': 'example', 'step': 1})
     """
-    state = {f"w{i}": x.cpu().numpy() for i, x in enumerate(network.state_dict().values())}
-    for i, moments in optimizer.state_dict()["state"].items():
-        state |= {f"{name}_{i}": value.cpu().numpy() for name, value in moments.items()}
+    state = {f"network.{name}": x for name, x in state_arrays(network).items()}
+    for name, parameter in network.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            state[f"optimizer.{name}.{key}"] = value.cpu().numpy()
+    if average is not None:
+        state |= {f"average.{name}": x for name, x in state_arrays(average).items()}
     save_arrays(path, state | dict(arrays or {}), metadata)
 
 
@@ -78,8 +135,9 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     *,
     kind: str,
+    average: nn.Module | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Take up a training from where `save_checkpoint` left it.
+    """Restore the state of a training from a file that `save_checkpoint` wrote.
 
     Parameters
     ----------
@@ -88,16 +146,18 @@ def load_checkpoint(
     network : torch.nn.Module
         Gets the weights.
     optimizer : torch.optim.Optimizer
-        Gets the moments.
+        Gets the moments and numbers of steps.
     kind : str
-        Kind of training that it must be.
+        Kind of training that the file must have.
+    average : torch.nn.Module, optional
+        Gets the averaged weights.
 
     Returns
     -------
     arrays : dict of str to ndarray
-        What else was kept.
+        The further arrays.
     metadata : dict
-        As it was given.
+        The metadata.
 
     Raises
     ------
@@ -106,23 +166,11 @@ def load_checkpoint(
     """
     arrays, metadata = load_arrays(path, kind=kind)
     try:
-        weights = network.state_dict()
-        network.load_state_dict(
-            {name: _tensor(arrays.pop(f"w{i}"), x) for i, (name, x) in enumerate(weights.items())}
-        )
-        # Before its first step, an optimiser has no moments.
-        parameters = optimizer.param_groups[0]["params"] if "step_0" in arrays else []
-        moments = {
-            i: {
-                name: _tensor(arrays.pop(f"{name}_{i}"), like)
-                for name, like in (("step", torch.zeros(())), ("exp_avg", x), ("exp_avg_sq", x))
-            }
-            for i, x in enumerate(parameters)
-        }
-        if any(moment["step"] < 1 for moment in moments.values()):
-            raise ParameterError("the optimiser has moments, but has made no step")
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        _load_weights(network, _take(arrays, "network."))
+        _load_moments(network, optimizer, _take(arrays, "optimizer."))
+        if average is not None:
+            _load_weights(average, _take(arrays, "average."))
+    except ParameterError as error:
         raise FormatError(
             f"{path}: a checkpoint of another network, or damaged ({error}); "
             "remove it, or choose another place"
@@ -130,78 +178,50 @@ def load_checkpoint(
     return arrays, metadata
 
 
-def rebuild_network(
-    build: Callable[..., Network],
-    config: Mapping[str, Any],
-    arrays: Mapping[str, np.ndarray],
-    key: Callable[[int, str], str],
-) -> Network:
-    """Build the network of a file from elsewhere, in no more memory than its weights take.
+def _take(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Remove the arrays whose names begin with a prefix, and return them without it."""
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 
-    Parameters
-    ----------
-    build : callable
-        Makes a network, of what the configuration says.
-    config : mapping
-        The configuration: what JSON can hold.
-    arrays : mapping of str to ndarray
-        The weights.
-    key : callable
-        Names the array of a weight, by its number and its name in the network's state.
 
-    Returns
-    -------
-    torch.nn.Module
-        The network, with these weights, ready to be used.
+def _load_weights(network: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    network.load_state_dict(_matching_tensors(arrays, network.state_dict()))
 
-    Raises
-    ------
-    ParameterError
-        If the configuration has a number that is far too large, or is of other weights.
-    Exception
-        Nearly anything that `build` raises: a configuration may be damaged in many ways.
 
-    Examples
-    --------
-    >>> weights = {"0": np.ones((1, 2), np.float32), "1": np.zeros(1, np.float32)}
-    >>> config = {"in_features": 2, "out_features": 1}
-    >>> network = rebuild_network(nn.Linear, config, weights, lambda i, name: str(i))
-    >>> network(torch.ones(2))
-    tensor([2.], grad_fn=<ViewBackward0>)
-    >>> rebuild_network(nn.Linear, config | {"in_features": 10**9}, weights, lambda i, name: str(i))
-    Traceback (most recent call last):
-        ...
-    harmnmf.errors.ParameterError: 1000000000 is no size of a network
-    """
-    for number in _numbers(dict(config)):
-        if not abs(number) <= _LARGEST:
-            raise ParameterError(f"{number} is no size of a network")
-    n_left = len(arrays)
+def _load_moments(
+    network: nn.Module, optimizer: torch.optim.Optimizer, arrays: dict[str, np.ndarray]
+) -> None:
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    state = {}
+    # Before the first step, there are no moments.
+    for i, x in enumerate(optimizer.param_groups[0]["params"] if arrays else []):
+        expected = {"step": torch.zeros(()), "exp_avg": x, "exp_avg_sq": x}
+        state[i] = _matching_tensors(_take(arrays, f"{names[x]}."), expected)
+        if state[i]["step"] < 1:
+            raise ParameterError("the optimiser has moments, but has made no step")
+    if arrays:
+        raise ParameterError(f"unknown moments {next(iter(arrays))!r}")
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
-    def count(*_: object) -> None:
-        nonlocal n_left
-        n_left -= 1
-        if n_left < 0:
-            raise ParameterError("its configuration is of more weights than it has")
 
-    counting = register_module_parameter_registration_hook(count)
-    try:
-        with torch.device("meta"):  # where weights have a shape, and nothing else
-            expected = build(**config).state_dict()
-    finally:
-        counting.remove()
-    if len(arrays) != len(expected):
-        raise ParameterError(f"it has {len(arrays)} weights, and not {len(expected)}")
-    weights = {
-        name: _tensor(arrays[key(i, name)], like) for i, (name, like) in enumerate(expected.items())
-    }
-    network = build(**config)
-    network.load_state_dict(weights)
-    return network.eval()
+class _CallLimit(TorchFunctionMode):
+    """Raise ParameterError after a number of calls of PyTorch: building would take too long."""
+
+    def __init__(self, n_calls: int) -> None:
+        super().__init__()
+        self.n_left = n_calls
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self.n_left -= 1
+        if self.n_left < 0:
+            raise ParameterError("the configuration is of more weights than there are")
+        return func(*args, **(kwargs or {}))
 
 
 def _numbers(value: object) -> Iterator[float]:
-    """Find all numbers in what JSON can hold."""
+    """Find all numbers in JSON data."""
     if isinstance(value, (int, float)):
         yield value
     elif isinstance(value, (list, dict)):
@@ -209,14 +229,21 @@ def _numbers(value: object) -> Iterator[float]:
             yield from _numbers(item)
 
 
-def _tensor(array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    """Take an array for a tensor, of which it must have the shape and the type."""
-    tensor = torch.from_numpy(array)
-    if tensor.shape != like.shape or tensor.dtype != like.dtype:
-        raise ParameterError(
-            f"an array is {tensor.dtype} of shape {tuple(tensor.shape)}, where {like.dtype} of"
-            f" shape {tuple(like.shape)} is needed"
-        )
-    if not torch.isfinite(tensor).all():
-        raise ParameterError("an array has NaN or infinite numbers")
-    return tensor
+def _matching_tensors(
+    arrays: Mapping[str, np.ndarray], expected: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Convert arrays to tensors; raise ParameterError unless they match in name, shape and type."""
+    if different := sorted(arrays.keys() ^ expected.keys()):
+        state = "unknown" if different[0] in arrays else "missing"
+        raise ParameterError(f"{state} weights {different[0]!r}")
+    tensors = {name: torch.from_numpy(arrays[name]) for name in expected}
+    for name, like in expected.items():
+        tensor = tensors[name]
+        if tensor.shape != like.shape or tensor.dtype != like.dtype:
+            raise ParameterError(
+                f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}, not {like.dtype} of "
+                f"shape {tuple(like.shape)}"
+            )
+        if not torch.isfinite(tensor).all():
+            raise ParameterError(f"{name} has NaN or infinite numbers")
+    return tensors

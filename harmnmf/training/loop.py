@@ -1,4 +1,4 @@
-"""The loop that trains a network: what was interrupted goes on where it stopped."""
+"""Training loop of neural networks, which resumes from its checkpoint."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ from .checkpoint import load_checkpoint, save_checkpoint
 __all__ = ["train_network"]
 
 _WARM_UP = 100  # steps
-_LAST_RATE = 0.02  # of the learning rate
+_LAST_RATE = 0.02  # relative to the peak learning rate
+_WEIGHT_DECAY = 0.01
+_MAX_GRADIENT_NORM = 5.0
 _CHECKPOINT_SECONDS = 180.0
+_FAILED_BATCH = "failed_batch.safetensors"
 
 Batch = Mapping[str, torch.Tensor]
 
@@ -37,56 +40,50 @@ def train_network(
     weights: Mapping[str, float],
     n_steps: int,
     learning_rate: float,
-    weight_decay: float = 0.01,
-    largest_gradient: float = 5.0,
     averaging: float | None = None,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Train a network in place, from where an earlier call in the same folder stopped.
+    """Train a network in place, resuming from a checkpoint in the folder if there is one.
 
-    AdamW; the learning rate rises over 100 steps and falls by a cosine to a fiftieth. A checkpoint
-    is written every three minutes and on an interrupt, with a line of ``metrics.jsonl``. Where
-    `torch.distributed` is initialised, gradients are averaged over the processes, and the first one
-    writes.
+    AdamW with a warm-up of 100 steps and cosine decay to a fiftieth of the peak learning rate. A
+    checkpoint and a line of ``metrics.jsonl`` are written every three minutes, on an interrupt and
+    at the end. If `torch.distributed` is initialised, gradients are averaged over the processes,
+    and the first process writes.
 
     Parameters
     ----------
     network : torch.nn.Module
-        What is trained, but for weights that require no gradient.
+        Network to train; weights that require no gradient stay.
     batches : callable
-        Called with the number of steps that are done; gives the batches of all others, each of
-        them tensors by their names.
+        Called with the number of steps done; returns an iterable of the remaining batches, each a
+        mapping of names to tensors.
     loss : callable
-        Called with the network and a batch; gives the terms of the loss by their names.
+        Called with the network and a batch; returns the terms of the loss by name.
     run : path-like
-        Folder of the checkpoint and the metrics, made if missing.
+        Folder for the checkpoint and the metrics, created if missing.
     kind : str
-        Of the checkpoint: one of another kind is refused.
+        Kind of training, which a checkpoint must match.
     weights : mapping of str to float
-        Of the terms.
+        Weights of the loss terms.
     n_steps : int
-        Steps in all.
+        Number of steps, earlier ones included.
     learning_rate : float
-        The highest.
-    weight_decay : float, default=0.01
-        Of AdamW.
-    largest_gradient : float, default=5.0
-        Norm that gradients are scaled down to.
+        Peak learning rate.
     averaging : float, optional
-        Decay of a moving average of the weights, less in the first steps, which is validated, and
-        which the network has at the end.
+        Decay of a moving average of the weights, smaller in the first steps. The average is what is
+        validated, and what the network holds at the end.
     validate : callable, optional
-        Called with the network before each checkpoint; gives numbers for ``metrics.jsonl``.
+        Called with the network before each checkpoint; returns numbers for ``metrics.jsonl``.
     progress : callable, optional
         Called with the number of steps done.
 
     Raises
     ------
     ParameterError
-        If there are no steps.
+        If `n_steps` is less than 1.
     FormatError
-        If the folder holds a checkpoint of another network, or a damaged one.
+        If the checkpoint in the folder is damaged or of another network.
     HarmnmfError
         If the loss is not finite; the batch is saved.
 
@@ -110,7 +107,7 @@ def train_network(
         raise ParameterError(f"training needs at least one step, not {n_steps}")
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
-    training = _Training(network, run, kind, learning_rate, weight_decay, averaging)
+    training = _Training(network, run, kind, averaging)
     parallel = DistributedDataParallel(network) if distributed.is_initialized() else network
     network.train()
     saved = time.monotonic()
@@ -120,10 +117,12 @@ def train_network(
             terms = loss(parallel, batch)
             total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
             if not torch.isfinite(total):
-                _refuse(run, training.n_done, batch)
-            training.step(
-                total, learning_rate * _schedule(training.n_done, n_steps), largest_gradient
-            )
+                _save_failed_batch(run, training.n_done, batch)
+                raise HarmnmfError(
+                    f"{run}: the loss of step {training.n_done} is not finite; its batch is in "
+                    f"{_FAILED_BATCH}"
+                )
+            training.step(total, learning_rate * _schedule(training.n_done, n_steps))
             training.recent.append({name: float(term.detach()) for name, term in terms.items()})
             if progress is not None:
                 progress(training.n_done)
@@ -139,43 +138,35 @@ def train_network(
 
 
 class _Training:
-    """A network, its optimiser, its average, and how far they are."""
+    """A network in training, with its optimiser, its average and the number of steps done."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        run: Path,
-        kind: str,
-        learning_rate: float,
-        weight_decay: float,
-        averaging: float | None,
-    ) -> None:
+    def __init__(self, network: nn.Module, run: Path, kind: str, averaging: float | None) -> None:
         self.network, self.run, self.kind = network, run, kind
         self.optimizer = torch.optim.AdamW(
-            [x for x in network.parameters() if x.requires_grad],
-            lr=learning_rate,
-            weight_decay=weight_decay,
+            [x for x in network.parameters() if x.requires_grad], weight_decay=_WEIGHT_DECAY
         )
-        self.average = averaging and AveragedModel(
-            network, multi_avg_fn=_moving_average(averaging), use_buffers=True
-        )
+        self.average: AveragedModel | None = None
+        if averaging:
+            self.average = AveragedModel(
+                network, multi_avg_fn=_moving_average(averaging), use_buffers=True
+            )
         self.n_done = 0
         self.recent: list[dict[str, float]] = []
-        self.checkpoint = run / "checkpoint.npz"
+        self.checkpoint = run / "checkpoint.safetensors"
         if self.checkpoint.exists():
             self._resume()
 
     @property
     def result(self) -> nn.Module:
-        """What is validated, and kept."""
+        """Network that is validated and kept."""
         return self.average.module if self.average else self.network
 
-    def step(self, loss: torch.Tensor, learning_rate: float, largest_gradient: float) -> None:
+    def step(self, loss: torch.Tensor, learning_rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), largest_gradient)
+        nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM)
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.network)
@@ -193,32 +184,22 @@ class _Training:
             self.network.train()
         with (self.run / "metrics.jsonl").open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(metrics) + "\n")
-        arrays = {}
-        if self.average:
-            state = self.average.state_dict().values()
-            arrays = {f"average_{i}": x.cpu().numpy() for i, x in enumerate(state)}
         metadata = {"kind": self.kind, "step": self.n_done}
-        save_checkpoint(self.checkpoint, self.network, self.optimizer, metadata, arrays)
+        save_checkpoint(
+            self.checkpoint, self.network, self.optimizer, metadata, average=self.average
+        )
         self.recent.clear()
 
     def _resume(self) -> None:
-        arrays, metadata = load_checkpoint(
-            self.checkpoint, self.network, self.optimizer, kind=self.kind
+        _, metadata = load_checkpoint(
+            self.checkpoint, self.network, self.optimizer, kind=self.kind, average=self.average
         )
-        try:
-            self.n_done = int(metadata["step"])
-            if self.n_done < 0:
-                raise ValueError("no number of steps")
-            if self.average:
-                names = self.average.state_dict()
-                self.average.load_state_dict(
-                    {name: torch.from_numpy(arrays[f"average_{i}"]) for i, name in enumerate(names)}
-                )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        step = metadata.get("step")
+        if not isinstance(step, int) or step < 0:
             raise FormatError(
-                f"{self.checkpoint}: a checkpoint of another training, or damaged; remove it, or "
-                "choose another place"
-            ) from error
+                f"{self.checkpoint}: a damaged checkpoint; remove it, or choose another place"
+            )
+        self.n_done = step
 
 
 def _moving_average(decay: float) -> Callable[..., None]:
@@ -228,18 +209,15 @@ def _moving_average(decay: float) -> Callable[..., None]:
         n = float(n_averaged)
         share = 1 - min(decay, (1 + n) / (10 + n))
         for x, y in zip(average, current, strict=True):
-            # Numbers of batches are no floats.
+            # The number of batches that batch normalisation has seen is an integer.
             x.lerp_(y, share) if x.is_floating_point() else x.copy_(y)
 
     return update
 
 
-def _refuse(run: Path, step: int, batch: Batch) -> None:
+def _save_failed_batch(run: Path, step: int, batch: Batch) -> None:
     arrays = {name: x.detach().cpu().numpy() for name, x in batch.items()}
-    save_arrays(run / "failed_batch.npz", arrays, {"kind": "batch", "step": step})
-    raise HarmnmfError(
-        f"{run}: the loss of step {step} is not finite; its batch is in failed_batch.npz"
-    )
+    save_arrays(run / _FAILED_BATCH, arrays, {"kind": "batch", "step": step})
 
 
 def _schedule(step: int, n_steps: int) -> float:

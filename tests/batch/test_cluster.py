@@ -1,4 +1,4 @@
-"""Tasks on a real scheduler and workers, in processes of their own, that are killed."""
+"""Tasks on a Dask scheduler and workers in processes of their own, which are killed."""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ pytest.importorskip("distributed")
 
 @pytest.fixture
 def cluster(tmp_path):
-    cluster = Cluster(tmp_path)
-    yield cluster
-    cluster.stop()
+    with Cluster(tmp_path) as cluster:
+        yield cluster
 
 
 def run(cluster, tasks, **options):
     return run_cluster(Copy(), tasks, lambda task, seconds: None, cluster.address, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("send", [False, True])
 def test_results_are_those_of_one_process(tmp_path, cluster, send):
     cluster.add_worker()
     tasks = make_tasks(tmp_path, "good", "refuse", "fault", "warn", "full", "good")
-    told = {}
-    run_all = run_cluster(Copy(), tasks, told.__setitem__, cluster.address, send=send)
+    reported = {}
+    run_all = run_cluster(Copy(), tasks, reported.__setitem__, cluster.address, send=send)
     outcomes = dict(run_all)
-    assert set(outcomes) == set(told) == set(tasks)
+    assert set(outcomes) == set(reported) == set(tasks)
     for i in (0, 3, 5):
         assert outcomes[tasks[i]].error is None
         assert tasks[i].outputs[0].read_bytes() == tasks[i].source.read_bytes()
         assert outcomes[tasks[i]].sha256
-        assert told[tasks[i]] == 2.0
-    # They name the files that they were asked for, wherever these were read.
+        assert reported[tasks[i]] == 2.0
+    # Messages name the caller's files, not those of the worker.
     assert outcomes[tasks[1]].error == f"{tasks[1].source}: is bad"
     assert outcomes[tasks[2]].error.startswith(f"{tasks[2].source}: KeyError")
     assert outcomes[tasks[3]].warnings == (f"{tasks[3].source}: is doubtful",)
     assert outcomes[tasks[4]].error == f"{tasks[4].source}: No space left on device"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("send", [False, True])
 def test_missing_files_are_named(tmp_path, cluster, send, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -56,6 +57,7 @@ def test_missing_files_are_named(tmp_path, cluster, send, monkeypatch):
     assert outcome.error == "0.txt: No such file or directory"
 
 
+@pytest.mark.slow
 def test_a_lost_worker_loses_nothing(tmp_path, cluster):
     workers = [cluster.add_worker() for _ in range(2)]
     tasks = make_tasks(tmp_path, *["slow"] * 8)
@@ -69,40 +71,42 @@ def test_a_lost_worker_loses_nothing(tmp_path, cluster):
     assert all(task.outputs[0].read_bytes() == task.source.read_bytes() for task in tasks)
 
 
+@pytest.mark.slow
 def test_what_kills_every_worker_is_given_up(tmp_path, cluster):
     tasks = make_tasks(tmp_path, "die", "once")
     outcomes = run(cluster, tasks)
     for _ in range(6):
         cluster.add_worker()
     errors = {task.source.name: outcome.error for task, outcome in outcomes}
-    assert "workers when they were lost" in errors["0.txt"]
+    assert "given up after it was lost with" in errors["0.txt"]
     assert errors["1.txt"] is None
 
 
+@pytest.mark.slow
 def test_a_lost_scheduler_ends_the_run(tmp_path, cluster):
     cluster.add_worker()
     outcomes = run(cluster, make_tasks(tmp_path, *["slow"] * 4))
     next(outcomes)
     cluster.scheduler.kill()
-    with pytest.raises(HarmnmfError, match="the scheduler is lost; the same command goes on"):
+    with pytest.raises(HarmnmfError, match="lost the scheduler; run the same command again"):
         list(outcomes)
 
 
-def test_harmnmf_must_be_there(tmp_path, cluster, monkeypatch):
-    monkeypatch.setattr("harmnmf.batch.cluster._PACKAGE", "no_such_package")
-    cluster.add_worker()
-    with pytest.raises(HarmnmfError, match=r"not installed on .*the scheduler; install it there"):
-        list(run(cluster, make_tasks(tmp_path, "good")))
+@pytest.mark.slow
+def test_harmnmf_must_be_installed(tmp_path):
+    with Cluster(tmp_path, installed=False) as cluster:
+        cluster.add_worker()
+        with pytest.raises(HarmnmfError, match=r"not installed on .*the scheduler; install it"):
+            list(run(cluster, make_tasks(tmp_path, "good")))
 
 
-def test_no_scheduler(tmp_path, monkeypatch):
-    monkeypatch.setattr("harmnmf.batch.cluster._PATIENCE", 0.5)
-    for address in ("tcp://127.0.0.1:9", "nonsense://"):
-        with pytest.raises(HarmnmfError, match="no scheduler answers there"):
-            list(run_cluster(Copy(), [], lambda task, seconds: None, address))
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://"])
+def test_no_scheduler(address):
+    with pytest.raises(HarmnmfError, match="no Dask scheduler answers"):
+        list(run_cluster(Copy(), [], lambda task, seconds: None, address, timeout=0.5))
 
 
-def test_without_dask(tmp_path, monkeypatch):
+def test_without_dask(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(HarmnmfError, match=r"pip install 'harmnmf\[cluster\]'"):
         list(run_cluster(Copy(), [], lambda task, seconds: None, "tcp://127.0.0.1:9"))

@@ -1,4 +1,4 @@
-"""The manifest: what it takes to do something again, and what stops no run."""
+"""The manifest: which tasks are done, and which files may be replaced."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def opened(path, **settings):
 
 
 def do(path, task, **settings):
-    """As a run does it."""
+    """Do a task as a run does."""
     with opened(path, **settings) as manifest:
         manifest.begin(task)
         task.outputs[0].write_text("copy")
@@ -40,7 +40,7 @@ def is_done(path, task, **settings):
         return manifest.is_done(task)
 
 
-def test_what_is_done_need_not_be_done_again(path, task):
+def test_a_finished_task_is_done(path, task):
     assert not is_done(path, task, threshold=0.5)
     assert not path.exists()
     do(path, task, threshold=0.5)
@@ -54,7 +54,7 @@ def test_what_is_done_need_not_be_done_again(path, task):
     assert (done["seconds"], done["error"], done["harmnmf"]) == (2.0, None, "1.0")
 
 
-def test_what_is_missing_or_changed_must(path, task):
+def test_missing_or_changed_files_are_not_done(path, task):
     do(path, task)
     assert not is_done(path, task, threshold=0.5)
     stat = task.source.stat()
@@ -73,13 +73,13 @@ def test_what_is_missing_or_changed_must(path, task):
     assert not is_done(path, task)
 
 
-def test_what_has_failed_or_was_interrupted_must(path, task):
+def test_failed_and_interrupted_tasks_are_not_done(path, task):
     with opened(path) as manifest:
         manifest.begin(task)
     assert not is_done(path, task)
     with opened(path) as manifest:
-        # Whatever it left is the run's own.
-        assert manifest.made() == {str(task.outputs[0].resolve())}
+        # Its leftovers may be replaced.
+        assert manifest.own_outputs() == {str(task.outputs[0].resolve())}
         manifest.begin(task)
         manifest.finish(task, Outcome(error="is bad", trace="here"))
     task.outputs[0].write_text("copy")
@@ -88,18 +88,18 @@ def test_what_has_failed_or_was_interrupted_must(path, task):
     assert (record["status"], record["error"], record["trace"]) == ("failed", "is bad", "here")
 
 
-def test_what_somebody_has_changed_is_theirs(path, task):
+def test_edited_outputs_are_not_replaced(path, task):
     do(path, task)
     output = str(task.outputs[0].resolve())
     with opened(path) as manifest:
-        assert manifest.made() == {output}
+        assert manifest.own_outputs() == {output}
     task.outputs[0].write_text("better than that")
     assert is_done(path, task)
     with opened(path) as manifest:
-        assert manifest.made() == set()
+        assert manifest.own_outputs() == set()
     with opened(path) as manifest:
         manifest.begin(task)
-        assert manifest.made() == {output}
+        assert manifest.own_outputs() == {output}
 
 
 def test_outputs_move_with_their_manifest(tmp_path, path, task):
@@ -109,7 +109,7 @@ def test_outputs_move_with_their_manifest(tmp_path, path, task):
     assert is_done(tmp_path / "elsewhere" / path.name, moved)
 
 
-def test_what_was_cut_off_is_done_again(tmp_path, path):
+def test_an_incomplete_line_is_ignored(tmp_path, path):
     first, second = make_tasks(tmp_path, "good", "good")
     do(path, first)
     whole = path.read_bytes()
@@ -117,7 +117,7 @@ def test_what_was_cut_off_is_done_again(tmp_path, path):
     n_begun = path.read_bytes().index(b"\n", len(whole)) + 1
     for end in (len(whole) - 1, len(whole), len(whole) + 10, n_begun, n_begun + 100):
         path.write_bytes(path.read_bytes()[:end])
-        # A line without its end says what it says.
+        # A line counts without its newline.
         assert is_done(path, first)
         assert not is_done(path, second)
         do(path, second)
@@ -126,7 +126,7 @@ def test_what_was_cut_off_is_done_again(tmp_path, path):
 
 
 @pytest.mark.parametrize("text", ["notes of mine\n", "{}\n", "[1]", "\0\0", "[" * 100_000])
-def test_files_of_others_are_left(path, task, text):
+def test_other_files_are_not_changed(path, task, text):
     path.write_text(text)
     with pytest.raises(FormatError, match="is not a manifest; choose another folder"):
         opened(path)
@@ -134,24 +134,24 @@ def test_files_of_others_are_left(path, task, text):
 
 
 @pytest.mark.parametrize("outputs", [[None], [["song.mid"]], [3], ["a\0b"]])
-def test_a_line_that_says_nonsense_does_not_count(path, task, recwarn, outputs):
+def test_an_invalid_line_is_ignored(path, task, recwarn, outputs):
     do(path, task)
     record = json.loads(path.read_text().splitlines()[-1])
     with open(path, "a") as file:
         file.write(json.dumps(record | {"outputs": outputs}) + "\n")
     with opened(path) as manifest:
         assert manifest.is_done(task)
-        assert len(manifest.made()) == 1
+        assert len(manifest.own_outputs()) == 1
     path.write_text(json.dumps(record | {"outputs": outputs}) + "\n")
     with pytest.raises(FormatError):
         opened(path)
-    # It is closed, and nobody else is kept from it.
+    # The file was closed: no ResourceWarning.
     assert not recwarn
 
 
 def test_one_run_at_a_time(path, task):
     do(path, task)
-    with opened(path), pytest.raises(HarmnmfError, match="another run is at work here"):
+    with opened(path), pytest.raises(HarmnmfError, match="in use by another run"):
         opened(path)
     assert is_done(path, task)
 
@@ -175,7 +175,7 @@ def test_a_manifest_that_cannot_be_written(tmp_path, path, task, monkeypatch):
         manifest.begin(task)
 
 
-def test_names_that_are_no_text(tmp_path, path, task):
+def test_names_that_are_not_unicode(tmp_path, path, task):
     name = os.fsdecode(b"caf\xe9.txt")
     try:
         source = task.source.rename(tmp_path / name)

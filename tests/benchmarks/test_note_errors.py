@@ -20,7 +20,7 @@ RATE = 16000
 
 
 def notes(*rows):
-    """Make notes of (onset, offset, pitch) or (onset, offset, pitch, velocity)."""
+    """Notes from rows of onset, offset, pitch and optionally velocity."""
     return NoteList(*np.array([(*row, 64)[:4] for row in rows], dtype=float).reshape(-1, 4).T)
 
 
@@ -29,7 +29,7 @@ def errors(played, heard, rise=20.0, sound=0.0):
     return find_errors(played, heard, sound)
 
 
-# Found notes a second apart, so that the median lag is what they say.
+# Found notes that fix the median lag.
 STEADY = [(10.0 + i, 10.5 + i, 100) for i in range(5)]
 
 
@@ -91,11 +91,11 @@ def test_extra_notes(heard, expected):
 @pytest.mark.parametrize(
     ("delay", "sound", "expected"),
     [
-        (0.06, 0.02, "heard late"),
+        (0.06, 0.02, "detected late"),
         (0.06, 0.04, "annotated early"),
         (0.14, 0.15, "annotated early"),
-        (-0.06, -0.02, "heard early"),
-        (-0.06, 0.04, "heard early"),
+        (-0.06, -0.02, "detected early"),
+        (-0.06, 0.04, "detected early"),
         (-0.06, -0.04, "annotated late"),
     ],
 )
@@ -113,7 +113,7 @@ def test_notes_too_far_away_are_two_errors():
 
 
 @pytest.mark.parametrize("heard", [[(1.12, 2.0, 60)], []])
-def test_a_note_is_struck_together_with_where_it_was_heard_or_would_have_been(heard):
+def test_extra_notes_are_compared_with_onsets_as_estimated_or_shifted_by_the_lag(heard):
     lag = 0.04
     extra = (1.12 if heard else 1.06, 2.0, 72)
     shifted = [(on - lag, off - lag, pitch) for on, off, pitch in [*heard, extra]]
@@ -122,13 +122,13 @@ def test_a_note_is_struck_together_with_where_it_was_heard_or_would_have_been(he
     assert result.extra[result.extra != ""].tolist()[-1] == "overtone"
 
 
-def test_what_cannot_be_heard_comes_before_what_is_masked():
+def test_too_soft_comes_before_repeated():
     played = notes((0.5, 1.0, 60), (1.0, 2.0, 60))
     assert errors(played, notes(), rise=[5.0, 0.9]).missed.tolist() == ["other", "too soft"]
     assert errors(played, notes(), rise=[5.0, 1.1]).missed.tolist() == ["other", "repeated"]
 
 
-def test_classes_apply_to_right_notes_for_other_reasons_than_themselves():
+def test_a_right_note_is_not_compared_with_itself():
     played = notes((1.0, 2.0, 60), (1.0, 2.0, 72))
     result = errors(played, played)
     assert not result.extra_if["repetition"].any()
@@ -144,7 +144,7 @@ def random_notes(rng, n):
     ).without_overlaps()
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_counts_add_up_and_agree_with_the_scores(seed):
     rng = np.random.default_rng(seed)
     played, heard = random_notes(rng, 200), random_notes(rng, 250)
@@ -166,7 +166,7 @@ def test_counts_add_up_and_agree_with_the_scores(seed):
 
 
 @pytest.mark.parametrize("empty", ["played", "heard", "both"])
-def test_nothing_is_no_mistake(empty):
+def test_empty_lists(empty):
     some = notes((1.0, 2.0, 60))
     played = notes() if empty in ("played", "both") else some
     heard = notes() if empty in ("heard", "both") else some
@@ -182,8 +182,7 @@ def test_polyphony():
     assert count_sounding(played).tolist() == [2, 3, 3, 2]
 
 
-@pytest.mark.parametrize("pitch", [33, 60, 90])
-@pytest.mark.parametrize("late", [-0.04, 0.04])
+@pytest.mark.parametrize(("pitch", "late"), [(33, -0.04), (60, 0.04), (90, -0.04)])
 def test_the_sound_is_found_near_its_annotation(pitch, late):
     t = np.arange(4 * RATE) / RATE
     frequency = 440 * 2 ** ((pitch - 69) / 12)
@@ -199,12 +198,8 @@ def test_the_sound_is_found_near_its_annotation(pitch, late):
     assert sound.rise[2] < 0.5
 
 
-def test_silence_does_not_rise():
-    sound = find_sound(Audio(np.zeros(RATE), RATE), notes((0.5, 1.0, 60)))
-    assert sound.rise.tolist() == [0.0]
-    assert abs(sound.onset[0] - 0.5) < 0.16
-
-
-def test_nothing_has_no_sound():
-    sound = find_sound(Audio(np.zeros(RATE), RATE), notes())
-    assert len(sound.onset) == len(sound.rise) == 0
+@pytest.mark.parametrize("played", [notes((0.5, 1.0, 60)), notes()])
+def test_silence_does_not_rise(played):
+    sound = find_sound(Audio(np.zeros(RATE), RATE), played)
+    assert sound.rise.tolist() == [0.0] * len(played)
+    assert len(sound.onset) == len(played)

@@ -41,7 +41,7 @@ def test_show_a_shipped_one():
     assert result.exit_code == 0
     shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if " " in line)
     assert shown["keys"] == "88, A0 to C8"
-    assert shown["path"].endswith("default.npz")
+    assert shown["path"].endswith("default.safetensors")
     assert shown["timbres"] == "12: attack -20 ms to +160 ms, sustain, decay"
 
 
@@ -115,9 +115,3 @@ def test_wrong_use(toy):
     assert "not a pitch" in result.stderr
     assert dictionary("show").exit_code == 2
     assert dictionary("delete", toy).exit_code == 2
-
-
-def test_in_a_process(python):
-    done = python("-m", "harmnmf", "dictionary", "list")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "default" in done.stdout

@@ -112,20 +112,3 @@ def test_missing_path(folders):
 )
 def test_wrong_use(folders, option):
     assert evaluate(*folders, *option).exit_code == 2
-
-
-def test_in_a_process(folders, python):
-    ref, est = folders
-    done = python("-m", "harmnmf", "evaluate", str(ref), str(est))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1].startswith("mean (2)")
-    (est / "half.mid").unlink()
-    assert python("-m", "harmnmf", "evaluate", str(ref), str(est)).returncode == 1
-
-
-def test_help_loads_nothing_heavy(python):
-    code = (
-        "import sys, harmnmf.cli.evaluate; "
-        "print([m for m in ('numpy', 'scipy', 'mir_eval', 'torch') if m in sys.modules])"
-    )
-    assert python("-c", code).stdout == "[]\n"

@@ -1,4 +1,4 @@
-"""Faults: a disk that is full, a process that is killed, and what is left then."""
+"""Writing to a full disk: one error line, and no partial files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOM = 4096
 
 @contextlib.contextmanager
 def full_disk():
-    """Let no file grow beyond a page, which writers are told as they are of a full disk."""
+    """Limit files to one page, which gives the error of a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, limits[1]))
     try:
@@ -67,7 +67,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, capfd, name):
+def test_a_full_disk_gives_one_line_and_leaves_no_file(tmp_path, capfd, name):
     with full_disk(), pytest.raises(HarmnmfError) as caught:
         WRITERS[name](tmp_path / name)
     message = str(caught.value)
@@ -81,7 +81,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, capfd, name):
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
 def test_no_part_of_audio_is_lost_silently(tmp_path, suffix):
-    # What is written when the file is closed may fail, too.
+    # Closing the file also writes, and may fail.
     path, other = (tmp_path / f"{name}.{suffix}" for name in "ab")
     outcomes = set()
     for n_samples in range(500, 40_000, 1500):

@@ -1,28 +1,32 @@
-"""Levels: what the learned decoder reads."""
+"""Features of the note network."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from harmnmf import ParameterError
-from harmnmf.decoder.features import NoteFeatures, reference_level
+from harmnmf import FormatError, ParameterError
+from harmnmf.decoder.features import FeatureSettings, NoteFeatures, reference_level
 from harmnmf.nmf.solvers.convolutive import NoteActivations
+from harmnmf.signal.spectrogram import STFT, LogFrequency
+
+SETTINGS = FeatureSettings()
 
 
-def spectra_and_activations(gain: float = 1.0) -> tuple[np.ndarray, np.ndarray, NoteActivations]:
+def measure(gain: float) -> NoteFeatures:
     rng = np.random.default_rng(0)
-    V, onset_V = gain * rng.random((2, 390, 20)).astype(np.float32) ** 4
+    spectra = gain * rng.random((2, 390, 20)).astype(np.float32) ** 4
     A, S = (torch.from_numpy(gain * rng.random(shape)) for shape in ((88, 20), (88, 2, 20)))
-    return V, onset_V, NoteActivations(A, S, torch.ones(390), torch.zeros(1), 20, False)
+    played = NoteActivations(A, S, torch.ones(390), torch.zeros(1), 20, False)
+    return SETTINGS.measure(spectra, played, reference_level(spectra[0]))
 
 
 def test_gain_does_not_matter() -> None:
-    quiet, loud = (
-        NoteFeatures.measure(*arrays, reference_level(arrays[0]))
-        for arrays in (spectra_and_activations(0.5), spectra_and_activations(4.0))
-    )
+    quiet, loud = measure(0.5), measure(4.0)
     for name, levels in quiet.arrays.items():
         # A power of two changes no rounding, but the reference is not one of the values.
         assert np.abs(levels.astype(int) - loud.arrays[name]).max() <= 1, name
@@ -32,9 +36,9 @@ def test_levels_are_decibels_above_the_floor() -> None:
     V = np.array([[1.0, 0.1, 1e-3, 0.0]], np.float32)
     A, S = torch.zeros(1, 4), torch.zeros(1, 2, 4)
     played = NoteActivations(A, S, torch.ones(1), torch.zeros(1), 20, False)
-    features = NoteFeatures.measure(V, V, played, reference=1.0)
+    features = SETTINGS.measure([V, V], played, reference=1.0)
     np.testing.assert_array_equal(features.spectrum, [[180, 120, 0, 0]])
-    np.testing.assert_allclose(features.tensors()[0], [[3.0, 2.0, 0.0, 0.0]])
+    np.testing.assert_allclose(SETTINGS.tensors(features)[0], [[3.0, 2.0, 0.0, 0.0]])
     assert features.activations.shape == (1, 3, 4)
 
 
@@ -62,3 +66,43 @@ def test_shapes_must_agree(shapes: tuple[tuple[int, ...], ...]) -> None:
 def test_levels_must_be_bytes() -> None:
     with pytest.raises(ParameterError, match="uint8"):
         NoteFeatures(np.zeros((4, 5)), np.zeros((4, 5)), np.zeros((3, 3, 5)))
+
+
+def test_scale_does_not_change_the_input_of_the_network() -> None:
+    V = np.geomspace(1e-2, 1.0, 50, dtype=np.float32)[None]
+    silence = torch.zeros(1, 2, 50)
+    played = NoteActivations(silence[:, 0], silence, torch.ones(1), torch.zeros(1), 20, False)
+    coarse, fine = (
+        settings.tensors(settings.measure([V, V], played, 1.0))[0]
+        for settings in (FeatureSettings(steps_per_db=1), FeatureSettings(steps_per_db=4))
+    )
+    torch.testing.assert_close(coarse, fine, atol=0.05, rtol=0)
+
+
+def test_settings_come_back_from_json() -> None:
+    settings = FeatureSettings(
+        front_end=LogFrequency(n_cycles=50.0), pitches=(60, 62), n_iter=7, floor_db=-50.0
+    )
+    description = json.loads(json.dumps(settings.to_dict()))
+    assert FeatureSettings.from_dict(description) == settings
+    for wrong in ({}, {**description, "n_rows": 0}, {**description, "front_end": {"name": "CQT"}}):
+        with pytest.raises(FormatError):
+            FeatureSettings.from_dict(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"onset_front_end": STFT()},
+        {"pitches": ()},
+        {"pitches": (61, 60)},
+        {"pitches": (60, 128)},
+        {"n_iter": 0},
+        {"n_rows": 1.5},
+        {"floor_db": 0.0},
+    ],
+    ids=str,
+)
+def test_invalid_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        FeatureSettings(**wrong)

@@ -1,4 +1,4 @@
-"""The learned decoder's network: what it reads, how far it looks, and its file."""
+"""The note network: input, context and file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harmnmf import FormatError, HarmnmfError, ParameterError, TimbreDictionary
-from harmnmf.decoder.features import NoteFeatures
+from harmnmf.decoder.features import FeatureSettings, NoteFeatures
 from harmnmf.decoder.network import HarmonicStack, NoteNetwork, NoteNetworkConfig, shipped_networks
 from harmnmf.signal.harmonics import HarmonicSeries, piano_inharmonicity, pitch_to_hz
 from harmnmf.signal.spectrogram import LogFrequency
@@ -24,12 +24,19 @@ SMALL = NoteNetworkConfig(
 @pytest.fixture
 def network() -> NoteNetwork:
     torch.manual_seed(0)
-    return NoteNetwork(SMALL, {"name": "small"}).eval()
+    settings = FeatureSettings(
+        LogFrequency(n_bins=200),
+        LogFrequency(n_bins=200, max_window=0.1),
+        tuple(range(30, 60)),
+        2,
+        5,
+    )
+    return NoteNetwork(SMALL, {"name": "small"}, settings).eval()
 
 
-def random_features(n_frames: int = 40, seed: int = 0) -> NoteFeatures:
-    rng = np.random.default_rng(seed)
-    shapes = (390, n_frames), (390, n_frames), (88, 3, n_frames)
+def random_features(n_frames: int = 40) -> NoteFeatures:
+    rng = np.random.default_rng(0)
+    shapes = (200, n_frames), (200, n_frames), (30, 2, n_frames)
     return NoteFeatures(*(rng.integers(0, 200, shape, np.uint8) for shape in shapes))
 
 
@@ -67,8 +74,8 @@ def test_default_network_is_small() -> None:
     assert sum(weights.numel() for weights in NoteNetwork().parameters()) < 1_000_000
 
 
-def test_activations_can_be_left_out() -> None:
-    network = NoteNetwork(replace(SMALL, activations=False)).eval()
+def test_activations_can_be_left_out(network: NoteNetwork) -> None:
+    network = NoteNetwork(replace(SMALL, activations=False), settings=network.settings).eval()
     features = random_features()
     silent = NoteFeatures(
         features.spectrum, features.onset_spectrum, np.zeros_like(features.activations)
@@ -78,9 +85,10 @@ def test_activations_can_be_left_out() -> None:
 
 
 def test_file_keeps_network(network: NoteNetwork, tmp_path: Path) -> None:
-    network.save(tmp_path / "network.npz")
-    loaded = NoteNetwork.load(tmp_path / "network.npz")
+    network.save(tmp_path / "network.safetensors")
+    loaded = NoteNetwork.load(tmp_path / "network.safetensors")
     assert loaded.config == network.config
+    assert loaded.settings == network.settings != FeatureSettings()
     assert loaded.metadata == network.metadata
     features = random_features()
     for x, y in zip(network.probabilities(features), loaded.probabilities(features), strict=True):
@@ -89,11 +97,13 @@ def test_file_keeps_network(network: NoteNetwork, tmp_path: Path) -> None:
 
 def test_shipped_networks_load() -> None:
     for name in shipped_networks():
-        assert NoteNetwork.load(name).metadata
+        network = NoteNetwork.load(name)
+        assert network.metadata
+        network.check_dictionary(TimbreDictionary.load("default"))
 
 
 def test_damaged_files_are_refused(network: NoteNetwork, tmp_path: Path) -> None:
-    path = tmp_path / "network.npz"
+    path = tmp_path / "network.safetensors"
     with pytest.raises(HarmnmfError, match="no such network"):
         NoteNetwork.load(path)
     network.save(path)
@@ -101,12 +111,19 @@ def test_damaged_files_are_refused(network: NoteNetwork, tmp_path: Path) -> None
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FormatError, match="corrupt"):
         NoteNetwork.load(path)
-    save_arrays(path, {"stem__weight": np.zeros(3)}, {"kind": "note-network", "about": {}})
-    with pytest.raises(FormatError, match="damaged"):
-        NoteNetwork.load(path)
-    save_arrays(path, {}, {"kind": "note-network", "about": {}, "n_channels": -1})
-    with pytest.raises(FormatError, match="damaged"):
-        NoteNetwork.load(path)
+    features = FeatureSettings().to_dict()
+    for config, settings in (
+        ({}, features),
+        ({"n_channels": -1}, features),
+        ({"n_cats": 3}, features),
+        ("small", features),
+        ({}, {**features, "pitches": [21, 21]}),
+        ({}, None),
+    ):
+        metadata = {"kind": "note-network", "about": {}, "config": config, "features": settings}
+        save_arrays(path, {"stem.weight": np.zeros(3)}, metadata)
+        with pytest.raises(FormatError, match="damaged"):
+            NoteNetwork.load(path)
 
 
 @pytest.mark.parametrize(
@@ -123,10 +140,11 @@ def test_sizes_must_be_positive(change: dict[str, object]) -> None:
         replace(SMALL, **change)  # type: ignore[arg-type]
 
 
-def test_dictionary_must_have_what_it_reads(network: NoteNetwork) -> None:
-    default = TimbreDictionary.load("default")
+def test_dictionary_must_be_like_those_of_the_training() -> None:
+    network, default = NoteNetwork(SMALL), TimbreDictionary.load("default")
     network.check_dictionary(default)
     for change in (
+        {"front_end": LogFrequency(n_cycles=99.0)},
         {"W": default.W[:, 1:], "pitches": default.pitches[1:]},
         {"W": default.W[:, :, :-1]},
     ):

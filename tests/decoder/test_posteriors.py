@@ -1,4 +1,4 @@
-"""Posteriors to notes."""
+"""Decoding of posteriors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from harmnmf import NoteList, ParameterError
 from harmnmf.decoder.excerpts import NoteExcerpt
 from harmnmf.decoder.features import NoteFeatures
-from harmnmf.decoder.network import NoteProbabilities
 from harmnmf.decoder.posteriors import NotePosteriors, PosteriorDecoder, decode_posteriors
-from harmnmf.storage.arrays import load_arrays
 
 HOP = 0.02
 N_FRAMES = 300
@@ -22,7 +20,7 @@ KEYS = np.arange(21, 109)
 
 
 def posteriors_of(notes: NoteList) -> NotePosteriors:
-    """What a perfect network says of notes: its targets."""
+    """Posteriors of a perfect network: its targets."""
     silence = np.zeros((390, N_FRAMES), np.uint8)
     features = NoteFeatures(silence, silence, np.zeros((88, 3, N_FRAMES), np.uint8))
     return NotePosteriors(*NoteExcerpt(features, notes, HOP).targets(), KEYS, HOP)
@@ -83,7 +81,7 @@ def test_repetition_ends_the_note_before() -> None:
 
 
 def coarse_posteriors(seed: int, n_frames: int, n_levels: int, hop: float) -> NotePosteriors:
-    """Probabilities of few levels, so that neighbours are often equal, and long stretches, too."""
+    """Probabilities of few levels, so that neighbours and long stretches are often equal."""
     rng = np.random.default_rng(seed)
     steps = rng.integers(0, n_levels, (4, 3, n_frames))
     # Some frames repeat the one before.
@@ -110,7 +108,7 @@ def test_wherever_the_frames_are_cut(posteriors: NotePosteriors, data: st.DataOb
     decoder = PosteriorDecoder(posteriors.pitches, posteriors.hop_duration)
     # Two equal cuts push nothing, two consecutive ones a single frame.
     for start, end in zip([0, *cuts], [*cuts, n_frames], strict=True):
-        decoder.push(NoteProbabilities(*(x[..., start:end] for x in posteriors.probabilities)))
+        decoder.push(posteriors[start:end])
     assert decoder.finish() == decode_posteriors(posteriors)
 
 
@@ -140,22 +138,11 @@ def test_no_frames_have_no_notes() -> None:
     assert len(PosteriorDecoder(KEYS, HOP).finish()) == 0
 
 
-@pytest.mark.parametrize(
-    ("index", "wrong"),
-    [(0, np.full((88, 4), np.nan)), (1, np.full((88, 4), 1.5)), (3, np.zeros((87, 4)))],
-    ids=["NaN", "above 1", "a key is missing"],
-)
-def test_what_is_pushed_is_checked(index: int, wrong: np.ndarray) -> None:
-    said = [*np.zeros((4, 88, 4), np.float32), np.zeros(4, np.float32)]
-    said[index] = wrong.astype(np.float32)
-    with pytest.raises(ParameterError):
-        PosteriorDecoder(KEYS, HOP).push(NoteProbabilities(*said))
-
-
 def test_posteriors_are_checked() -> None:
     arrays = [*np.zeros((4, 88, 10), np.float32), np.zeros(10, np.float32)]
     NotePosteriors(*arrays, KEYS, HOP)
-    for index, wrong in ((0, arrays[0] - 1), (1, arrays[1] + np.nan), (2, arrays[2][:, :5])):
+    wrongs = (arrays[0] - 1, arrays[1] + np.nan, arrays[2][:, :5], arrays[3][1:])
+    for index, wrong in enumerate(wrongs):
         changed = list(arrays)
         changed[index] = wrong
         with pytest.raises(ParameterError):
@@ -166,9 +153,17 @@ def test_posteriors_are_checked() -> None:
         decode_posteriors(NotePosteriors(*arrays, KEYS, HOP), onset_threshold=np.nan)
 
 
+def test_parts_are_joined() -> None:
+    posteriors = posteriors_of(NoteList([0.5, 2.0], [1.0, 2.5], [60, 64], [64, 80]))
+    joined = NotePosteriors.join([posteriors[:100], posteriors[100:]])
+    for whole, again in zip(posteriors.probabilities, joined.probabilities, strict=True):
+        np.testing.assert_array_equal(again, whole)
+    assert decode_posteriors(joined) == decode_posteriors(posteriors)
+
+
 def test_posteriors_are_saved(tmp_path: Path) -> None:
     posteriors = posteriors_of(NoteList([0.5], [1.0], [60], [64]))
     posteriors.save(tmp_path / "song.npz")
-    arrays, metadata = load_arrays(tmp_path / "song.npz", kind="note-posteriors")
-    np.testing.assert_array_equal(arrays["onset"], posteriors.onset)
-    assert metadata["hop_duration"] == HOP
+    with np.load(tmp_path / "song.npz") as arrays:
+        np.testing.assert_array_equal(arrays["onset"], posteriors.onset)
+        assert arrays["hop_duration"] == HOP

@@ -24,18 +24,22 @@ def make(**changes):
     return TimbreDictionary(**{**values, **changes})
 
 
-def test_a_file_keeps_all(tmp_path):
+def test_round_trip(tmp_path):
     saved = make()
-    saved.save(tmp_path / "toy.npz")
-    loaded = TimbreDictionary.load(tmp_path / "toy.npz")
+    saved.save(tmp_path / "toy.safetensors")
+    loaded = TimbreDictionary.load(tmp_path / "toy.safetensors")
     for name in ("W", "pitches"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name))
     for name in ("front_end", "n_attack", "attack_lead", "metadata", "axis", "timbre_names"):
         assert getattr(loaded, name) == getattr(saved, name)
 
 
-def test_it_cannot_be_changed():
-    dictionary = make()
+def test_copies_its_arrays_and_is_read_only():
+    W, pitches = np.ones((33, 1, 1), np.float32), np.array([60])
+    dictionary = make(W=W, pitches=pitches, n_attack=1)
+    W[:], pitches[:] = 0, 0
+    assert dictionary.W.min() == 1
+    assert dictionary.pitches == [60]
     for array in (dictionary.W, dictionary.pitches):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
@@ -43,15 +47,7 @@ def test_it_cannot_be_changed():
         dictionary.metadata["name"] = "other"
 
 
-def test_it_copies_its_arrays():
-    W, pitches = np.ones((33, 1, 1), np.float32), np.array([60])
-    dictionary = make(W=W, pitches=pitches, n_attack=1)
-    W[:], pitches[:] = 0, 0
-    assert dictionary.W.min() == 1
-    assert dictionary.pitches == [60]
-
-
-def test_timbres_have_names():
+def test_timbre_names():
     assert make().timbre_names == ["attack -20 ms", "attack +0 ms", "sustain", "decay"]
     assert make(n_attack=4).timbre_names[-1] == "attack +40 ms"
     assert make(n_attack=1).timbre_names[1:] == ["sustain 1", "sustain 2", "sustain 3"]
@@ -62,6 +58,7 @@ def test_timbres_have_names():
     [
         ({"W": np.ones((32, 3, 4))}, "W must have shape"),
         ({"W": np.ones((33, 3))}, "W must have shape"),
+        ({"W": np.full((33, 3, 4), 1j)}, "real numbers"),
         ({"W": np.full((33, 3, 4), np.nan)}, "finite"),
         ({"W": np.full((33, 3, 4), -1.0)}, "not negative"),
         ({"pitches": [60, 61, 61]}, "ascending"),
@@ -77,7 +74,7 @@ def test_timbres_have_names():
         ({"attack_lead": np.nan}, "attack_lead"),
     ],
 )
-def test_what_is_not_a_dictionary(changes, message):
+def test_invalid_parameters(changes, message):
     with pytest.raises(ParameterError, match=message):
         make(**changes)
 
@@ -88,7 +85,6 @@ def test_what_is_not_a_dictionary(changes, message):
         lambda arrays, about: arrays.pop("W"),
         lambda arrays, about: arrays.update(W=arrays["W"][1:]),
         lambda arrays, about: arrays.update(W=arrays["W"] * np.nan),
-        lambda arrays, about: arrays.update(W=np.array([["a"]])),
         lambda arrays, about: about.pop("front_end"),
         lambda arrays, about: about.update(front_end={"name": "Wavelets"}),
         lambda arrays, about: about.update(front_end={"name": "STFT", "n_fft": -1}),
@@ -97,7 +93,6 @@ def test_what_is_not_a_dictionary(changes, message):
         lambda arrays, about: about.update(attack_lead=[0.02]),
         lambda arrays, about: about.update(about="text"),
         lambda arrays, about: about.update(about=[[[1], 2]]),
-        lambda arrays, about: arrays.update(W=arrays["W"] + 0j),
         lambda arrays, about: arrays.update(W=np.full(arrays["W"].shape, 1e300)),
         lambda arrays, about: about["front_end"].update(n_fft=2**40),
         lambda arrays, about: about["front_end"].update(sample_rate=10**400),
@@ -111,25 +106,25 @@ def test_what_is_not_a_dictionary(changes, message):
     ],
 )
 def test_damaged_files(tmp_path, recwarn, damage):
-    path = tmp_path / "toy.npz"
+    path = tmp_path / "toy.safetensors"
     make().save(path)
-    arrays, about = load_arrays(path)
+    arrays, about = load_arrays(path, kind="timbre-dictionary")
     damage(arrays, about)
     save_arrays(path, arrays, about)
-    with pytest.raises(FormatError, match=r"toy\.npz: damaged timbre dictionary") as error:
+    with pytest.raises(FormatError, match=r"toy\.safetensors: damaged timbre dictionary") as error:
         TimbreDictionary.load(path)
     assert "\n" not in str(error.value)
     assert not recwarn
 
 
 def test_files_of_something_else(tmp_path):
-    path = tmp_path / "other.npz"
+    path = tmp_path / "other.safetensors"
     for content in (b"", b"text", None):
         if content is None:
             save_arrays(path, {}, {"kind": "activations"})
         else:
             path.write_bytes(content)
-        with pytest.raises(FormatError, match=r"other\.npz"):
+        with pytest.raises(FormatError, match=r"other\.safetensors"):
             TimbreDictionary.load(path)
     with pytest.raises(FormatError, match="cannot be opened"):
         TimbreDictionary.load(tmp_path)
@@ -139,11 +134,11 @@ def test_files_of_something_else(tmp_path):
 
 def test_metadata_must_be_json(tmp_path):
     with pytest.raises(ParameterError, match="JSON"):
-        make(metadata={"made": object()}).save(tmp_path / "toy.npz")
+        make(metadata={"made": object()}).save(tmp_path / "toy.safetensors")
     assert not list(tmp_path.iterdir())
 
 
-def test_the_shipped_dictionaries_are_whole():
+def test_shipped_dictionaries():
     assert "default" in shipped_dictionaries()
     for name in shipped_dictionaries():
         dictionary = TimbreDictionary.load(name)

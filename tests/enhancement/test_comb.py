@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +16,7 @@ CONSTRUCTIONS = ["smooth", "published"]
 
 
 def dense_comb(f0, n_fft, rate, construction):
-    """The definitions, one number at a time."""
+    """The definition of a comb, one number at a time."""
     n_bins = n_fft // 2 + 1
     row = [0.0] * n_bins
     if construction == "smooth":
@@ -69,15 +68,9 @@ def test_rows_are_their_definition(construction, n_fft, rate, candidates, normal
 def test_the_published_matrix_has_its_published_range():
     published = comb_matrix(AXIS, construction="published", normalize=False)[:, :-1]
     assert published.shape == (361, 256)
-    # A valley in the middle between the first two partials, and the first partial.
+    # The valley between the first two partials, and the first partial.
     assert published.min() == pytest.approx(-(1 / 2**0.5 + 1 / 3**0.5) / 2)
     assert published.max() == pytest.approx(1 / 2**0.5)
-
-
-def test_a_model_can_hold_it():
-    module = torch.nn.Module()
-    module.register_buffer("combs", torch.from_numpy(comb_matrix(AXIS)).float())
-    np.testing.assert_allclose(module.combs[1:].norm(dim=1), 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("construction", CONSTRUCTIONS)
@@ -100,46 +93,13 @@ def test_combs_peak_where_templates_have_partials(construction, n_fft, rate):
         assert peaks.sum() == pytest.approx(axis.frequencies[-1] / f0, abs=1.5)
 
 
-@given(
-    f0=st.floats(60, 1000),
-    octaves=st.integers(-2, 3),
-    construction=st.sampled_from(CONSTRUCTIONS),
-    n_fft=st.sampled_from([512, 1000]),
-)
-def test_only_ratios_of_frequencies_matter(f0, octaves, construction, n_fft):
-    # Powers of two scale without rounding, so that no partial moves over the edge of a bin.
-    rows = [
-        comb_matrix(
-            FrequencyAxis.linear(n_fft, 16000 * factor), [f0 * factor], construction=construction
-        )
-        for factor in (1, 2.0**octaves)
-    ]
-    np.testing.assert_allclose(rows[0], rows[1], atol=1e-9)
-
-
-@given(f0=st.floats(62.5, 1000), factor=st.integers(2, 5))
-def test_longer_transforms_sample_the_same_smooth_comb(f0, factor):
-    coarse = comb_matrix(AXIS, [f0], normalize=False)
-    fine = comb_matrix(FrequencyAxis.linear(512 * factor, 16000), [f0], normalize=False)
-    np.testing.assert_allclose(fine[:, ::factor], coarse, atol=1e-6)
-
-
-@given(st.lists(st.floats(31.25, 8000), min_size=1, max_size=6), st.sampled_from(CONSTRUCTIONS))
-def test_candidates_do_not_depend_on_each_other(candidates, construction):
-    together = comb_matrix(AXIS, candidates, construction=construction)
-    assert np.isfinite(together).all()
-    for i, f0 in enumerate(candidates):
-        alone = comb_matrix(AXIS, [f0], construction=construction)[1]
-        np.testing.assert_allclose(together[1 + i], alone, atol=1e-12)
-
-
 def tone(f0, rate, falling):
     t = np.arange(rate // 2) / rate
     numbers = np.arange(1, int(min(4000, rate / 2) / f0))
     return sum(np.cos(2 * np.pi * k * f0 * t + k**2) / k**falling for k in numbers)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=12)
 @given(
     f0=st.floats(100, 400),
     rate=st.sampled_from([8000, 16000, 22050]),
@@ -150,11 +110,11 @@ def tone(f0, rate, falling):
 def test_the_pitch_of_tones_is_found(f0, rate, falling, comb):
     spectrogram = STFT(rate, hop_length=1024, n_fft=2048).transform(tone(f0, rate, falling))
     values, axis = spectrogram.values[:, 1:-2], spectrogram.axis
-    # So close that one of them fits the 40th partial, or an exact subharmonic would fit better.
+    # Spaced so closely that one of them fits up to the 40th partial: no exact subharmonic wins.
     candidates = 60 * 1.005 ** np.arange(393)
     options = {"construction": comb[0], "normalize": comb[1]}
     pitch = comb_pitch(values, axis, candidates, **options)
-    # The published comb has its partials up to a bin too low.
+    # The partials of the published comb are up to one bin too low.
     moved = axis.to_hz(1) if comb[0] == "published" else 0
     assert (np.abs(pitch - f0) <= 0.02 * f0 + moved).all()
     np.testing.assert_array_equal(comb_pitch(1024 * values, axis, candidates, **options), pitch)
@@ -194,7 +154,7 @@ def test_valleys_have_no_pitch():
         ({"spectrogram": np.ones(257)}, "spectrogram must have shape"),
     ],
 )
-def test_invalid_parameters_are_refused(options, message):
+def test_invalid_parameters_raise(options, message):
     arguments = {"spectrogram": np.ones((257, 2)), "axis": AXIS, **options}
     with pytest.raises(ParameterError, match=message) as refused:
         comb_pitch(**arguments)

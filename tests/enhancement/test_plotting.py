@@ -18,7 +18,7 @@ def spectrogram(n_frames=N_FRAMES, axis=AXIS):
 
 
 def integration():
-    """Two channels that find 200 Hz in the second half, and nothing in the first."""
+    """Two channels that find 200 Hz in the second half, and no pitch in the first."""
     significance = np.zeros((2, len(U), N_FRAMES))
     significance[:, 0] = 20
     significance[:, 1 + 20, 125:] = 40
@@ -26,7 +26,7 @@ def integration():
     return significance, U.T @ weights
 
 
-def test_pitches_and_harmonics_are_where_they_belong(tmp_path):
+def test_positions_of_pitches_and_harmonics(tmp_path):
     figure = plot_integration(spectrogram(), *integration(), CANDIDATES, title="song")
     save_figure(figure, tmp_path / "integration.png")
     upper, lower = figure.axes[:2]
@@ -63,7 +63,7 @@ def test_channels_are_averaged():
     assert weights[[0, 20]] == pytest.approx([expected, 0], abs=0.01)
 
 
-def test_candidates_may_be_spaced_unevenly():
+def test_unevenly_spaced_candidates():
     candidates = np.geomspace(60, 420, 40)
     significance = np.zeros((1, 41, N_FRAMES))
     significance[0, 1 + 30] = 20
@@ -78,7 +78,7 @@ def test_candidates_may_be_spaced_unevenly():
     assert [drawn[0], drawn[-1]] == pytest.approx(middles, abs=step)
 
 
-def test_a_part():
+def test_a_time_range():
     figure = plot_integration(spectrogram(), *integration(), CANDIDATES, start=0.8, end=1.6)
     lower = figure.axes[1]
     assert lower.get_xlim() == pytest.approx((0.8, 1.6))
@@ -87,10 +87,9 @@ def test_a_part():
         assert image.get_extent()[:2] == pytest.approx((0.796, 1.596))
 
 
-def test_silence_and_no_harmonics(tmp_path):
+def test_silence_without_harmonics():
     silence = Spectrogram(np.zeros((257, 3), np.float32), AXIS, 16000, 128)
     figure = plot_integration(silence, np.zeros((1, len(U), 3)), np.zeros((1, 256, 3)), CANDIDATES)
-    save_figure(figure, tmp_path / "silence.png")
     harmonics = figure.axes[1].images[1]
     assert (harmonics.cmap(harmonics.norm(harmonics.get_array()))[..., 3] == 0).all()
 
@@ -110,7 +109,7 @@ def test_silence_and_no_harmonics(tmp_path):
         ({"start": 5}, "nothing to draw"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(change, message):
+def test_invalid_arguments(change, message):
     significance, harmonics = integration()
     arguments = {
         "spectrogram": spectrogram(),
@@ -119,6 +118,6 @@ def test_what_does_not_belong_together_is_refused(change, message):
         "candidates": CANDIDATES,
         **change,
     }
-    with pytest.raises(ParameterError, match=message) as refused:
+    with pytest.raises(ParameterError, match=message) as error:
         plot_integration(**arguments)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)

@@ -1,5 +1,3 @@
-"""The networks' transform: its inverse, its frames, its window; and compression."""
-
 from __future__ import annotations
 
 import numpy as np
@@ -18,9 +16,10 @@ from harmnmf.enhancement.transform import ShortTimeFourier, Waveform, compress, 
     n_samples=st.integers(1, 700),
     n_fft=st.sampled_from([8, 64, 400]),
     overlap=st.sampled_from([2, 4]),
+    window_type=st.sampled_from(["sqrt_hann", "hann"]),
 )
-def test_synthesis_inverts_analysis(n_samples: int, n_fft: int, overlap: int) -> None:
-    transform = ShortTimeFourier(n_fft, n_fft // overlap)
+def test_synthesis_inverts_analysis(n_samples, n_fft, overlap, window_type):
+    transform = ShortTimeFourier(n_fft, n_fft // overlap, window_type)
     samples = torch.randn(2, 3, n_samples, dtype=torch.float64)
     spectrum = transform.analyze(samples)
     n_frames = 1 + -(-n_samples // transform.hop_length)
@@ -28,8 +27,9 @@ def test_synthesis_inverts_analysis(n_samples: int, n_fft: int, overlap: int) ->
     torch.testing.assert_close(transform.synthesize(spectrum, n_samples), samples)
 
 
-def test_frames_are_what_the_definition_says() -> None:
-    transform = ShortTimeFourier(16, 4)
+@pytest.mark.parametrize("window_type", ["sqrt_hann", "hann"])
+def test_frames_equal_the_definition(window_type):
+    transform = ShortTimeFourier(16, 4, window_type)
     samples = torch.randn(21, dtype=torch.float64)
     padded = np.pad(samples.numpy(), (8, 20))
     window = transform.window.numpy().astype(float)
@@ -37,23 +37,23 @@ def test_frames_are_what_the_definition_says() -> None:
     np.testing.assert_allclose(transform.analyze(samples), np.stack(frames, axis=1), atol=1e-6)
 
 
-def test_squares_of_windows_add_up_to_one() -> None:
+def test_squared_windows_add_up_to_one():
     for n_fft, hop_length in ((512, 256), (512, 128), (400, 100)):
         squares = ShortTimeFourier(n_fft, hop_length).window.square()
         torch.testing.assert_close(squares.reshape(-1, hop_length).sum(0), torch.ones(hop_length))
 
 
 @pytest.mark.parametrize(("n_fft", "hop_length"), [(0, 1), (7, 1), (512, 512), (512, 100), (8, 0)])
-def test_sizes_that_do_not_fit_are_refused(n_fft: int, hop_length: int) -> None:
+def test_invalid_sizes(n_fft, hop_length):
     with pytest.raises(ParameterError):
         ShortTimeFourier(n_fft, hop_length)
 
 
-def test_waveforms_keep_their_shape() -> None:
+def test_waveforms_keep_their_shape():
     class Half(nn.Module):
         transform = ShortTimeFourier(64, 32)
 
-        def forward(self, spectrum: torch.Tensor) -> torch.Tensor:
+        def forward(self, spectrum):
             assert spectrum.ndim == 3
             return spectrum / 2
 
@@ -62,28 +62,28 @@ def test_waveforms_keep_their_shape() -> None:
         torch.testing.assert_close(Waveform(Half())(samples), samples / 2)
 
 
-def test_compression_keeps_phases() -> None:
+def test_compression_keeps_phases():
     spectrum = torch.randn(50, dtype=torch.complex128)
     compressed = compress(spectrum, 0.3)
     torch.testing.assert_close(compressed.abs(), spectrum.abs() ** 0.3)
     torch.testing.assert_close(compressed.angle(), spectrum.angle())
 
 
-def test_compression_has_a_gradient_in_silence() -> None:
+def test_compression_has_a_gradient_in_silence():
     spectrum = torch.zeros(3, dtype=torch.complex64, requires_grad=True)
     compress(spectrum).abs().sum().backward()
     assert spectrum.grad is not None
     assert torch.isfinite(torch.view_as_real(spectrum.grad)).all()
 
 
-def test_compression_of_parts_is_that_of_complex_numbers() -> None:
+def test_compression_of_real_and_imaginary_parts():
     spectrum = torch.randn(2, 5, 3, dtype=torch.complex64)
     parts = compress_parts(torch.stack([spectrum.real, spectrum.imag], dim=1), 0.3)
     torch.testing.assert_close(torch.complex(*parts.unbind(1)), compress(spectrum, 0.3))
 
 
-def test_what_inference_has_kept_can_be_trained_with() -> None:
-    transform = ShortTimeFourier(48, 24)  # as no other test has it
+def test_training_after_inference():
+    transform = ShortTimeFourier(48, 24)  # sizes of no other test: the window is cached
     with torch.inference_mode():
         transform.analyze(torch.randn(100))
     samples = torch.randn(100, requires_grad=True)

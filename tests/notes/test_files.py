@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import suppress
 
 import mido
 import numpy as np
+import pretty_midi
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,18 +20,16 @@ from harmnmf import (
     write_csv,
     write_midi,
 )
-from harmnmf.notes import files as notefiles
 
 TICK = 1 / 960
 
-# Files take their time on a busy machine.
 files = settings(deadline=None, max_examples=50)
 
 
-def assert_close(actual, expected, tolerance):
-    assert actual.pitch.tolist() == expected.pitch.tolist()
-    assert actual.velocity.tolist() == expected.velocity.tolist()
-    np.testing.assert_allclose(actual.intervals, expected.intervals, rtol=0, atol=tolerance)
+def save_midi(path, *tracks, ticks_per_beat=480):
+    mido.MidiFile(ticks_per_beat=ticks_per_beat, tracks=[mido.MidiTrack(t) for t in tracks]).save(
+        path
+    )
 
 
 class TestMidi:
@@ -50,12 +48,12 @@ class TestMidi:
             assert read.velocity.tolist() == notes.velocity[key].tolist()
             np.testing.assert_allclose(read.onset, notes.onset[key], rtol=0, atol=0.51 * TICK)
             np.testing.assert_allclose(read.offset, notes.offset[key], rtol=0, atol=1.01 * TICK)
-        if len(notes):  # pretty_midi ignores the pedal of a channel without notes
+        if len(notes):  # the pedal of a channel without notes is ignored
             np.testing.assert_allclose(read.pedal, notes.pedal, rtol=0, atol=0.51 * TICK)
 
     @files
     @given(crowded)
-    def test_writing_what_was_read_changes_nothing(self, tmp_path_factory, notes):
+    def test_round_trip_of_overlapping_notes(self, tmp_path_factory, notes):
         path = tmp_path_factory.getbasetemp() / "again.mid"
         write_midi(path, notes)
         once = read_notes(path, offset="key")
@@ -63,9 +61,12 @@ class TestMidi:
             assert once == notes.without_overlaps()
         assert read_notes(path) == once.pedalled()
 
-    def test_is_what_sequencers_expect(self, tmp_path):
+    def test_other_programs_read_the_same(self, tmp_path):
         path = tmp_path / "song.mid"
         write_midi(path, NoteList([0, 0.5], [1, 2], [60, 60], [70, 80], pedal=[[0.25, 3]]))
+        [piano] = pretty_midi.PrettyMIDI(str(path)).instruments
+        notes = [(n.start, n.end, n.pitch, n.velocity) for n in piano.notes]
+        assert notes == [(0, 0.5, 60, 70), (0.5, 2, 60, 80)]
         midi = mido.MidiFile(path)
         assert (midi.type, midi.ticks_per_beat) == (1, 480)
         tempo, piano = midi.tracks
@@ -99,9 +100,9 @@ class TestMidi:
         path = tmp_path / "song.mid"
         notes = NoteList([0, 6 * 3600 - 1], [1, 6 * 3600], [60, 61], [70, 80])
         write_midi(path, notes)
-        assert_close(read_notes(path), notes, 1e-6)
+        np.testing.assert_allclose(read_notes(path).intervals, notes.intervals, rtol=0, atol=1e-6)
 
-    def test_a_damaged_time_is_refused(self, tmp_path):
+    def test_damaged_times(self, tmp_path):
         path = tmp_path / "song.mid"
         write_midi(path, NoteList([0, 24 * 3600], [1, 25 * 3600], [60, 61], [70, 80]))
         with pytest.raises(FormatError, match=r"song\.mid: cannot be read .*it lasts 25 hours"):
@@ -127,33 +128,24 @@ class TestMidi:
             ],
         ]
         path = tmp_path / "tracks.MIDI"
-        mido.MidiFile(ticks_per_beat=100, tracks=[mido.MidiTrack(t) for t in tracks]).save(path)
+        save_midi(path, *tracks, ticks_per_beat=100)
         notes = read_notes(path, offset="key")
-        assert_close(notes, NoteList([0, 0.5], [1.5, 0.7], [60, 60], [50, 90]), 1e-9)
+        assert notes.velocity.tolist() == [50, 90]
+        np.testing.assert_allclose(notes.intervals, [[0, 1.5], [0.5, 0.7]])
         # The pedal is never released: it stays down until the last event of the file.
         np.testing.assert_allclose(notes.pedal, [[0.4, 2.0]])
         np.testing.assert_allclose(read_notes(path).offset, [1.5, 2.0])
-
-    def test_release_listed_after_the_next_onset(self, tmp_path):
-        messages = [
-            mido.Message("note_on", note=60, velocity=50),
-            mido.Message("note_on", note=60, velocity=60, time=96),
-            mido.Message("note_off", note=60),
-            mido.Message("note_off", note=60, time=96),
-        ]
-        path = tmp_path / "song.mid"
-        mido.MidiFile(tracks=[mido.MidiTrack(messages)], ticks_per_beat=96).save(path)
-        assert read_notes(path) == NoteList([0, 0.5], [0.5, 1], [60, 60], [50, 60])
 
     @pytest.mark.parametrize(
         ("strokes", "intervals"),
         [
             # Each begins before the last is released.
+            ("on 0, on 480, off 480, off 960", [(0, 480), (480, 960)]),
             (
                 "on 0, on 480, off 490, on 960, off 970, off 1440",
                 [(0, 490), (480, 970), (960, 1440)],
             ),
-            # The second release is lost, so that the first ends both.
+            # A note-off is missing, so that the first ends both.
             ("on 0, on 480, off 490, on 960, off 970", [(0, 490), (480, 490), (960, 970)]),
             ("on 0, on 480, off 480, on 960, off 970", [(0, 480), (480, 970), (960, 970)]),
             ("off 0, on 480, off 490, off 500", [(480, 490)]),
@@ -162,13 +154,13 @@ class TestMidi:
         ],
     )
     def test_repeated_notes(self, tmp_path, strokes, intervals):
-        track, now = mido.MidiTrack(), 0
+        track, now = [], 0
         for stroke in strokes.split(", "):
             kind, tick = stroke.split()
             track.append(mido.Message(f"note_{kind}", note=60, time=int(tick) - now))
             now = int(tick)
         path = tmp_path / "song.mid"
-        mido.MidiFile(tracks=[track], ticks_per_beat=480).save(path)
+        save_midi(path, track)
         read = read_notes(path).intervals
         np.testing.assert_allclose(read, np.reshape(intervals, (-1, 2)) / 960)
 
@@ -194,15 +186,14 @@ class TestMidi:
 
     @files
     @given(st.data())
-    def test_damaged_bytes_raise_one_kind_of_error(self, tmp_path_factory, data):
+    def test_damaged_bytes_raise_format_errors(self, tmp_path_factory, data):
         path = tmp_path_factory.getbasetemp() / "damaged.mid"
         write_midi(path, NoteList([0, 1], [1, 2], [60, 61], [70, 80], pedal=[[0, 3]]))
         raw = bytearray(path.read_bytes())
         for _ in range(data.draw(st.integers(1, 4))):
             raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
         path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
-        with suppress(FormatError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tempo changes where none should be
+        with suppress(FormatError):
             read_notes(path)
 
 
@@ -263,19 +254,16 @@ class TestTables:
             read_notes(tmp_path / "a.tsv")
 
 
-@pytest.mark.parametrize("name", ["missing.mid", "missing.tsv", "missing.csv"])
-def test_missing_file(tmp_path, name):
-    with pytest.raises(FormatError, match=rf"{name}: cannot be read .*\(No such file"):
-        read_notes(tmp_path / name)
-
-
-@pytest.mark.parametrize("name", ["folder.mid", "folder.csv"])
-def test_folder(tmp_path, name):
-    (tmp_path / name).mkdir()
-    with pytest.raises(FormatError, match=rf"{name}: cannot be read"):
-        read_notes(tmp_path / name)
+@pytest.mark.parametrize("suffix", [".mid", ".csv"])
+def test_missing_files_and_folders(tmp_path, suffix):
+    with pytest.raises(FormatError, match=rf"missing{suffix}: cannot be read .*\(No such file"):
+        read_notes(tmp_path / f"missing{suffix}")
+    folder = tmp_path / f"folder{suffix}"
+    folder.mkdir()
+    with pytest.raises(FormatError, match=rf"folder{suffix}: cannot be read"):
+        read_notes(folder)
     with pytest.raises(HarmnmfError):
-        write_midi(tmp_path / name, NoteList([], [], [], []))
+        write_midi(folder, NoteList([], [], [], []))
 
 
 def test_unknown_suffix(tmp_path):
@@ -288,8 +276,8 @@ def test_unknown_offset(tmp_path):
         read_notes(tmp_path / "song.mid", offset="sound")
 
 
-class TestStrangers:
-    """Files that would take all memory, or never end."""
+class TestHostileFiles:
+    """Files that would take all memory or time."""
 
     @staticmethod
     def midi(events, ticks_per_beat=480):
@@ -315,12 +303,6 @@ class TestStrangers:
         with pytest.raises(FormatError, match=rf"song\.mid: cannot be read as MIDI \(.*{message}"):
             read_notes(path)
         assert not recwarn
-
-    @pytest.mark.timeout(20)
-    def test_as_many_strokes_of_a_key_as_a_file_can_hold(self):
-        n = 500_000
-        strokes = [*((tick, 64) for tick in range(n)), *((n + tick, 0) for tick in range(n))]
-        assert len(notefiles._in_turn(strokes)) == n
 
     @pytest.mark.parametrize("name", ["song.mid", "song.csv"])
     def test_files_that_are_too_large(self, tmp_path, name):

@@ -11,8 +11,16 @@ def test_names_and_numbers_are_inverse():
         assert parse_pitch(str(pitch)) == pitch
 
 
+@pytest.mark.parametrize(
+    ("text", "pitch"),
+    [("Bb3", 58), ("b♭3", 58), (" Fs5", 78), ("f♯5 ", 78), ("C-1", 0), ("Cb4", 59)],
+)
+def test_spellings(text, pitch):
+    assert parse_pitch(text) == pitch
+
+
 @pytest.mark.parametrize("text", ["", "H4", "C", "C44", "-1", "128", "G#9", "60.0", "C4 E4"])
-def test_what_is_not_a_pitch(text):
+def test_invalid_pitches(text):
     with pytest.raises(ParameterError, match="not a pitch"):
         parse_pitch(text)
 
@@ -32,16 +40,16 @@ def test_what_is_not_a_pitch(text):
         ("2024_C4.wav", 60),
     ],
 )
-def test_files_that_tell_their_pitch(name, pitch):
+def test_pitches_of_files(name, pitch):
     assert pitch_from_name(name) == pitch
 
 
 @pytest.mark.parametrize("name", ["piano.wav", "take_128.wav", "200_x.wav", "C44.wav", "hub4.wav"])
-def test_files_that_tell_no_pitch(name):
+def test_files_without_a_pitch(name):
     with pytest.raises(AudioError, match=rf"{name}: its name tells no pitch; .* \(C4.wav\)"):
         pitch_from_name(name)
 
 
-def test_a_take_number_is_no_guess():
+def test_ambiguous_file_name():
     with pytest.raises(AudioError, match=r"tells two pitches \(1 and 60\)"):
         pitch_from_name("01_C4.wav")

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
 
 from harmnmf import (
     HarmnmfError,
@@ -45,7 +48,7 @@ def names(axis):
     return [label.get_text() for label in axis.get_ticklabels()]
 
 
-def test_bars_are_the_notes():
+def test_bars_and_colours_show_notes_and_velocities():
     figure = plot_transcription(silence(4), NOTES, title="song")
     (drawn,) = bars(figure).values()
     assert drawn == [(0.5, 1.5, 48), (1, 2, 60), (2, 3, 84)]
@@ -55,10 +58,7 @@ def test_bars_are_the_notes():
     assert [bar.get_ylabel() for bar in figure.axes[1:]] == ["Level (dB)", "Velocity"]
     assert names(axes.yaxis) == ["C3", "C4", "C5", "C6"]
     assert axes.get_xlim() == (0, 4)
-
-
-def test_colours_are_velocities():
-    collection = plot_transcription(silence(4), NOTES).axes[0].collections[0]
+    [collection] = axes.collections
     assert list(collection.get_array()) == [40, 80, 120]
     assert collection.get_clim() == (1, 127)
 
@@ -87,7 +87,7 @@ def test_a_part_has_what_sounds_in_it():
     assert axes.get_xlim() == pytest.approx((1.2, 2.0))
 
 
-def test_a_hit_is_one_also_where_it_has_ended_before_the_part():
+def test_hits_that_end_before_the_part_still_count():
     short = NoteList([0.5], [0.6], [48], [70])
     assert bars(plot_transcription(silence(4), short, NOTES, start=1, end=2)) == {
         "hit": [],
@@ -97,7 +97,7 @@ def test_a_hit_is_one_also_where_it_has_ended_before_the_part():
     }
 
 
-def test_long_recordings_are_drawn_for_a_minute():
+def test_a_minute_is_drawn_by_default():
     late = NoteList([0, 30, 90], [1, 31, 91], [60, 62, 64], [70, 70, 70])
     figure = plot_transcription(silence(100), late)
     assert len(figure.axes[0].collections[0].get_paths()) == 2
@@ -105,12 +105,11 @@ def test_long_recordings_are_drawn_for_a_minute():
     assert plot_transcription(silence(100), late, end=100).axes[0].get_xlim() == (0, 100)
 
 
-def test_no_notes_and_no_sound(tmp_path):
-    empty = NoteList([], [], [], [])
-    for reference in (None, empty):
-        figure = plot_transcription(silence(1), empty, reference)
-        save_figure(figure, tmp_path / "empty.png")
-        assert names(figure.axes[0].yaxis)[0] == "C1"
+@pytest.mark.parametrize("reference", [None, NoteList([], [], [], [])])
+def test_no_notes_and_no_sound(tmp_path, reference):
+    figure = plot_transcription(silence(1), NoteList([], [], [], []), reference)
+    figure.savefig(tmp_path / "empty.png", dpi=20)
+    assert names(figure.axes[0].yaxis)[0] == "C1"
 
 
 @pytest.mark.parametrize("front_end", [LogFrequency(), STFT(n_fft=4096)])
@@ -153,15 +152,24 @@ def test_activations_of_wrong_shape(shape, pitches):
         plot_activations(np.zeros(shape), pitches, 0.02)
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "frames"),
+    [(0, None, (0, 3000)), (10, 20, (500, 1000)), (0, 0.001, (0, 1)), (0, np.inf, (0, 10_000))],
+)
+def test_frames_between(start, end, frames):
+    assert frames_between(start, end, n_frames=10_000, hop=0.02) == frames
+
+
 @pytest.mark.parametrize(("start", "end"), [(5, None), (-1, 2), (2, 1), (np.nan, 1)])
-def test_nothing_to_draw(start, end):
+def test_empty_time_range(start, end):
     with pytest.raises(ParameterError, match="nothing to draw"):
         plot_transcription(silence(4), NOTES, start=start, end=end)
 
 
 def test_dictionary_images_and_spectra():
     dictionary = TimbreDictionary.load("default")
-    figure = plot_dictionary(dictionary)
+    figure = plot_dictionary(dictionary, pitch=60)
+    assert [text.get_text() for text in figure.texts] == ["Timbre dictionary: default"]
     images = [axes for axes in figure.axes if axes.get_xlabel() == "Key"]
     assert [axes.get_title() for axes in images[1:]] == ["sustain", "decay"]
     assert images[0].get_title().startswith("attack")
@@ -171,27 +179,24 @@ def test_dictionary_images_and_spectra():
     assert levels.max() == 0
     np.testing.assert_array_equal(levels.argmax(axis=0), dictionary.W[:, :, -2].argmax(axis=0))
 
-    spectra = next(
-        axes
-        for axes in plot_dictionary(dictionary, pitch=60).axes
-        if axes.get_xlabel() == "Frequency (Hz)"
-    )
-    assert spectra.get_title() == "C4"
+    [spectra] = [axes for axes in figure.axes if axes.get_xlabel() == "Frequency (Hz)"]
+    assert spectra.get_title() == "Spectra of C4"
     assert [line.get_label() for line in spectra.lines][1:] == ["sustain", "decay"]
     first_partial = spectra.collections[0].get_segments()[0][0][0]
     assert first_partial == pytest.approx(261.63, abs=0.01)
 
 
-def test_dictionaries_of_other_forms(tmp_path):
-    rng = np.random.default_rng(0)
-    front_end = STFT(n_fft=512)
-    for n_timbres, pitches in ((1, [60]), (6, [30, 60, 90])):
-        W = rng.uniform(size=(257, len(pitches), n_timbres))
-        dictionary = TimbreDictionary(W, pitches, front_end, 1, 0.02, {"name": "toy"})
-        figure = plot_dictionary(dictionary, pitch=60)
-        assert sum(axes.get_xlabel() == "Key" for axes in figure.axes) == n_timbres
-        save_figure(figure, tmp_path / "toy.png")
-    with pytest.raises(ParameterError, match=r"no key 61, only F#1 to F#6 \(30 to 90\)"):
+@pytest.mark.parametrize(
+    ("n_timbres", "pitches", "keys"),
+    [(1, [60], "C4 to C4 (60 to 60)"), (6, [30, 60, 90], "F#1 to F#6 (30 to 90)")],
+)
+def test_dictionaries_of_other_forms(tmp_path, n_timbres, pitches, keys):
+    W = np.random.default_rng(0).uniform(size=(257, len(pitches), n_timbres))
+    dictionary = TimbreDictionary(W, pitches, STFT(n_fft=512), 1, 0.02)
+    figure = plot_dictionary(dictionary, pitch=60)
+    assert sum(axes.get_xlabel() == "Key" for axes in figure.axes) == n_timbres
+    figure.savefig(tmp_path / "toy.png", dpi=20)
+    with pytest.raises(ParameterError, match=re.escape(f"no key 61, only {keys}")):
         plot_dictionary(dictionary, pitch=61)
 
 
@@ -201,13 +206,13 @@ def test_dictionaries_of_other_forms(tmp_path):
 )
 def test_formats(tmp_path, suffix, magic):
     path = tmp_path / f"picture{suffix}"
-    save_figure(wide_figure(1.0)[0], path)
+    save_figure(Figure(figsize=(1, 1)), path)
     assert path.read_bytes().startswith(magic)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_pictures_that_cannot_be_written(tmp_path):
-    figure, _ = wide_figure(1.0)
+def test_figures_that_cannot_be_saved(tmp_path):
+    figure = Figure(figsize=(1, 1))
     for name in ("picture.jpg", "picture"):
         with pytest.raises(ParameterError, match=r"\.png, \.svg or \.pdf"):
             save_figure(figure, tmp_path / name)
@@ -229,14 +234,7 @@ def test_long_images_keep_their_peaks():
     assert left + column * width <= 777.77 <= left + (column + 1) * width
 
 
-def test_frames_between():
-    assert frames_between(0, None, 10_000, 0.02) == (0, 3000)
-    assert frames_between(10, 20, 10_000, 0.02) == (500, 1000)
-    assert frames_between(0, 0.001, 10, 0.02) == (0, 1)
-    assert frames_between(0, float("inf"), 10, 0.02) == (0, 10)
-
-
-def test_decibels_of_nothing_and_of_little():
+def test_decibels_of_zero_and_tiny_values():
     assert (decibels(np.zeros((2, 3))) == -60).all()
     np.testing.assert_allclose(decibels(np.array([1e-30, 1e-31], np.float32)), [0, -20], atol=1e-4)
 
@@ -253,28 +251,32 @@ def test_at_pitches_agrees_on_both_scales():
     assert read[0][-1] == 0
 
 
-def test_before_and_after_share_their_colours(tmp_path):
+@pytest.mark.parametrize(("before", "after"), [(1, 0.1), (0.1, 1), (1, 0), (0, 1)])
+def test_before_and_after_share_their_colours(tmp_path, before, after):
+    noise = np.random.default_rng(0).normal(size=32000)
     front_end = STFT(n_fft=512, hop_length=256)
-    noisy = np.random.default_rng(0).normal(size=32000)
-    pairs = [(noisy, 0.1 * noisy), (0.1 * noisy, noisy), (noisy, 0 * noisy), (0 * noisy, noisy)]
-    for before, after in pairs:
-        spectrograms = [front_end.transform(x) for x in (before, after)]
-        figure = plot_before_after(*spectrograms, title="song")
-        upper, lower = (axes.images[0] for axes in figure.axes[:2])
-        if before.any() and after.any():
-            ratio = 20 * np.log10(np.abs(before).max() / np.abs(after).max())
-            assert np.subtract(lower.get_clim(), upper.get_clim()) == pytest.approx(ratio, abs=0.1)
-        assert upper.get_extent()[2:] == pytest.approx((-15.625, 8015.625))
-    save_figure(figure, tmp_path / "a.png")
+    figure = plot_before_after(*(front_end.transform(x * noise) for x in (before, after)))
+    upper, lower = (axes.images[0] for axes in figure.axes[:2])
+    if before and after:
+        ratio = 20 * np.log10(before / after)
+        assert np.subtract(lower.get_clim(), upper.get_clim()) == pytest.approx(ratio, abs=0.1)
+    assert upper.get_extent()[2:] == pytest.approx((-15.625, 8015.625))
+    figure.savefig(tmp_path / "a.png", dpi=20)
+
+
+def test_before_and_after_show_a_minute():
     long = STFT(n_fft=512, hop_length=512).transform(np.zeros(61 * 16000))
     assert plot_before_after(long, long).axes[0].get_xlim()[1] == pytest.approx(60, abs=0.1)
-    with pytest.raises(ParameterError, match="linear axis"):
-        plot_before_after(spectrograms[0], silence(2))
-    with pytest.raises(ParameterError, match="linear axis"):
-        plot_before_after(silence(2), silence(2))
 
 
-def test_a_term_that_a_resumed_run_added_begins_where_it_was_added():
+def test_before_and_after_need_the_same_linear_axis():
+    linear = STFT(n_fft=512).transform(np.zeros(16000))
+    for before in (linear, silence(2)):
+        with pytest.raises(ParameterError, match="linear axis"):
+            plot_before_after(before, silence(2))
+
+
+def test_terms_added_by_a_resumed_run():
     lines = [
         {"step": 1, "error": 4.0, "level": -3.0},
         {"step": 2, "error": 2.0, "level": -4.0},

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import errno
-import os
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +21,6 @@ from harmnmf import (
     write_audio,
     write_blocks,
 )
-from harmnmf.signal import libsndfile as soundfiles
 
 
 def tone(sample_rate, duration=1.0, frequency=440.0):
@@ -116,8 +114,7 @@ def test_read_lossy_formats(tmp_path, name, options):
     assert middle.std() == pytest.approx(tone(48000).std(), rel=0.1)
 
 
-@pytest.mark.parametrize("sample_rate", [3000, 8000, 96000, 192000])
-@pytest.mark.parametrize("n_channels", [1, 2, 6])
+@pytest.mark.parametrize(("sample_rate", "n_channels"), [(3000, 1), (8000, 6), (192000, 2)])
 def test_read_any_rate_and_channels(tmp_path, sample_rate, n_channels):
     samples = np.tile(tone(sample_rate)[:, None], n_channels)
     soundfile.write(tmp_path / "a.wav", samples, sample_rate)
@@ -126,16 +123,26 @@ def test_read_any_rate_and_channels(tmp_path, sample_rate, n_channels):
     audio = read_audio(tmp_path / "a.wav", sample_rate=22050)
     assert audio.samples.shape == (22050,)
     np.testing.assert_allclose(audio.samples[2000:-2000], tone(22050)[2000:-2000], atol=1e-3)
-    multi = read_audio(tmp_path / "a.wav", mono=False)
-    assert multi.samples.shape == (n_channels, sample_rate)
 
 
-def test_read_a_part(tmp_path, noise):
+@pytest.fixture(params=["samples", "file"])
+def source(request, tmp_path, noise):
+    """The noise, and a file of it."""
+    if request.param == "samples":
+        return noise
     write_audio(tmp_path / "a.wav", noise)
-    part = read_audio(tmp_path / "a.wav", mono=False, offset=0.5, duration=0.25)
+    return tmp_path / "a.wav"
+
+
+def test_read_a_part(source, noise):
+    part = read_audio(source, mono=False, offset=0.5, duration=0.25)
     np.testing.assert_array_equal(part.samples, noise.samples[:, 22050:33075])
-    rest = read_audio(tmp_path / "a.wav", mono=False, offset=1.5, duration=99)
+    rest = read_audio(source, mono=False, offset=1.5, duration=99)
     np.testing.assert_array_equal(rest.samples, noise.samples[:, 66150:])
+    blocks = list(stream_audio(source, mono=False, block_duration=0.3))
+    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), noise.samples)
+    with pytest.raises(AudioError, match="no samples in the part"):
+        read_audio(source, offset=3.0)
 
 
 @pytest.mark.parametrize(
@@ -151,10 +158,9 @@ def test_read_a_part(tmp_path, noise):
         {"sample_rate": 22050.5},
     ],
 )
-def test_read_refuses_parameters(tmp_path, noise, options):
-    write_audio(tmp_path / "a.wav", noise)
+def test_read_refuses_parameters(source, options):
     with pytest.raises(ParameterError):
-        read_audio(tmp_path / "a.wav", **options)
+        read_audio(source, **options)
 
 
 @settings(max_examples=40, deadline=None)
@@ -174,17 +180,12 @@ def test_a_stream_is_the_whole(tmp_path_factory, n_samples, file_rate, sample_ra
     except AudioError:  # one sample may become none
         assert n_samples / file_rate * sample_rate < 1
         return
-    blocks = list(stream_audio(path, sample_rate=sample_rate, block_duration=block_duration))
-    assert all(block.dtype == np.float32 and block.ndim == 1 and len(block) for block in blocks)
-    np.testing.assert_allclose(np.concatenate(blocks), whole.samples, atol=1e-6)
+    for source in (path, original):
+        blocks = list(stream_audio(source, sample_rate=sample_rate, block_duration=block_duration))
+        assert all(block.dtype == np.float32 and block.ndim == 1 and len(block) for block in blocks)
+        np.testing.assert_array_equal(np.concatenate(blocks), whole.samples)
     at_once = original.to_mono().resample(sample_rate or file_rate)
     np.testing.assert_allclose(whole.samples, at_once.samples, atol=1e-5)
-
-
-def test_channels_of_a_stream(tmp_path, noise):
-    write_audio(tmp_path / "a.wav", noise)
-    blocks = list(stream_audio(tmp_path / "a.wav", mono=False, block_duration=0.3))
-    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), noise.samples)
 
 
 @pytest.mark.parametrize("block_duration", [0, -1, float("nan"), float("inf")])
@@ -249,12 +250,6 @@ def test_audio_without_usable_samples(tmp_path):
         assert "sample rate" in refused(path)
 
 
-def test_a_part_beyond_the_end(tmp_path, noise):
-    write_audio(tmp_path / "a.wav", noise)
-    with pytest.raises(AudioError, match="no samples in the part"):
-        read_audio(tmp_path / "a.wav", offset=3.0)
-
-
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg"])
 def test_a_truncated_file_gives_what_it_has(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
@@ -284,12 +279,33 @@ def test_write_is_exact_and_replaces(tmp_path, noise):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_blocks_are_written_as_the_whole_is(tmp_path, noise):
-    rows = iter(np.array_split(noise.samples, 7, axis=1))
+def test_write_in_blocks(tmp_path, noise):
+    rows = np.array_split(noise.samples, 7, axis=1)
     write_blocks(tmp_path / "blocks.flac", rows, noise.sample_rate)
     write_audio(tmp_path / "whole.flac", noise)
-    blocks, whole = (read_audio(tmp_path / f"{name}.flac") for name in ("blocks", "whole"))
+    # WAV of more than 4 GB is RF64.
+    write_blocks(tmp_path / "long.wav", rows, noise.sample_rate, n_samples=2**30)
+    write_blocks(tmp_path / "short.wav", rows, noise.sample_rate, n_samples=2**28)
+    blocks, whole, *waves = (
+        read_audio(tmp_path / name)
+        for name in ("blocks.flac", "whole.flac", "long.wav", "short.wav")
+    )
     np.testing.assert_array_equal(blocks.samples, whole.samples)
+    for wave in waves:
+        np.testing.assert_array_equal(wave.samples, noise.samples.mean(axis=0))
+    forms = [soundfile.info(tmp_path / f"{name}.wav").format for name in ("long", "short")]
+    assert forms == ["RF64", "WAV"]
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff"])
+def test_files_that_become_larger_than_4_gb(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(
+        Path, "stat", lambda *_, **__: SimpleNamespace(st_size=2**32, st_mode=0o100644)
+    )
+    with pytest.raises(AudioError, match=rf"{name}: holds no more than 4 GB; use \.w64"):
+        write_blocks(tmp_path / name, np.zeros((9, 1000)), 8000)
+    monkeypatch.undo()
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -312,21 +328,6 @@ def test_write_failures_leave_nothing(tmp_path, noise):
     assert not any(tmp_path.iterdir())
 
 
-def test_wav_of_more_than_4_gb_is_rf64(tmp_path, monkeypatch):
-    monkeypatch.setattr(soundfiles, "_LARGEST_SMALL", 10_000)
-    blocks = np.zeros((4, 1000))
-    for name in ("a.wav", "a.aiff"):
-        with pytest.raises(AudioError, match=rf"{name}: holds no more than 4 GB; use \.w64"):
-            write_blocks(tmp_path / name, np.zeros((9, 1000)), 8000)
-    assert list(tmp_path.iterdir()) == []
-    write_blocks(tmp_path / "a.wav", blocks, 8000, n_samples=4000)
-    write_audio(tmp_path / "b.wav", Audio(np.zeros(4000), 8000))
-    write_audio(tmp_path / "c.wav", Audio(np.zeros(2000), 8000))
-    forms = [soundfile.info(tmp_path / f"{name}.wav").format for name in "abc"]
-    assert forms == ["RF64", "RF64", "WAV"]
-    assert audio_info(tmp_path / "a.wav").duration == 0.5
-
-
 def test_a_length_that_is_not_said_is_0(tmp_path):
     path = tmp_path / "a.flac"
     write_audio(path, Audio(tone(8000), 8000))
@@ -344,20 +345,3 @@ def test_parts_as_long_as_numbers_can_be(tmp_path, noise):
     assert len(list(stream_audio(tmp_path / "a.wav", block_duration=1e308))) == 1
     with pytest.raises(AudioError, match="no samples in the part"):
         read_audio(tmp_path / "a.wav", offset=1e308)
-
-
-def test_standard_error_is_given_back(tmp_path, capfd, monkeypatch):
-    path = tmp_path / "a.mp3"
-    path.write_bytes(bytes(10_000))
-    with pytest.raises(AudioError):
-        read_audio(path)
-    os.write(2, b"heard")
-    assert capfd.readouterr().err == "heard"
-
-    def fail(number):
-        raise OSError(errno.EBADF, "there is none")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "dup", fail)
-        with pytest.raises(AudioError):
-            read_audio(path)

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import json
-
 import librosa
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmnmf import FormatError, FrequencyAxis, HarmonicSeries, ParameterError
+from harmnmf import FrequencyAxis, HarmonicSeries, ParameterError
 from harmnmf.signal.harmonics import piano_inharmonicity, pitch_to_hz
 
 linear_axes = st.builds(
@@ -32,44 +30,35 @@ series = st.builds(HarmonicSeries, st.integers(1, 60), coefficients)
 def test_bins_and_hertz_are_inverse(axis):
     bins = np.linspace(-0.5, axis.n_bins, 7)
     np.testing.assert_allclose(axis.to_bin(axis.to_hz(bins)), bins, atol=1e-6)
-    assert axis.frequencies.shape == (axis.n_bins,)
-    np.testing.assert_allclose(
-        axis.to_bin(axis.frequencies), np.arange(axis.n_bins), rtol=1e-9, atol=1e-9
-    )
+    np.testing.assert_allclose(axis.frequencies, axis.to_hz(np.arange(axis.n_bins)))
 
 
-@given(linear_axes, logarithmic_axes, series, fundamentals)
-def test_axes_agree_in_hertz(linear, logarithmic, harmonics, f0):
-    for axis in (linear, logarithmic):
-        positions, _ = harmonics.positions(f0, axis)
-        np.testing.assert_allclose(axis.to_hz(positions), harmonics.frequencies(f0), rtol=1e-6)
-
-
-@given(axes)
-def test_axes_survive_json(axis):
-    assert FrequencyAxis.from_dict(json.loads(json.dumps(axis.to_dict()))) == axis
+@given(axes, series, fundamentals)
+def test_positions_are_the_bins_of_the_frequencies(axis, harmonics, f0):
+    positions, _ = harmonics.positions(f0, axis)
+    np.testing.assert_allclose(axis.to_hz(positions), harmonics.frequencies(f0), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("n_fft", "sample_rate"), [(2048, 22050), (1023, 8000), (4096, 96000)])
-def test_linear_axis_is_that_of_the_fourier_transform(n_fft, sample_rate):
+def test_linear_axis_equals_numpy(n_fft, sample_rate):
     axis = FrequencyAxis.linear(n_fft, sample_rate)
     np.testing.assert_allclose(axis.frequencies, np.fft.rfftfreq(n_fft, 1 / sample_rate))
 
 
-def test_logarithmic_axis_is_that_of_the_constant_q_transform():
+def test_logarithmic_axis_equals_librosa():
     axis = FrequencyAxis.logarithmic(27.5, 36, 288)
     expected = librosa.cqt_frequencies(288, fmin=27.5, bins_per_octave=36)
     np.testing.assert_allclose(axis.frequencies, expected)
 
 
-def test_axis_keeps_the_shape_of_what_it_converts():
+def test_conversions_keep_shapes():
     for axis in (FrequencyAxis.linear(512, 16000), FrequencyAxis.logarithmic(50, 24, 100)):
-        for shape in ((), (3,), (2, 0), (2, 3, 4)):
+        for shape in ((), (2, 0), (2, 3, 4)):
             assert np.shape(axis.to_bin(np.full(shape, 100))) == shape
             assert np.shape(axis.to_hz(np.full(shape, 3))) == shape
 
 
-def test_nothing_below_zero_is_on_a_logarithmic_axis():
+def test_frequencies_not_positive_are_off_a_logarithmic_axis():
     axis = FrequencyAxis.logarithmic(50, 24, 100)
     assert (axis.to_bin([0, -1]) == -np.inf).all()
     assert not HarmonicSeries(3).positions(0, axis)[1].any()
@@ -97,28 +86,9 @@ def test_nothing_below_zero_is_on_a_logarithmic_axis():
         (lambda: HarmonicSeries(1).frequencies(np.nan), "fundamentals"),
     ],
 )
-def test_invalid_parameters_are_refused(make, message):
+def test_invalid_parameters(make, message):
     with pytest.raises(ParameterError, match=message):
         make()
-
-
-@pytest.mark.parametrize(
-    "description",
-    [
-        None,
-        [1, 2],
-        {},
-        {"scale": "linear", "n_bins": 3, "fmin": 0.0},
-        {"scale": "linear", "n_bins": 3, "fmin": 0.0, "resolution": 1.0, "colour": "red"},
-        {"scale": "linear", "n_bins": "3", "fmin": 0.0, "resolution": 1.0},
-        {"scale": ["linear"], "n_bins": 3, "fmin": 0.0, "resolution": 1.0},
-        {"scale": "linear", "n_bins": 3, "fmin": None, "resolution": 1.0},
-    ],
-)
-def test_damaged_axes_are_refused_in_one_line(description):
-    with pytest.raises(FormatError) as caught:
-        FrequencyAxis.from_dict(description)
-    assert "\n" not in str(caught.value)
 
 
 @given(fundamentals, st.integers(1, 200))
@@ -128,15 +98,8 @@ def test_without_inharmonicity_partials_are_integer_multiples(f0, n_partials):
     )
 
 
-@given(series, fundamentals, st.floats(0.1, 10))
-def test_partials_scale_with_their_fundamental(harmonics, f0, factor):
-    np.testing.assert_allclose(
-        harmonics.frequencies(factor * f0), factor * harmonics.frequencies(f0)
-    )
-
-
 @given(series, logarithmic_axes, fundamentals, st.integers(-50, 50))
-def test_transposing_shifts_a_logarithmic_axis(harmonics, axis, f0, steps):
+def test_transposition_is_a_shift_on_a_logarithmic_axis(harmonics, axis, f0, steps):
     transposed = f0 * 2 ** (steps / axis.resolution)
     np.testing.assert_allclose(
         harmonics.positions(transposed, axis)[0],
@@ -146,12 +109,12 @@ def test_transposing_shifts_a_logarithmic_axis(harmonics, axis, f0, steps):
 
 
 @given(series, fundamentals)
-def test_stiffness_leaves_the_first_partial_and_stretches_the_others(harmonics, f0):
+def test_inharmonicity_stretches_all_but_the_first_partial(harmonics, f0):
     partials = harmonics.frequencies(f0)
     b = float(harmonics.inharmonicity)
     assert partials[0] == f0
     assert (np.diff(partials) >= f0 * (1 - 1e-9)).all()
-    # As in textbooks, with the fundamental of an ideal string.
+    # Fletcher's equation, with the fundamental of an ideal string.
     h = np.arange(1, harmonics.n_partials + 1)
     np.testing.assert_allclose(partials, h * (f0 / np.sqrt(1 + b)) * np.sqrt(1 + b * h**2))
 
@@ -161,14 +124,12 @@ def test_inharmonicity_broadcasts_with_fundamentals():
     f0, b = pitch_to_hz(pitches), piano_inharmonicity(pitches)
     together = HarmonicSeries(7, b).frequencies(f0)
     assert together.shape == (88, 7)
-    for key in (0, 40, 87):
-        np.testing.assert_array_equal(together[key], HarmonicSeries(7, b[key]).frequencies(f0[key]))
+    np.testing.assert_array_equal(together[40], HarmonicSeries(7, b[40]).frequencies(f0[40]))
     assert HarmonicSeries(7, b).frequencies(f0[:3, None]).shape == (3, 88, 7)
-    assert HarmonicSeries(7, b).frequencies(440).shape == (88, 7)
 
 
 @given(axes, st.integers(1, 50))
-def test_a_partial_on_the_last_bin_is_valid_and_one_beyond_is_not(axis, h):
+def test_partials_are_valid_up_to_the_last_bin(axis, h):
     f0 = axis.to_hz([axis.n_bins - 1, axis.n_bins]) / h
     _, valid = HarmonicSeries(h).positions(f0, axis)
     assert valid[0, -1]
@@ -180,7 +141,7 @@ def test_a_partial_on_the_last_bin_is_valid_and_one_beyond_is_not(axis, h):
     [FrequencyAxis.linear(512, 16000), FrequencyAxis.logarithmic(32.7, 36, 200)],
     ids=["linear", "logarithmic"],
 )
-def test_energy_at_the_partials_is_that_of_librosa(axis):
+def test_energy_at_the_partials_equals_librosa(axis):
     spectrum = np.random.default_rng(0).random(axis.n_bins)
     harmonics = [1, 2, 3, 4, 5]
     expected = librosa.interp_harmonics(
@@ -193,14 +154,14 @@ def test_energy_at_the_partials_is_that_of_librosa(axis):
     np.testing.assert_allclose(energy.T, expected, atol=1e-9)
 
 
-def test_pitches_are_those_of_librosa():
+def test_pitch_to_hz_equals_librosa():
     pitches = np.arange(128)
     np.testing.assert_allclose(pitch_to_hz(pitches), librosa.midi_to_hz(pitches))
     np.testing.assert_allclose(pitch_to_hz(pitches, tuning=-0.3), librosa.midi_to_hz(pitches - 0.3))
     assert pitch_to_hz(69, tuning=[0.0, 0.1]).shape == (2,)
 
 
-def test_inharmonicity_is_least_in_the_tenor_and_of_measured_size():
+def test_piano_inharmonicity_has_the_measured_range():
     b = piano_inharmonicity(np.arange(21, 109))
     assert 30 <= 21 + b.argmin() <= 50
     assert 1e-4 < b.min() < 2e-4

@@ -14,11 +14,10 @@ from harmnmf import (
 )
 from harmnmf.signal.audio import SAMPLE_RATE
 from harmnmf.signal.harmonics import PIANO_PITCHES
-from harmnmf.synthesis import sampled_piano as rendering
 
 
 def string(pitch, *, brightness=0.5, level=1.0, attack=0.005, seconds=3.0, phase=0.0, decay=2.0):
-    """A decaying tone of ten partials, each weaker than the last by a factor."""
+    """Decaying tone of ten partials, each weaker than the last by a factor."""
     time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE - attack
     hz = 440 * 2 ** ((pitch - 69) / 12)
     partials = [
@@ -62,7 +61,7 @@ def cents(measured, pitch):
 
 @pytest.fixture(scope="module")
 def piano():
-    """Three keys with two layers each, one with one."""
+    """Three keys with two layers each, and one with a single layer."""
     keys = {
         pitch: [string(pitch, brightness=b, level=b) for b in (0.3, 0.6)] for pitch in (48, 60, 72)
     }
@@ -70,9 +69,8 @@ def piano():
 
 
 class TestTime:
-    @pytest.mark.parametrize("pitch", [48, 57, 60, 64, 77])
-    @pytest.mark.parametrize("onset", [0.0, 0.3, 0.712345])
-    @pytest.mark.parametrize("tuning", [-0.4, 0.0, 0.4])
+    @pytest.mark.parametrize("pitch", [48, 57, 77])
+    @pytest.mark.parametrize(("onset", "tuning"), [(0.0, 0.0), (0.3, -0.4), (0.712345, 0.4)])
     def test_attack_is_at_the_onset(self, piano, pitch, onset, tuning):
         audio = play(piano, one(pitch, onset=onset, offset=onset + 1), tuning=tuning)
         assert attack(audio) == pytest.approx(onset, abs=0.003)
@@ -88,7 +86,7 @@ class TestTime:
         audio = play(SampledPiano({60: layers}), one(velocity=velocity))
         assert attack(audio) == pytest.approx(0.5, abs=0.003)
 
-    def test_lasts_until_a_second_after_the_last_damper(self, piano):
+    def test_duration(self, piano):
         assert len(play(piano, one(), tuning=0.37)) == round(2.5 * SAMPLE_RATE)
         assert len(play(piano, one(pedal=[[1, 3]]), tuning=-0.2)) == 4 * SAMPLE_RATE
 
@@ -100,7 +98,7 @@ class TestTime:
         assert rms_db(audio, 1.35, 1.45) > -45
         assert rms_db(audio, 1.75, 1.85) < rms_db(audio, 1.35, 1.45) - 50
 
-    def test_high_keys_have_none(self, piano):
+    def test_high_keys_have_no_damper(self, piano):
         audio = play(piano, one(100, offset=0.6))
         assert rms_db(audio, 0.9, 1.0) > rms_db(audio, 0.5, 0.6) - 20
 
@@ -109,32 +107,26 @@ class TestTime:
         held = play(piano, one(offset=1.5), resonance_db=None)
         np.testing.assert_array_equal(audio, held)
 
-    def test_ends_are_not_cut(self, piano):
+    def test_end_is_faded(self, piano):
         audio = play(piano, one(100))
         assert audio[-1] == 0
         assert np.abs(np.diff(audio[-200:])).max() < 1e-3
 
+    def test_notes_end_after_12_s(self):
+        piano = SampledPiano({60: [string(60, seconds=14, decay=0.1)]})
+        audio = play(piano, one(offset=13.5))
+        assert rms_db(audio, 12.3, 12.4) > -60
+        assert not audio[round(12.6 * SAMPLE_RATE) :].any()
+
 
 class TestPitch:
-    @pytest.mark.parametrize("tuning", [-0.5, 0.0, 0.13])
-    @pytest.mark.parametrize("pitch", [45, 60, 66, 75])
-    def test_in_tune(self, piano, pitch, tuning):
-        audio = play(piano, one(pitch), tuning=tuning)
-        assert cents(peak_hz(audio), pitch) == pytest.approx(100 * tuning, abs=1.5)
-
-    def test_detuning(self, piano):
-        detuning = np.zeros(88)
-        detuning[60 - 21] = 30
-        assert cents(peak_hz(play(piano, one(60), detuning=detuning)), 60) == pytest.approx(
-            30, abs=1.5
-        )
-        assert cents(peak_hz(play(piano, one(62), detuning=detuning)), 62) == pytest.approx(
-            0, abs=1.5
-        )
-
-    def test_both_add_up(self, piano):
-        audio = play(piano, one(60), tuning=0.2, detuning=np.full(88, -15))
-        assert cents(peak_hz(audio), 60) == pytest.approx(5, abs=1.5)
+    @pytest.mark.parametrize("pitch", [45, 60, 66])
+    @pytest.mark.parametrize(("tuning", "cents_60"), [(0.0, 0), (-0.5, 0), (0.13, 0), (0.2, -15)])
+    def test_tuning_and_detuning_add_up(self, piano, pitch, tuning, cents_60):
+        detuning = np.where(np.array(PIANO_PITCHES) == 60, cents_60, 0)
+        audio = play(piano, one(pitch), tuning=tuning, detuning=detuning)
+        expected = 100 * tuning + (cents_60 if pitch == 60 else 0)
+        assert cents(peak_hz(audio), pitch) == pytest.approx(expected, abs=1.5)
 
     @pytest.mark.parametrize("detuning", [np.zeros(87), 3.0, np.full(88, np.nan)])
     def test_not_88_numbers(self, piano, detuning):
@@ -144,17 +136,13 @@ class TestPitch:
 
 class TestVelocity:
     def test_level_rises(self, piano):
-        levels = [
-            rms_db(play(piano, one(velocity=velocity)), 0.5, 0.8) for velocity in range(1, 128, 9)
-        ]
+        levels = [rms_db(play(piano, one(velocity=v)), 0.5, 0.8) for v in range(1, 128, 18)]
         assert (np.diff(levels) > 0).all()
 
     @pytest.mark.parametrize("layers", [1, 2, 5])
     def test_20_db_from_soft_to_loud(self, layers):
         piano = SampledPiano({60: [string(60, brightness=0.3 + 0.1 * i) for i in range(layers)]})
-        soft, loud = (
-            rms_db(play(piano, one(velocity=velocity)), 0.5, 0.8) for velocity in (30, 110)
-        )
+        soft, loud = (rms_db(play(piano, one(velocity=v)), 0.5, 0.8) for v in (30, 110))
         assert loud - soft == pytest.approx(20, abs=1.0)
 
     def test_full_velocity_is_20_db_below_full_scale(self):
@@ -177,7 +165,7 @@ class TestVelocity:
     def test_layers_out_of_phase_do_not_cancel(self):
         soft, loud = string(50, level=0.5, attack=0.004), string(50, attack=0.006, phase=np.pi)
         piano = SampledPiano({50: [soft, loud]})
-        for velocity in (32, 50, 64, 80, 95):
+        for velocity in (32, 64, 80):
             level_db = rms_db(play(piano, one(50, velocity=velocity)), 0.5, 0.8)
             assert level_db == pytest.approx(-20 + 35 * np.log10(velocity / 127), abs=1.0)
 
@@ -211,7 +199,7 @@ class TestResonance:
         assert not self.resonance(piano, one()).any()
         assert not self.resonance(piano, one(pedal=[[1.6, 2.0]], offset=0.6, onset=0.5)).any()
 
-    def test_is_that_of_other_strings_too(self, piano):
+    def test_other_strings_resonate(self, piano):
         wet = self.resonance(piano, self.NOTES)
         spectrum = np.abs(np.fft.rfft(wet[round(0.6 * SAMPLE_RATE) : 2 * SAMPLE_RATE]))
         # Strings that share a partial with C4 ring, such as F3 an octave and a fifth below.
@@ -223,48 +211,21 @@ class TestResonance:
         assert np.abs(a - c).max() > 0
 
 
-class TestCache:
-    def test_is_bounded(self, monkeypatch):
-        samples = {60: [string(60)]}
-        song = NoteList(np.arange(10) / 10, np.arange(10) / 10 + 0.3, range(55, 65), [70] * 10)
-        expected = play(SampledPiano(samples), song)
-        monkeypatch.setattr(rendering, "_CACHE_BYTES", 500_000)
-        piano = SampledPiano(samples)
-        np.testing.assert_array_equal(play(piano, song), expected)
-        assert sum(kept.nbytes for kept in piano._transposed.values()) <= 500_000
-
-    def test_tuning_needs_no_new_samples(self, piano):
-        play(piano, one())
-        kept = set(piano._transposed)
-        play(piano, one(), tuning=0.1)
-        assert set(piano._transposed) == kept
-
-    def test_notes_end_after_12_s(self):
-        piano = SampledPiano({60: [string(60, seconds=14, decay=0.1)]})
-        audio = play(piano, one(offset=13.5))
-        assert rms_db(audio, 12.3, 12.4) > -60
-        assert not audio[round(12.6 * SAMPLE_RATE) :].any()
-
-
 class TestFiles:
     def save(self, folder, name, samples, rate=SAMPLE_RATE):
         write_audio(folder / name, Audio(samples, rate))
 
     def test_load(self, tmp_path):
-        for pitch in (48, 60):
-            for layer, level in (("ff", 0.5), ("a_soft_one", 0.1)):
-                self.save(tmp_path, f"{pitch:03}_{layer}.flac", string(pitch, level=level))
-        (tmp_path / "README.txt").write_text("no note")
-        audio = play(SampledPiano.load(tmp_path), one(60))
-        assert attack(audio) == pytest.approx(0.5, abs=0.003)
-        assert cents(peak_hz(audio), 60) == pytest.approx(0, abs=1.5)
-
-    def test_another_sample_rate(self, tmp_path):
+        for layer, level in (("ff", 0.5), ("a_soft_one", 0.1)):
+            self.save(tmp_path, f"048_{layer}.flac", string(48, level=level))
         time = np.arange(48000) / 48000
         self.save(tmp_path, "069_v1.wav", np.sin(2 * np.pi * 440 * time) * np.exp(-time), 48000)
-        assert cents(peak_hz(play(SampledPiano.load(str(tmp_path)), one(69))), 69) == (
-            pytest.approx(0, abs=1.5)
-        )
+        (tmp_path / "README.txt").write_text("no note")
+        piano = SampledPiano.load(str(tmp_path))
+        for pitch in (48, 69):
+            audio = play(piano, one(pitch))
+            assert attack(audio) == pytest.approx(0.5, abs=0.003)
+            assert cents(peak_hz(audio), pitch) == pytest.approx(0, abs=1.5)
 
     def test_empty_folder(self, tmp_path):
         for folder in (tmp_path, tmp_path / "missing"):
@@ -280,11 +241,6 @@ class TestFiles:
     def test_damaged_file(self, tmp_path):
         (tmp_path / "60_ff.ogg").write_bytes(b"OggS")
         with pytest.raises(AudioError, match="60_ff"):
-            SampledPiano.load(tmp_path)
-
-    def test_not_on_the_keyboard(self, tmp_path):
-        self.save(tmp_path, "109_ff.flac", string(90))
-        with pytest.raises(ParameterError, match="no key 109"):
             SampledPiano.load(tmp_path)
 
 
@@ -310,9 +266,6 @@ def test_rejected_notes(piano, pitch):
 
 
 def test_every_key_plays(piano):
-    notes = NoteList(
-        np.arange(88) / 10, np.arange(88) / 10 + 0.1, list(PIANO_PITCHES), [70] * len(PIANO_PITCHES)
-    )
-    audio = play(piano, notes)
-    assert np.isfinite(audio).all()
-    assert min(rms_db(audio, i / 10, i / 10 + 0.1) for i in range(88)) > -60
+    onset = np.arange(88) / 10
+    audio = play(piano, NoteList(onset, onset + 0.1, PIANO_PITCHES, [70] * 88))
+    assert min(rms_db(audio, time, time + 0.1) for time in onset) > -60

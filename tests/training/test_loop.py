@@ -1,4 +1,4 @@
-"""The loop of all trainings: averages, interrupts, resumption, and refusals."""
+"""The training loop: averages, interrupts, resumption and errors."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_average_is_the_recursive_mean_of_the_weights(tmp_path: Path) -> Non
     torch.testing.assert_close(network.weight.detach(), average)
 
 
-def test_what_is_validated_is_the_average_at_rest(tmp_path: Path) -> None:
+def test_the_average_is_validated_in_evaluation_mode(tmp_path: Path) -> None:
     validated: list[nn.Module] = []
 
     def validate(network: nn.Module) -> dict[str, float]:
@@ -132,27 +132,27 @@ def test_weights_of_terms_count(tmp_path: Path) -> None:
     torch.testing.assert_close(networks[0].weight, networks[1].weight)
 
 
-def test_checkpoints_of_another_kind_are_refused(tmp_path: Path) -> None:
+def test_checkpoints_of_another_kind_raise(tmp_path: Path) -> None:
     train(tmp_path, n_steps=1)
     with pytest.raises(FormatError, match="other"):
         train(tmp_path, kind="other")
 
 
-def test_checkpoints_without_what_is_needed_are_refused(tmp_path: Path) -> None:
+def test_checkpoints_without_an_average_raise(tmp_path: Path) -> None:
     train(tmp_path, n_steps=1)
-    with pytest.raises(FormatError, match="another training"):
+    with pytest.raises(FormatError, match="missing weights"):
         train(tmp_path, averaging=0.9)
 
 
-def test_truncated_checkpoints_are_refused(tmp_path: Path) -> None:
+def test_truncated_checkpoints_raise(tmp_path: Path) -> None:
     train(tmp_path, n_steps=1)
-    checkpoint = tmp_path / "checkpoint.npz"
+    checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    with pytest.raises(FormatError, match=r"checkpoint\.npz"):
+    with pytest.raises(FormatError, match=r"checkpoint\.safetensors"):
         train(tmp_path)
 
 
-def test_losses_that_are_not_finite_end_it_and_keep_the_batch(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_raises_and_saves_the_batch(tmp_path: Path) -> None:
     def broken(network: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {"error": network(batch["x"]).mean() * torch.nan}
 
@@ -162,7 +162,7 @@ def test_losses_that_are_not_finite_end_it_and_keep_the_batch(tmp_path: Path) ->
             network, batches, broken, tmp_path, kind="test", weights={"error": 1.0}, n_steps=2,
             learning_rate=0.1,
         )  # fmt: skip
-    arrays, _ = load_arrays(tmp_path / "failed_batch.npz", kind="batch")
+    arrays, _ = load_arrays(tmp_path / "failed_batch.safetensors", kind="batch")
     assert arrays["x"].shape == (8, 3)
 
 

@@ -1,13 +1,6 @@
-"""Layers that go along one axis of features: along channels, bins or frames.
+"""Layers of Harmonic Attention along one axis: channels, bins or frames, after Wang et al. (2023).
 
-They turn (batch, n_channels, n_bins, n_frames) into the same shape. Harmonic Attention [1]_
-connects with them what harmonic integration has found.
-
-References
-----------
-.. [1] T. Wang, W. Zhu, Y. Gao, S. Zhang and J. Feng, "Harmonic attention for monaural speech
-   enhancement", IEEE/ACM Trans. Audio, Speech, Lang. Process. 31, 2023,
-   doi 10.1109/TASLP.2023.3284522.
+All keep the shape (batch, n_channels, n_bins, n_frames).
 """
 
 from __future__ import annotations
@@ -22,46 +15,20 @@ _CHANNEL_HEADS, _FREQUENCY_HEADS, _TIME_HEADS = 8, 2, 2
 
 
 class FrameNorm(nn.LayerNorm):
-    """Layer normalization of each frame by itself.
+    """Layer normalisation of each frame.
 
-    Parameters
-    ----------
-    normalized_shape : int or tuple of int
-        n_bins, to normalize each channel by itself, or (n_channels, n_bins).
-
-    Examples
-    --------
-    >>> x = FrameNorm((2, 64))(100 * torch.rand(1, 2, 64, 5))
-    >>> torch.allclose(x.mean((1, 2)), torch.zeros(5), atol=1e-5)
-    True
+    `normalized_shape` is n_bins, for each channel by itself, or (n_channels, n_bins).
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalize (batch, n_channels, n_bins, n_frames)."""
+        """Normalise (batch, n_channels, n_bins, n_frames)."""
         return super().forward(x.movedim(-1, 1)).movedim(1, -1)
 
 
 class FrequencyChannelRecombination(nn.Module):
-    """Let the channels of each frame attend to each other, and then its bins.
+    """Attention among the channels of each frame, then among its bins.
 
-    A channel is described by its bins, a bin by its channels.
-
-    Parameters
-    ----------
-    n_channels : int
-        Even: attention over frequency has two heads.
-    n_bins : int
-        A multiple of eight: attention over channels has eight heads.
-
-    References
-    ----------
-    .. [1] T. Wang et al., "Harmonic attention for monaural speech enhancement", IEEE/ACM Trans.
-       Audio, Speech, Lang. Process. 31, 2023: frequency-channel recombination.
-
-    Examples
-    --------
-    >>> FrequencyChannelRecombination(6, 256)(torch.randn(1, 6, 256, 3)).shape
-    torch.Size([1, 6, 256, 3])
+    The features of a channel are its bins, in eight heads; those of a bin are its channels, in two.
     """
 
     def __init__(self, n_channels: int, n_bins: int) -> None:
@@ -77,27 +44,10 @@ class FrequencyChannelRecombination(nn.Module):
 
 
 class DualPath(nn.Module):
-    """Go along the bins of each frame, then along the frames at each bin.
+    """DPRNN: recurrent layers along the bins of each frame, then along the frames of each bin.
 
-    Each way has an LSTM, a linear layer, a normalization of frames and a residual connection.
-
-    Parameters
-    ----------
-    n_channels, n_bins : int
-        Of the input; n_channels is even.
-    causal : bool
-        Whether the way along the frames has one direction, and not both. The way along the bins
-        always has both.
-
-    References
-    ----------
-    .. [1] T. Wang et al., "Harmonic attention for monaural speech enhancement", IEEE/ACM Trans.
-       Audio, Speech, Lang. Process. 31, 2023: the temporal module called DPRNN.
-
-    Examples
-    --------
-    >>> DualPath(6, 256, causal=True)(torch.randn(1, 6, 256, 3)).shape
-    torch.Size([1, 6, 256, 3])
+    Each has an LSTM, a linear layer, a normalisation and a residual connection. The one along bins
+    is bidirectional, the one along frames only if `causal` is False. `n_channels` is even.
     """
 
     def __init__(self, n_channels: int, n_bins: int, causal: bool) -> None:
@@ -114,26 +64,9 @@ class DualPath(nn.Module):
 
 
 class TimeAttention(nn.Module):
-    """Let the frames at each bin attend to each other.
+    """Attention among the frames of each bin, only to earlier ones if `causal`.
 
-    The work grows with the square of the number of frames.
-
-    Parameters
-    ----------
-    n_channels : int
-        Even: there are two heads.
-    causal : bool
-        Whether a frame attends to no later one.
-
-    References
-    ----------
-    .. [1] T. Wang et al., "Harmonic attention for monaural speech enhancement", IEEE/ACM Trans.
-       Audio, Speech, Lang. Process. 31, 2023: the temporal module called self-attention.
-
-    Examples
-    --------
-    >>> TimeAttention(6, causal=True)(torch.randn(1, 6, 256, 3)).shape
-    torch.Size([1, 6, 256, 3])
+    There are two heads. The work grows with the square of the number of frames.
     """
 
     def __init__(self, n_channels: int, causal: bool) -> None:
@@ -153,7 +86,7 @@ class _SelfAttention(nn.Module):
         self.n_heads = n_heads
         self.causal = causal
         self.norm = nn.LayerNorm(n_features)
-        # A bias of the keys would change nothing: it adds the same to all that softmax compares.
+        # A bias of the keys would cancel in the softmax.
         self.queries_keys_values = nn.Linear(n_features, 3 * n_features, bias=False)
         self.output = nn.Linear(n_features, n_features)
 
@@ -181,12 +114,12 @@ class _Recurrent(nn.Module):
 
 
 def _along_bins(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Give a layer the bins of each frame as a sequence of channels."""
+    """Apply a layer to the sequence of bins of each frame."""
     frames: torch.Tensor = layer(x.permute(0, 3, 2, 1).flatten(0, 1))
     return frames.unflatten(0, (x.shape[0], -1)).permute(0, 3, 2, 1)
 
 
 def _along_frames(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Give a layer the frames at each bin as a sequence of channels."""
+    """Apply a layer to the sequence of frames of each bin."""
     bins: torch.Tensor = layer(x.permute(0, 2, 3, 1).flatten(0, 1))
     return bins.unflatten(0, (x.shape[0], -1)).permute(0, 3, 1, 2)

@@ -1,56 +1,24 @@
-"""Masks that networks put on spectra."""
+"""Bounded complex masks, as real and imaginary parts."""
 
 from __future__ import annotations
 
 import torch
 
-__all__ = ["bound_parts", "bounded_mask"]
+__all__ = ["bounded_mask"]
 
 
-def bounded_mask(parts: torch.Tensor) -> torch.Tensor:
-    """Turn what a network gives into a complex mask that amplifies nothing.
+def bounded_mask(z: torch.Tensor) -> torch.Tensor:
+    """Bound complex numbers to the unit disc: z tanh|z| / |z|.
 
-    The phase of z remains, and its magnitude becomes tanh |z|.
-
-    Parameters
-    ----------
-    parts : Tensor, shape (batch, 2, n_bins, n_frames)
-        Real and imaginary part of z.
-
-    Returns
-    -------
-    Tensor, shape (batch, n_bins, n_frames)
-        Complex, of single precision.
+    Real and imaginary part are on axis 1 of (batch, 2, n_bins, n_frames); the result is float32.
 
     Examples
     --------
-    >>> bounded_mask(torch.tensor([3.0, -4.0]).reshape(1, 2, 1, 1))
-    tensor([[[0.5999-0.7999j]]])
-    """
-    real, imaginary = bound_parts(parts).unbind(1)
-    return torch.complex(real, imaginary)
-
-
-def bound_parts(parts: torch.Tensor) -> torch.Tensor:
-    """Do what `bounded_mask` does without complex numbers.
-
-    Parameters
-    ----------
-    parts : Tensor, shape (batch, 2, n_bins, n_frames)
-        Real and imaginary part of z.
-
-    Returns
-    -------
-    Tensor, shape (batch, 2, n_bins, n_frames)
-        Real and imaginary part of the mask, of single precision.
-
-    Examples
-    --------
-    >>> bound_parts(torch.tensor([3.0, -4.0]).reshape(1, 2, 1, 1)).flatten()
+    >>> bounded_mask(torch.tensor([3.0, -4.0]).reshape(1, 2, 1, 1)).flatten()
     tensor([ 0.5999, -0.7999])
     """
-    # There are no complex numbers of the lower precisions that networks are trained with.
-    parts = parts.float()
-    # A magnitude that is never zero: the gradient of a root at zero is infinite.
-    magnitude = (parts[:, :1].square() + parts[:, 1:].square() + 1e-12).sqrt()
-    return parts * (magnitude.tanh() / magnitude)
+    # PyTorch has no complex numbers of lower precision.
+    z = z.float()
+    # The constant keeps the gradient of the root finite at zero.
+    magnitude = (z[:, :1].square() + z[:, 1:].square() + 1e-12).sqrt()
+    return z * (magnitude.tanh() / magnitude)

@@ -1,56 +1,24 @@
-"""Recurrent layers along time, with weights of their own for some of the bands each.
-
-A network that is fast has few bands and small layers. Weights for some of the bands each are more
-to learn with, at no more operations than weights for all.
-"""
+"""Recurrent layers over time whose weights are shared by a few bands each."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from harmnmf.errors import ParameterError
-
 __all__ = ["BandGRU"]
 
 
 class BandGRU(nn.Module):
-    """Gated recurrent units, of which each cell serves its share of the bands.
+    """Gated recurrent units along time, one cell for each range of neighbouring bands.
 
-    What one `torch.nn.GRU` for each cell does, for all of them at a time: one after the other they
-    take several times as long, since each product of matrices is small.
-
-    Parameters
-    ----------
-    n_bands : int
-        Bands; a multiple of `n_cells`.
-    size : int
-        Features of each band, before and after.
-    n_cells : int
-        Sets of weights.
-
-    Raises
-    ------
-    ParameterError
-        If the bands cannot be shared out.
-
-    References
-    ----------
-    .. [1] K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
-       machine translation", EMNLP 2014; with the reset gate after the product, as cuDNN has it.
-
-    Examples
-    --------
-    >>> layer = BandGRU(n_bands=6, size=4, n_cells=3)
-    >>> output, memory = layer(torch.randn(2, 6, 10, 4), torch.zeros(2, 6, 4))
-    >>> output.shape, memory.shape
-    (torch.Size([2, 6, 10, 4]), torch.Size([2, 6, 4]))
+    Equal to one `torch.nn.GRU` per cell, with the reset gate after the product as in cuDNN. All
+    cells are computed together, which is several times faster than one after another because each
+    matrix product is small. More cells mean more parameters at the same number of operations.
+    `size` is the number of features of a band, in input and output.
     """
 
-    def __init__(self, n_bands: int, size: int, n_cells: int) -> None:
+    def __init__(self, size: int, n_cells: int) -> None:
         super().__init__()
-        if n_cells < 1 or n_bands % n_cells:
-            raise ParameterError(f"n_cells must divide n_bands, {n_bands}, but is {n_cells}")
 
         def uniform(n_rows: int) -> nn.Parameter:
             values = torch.empty(n_cells, n_rows, 3 * size)
@@ -61,21 +29,10 @@ class BandGRU(nn.Module):
         self.b_input, self.b_memory = uniform(1), uniform(1)
 
     def forward(self, x: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Go along time.
+        """Run along time, (batch, n_bands, n_frames, size).
 
-        Parameters
-        ----------
-        x : Tensor, shape (batch, n_bands, n_frames, size)
-            Features.
-        memory : Tensor, shape (batch, n_bands, size)
-            The output at the frame before the first; zeros at the beginning.
-
-        Returns
-        -------
-        output : Tensor, shape (batch, n_bands, n_frames, size)
-            Of each frame.
-        memory : Tensor, shape (batch, n_bands, size)
-            Of the last frame.
+        `memory`, (batch, n_bands, size), is the output of the frame before: zeros at the beginning.
+        The output of the last frame is returned beside that of all.
         """
         n_batch, n_bands, n_frames, size = x.shape
         n_cells = len(self.W_input)

@@ -3,44 +3,27 @@ from __future__ import annotations
 import copy
 import math
 
-import librosa
-import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from harmnmf import FrequencyAxis, HarmonicSeries, ParameterError
+from harmnmf import ParameterError
 from harmnmf.enhancement import (
     HarmonicConv2d,
     LogHarmonicConv2d,
     harmonic_conv2d,
     log_harmonic_conv2d,
 )
-from harmnmf.enhancement.harmonic_conv import compute as harmonic_compute
-from harmnmf.enhancement.harmonic_conv.rows import Taps, make_bands, make_plan, read_positions
+from harmnmf.enhancement.harmonic_conv.compute import Time, convolve
+from harmnmf.enhancement.harmonic_conv.rows import Taps, make_bands, make_plan
 
-
-def stacked(x, weight, bias, taps, time):
-    return harmonic_compute._convolve_stacked(x, weight, bias, taps, harmonic_compute.Time(*time))
-
-
-@pytest.fixture(params=["tap by tap", "stacked on CPU", "stacked"])
-def convolve(request, monkeypatch):
-    """The ways to compute a convolution, for all types and sizes."""
-    monkeypatch.setattr(harmonic_compute, "_SMALL", 0 if request.param == "tap by tap" else 2**60)
-    if request.param == "stacked":
-        return stacked
-
-    def on_cpu(x, weight, bias, taps, time):
-        return harmonic_compute._OnCPU.apply(x, weight, bias, taps, harmonic_compute.Time(*time))
-
-    return on_cpu
+every_algorithm = pytest.mark.parametrize("algorithm", ["bands", "stack", "taps"])
 
 
 def read(column, position):
-    """Read a list of rows at a position, by linear interpolation and zero beyond the ends."""
+    """Interpolate between the rows of a list; zero beyond the ends."""
     last = len(column) - 1
     if position < -1e-9 or position > last + 1e-9:
         return torch.zeros_like(column[0])
@@ -77,133 +60,88 @@ def dense_reference(x, weight, bias, taps, time):
 
 def random_tensors(taps, time, n=2, n_in=2, n_out=4, size=3, n_frames=7, **kwargs):
     generator = torch.Generator().manual_seed(0)
-    groups = time[3]
     kwargs = {"dtype": torch.float64, "generator": generator, **kwargs}
     x = torch.randn(n, n_in, taps.n_rows, n_frames, **kwargs)
-    weight = torch.randn(n_out, n_in // groups, taps.n_taps, size, **kwargs)
+    weight = torch.randn(n_out, n_in // time.groups, taps.n_taps, size, **kwargs)
     bias = torch.randn(n_out, **kwargs)
     return x, weight, bias
 
 
 CASES = [
-    (Taps(11, 4, 1), (1, 1, 1, 1)),
-    (Taps(11, 4, 2), (1, 0, 1, 1)),
-    (Taps(10, 3, 3), (2, 1, 1, 2)),
-    (Taps(9, 2, 5), (1, 1, 2, 1)),
-    (Taps(12, 4, 2, stride=2), (1, 2, 2, 1)),
-    (Taps(12, 3, 2, stride=3, dilation=2), (3, 0, 1, 2)),
-    (Taps(1, 3, 1), (1, 1, 1, 1)),
-    (Taps(14, 4, 2, bins_per_octave=4.0), (1, 1, 1, 1)),
-    (Taps(14, 3, 1, bins_per_octave=5.5), (2, 1, 2, 2)),
-    (Taps(13, 3, 3, stride=2, bins_per_octave=4.7), (1, 1, 1, 1)),
-    (Taps(8, 2, 3, bins_per_octave=40.0), (1, 1, 1, 1)),  # reads nothing
+    (Taps(11, 4, 1), Time(1, 1, 1, 1)),
+    (Taps(11, 4, 2), Time(1, 0, 1, 1)),
+    (Taps(10, 3, 3), Time(2, 1, 1, 2)),
+    (Taps(9, 2, 5), Time(1, 1, 2, 1)),
+    (Taps(12, 4, 2, stride=2), Time(1, 2, 2, 1)),
+    (Taps(12, 3, 2, stride=3, dilation=2), Time(3, 0, 1, 2)),
+    (Taps(1, 3, 1), Time(1, 1, 1, 1)),
+    (Taps(14, 4, 2, bins_per_octave=4.0), Time(1, 1, 1, 1)),
+    (Taps(14, 3, 1, bins_per_octave=5.5), Time(2, 1, 2, 2)),
+    (Taps(13, 3, 3, stride=2, bins_per_octave=4.7), Time(1, 1, 1, 1)),
+    (Taps(8, 2, 3, bins_per_octave=40.0), Time(1, 1, 1, 1)),  # reads nothing
 ]
+NO_PADDING = Time(1, 0, 1, 1)
+PADDING = Time(1, 1, 1, 1)
 
 
+@every_algorithm
 @pytest.mark.parametrize(("taps", "time"), CASES)
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_equals_the_definition(convolve, taps, time, memory_format):
+def test_the_output_equals_the_definition(algorithm, taps, time, memory_format):
     x, weight, bias = random_tensors(taps, time)
-    y = convolve(x.to(memory_format=memory_format), weight, bias, taps, time)
+    y = convolve(x.to(memory_format=memory_format), weight, bias, taps, time, algorithm)
     torch.testing.assert_close(y, dense_reference(x, weight, bias, taps, time))
 
 
+@every_algorithm
 @pytest.mark.parametrize("n_out", [2, 4])
 @pytest.mark.parametrize(("taps", "time"), CASES)
-def test_gradients_are_exact(convolve, taps, time, n_out):
+def test_gradients_are_exact(algorithm, taps, time, n_out):
     tensors = random_tensors(taps, time, n_in=4, n_out=n_out, size=2, n_frames=4)
     tensors = [a.requires_grad_() for a in tensors]
-    assert gradcheck(lambda *a: convolve(*a, taps, time), tensors, fast_mode=True)
-    assert gradgradcheck(lambda *a: convolve(*a, taps, time), tensors, fast_mode=True)
+
+    def apply(*tensors):
+        return convolve(*tensors, taps, time, algorithm)
+
+    assert gradcheck(apply, tensors, fast_mode=True)
+    assert gradgradcheck(apply, tensors, fast_mode=True)
 
 
-def test_gradients_are_exact_element_by_element(convolve):
-    taps, time = Taps(7, 4, 2), (1, 1, 1, 1)
-    tensors = random_tensors(taps, time, n=1, n_in=1, n_out=2, size=2, n_frames=3)
-    tensors = [a.requires_grad_() for a in tensors]
-    assert gradcheck(lambda *a: convolve(*a, taps, time), tensors)
-    assert gradgradcheck(lambda *a: convolve(*a, taps, time), tensors)
-
-
+@every_algorithm
 @pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (0, 1, 2)])
-def test_only_the_gradients_that_are_needed(convolve, wanted):
-    taps, time = Taps(9, 4, 2), (1, 1, 1, 1)
+def test_only_the_gradients_that_are_needed(algorithm, wanted):
+    taps = Taps(9, 4, 2)
     results = []
     for needed in (wanted, (0, 1, 2)):
-        tensors = [a.requires_grad_(i in needed) for i, a in enumerate(random_tensors(taps, time))]
-        y = convolve(*tensors, taps, time)
+        tensors = random_tensors(taps, PADDING)
+        tensors = [a.requires_grad_(i in needed) for i, a in enumerate(tensors)]
+        y = convolve(*tensors, taps, PADDING, algorithm)
         results.append(torch.autograd.grad(y.square().sum(), [tensors[i] for i in wanted]))
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b)
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
-def test_all_ways_agree(convolve, data):
+def test_all_algorithms_agree(data):
     def integer(low, high):
         return data.draw(st.integers(low, high))
 
     bins_per_octave = data.draw(st.none() | st.floats(0.5, 60.0))
     taps = Taps(*map(integer, (1, 1, 1, 1, 1), (40, 6, 7, 3, 3)), bins_per_octave)
-    time = (integer(1, 3), integer(0, 3), integer(1, 2), data.draw(st.sampled_from([1, 2])))
+    time = Time(integer(1, 3), integer(0, 3), integer(1, 2), data.draw(st.sampled_from([1, 2])))
     n_in, n_out = data.draw(st.sampled_from([(2, 2), (2, 4), (4, 2)]))
     x, weight, bias = random_tensors(taps, time, integer(1, 3), n_in, n_out, integer(1, 3), 8)
     if data.draw(st.booleans()):
         x = x.to(memory_format=torch.channels_last)
     tensors = [a.requires_grad_() for a in (x, weight, bias)]
     results = []
-    for way in (convolve, stacked):
-        y = way(*tensors, taps, time)
+    for algorithm in ("bands", "stack", "taps"):
+        y = convolve(*tensors, taps, time, algorithm)
         results.append((y, *torch.autograd.grad(y.square().sum(), tensors)))
-    for a, b in zip(*results, strict=True):
-        torch.testing.assert_close(a, b)
-
-
-def test_gather_at_the_anchor_is_the_identity():
-    for taps in (Taps(20, 5, 3), Taps(20, 5, 3, bins_per_octave=7.3)):
-        lower, fraction, valid = read_positions(taps)
-        assert (lower[:, 2] == np.arange(20)).all()
-        assert not fraction[:, 2].any()
-        assert valid[:, 2].all()
-
-
-@pytest.mark.parametrize("bins_per_octave", [None, 12.0, 9.7])
-def test_positions_are_those_of_the_harmonic_library(bins_per_octave):
-    taps = Taps(50, 6, 4, bins_per_octave=bins_per_octave)
-    if bins_per_octave is None:
-        axis = FrequencyAxis.linear(n_fft=98, sample_rate=16000)
-    else:
-        axis = FrequencyAxis.logarithmic(fmin=55.0, bins_per_octave=bins_per_octave, n_bins=50)
-    fundamentals = axis.frequencies / taps.anchor
-    positions, on_axis = HarmonicSeries(n_partials=6).positions(fundamentals, axis)
-    lower, fraction, valid = read_positions(taps)
-    np.testing.assert_allclose(lower + fraction, positions, atol=1e-6)
-    assert (valid == on_axis).all()
-
-
-def test_gather_agrees_with_librosa():
-    axis = FrequencyAxis.linear(n_fft=128, sample_rate=8000)
-    x = np.random.default_rng(0).random((axis.n_bins, 5))
-    expected = librosa.interp_harmonics(
-        x, freqs=axis.frequencies, harmonics=[1 / 3, 2 / 3, 1, 4 / 3, 5 / 3], axis=0
-    )
-    for i in range(5):
-        kernel = torch.zeros(1, 1, 5, 1, dtype=torch.float64)
-        kernel[0, 0, i] = 1
-        y = harmonic_conv2d(torch.from_numpy(x)[None], kernel, anchor=3)
-        np.testing.assert_allclose(y[0], expected[i], atol=1e-12)
-
-
-def test_logarithmic_rows_are_shifted():
-    x = torch.randn(1, 40, 3, dtype=torch.float64)
-    for tap, shift in ((0, -12), (1, 0), (3, 12)):  # harmonics 1, 2 and 4 of anchor 2
-        kernel = torch.zeros(1, 1, 4, 1, dtype=torch.float64)
-        kernel[0, 0, tap] = 1
-        y = log_harmonic_conv2d(x, kernel, anchor=2, out_log_scale=12, radix=2)
-        expected = torch.nn.functional.pad(x, (0, 0, 12, 12))[:, 12 + shift : 52 + shift]
-        torch.testing.assert_close(y, expected)
+    for other in results[1:]:
+        for a, b in zip(other, results[0], strict=True):
+            torch.testing.assert_close(a, b)
 
 
 def test_bases_of_the_logarithm():
@@ -213,14 +151,8 @@ def test_bases_of_the_logarithm():
     torch.testing.assert_close(natural, octaves)
 
 
-def test_one_harmonic_at_the_anchor_is_a_convolution_along_time():
-    x, weight, bias = random_tensors(Taps(9, 1, 1), (1, 1, 1, 1))
-    y = harmonic_conv2d(x, weight, bias, padding=1)
-    torch.testing.assert_close(y, torch.nn.functional.conv2d(x, weight, bias, padding=(0, 1)))
-
-
 @pytest.mark.parametrize("kwargs", [{}, {"padding": "same"}, {"stride": (2, 1), "groups": 2}])
-def test_layer_is_like_a_convolution(kwargs):
+def test_the_layer_replaces_conv2d(kwargs):
     usual = torch.nn.Conv2d(2, 4, (3, 4), **kwargs)
     torch.manual_seed(0)
     layer = HarmonicConv2d(2, 4, (3, 4), **kwargs, anchor=2)
@@ -251,7 +183,7 @@ def test_padding_modes_pad_time_only(mode, padding):
     torch.testing.assert_close(layer(x), harmonic_conv2d(padded, layer.weight, layer.bias))
 
 
-def test_logarithmic_layer_keeps_its_parameters():
+def test_the_logarithmic_layer():
     layer = LogHarmonicConv2d(2, 3, 3, 1, 1, anchor=2, out_log_scale=12, radix=2.0)
     x = torch.randn(2, 2, 30, 9)
     expected = log_harmonic_conv2d(
@@ -262,37 +194,39 @@ def test_logarithmic_layer_keeps_its_parameters():
     assert "out_log_scale=12, radix=2.0" in repr(layer)
 
 
+@pytest.mark.parametrize("algorithm", ["stack", "taps"])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("small", [0, 2**60])
-def test_memory_format_is_kept(memory_format, small, monkeypatch):
-    monkeypatch.setattr(harmonic_compute, "_SMALL", small)
-    x = torch.randn(2, 4, 30, 9).to(memory_format=memory_format).requires_grad_()
-    y = HarmonicConv2d(4, 8, 3, padding=1, anchor=2)(x)
+def test_the_memory_format_is_kept(algorithm, memory_format):
+    taps = Taps(30, 3, 2)
+    tensors = random_tensors(taps, PADDING, n_in=4, n_out=8, n_frames=9, dtype=torch.float32)
+    x, weight, bias = tensors
+    x = x.to(memory_format=memory_format).requires_grad_()
+    y = convolve(x, weight, bias, taps, PADDING, algorithm)
     assert y.is_contiguous(memory_format=memory_format)
     (grad,) = torch.autograd.grad(y.sum(), x)
     assert grad.is_contiguous(memory_format=memory_format)
 
 
-def test_parts_of_a_batch_are_the_batch(monkeypatch):
-    monkeypatch.setattr(harmonic_compute, "_SMALL", 0)
-    x, layer = torch.randn(5, 2, 30, 9), HarmonicConv2d(2, 4, 3, padding=1, anchor=2)
-    whole = layer(x)
-    expected = torch.autograd.grad(whole.square().sum(), layer.parameters())
-    for name in ("_BYTES_WHOLE", "_BYTES_IN_ROWS"):
-        monkeypatch.setattr(harmonic_compute, name, 2 * whole[0].numel() * 4)
-    parts = layer(x)
-    torch.testing.assert_close(parts, whole)
-    for a, b in zip(
-        torch.autograd.grad(parts.square().sum(), layer.parameters()), expected, strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
+def test_large_batches_are_computed_in_parts():
+    """An output sample takes 6 MB, and a part at most 16 MB, or 2 MB if rows are resampled."""
+    taps = Taps(256, 4, 2)
+    tensors = random_tensors(taps, PADDING, 5, 1, 12, 1, n_frames=512, dtype=torch.float32)
+    tensors = [a.requires_grad_() for a in tensors]
+    results = []
+    for algorithm in ("taps", "bands"):
+        y = convolve(*tensors, taps, PADDING, algorithm)
+        results.append((y, *torch.autograd.grad(y.square().mean(), tensors)))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_what_is_not_read_does_not_matter(convolve):
-    taps, time = Taps(12, 4, 1), (1, 0, 1, 1)
-    x, weight, bias = random_tensors(taps, time)
+@every_algorithm
+def test_rows_that_are_not_read_have_no_effect(algorithm):
+    taps = Taps(12, 4, 1)
+    x, weight, bias = random_tensors(taps, NO_PADDING)
     x[:, :, 11] = math.inf
-    assert convolve(x, weight, bias, taps, time)[:, :, :11].isfinite().all()
+    y = convolve(x, weight, bias, taps, NO_PADDING, algorithm)
+    assert y[:, :, :11].isfinite().all()
 
 
 def precise(layer, x):
@@ -332,7 +266,7 @@ LAYERS = [
 def test_compiles_into_one_graph(layer):
     torch.compiler.reset()
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
-    for n_frames in (9, 11, 14):
+    for n_frames in (9, 14):
         x = torch.randn(2, 2, 30, n_frames, requires_grad=True)
         y, expected = compiled(x), layer(x)
         torch.testing.assert_close(y, expected)
@@ -377,7 +311,7 @@ def test_other_devices(layer, device):
     torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-2)
 
 
-def test_little_is_computed_where_nothing_is_read():
+def test_few_taps_are_computed_where_they_read_zero():
     taps = Taps(256, 7, 1)
     rows = sum(len(band.lower) for band in make_bands(*taps))
     assert rows < 3.3 * 256
@@ -386,7 +320,7 @@ def test_little_is_computed_where_nothing_is_read():
     assert [tap.outputs.stop for tap in plan.strided] == [128, 86, 64, 52, 43, 37]
 
 
-def test_taps_are_computed_where_there_are_fewer_rows():
+def test_taps_are_computed_on_the_side_with_fewer_rows():
     plan = make_plan(Taps(257, 7, 4), False)
     assert plan.whole.index == 3
     assert [tap.inputs.stop for tap in plan.spreads[-1].taps] == [65, 129, 193]
@@ -405,30 +339,20 @@ def test_taps_are_computed_where_there_are_fewer_rows():
         ({"padding": -1}, "not negative in time"),
         ({"padding": "some"}, "padding must be 'valid', 'same'"),
         ({"padding": "same", "stride": 2}, "stride of 1 in time"),
-        ({"padding_mode": "mirror"}, "'zeros', 'reflect', 'replicate', 'circular'"),
-        ({"groups": 3}, "groups must divide 2 and 4 channels"),
-        ({"groups": 0}, "groups must divide"),
+        ({"padding_mode": "mirror"}, "padding_mode must be one of"),
+        ({"groups": 3}, "divisible by groups"),
+        ({"groups": 0}, "groups must be a positive integer"),
         ({"stride": 0}, "stride must be a positive integer or two"),
         ({"dilation": (1, 2, 3)}, "dilation must be a positive integer or two"),
         ({"kernel_size": (3, 0)}, "kernel_size must be a positive integer or two"),
-    ],
-)
-def test_refuses_bad_parameters(kwargs, message):
-    with pytest.raises(ParameterError, match=message):
-        HarmonicConv2d(**{"in_channels": 2, "out_channels": 4, "kernel_size": 3, **kwargs})
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "message"),
-    [
         ({"out_log_scale": 0}, "out_log_scale must be positive"),
         ({"in_log_scale": math.inf}, "in_log_scale must be positive and finite"),
         ({"radix": 1}, "radix must be None, for e, or more than 1, not 1"),
     ],
 )
-def test_refuses_bad_scales(kwargs, message):
-    with pytest.raises(ParameterError, match=message):
-        LogHarmonicConv2d(2, 4, 3, **kwargs)
+def test_invalid_parameters(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        LogHarmonicConv2d(**{"in_channels": 2, "out_channels": 4, "kernel_size": 3, **kwargs})
 
 
 @pytest.mark.parametrize(
@@ -436,21 +360,26 @@ def test_refuses_bad_scales(kwargs, message):
     [
         ((2, 9), (4, 2, 3, 3), None, "shape of input must be"),
         ((3, 9, 9), (4, 2, 3, 3), None, r"must be \(\[n,\] 2, n_bins, n_frames\)"),
-        ((2, 0, 9), (4, 2, 3, 3), None, "a bin at least"),
+        ((2, 0, 9), (4, 2, 3, 3), None, "at least one bin"),
         ((2, 9, 2), (4, 2, 3, 3), None, "3 frames does not fit into 2"),
         ((2, 9, 9), (4, 2, 3), None, "shape of weight must be"),
         ((2, 9, 9), (4, 2, 3, 3), (3,), r"shape of bias must be \(4,\)"),
     ],
 )
-def test_refuses_bad_shapes(x, weight, bias, message):
+def test_invalid_shapes(x, weight, bias, message):
     bias = None if bias is None else torch.ones(bias)
     with pytest.raises(ParameterError, match=message):
         harmonic_conv2d(torch.ones(x), torch.ones(weight), bias)
 
 
+def test_groups_divide_the_channels():
+    with pytest.raises(ParameterError, match="groups must divide 3 output channels, not 2"):
+        harmonic_conv2d(torch.ones(4, 9, 9), torch.ones(3, 2, 3, 3), groups=2)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_inference_has_kept_can_be_trained_with(dtype):
-    # Of a size that no other test has.
+def test_training_after_inference(dtype):
+    # A size that no other test has, since tables are cached.
     layer = HarmonicConv2d(2, 3, 3, padding=(0, 1), anchor=2, dtype=dtype)
     with torch.inference_mode():
         layer(torch.randn(1, 2, 43, 10, dtype=dtype))

@@ -1,4 +1,4 @@
-"""The loss of intelligibility: against the published measure, its invariances and gradients."""
+"""Loss of intelligibility: against STOI, its invariances and gradients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harmnmf.enhancement.metrics.scores import stoi
 
 
 @pytest.mark.parametrize("pause", [0, 16000])
-def test_it_is_what_the_published_measure_leaves_of_one(voice: torch.Tensor, pause: int) -> None:
+def test_it_is_one_minus_stoi(voice: torch.Tensor, pause: int) -> None:
     clean = torch.cat([voice[:16000], torch.zeros(pause), voice[16000:]])[None]
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     for snr in (-10, -5, 0, 10):
@@ -19,13 +19,13 @@ def test_it_is_what_the_published_measure_leaves_of_one(voice: torch.Tensor, pau
         assert lost_intelligibility(noisy, clean).item() == pytest.approx(published, abs=0.02)
 
 
-def test_nothing_is_lost_at_any_level(voice: torch.Tensor) -> None:
+def test_clean_speech_has_no_loss_at_any_level(voice: torch.Tensor) -> None:
     assert lost_intelligibility(0.05 * voice[None], voice[None]).item() == pytest.approx(
         0, abs=1e-6
     )
 
 
-def test_sounds_of_a_batch_do_not_see_each_other(voice: torch.Tensor) -> None:
+def test_items_of_a_batch_are_independent(voice: torch.Tensor) -> None:
     clean = torch.stack([voice, voice.roll(7000)])
     clean[1, :12000] = 0
     noisy = clean + 0.3 * clean.std() * torch.randn(clean.shape)

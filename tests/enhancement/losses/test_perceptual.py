@@ -1,4 +1,4 @@
-"""The perceptual loss: its properties, and that it ranks as PESQ does."""
+"""Perceptual loss: its properties, and that it ranks as PESQ does."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from harmnmf.enhancement.losses.perceptual import perceptual_disturbance
 from harmnmf.enhancement.metrics.scores import wb_pesq
 
 
-def test_nothing_is_annoying_in_the_clean_sound_at_any_level(voice: torch.Tensor) -> None:
-    clean = voice
-    assert perceptual_disturbance(clean, clean) == 0
-    assert perceptual_disturbance(0.05 * clean, clean) < 1e-3
+def test_clean_speech_has_no_loss_at_any_level(voice: torch.Tensor) -> None:
+    assert perceptual_disturbance(voice, voice) == 0
+    assert perceptual_disturbance(0.05 * voice, voice) < 1e-3
 
 
 def test_it_ranks_as_pesq_does(voice: torch.Tensor) -> None:
     clean = voice
-    rng = torch.Generator().manual_seed(0)
-    white = torch.randn(len(clean), generator=rng)
+    white = torch.randn(len(clean), generator=torch.Generator().manual_seed(0))
     brown = torch.from_numpy(lfilter([1], [1, -0.95], white.numpy())).float()
     noise = [x / x.std() * clean.std() for x in (white, brown)]
     degraded = [clean + 10 ** (-snr / 20) * x for snr in (3, 9, 15, 24, 35) for x in noise]
@@ -30,19 +28,17 @@ def test_it_ranks_as_pesq_does(voice: torch.Tensor) -> None:
     assert spearmanr(loss, pesq).statistic < -0.9
 
 
-def test_what_is_added_annoys_more_than_what_is_missing(voice: torch.Tensor) -> None:
-    clean = voice
-    spectrum = torch.fft.rfft(clean)
-    hz = torch.fft.rfftfreq(len(clean), 1 / 16000)
+def test_added_sound_counts_more_than_missing_sound(voice: torch.Tensor) -> None:
+    spectrum = torch.fft.rfft(voice)
+    hz = torch.fft.rfftfreq(len(voice), 1 / 16000)
     band = (hz > 1000) & (hz < 1600)
     more, less = (torch.fft.irfft(spectrum * torch.where(band, gain, 1.0)) for gain in (3.0, 1 / 3))
-    assert perceptual_disturbance(more, clean) > perceptual_disturbance(less, clean)
+    assert perceptual_disturbance(more, voice) > perceptual_disturbance(less, voice)
 
 
 def test_noise_below_the_threshold_of_hearing_does_not_count(voice: torch.Tensor) -> None:
-    clean = voice
-    noise = 1e-6 * clean.std() * torch.randn(len(clean))
-    assert perceptual_disturbance(clean + noise, clean) < 1e-3
+    noise = 1e-6 * voice.std() * torch.randn(len(voice))
+    assert perceptual_disturbance(voice + noise, voice) < 1e-3
 
 
 @pytest.mark.parametrize("n_samples", [1, 300, 5000])

@@ -1,4 +1,4 @@
-"""Losses: against formulas written plainly, invariances, and gradients."""
+"""Losses: against plain formulas, their invariances and gradients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_si_snr_is_minus_the_metric() -> None:
         assert negative_si_snr(noisy, clean).item() == pytest.approx(10 * np.log10(metric))
 
 
-def test_si_snr_does_not_see_levels_and_is_nothing_without_speech() -> None:
+def test_si_snr_is_scale_invariant_and_zero_without_speech() -> None:
     clean, noise = torch.randn(2, 1, 800, dtype=torch.float64)
     loss = negative_si_snr(clean + noise, clean)
     torch.testing.assert_close(negative_si_snr(5 * (clean + noise), clean), loss)
@@ -61,7 +61,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
         torch.testing.assert_close((gradient * direction).sum(), expected, rtol=1e-4, atol=1e-7)
 
 
-def test_loud_and_soft_mixtures_weigh_the_same() -> None:
+def test_loud_and_soft_mixtures_have_the_same_loss() -> None:
     clean, noise = torch.randn(2, 2, 4000)
     loud = speech_loss(clean + 0.2 * noise, clean, clean + noise)
     soft = speech_loss(*(0.001 * x for x in (clean + 0.2 * noise, clean, clean + noise)))

@@ -111,17 +111,17 @@ def test_equals_the_definition(measure, plain, sample_rate):
 
 
 @settings(max_examples=10, deadline=None)
-@given(gain=st.floats(1e-6, 1e6), of_estimate=st.floats(1e-6, 1e6))
-def test_gains(gain, of_estimate):
+@given(gain=st.floats(1e-6, 1e6), gain_of_estimate=st.floats(1e-6, 1e6))
+def test_scores_do_not_depend_on_gains(gain, gain_of_estimate):
     ref, est = SPEECH[:2000], NOISY[:2000]
     louder = gain * ref, gain * est
     for measure in FRAME_MEASURES:
         assert measure(*louder, RATE) == pytest.approx(measure(ref, est, RATE), rel=1e-6)
-    other = log_likelihood_ratio(ref, of_estimate * est, RATE)
+    other = log_likelihood_ratio(ref, gain_of_estimate * est, RATE)
     assert other == pytest.approx(log_likelihood_ratio(ref, est, RATE), rel=1e-6)
 
 
-def test_integers_are_the_samples_of_a_file():
+def test_integer_samples():
     ref, est = (np.round(32767 * x).astype(np.int16) for x in (SPEECH, NOISY / 2))
     for measure in (segmental_snr, weighted_spectral_slope, log_likelihood_ratio):
         expected = measure(ref / 32768, est / 32768, RATE)
@@ -148,7 +148,7 @@ def test_more_noise_is_worse():
         assert len(set(scores)) == 4
 
 
-def test_padding_is_worth_nothing():
+def test_padding_has_no_effect():
     hop = 120
     padded = [np.concatenate([np.zeros(40 * hop), x]) for x in (SPEECH, NOISY)]
     for measure in FRAME_MEASURES:
@@ -169,21 +169,11 @@ def test_silence_and_tones_have_scores(gap, tone):
     assert min(scores[1:]) >= 0
 
 
-def test_silence_of_one_side():
-    ref, est = SPEECH.copy(), SPEECH.copy()
-    ref[: len(ref) // 2] = 0
-    n_frames = (len(ref) - 480) // 120
-    n_wrong = math.ceil((len(ref) // 2 - 480 + 1) / 120)
-    # In a few frames between, the reference begins.
-    lost = 45 * n_wrong / n_frames
-    assert 35 - lost - 45 * 4 / n_frames <= segmental_snr(ref, est, RATE) <= 35 - lost
-
-
 @pytest.mark.parametrize("measure", FRAME_MEASURES)
-def test_how_short_signals_may_be(measure):
+def test_signals_that_are_too_short(measure):
     measure(SPEECH[:600], NOISY[:600], RATE)
-    with pytest.raises(ParameterError, match="600 samples at least are needed at 16000 Hz, not 5"):
+    with pytest.raises(ParameterError, match="at least 600 samples are needed at 16000 Hz, not 5"):
         measure(SPEECH[:599], NOISY[:599], RATE)
     end = np.eye(1, 700, 699)[0]
-    with pytest.raises(ParameterError, match="silent but for their last samples"):
+    with pytest.raises(ParameterError, match="silent except for the last samples"):
         measure(end, end, RATE)

@@ -32,12 +32,10 @@ def test_si_sdr_is_the_snr_of_orthogonal_noise(snr, gain):
     assert si_sdr(SPEECH, gain * (SPEECH + noise_for(SPEECH, snr))) == pytest.approx(snr)
 
 
-def test_si_sdr_of_all_and_of_nothing():
+def test_extremes_of_si_sdr():
     assert si_sdr([1, 2, 0], [2, 4, 0]) == math.inf
     assert si_sdr([1, 0], [0, 1]) == -math.inf
-
-
-def test_si_sdr_keeps_the_mean():
+    # Means are not removed.
     assert si_sdr([1, -1], [2, 0]) == pytest.approx(0)
 
 
@@ -80,7 +78,7 @@ def test_best_and_worst_scores():
     assert composite(SPEECH, noise_for(SPEECH, 0), RATE)[0] == 1
 
 
-def test_enhancement_declines_with_noise():
+def test_noise_lowers_all_scores():
     pytest.importorskip("pesq")
     pytest.importorskip("pystoi")
     signals = [SPEECH + noise_for(SPEECH, snr) for snr in (40, 25, 10)]
@@ -102,18 +100,20 @@ def test_stoi_needs_speech(seconds):
     pytest.importorskip("pystoi")
     x = np.zeros(int(seconds * RATE))
     x[:4000] = SPEECH[:4000]
-    with pytest.raises(ParameterError, match=r"STOI needs 0\.41 s that are not silent"):
+    with pytest.raises(
+        ParameterError, match=r"STOI needs 0\.41 s of the reference that are not silent"
+    ):
         stoi(x, x, RATE)
 
 
 @pytest.mark.parametrize("seconds", [0.24, 20.1])
-def test_pesq_needs_what_its_program_can_hold(seconds):
+def test_the_lengths_that_pesq_allows(seconds):
     x = np.resize(SPEECH, int(seconds * RATE))
     with pytest.raises(ParameterError, match=rf"0\.25 to 20 s, not {seconds:g} s"):
         wb_pesq(x, x, RATE)
 
 
-def test_pesq_needs_its_rate():
+def test_the_sample_rate_of_pesq():
     with pytest.raises(ParameterError, match="16000 Hz, not 44100: resample"):
         wb_pesq(SPEECH, SPEECH, 44100)
 
@@ -127,7 +127,7 @@ def test_pesq_needs_speech():
 
 
 @pytest.mark.parametrize(("measure", "package"), [(wb_pesq, "pesq"), (stoi, "pystoi")])
-def test_packages_that_are_missing(measure, package, monkeypatch):
+def test_missing_packages(measure, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(HarmnmfError, match=f"pip install '?{package}") as error:
         measure(SPEECH, NOISY, RATE)
@@ -139,7 +139,7 @@ def test_packages_that_are_missing(measure, package, monkeypatch):
 @pytest.mark.parametrize(
     ("reference", "estimate", "message"),
     [
-        (SPEECH, NOISY[1:], "of one length, not 24000 and 23999 samples"),
+        (SPEECH, NOISY[1:], "equal lengths, not 24000 and 23999 samples"),
         (SPEECH[None], NOISY, r"reference must be .* \(n_samples,\), not float64 of shape \(1, "),
         (SPEECH, NOISY + 0j, "estimate must be real samples .* not complex128"),
         (
@@ -153,7 +153,7 @@ def test_packages_that_are_missing(measure, package, monkeypatch):
         ([], [], "reference .*"),
     ],
 )
-def test_refuses_bad_signals(measure, reference, estimate, message):
+def test_invalid_signals(measure, reference, estimate, message):
     rate = () if measure is si_sdr else (RATE,)
     with pytest.raises(ParameterError, match=message) as error:
         measure(reference, estimate, *rate)
@@ -162,7 +162,7 @@ def test_refuses_bad_signals(measure, reference, estimate, message):
 
 @pytest.mark.parametrize("measure", SPEECH_MEASURES)
 @pytest.mark.parametrize("sample_rate", [0, -16000, 7999, 16000.5, math.nan, math.inf])
-def test_refuses_bad_rates(measure, sample_rate):
+def test_invalid_rates(measure, sample_rate):
     with pytest.raises(ParameterError, match=r"sample_rate must be|needs 16000 Hz"):
         measure(SPEECH, NOISY, sample_rate)
 
@@ -190,21 +190,21 @@ SOURCES = np.random.default_rng(5).normal(size=(2, 2000))
 @pytest.mark.parametrize(
     ("references", "estimates", "mixture", "message"),
     [
-        (SOURCES[:1], SOURCES[:1], None, "two sources at least"),
+        (SOURCES[:1], SOURCES[:1], None, "at least two sources"),
         (SOURCES, SOURCES[:, 1:], None, r"not \(2, 2000\) and \(2, 1999\)"),
         (SOURCES[:, :1024], SOURCES[:, :1024], None, "more than 1024 samples"),
-        (SOURCES, SOURCES, SOURCES[0, 1:], "reference and mixture must be of one length"),
+        (SOURCES, SOURCES, SOURCES[0, 1:], "reference and mixture must have equal lengths"),
         (SOURCES, SOURCES * [[1], [0]], None, "estimate is silent"),
         (SOURCES, SOURCES * [[1], [math.nan]], None, "estimate has samples that are NaN"),
         ([[1.0] * 2000, [0.0] * 2000], SOURCES, None, "reference is silent"),
     ],
 )
-def test_refuses_bad_sources(references, estimates, mixture, message):
+def test_invalid_sources(references, estimates, mixture, message):
     with pytest.raises(ParameterError, match=message):
         evaluate_singing(references, estimates, mixture)
 
 
-def test_scores_of_separation_that_are_missing(monkeypatch):
+def test_missing_separation_scores(monkeypatch):
     monkeypatch.setitem(sys.modules, "mir_eval.separation", None)
     with pytest.raises(HarmnmfError, match=r"pip install 'mir_eval<0\.9'"):
         evaluate_singing(SOURCES, SOURCES)

@@ -2,29 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import soundfile
+from sound_files import main_frequency, tone, write
 
 from harmnmf import AudioError, ParameterError
 from harmnmf.enhancement.mixtures.mixing import active_power
 from harmnmf.enhancement.mixtures.singing import SingingMixtures
-
-RATE = 16000
-
-
-def tone(hz, duration=2.0, rate=RATE):
-    return np.sin(2 * np.pi * hz * np.arange(round(duration * rate)) / rate)
-
-
-def write(path, *channels, rate=RATE):
-    soundfile.write(path, np.stack(channels, 1), rate, subtype="FLOAT")
-    return path
-
-
-def share(samples, hz):
-    """The part of the energy that is about a frequency."""
-    spectrum = np.abs(np.fft.rfft(samples)) ** 2
-    frequencies = np.fft.rfftfreq(len(samples), 1 / RATE)
-    return spectrum[np.abs(frequencies - hz) < 30].sum() / spectrum.sum()
+from harmnmf.signal.audio import SAMPLE_RATE as RATE
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +15,8 @@ def clips(tmp_path_factory):
     """Accompaniments at 400 and 500 Hz, 20 dB apart, with the same voice at 1000 Hz."""
     folder = tmp_path_factory.mktemp("clips")
     return [
-        write(folder / "a.wav", 0.5 * tone(400), 0.2 * tone(1000)),
-        write(folder / "b.wav", 0.05 * tone(500), 0.2 * tone(1000)),
+        write(folder / "a.wav", tone(400, 2.0), 0.4 * tone(1000, 2.0)),
+        write(folder / "b.wav", 0.1 * tone(500, 2.0), 0.4 * tone(1000, 2.0)),
     ]
 
 
@@ -44,11 +27,8 @@ def test_the_voice_is_right_and_the_accompaniment_left(clips):
         noisy, clean = mixtures[i]
         assert noisy.shape == clean.shape == (2 * RATE,)
         assert noisy.dtype == clean.dtype == np.float32
-        assert share(clean, 1000) > 0.99
-        rest = noisy - clean
-        shares = {hz: share(rest, hz) for hz in (400, 500)}
-        assert max(shares.values()) > 0.99
-        accompaniments.add(max(shares, key=shares.get))
+        assert main_frequency(clean, [1000])
+        accompaniments.add(main_frequency(noisy - clean, [400, 500]))
     assert accompaniments == {400, 500}
 
 
@@ -62,7 +42,7 @@ def test_ratio(clips, ratio_db):
 
 
 def test_the_ratio_is_that_of_the_whole_clip(tmp_path):
-    # The accompaniment is soft in the first half, and does not become louder there.
+    # The accompaniment is soft in the first half, and stays so.
     swell = np.repeat([0.02, 0.5], 2 * RATE)
     clip = write(tmp_path / "a.wav", swell * tone(400, 4.0), 0.3 * tone(1000, 4.0))
     mixtures = SingingMixtures([clip], duration=0.5, ratio_db=(0.0, 0.0))
@@ -84,22 +64,6 @@ def test_ratios_and_levels_vary(clips):
     assert -40.1 < min(levels) < -35 < -11 < max(levels) < -5.9
 
 
-def test_an_index_is_always_the_same(clips):
-    one, other = SingingMixtures(clips, seed=3), SingingMixtures(clips, seed=3)
-    later = other[7], other[2]
-    np.testing.assert_array_equal(one[2].noisy, later[1].noisy)
-    np.testing.assert_array_equal(one[7].clean, later[0].clean)
-    assert np.abs(one[2].noisy - SingingMixtures(clips, seed=4)[2].noisy).max() > 0
-
-
-def test_other_rates(tmp_path):
-    rate = 44100
-    clip = write(tmp_path / "a.wav", tone(400, rate=rate), tone(1000, rate=rate), rate=rate)
-    clean = SingingMixtures([clip], duration=1.0)[0].clean
-    assert clean.shape == (RATE,)
-    assert share(clean, 1000) > 0.99
-
-
 class TestErrors:
     @pytest.mark.parametrize(
         ("channels", "message"),
@@ -117,14 +81,8 @@ class TestErrors:
         with pytest.raises(AudioError, match=rf"bad\.wav: {message}"):
             SingingMixtures([*clips, bad])
 
-    def test_missing_file(self, tmp_path):
-        with pytest.raises(AudioError, match=r"none\.wav: no such file"):
-            SingingMixtures([tmp_path / "none.wav"])
-
     def test_parameters(self, clips):
         with pytest.raises(ParameterError, match="at least one clip"):
             SingingMixtures([])
         with pytest.raises(ParameterError, match="ratio_db must be two finite numbers"):
             SingingMixtures(clips, ratio_db=(5.0, -5.0))
-        with pytest.raises(ParameterError, match="duration"):
-            SingingMixtures(clips, duration=0.0)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+from sound_files import main_frequency, tone, write
 
 from harmnmf import AudioError, HarmnmfError, ParameterError
 from harmnmf.enhancement.mixtures.mixing import MixtureConditions, active_power
 from harmnmf.enhancement.mixtures.speech import Sound, SpeechMixtures, load_samples, split_material
+from harmnmf.signal.audio import SAMPLE_RATE as RATE
 
-RATE = 16000
 PLAIN = MixtureConditions(
     room=0, speed=0, equalizer=0, second_noise=0, stationary_noise=0, clean_only=0,
     noise_only=0, band_limit=0, clipping=0, codec=0, level=0,
@@ -23,16 +23,6 @@ def touch(folder, *names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     return folder
-
-
-def write(path, samples, rate=RATE):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, rate, subtype="FLOAT")
-    return path
-
-
-def tone(hz, duration=1.0, rate=RATE):
-    return 0.3 * np.sin(2 * np.pi * hz * np.arange(round(duration * rate)) / rate)
 
 
 class TestSplit:
@@ -67,7 +57,7 @@ class TestSplit:
         def recordings(files):
             return {re.search(r"5[0-9]{2}", path.stem)[0] for path in files}
 
-        # Of 90 recordings, thirty of which have clips in both folders.
+        # 90 recordings, 30 of which have clips in both folders.
         assert len(recordings(training.noise)) == 81
         assert len(recordings(validation.noise)) == 9
         assert not recordings(training.noise) & recordings(validation.noise)
@@ -77,15 +67,11 @@ class TestSplit:
         training, validation = split_material(folders[0], [noise])
         assert (len(training.noise), len(validation.noise)) == (9, 1)
 
-    def test_is_the_same_again(self, folders):
-        assert split_material(*folders) == split_material(*folders)
-
     def test_one_more_speaker_changes_little(self, folders):
         before = set(split_material(*folders)[1].speech)
         for n in range(40, 45):
             touch(folders[0], f"{n}/1.opus")
         after = set(split_material(*folders)[1].speech)
-        # At most so many moved as are new.
         assert len(before - after) <= 2
         assert len(after) in (4, 5)
 
@@ -121,7 +107,9 @@ class TestSplit:
 class TestLoad:
     @pytest.mark.parametrize("rate", [8000, 16000, 44100])
     def test_rates(self, tmp_path, rate):
-        samples = load_samples(write(tmp_path / "a.wav", tone(440, rate=rate), rate))
+        samples = load_samples(
+            write(tmp_path / "a.wav", tone(440, sample_rate=rate), sample_rate=rate)
+        )
         assert samples.dtype == np.int16
         assert len(samples) == pytest.approx(RATE, abs=2)
         assert np.abs(samples[200:-200]).max() == pytest.approx(32767, rel=0.01)
@@ -134,8 +122,7 @@ class TestLoad:
         assert (samples[160:-160] == 32767).all()
 
     def test_stereo_is_averaged(self, tmp_path):
-        stereo = np.stack([tone(440), 0 * tone(440)], 1)
-        samples = load_samples(write(tmp_path / "a.wav", stereo))
+        samples = load_samples(write(tmp_path / "a.wav", tone(440), 0 * tone(440)))
         np.testing.assert_array_equal(samples, load_samples(write(tmp_path / "b.wav", tone(440))))
 
     def test_soft_sounds_keep_their_resolution(self, tmp_path):
@@ -160,7 +147,7 @@ class TestSound:
         parts = [sound.draw(RATE, np.random.default_rng(seed)) for seed in range(100)]
         filled = np.mean([part > 0 for part in parts], axis=1)
         assert (filled > 0).all()
-        # From anywhere.
+        # The position of the sound within a part is random.
         assert filled.min() < 0.2 < 0.8 < filled.max()
 
     def test_parts_are_parts(self):
@@ -169,7 +156,7 @@ class TestSound:
         steps = np.diff(np.rint(part))
         assert ((steps == 1) | (steps == -2999)).all()
 
-    def test_what_is_short_is_repeated(self):
+    def test_short_sounds_are_repeated(self):
         sound = Sound(np.arange(1, 1601, dtype=np.int16))
         part = sound.draw(4000, np.random.default_rng(0))
         np.testing.assert_array_equal(part[:2400], part[1600:])
@@ -182,16 +169,15 @@ def files(tmp_path_factory):
         speaker: [write(folder / speaker / f"{n}.wav", tone(hz, 0.7)) for n in range(3)]
         for speaker, hz in (("ann", 300), ("bob", 150))
     }
-    rng = np.random.default_rng(0)
-    noise = [write(folder / f"{n}.wav", 0.1 * rng.standard_normal(3 * RATE)) for n in range(4)]
+    noise = [write(folder / f"{hz}.wav", tone(hz, 3.0)) for hz in (1000, 2000, 3000)]
     return speech, noise
 
 
 class TestMixtures:
     def test_an_index_is_always_the_same(self, files):
         one, other = SpeechMixtures(*files), SpeechMixtures(*files)
-        forwards = [one[i] for i in range(10)]
-        backwards = [other[i] for i in reversed(range(10))][::-1]
+        forwards = [one[i] for i in range(5)]
+        backwards = [other[i] for i in reversed(range(5))][::-1]
         for a, b in zip(forwards, backwards, strict=True):
             np.testing.assert_array_equal(a.noisy, b.noisy)
             np.testing.assert_array_equal(a.clean, b.clean)
@@ -203,7 +189,7 @@ class TestMixtures:
             for b in mixtures[:i]:
                 assert np.abs(a.noisy - b.noisy).max() > 0
 
-    @pytest.mark.parametrize("duration", [0.1, 0.5, 3.0])
+    @pytest.mark.parametrize("duration", [0.1, 3.0])
     def test_durations(self, files, duration):
         noisy, clean = SpeechMixtures(*files, duration=duration)[0]
         assert noisy.shape == clean.shape == (round(duration * RATE),)
@@ -211,35 +197,17 @@ class TestMixtures:
 
     def test_utterances_of_one_speaker_are_joined(self, files):
         mixtures = SpeechMixtures(*files, conditions=PLAIN)
-        speakers = set()
-        for i in range(20):
-            spectrum = np.abs(np.fft.rfft(mixtures[i].clean)) ** 2
-            hz = np.fft.rfftfreq(2 * RATE, 1 / RATE)
-            near = {f: spectrum[np.abs(hz - f) < 20].sum() / spectrum.sum() for f in (150, 300)}
-            assert max(near.values()) > 0.99
-            speakers.add(max(near, key=near.get))
+        speakers = {main_frequency(mixtures[i].clean, [150, 300]) for i in range(20)}
         assert speakers == {150, 300}
 
     def test_plain_mixtures_are_speech_and_scaled_noise(self, files):
         mixtures = SpeechMixtures(*files, conditions=PLAIN, duration=1.0)
-        sources = [load_samples(path) / 32767 for path in files[1]]
         for i in range(4):
             noisy, clean = mixtures[i]
             rest = noisy - clean
             snr_db = 10 * np.log10(active_power(clean) / np.mean(rest**2))
             assert -5.1 < snr_db < 25.1
-            # It is some part of one of the files, and nothing else.
-            assert max(self.likeness(source, rest) for source in sources) > 0.999
-
-    @staticmethod
-    def likeness(source, part):
-        """The highest correlation of a part with any of a sound that goes round."""
-        around = np.concatenate([source, source[: len(part)]])
-        n = 2 * len(around)
-        product = np.fft.irfft(np.conj(np.fft.rfft(part, n)) * np.fft.rfft(around, n), n)
-        energy = np.cumsum(np.concatenate([[0], around**2]))
-        energy = energy[len(part) :] - energy[: -len(part)]
-        return np.max(product[: len(energy)] / np.sqrt(energy * np.sum(part**2)))
+            assert main_frequency(rest, [1000, 2000, 3000])
 
     def test_second_noise(self, files):
         conditions = MixtureConditions(**{**vars(PLAIN), "second_noise": 1.0})
@@ -270,10 +238,6 @@ class TestMixtures:
         rest = [mixture.noisy - mixture.clean for mixture in (mixtures[i] for i in range(200))]
         peaks = np.argmax(np.abs(np.fft.rfft(rest)), axis=-1) * 10
         assert np.mean(peaks > 2000) == pytest.approx(0.8, abs=0.1)
-
-    def test_one_speaker_and_one_noise_suffice(self, files):
-        speech, noise = files
-        assert SpeechMixtures({"ann": speech["ann"][:1]}, noise[:1])[0].noisy.any()
 
 
 class TestErrors:

@@ -1,15 +1,15 @@
-"""Groups of bins: what each of them sees, and the way back."""
+"""Groups of bins: the bins of each, and the way back."""
 
 from __future__ import annotations
 
 import torch
 
 from harmnmf.enhancement.models.layers.grouping import (
+    N_GROUPS,
     N_LOW,
     SPLIT,
     Grouping,
     Ungrouping,
-    count_groups,
 )
 
 
@@ -19,7 +19,7 @@ def test_groups_see_their_bins_and_half_of_their_neighbours() -> None:
         torch.nn.init.ones_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
     seen = group(torch.eye(256)[:, None, :, None])[:, 0, :, 0].T
-    assert len(seen) == count_groups(256) == 56
+    assert len(seen) == N_GROUPS == 56
     for i, bins in enumerate(seen):
         low = i < N_LOW
         width, start = (2, 2 * i) if low else (8, SPLIT + 8 * (i - N_LOW))
@@ -29,7 +29,7 @@ def test_groups_see_their_bins_and_half_of_their_neighbours() -> None:
         assert torch.equal(bins, expected)
 
 
-def test_frames_before_are_convolved_with_each() -> None:
+def test_earlier_frames_are_convolved_with_each() -> None:
     group, x = Grouping(2, 3, n_frames=3), torch.randn(1, 2, 256, 5)
     with torch.no_grad():
         whole = group(x)

@@ -7,16 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from small_networks import randomized
 
 from harmnmf.enhancement.models.layers.local_attention import BandAttention, ConvolutionalAttention
-
-
-def randomize(module):
-    """Replace what starts as zeros or ones, so that no part of a formula goes untested."""
-    torch.manual_seed(1)
-    for parameter in module.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    return module.double().eval()
 
 
 def arrays(module):
@@ -24,7 +17,7 @@ def arrays(module):
 
 
 def pointwise(weights, name, x):
-    """A 1 × 1 convolution: the same product at each band and frame."""
+    """A 1 × 1 convolution."""
     mixed = np.einsum("oc,cft->oft", weights[f"{name}.weight"], x)
     return mixed + weights[f"{name}.bias"][:, None, None]
 
@@ -32,7 +25,7 @@ def pointwise(weights, name, x):
 @pytest.mark.parametrize("kernel_size", [1, 5, 11])
 def test_convolutional_attention_is_its_formula(kernel_size):
     n_channels, n_bands, n_frames = 3, 9, 7
-    module = randomize(ConvolutionalAttention(n_channels, kernel_size))
+    module = randomized(ConvolutionalAttention(n_channels, kernel_size).double())
     weights, x = arrays(module), torch.randn(n_channels, n_bands, n_frames).double()
     query = pointwise(weights, "query", x.numpy())
     activated = query * (1 + np.vectorize(math.erf)(query / math.sqrt(2))) / 2
@@ -55,7 +48,7 @@ def test_convolutional_attention_is_its_formula(kernel_size):
 def test_band_attention_is_dense_attention_with_a_mask(window, n_bands):
     n_channels, n_heads, n_frames = 6, 2, 4
     size = n_channels // n_heads
-    module = randomize(BandAttention(n_channels, n_heads, window))
+    module = randomized(BandAttention(n_channels, n_heads, window).double())
     weights, x = arrays(module), torch.randn(n_channels, n_bands, n_frames).double()
     q, k, v = np.split(pointwise(weights, "query_key_value", x.numpy()), 3)
     distance = np.arange(n_bands)[None, :] - np.arange(n_bands)[:, None]

@@ -1,21 +1,19 @@
-"""Recurrent layers with weights for some bands each, against those of PyTorch."""
+"""Recurrent layers with a cell for each range of bands, against those of PyTorch."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
-from harmnmf import ParameterError
 from harmnmf.enhancement.models.layers.recurrent import BandGRU
 
 
 def layer() -> BandGRU:
     torch.manual_seed(0)
-    return BandGRU(n_bands=6, size=4, n_cells=3).double()
+    return BandGRU(size=4, n_cells=3).double()
 
 
-def sounds(n_frames: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
+def features(n_frames: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     shapes = (2, 6, n_frames, 4), (2, 6, 4)
     x, memory = (torch.randn(s, dtype=torch.float64, generator=generator) for s in shapes)
@@ -24,7 +22,7 @@ def sounds(n_frames: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
 
 @torch.no_grad()
 def test_each_cell_is_a_gated_recurrent_unit_for_its_bands() -> None:
-    gru, (x, memory) = layer(), sounds()
+    gru, (x, memory) = layer(), features()
     output, last = gru(x, memory)
     for band in range(6):
         expected = nn.GRU(4, 4, batch_first=True).double()
@@ -41,8 +39,8 @@ def test_each_cell_is_a_gated_recurrent_unit_for_its_bands() -> None:
 
 
 @torch.no_grad()
-def test_it_goes_on_from_its_memory() -> None:
-    gru, (x, memory) = layer(), sounds()
+def test_it_continues_from_its_memory() -> None:
+    gru, (x, memory) = layer(), features()
     whole, last = gru(x, memory)
     parts = []
     for part in x.split((1, 4, 2), dim=2):
@@ -53,13 +51,13 @@ def test_it_goes_on_from_its_memory() -> None:
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
-    gru, inputs = layer(), sounds(3)
+    gru, inputs = layer(), features(3)
     assert torch.autograd.gradcheck(gru, tuple(x.requires_grad_() for x in inputs))
     weights = dict(gru.named_parameters())
 
     def by_weights(*values: torch.Tensor) -> torch.Tensor:
         changed = dict(zip(weights, values, strict=True))
-        output: torch.Tensor = torch.func.functional_call(gru, changed, sounds(3))[0]
+        output: torch.Tensor = torch.func.functional_call(gru, changed, features(3))[0]
         return output
 
     assert torch.autograd.gradcheck(by_weights, tuple(weights.values()), fast_mode=True)
@@ -67,14 +65,8 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
 @torch.no_grad()
 def test_low_precision_is_kept_along_time() -> None:
-    gru, inputs = layer().float(), [x.float() for x in sounds()]
+    gru, inputs = layer().float(), [x.float() for x in features()]
     with torch.autocast("cpu", torch.bfloat16):
         output, memory = gru(*inputs)
     assert output.dtype == memory.dtype == torch.bfloat16
     torch.testing.assert_close(output.float(), gru(*inputs)[0], atol=0.05, rtol=0)
-
-
-@pytest.mark.parametrize("n_cells", [0, 4])
-def test_bands_that_cannot_be_shared_out_are_refused(n_cells: int) -> None:
-    with pytest.raises(ParameterError, match="n_cells must divide n_bands, 6"):
-        BandGRU(n_bands=6, size=4, n_cells=n_cells)

@@ -1,12 +1,23 @@
-"""Score how well networks of spectrogram fusion separate singing voices from accompaniment."""
+"""Separation of singing voices from accompaniment by Spectrogram Fusion.
+
+::
+
+    python -m benchmarks.singing --data PATH/TO/data --model RUN/model.safetensors
+
+Separates the test clips of ``singing/mir1k``, voice and accompaniment mixed at 0 dB. SDR, SIR and
+SAR are those of mir_eval, means weighted by the length of the clips; gains are relative to the
+mixture. The outputs of a network are its first stage's mapping and masking, and their fusion. The
+ideal ratio mask knows both sources.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,13 +28,14 @@ from harmnmf.enhancement.models.registry import load_model
 from harmnmf.enhancement.models.spectrogram_fusion import SpectrogramFusion
 from harmnmf.enhancement.transform import ShortTimeFourier
 
-from .enhancement_costs import SAMPLE_RATE
+from .data import SAMPLE_RATE
+from .enhancement import workers
+from .report import Table, benchmark, decimals
 
 MIXTURE, ORACLE = "mixture", "ideal ratio mask"
-# Of a network: what its first stage says, twice, and both together.
 OUTPUTS = ("mapping", "masking", "fusion")
-HEADER = ["system", "voice SDR", "SIR", "SAR", "SDR gain", "SIR gain", "WB-PESQ"]
-HEADER += ["accompaniment SDR", "SIR", "SAR", "SDR gain", "SIR gain"]
+COLUMNS = ["system", "voice SDR", "SIR", "SAR", "SDR gain", "SIR gain", "WB-PESQ"]
+COLUMNS += ["accompaniment SDR", "SIR", "SAR", "SDR gain", "SIR gain"]
 
 
 class Clip(NamedTuple):
@@ -34,7 +46,7 @@ class Clip(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """The length of a clip in seconds; SDR, SIR and SAR of both sources; WB-PESQ of the voice."""
+    """Length of a clip in seconds; SDR, SIR and SAR of both sources; WB-PESQ of the voice."""
 
     duration: float
     sources: NDArray[np.float64]
@@ -42,13 +54,13 @@ class Scored(NamedTuple):
 
 
 def read_clip(path: Path) -> Clip:
-    """Read a clip of MIR-1K, which has the voice in its right channel."""
+    """Read a clip of MIR-1K, whose right channel is the voice."""
     accompaniment, voice = read_audio(path, sample_rate=SAMPLE_RATE, mono=False).samples
     return Clip(voice, accompaniment)
 
 
 def ratio_mask(clip: Clip) -> NDArray[np.float32]:
-    """Give of each bin of the mixture the voice's part of both magnitudes: who knows them wins."""
+    """Estimate the voice by its share of both magnitudes in each bin."""
     transform = ShortTimeFourier(512, 256)
     voice, accompaniment = (transform.analyze(torch.from_numpy(source)) for source in clip)
     mask = voice.abs() / (voice.abs() + accompaniment.abs()).clamp_min(1e-12)
@@ -75,20 +87,7 @@ def separate(path: str, output: str, mixture: NDArray[np.float32]) -> NDArray[np
 
 
 def score_clip(system: tuple[str, str], path: Path) -> Scored:
-    """Separate the sum of both sources, and score the voice and what is left.
-
-    Parameters
-    ----------
-    system : tuple of str
-        A file and an output of its network, or the mixture or the oracle, and nothing.
-    path : Path
-        Of the clip.
-
-    Returns
-    -------
-    Scored
-        Of the mixture, both estimates are the mixture.
-    """
+    """Separate a clip by the output of a network's file, or by MIXTURE or ORACLE, and score it."""
     clip = read_clip(path)
     mixture = clip.voice + clip.accompaniment
     if system[0] == MIXTURE:
@@ -101,35 +100,28 @@ def score_clip(system: tuple[str, str], path: Path) -> Scored:
     return Scored(len(voice) / SAMPLE_RATE, sources, wb_pesq(clip.voice, voice, SAMPLE_RATE))
 
 
-def singing_rows(
-    models: Sequence[str], paths: Sequence[Path], run: Callable
-) -> Iterator[list[str]]:
-    """Score networks, the mixture and an oracle: means that are weighted by the clips' lengths.
-
-    Parameters
-    ----------
-    models : sequence of str
-        Files of networks.
-    paths : sequence of Path
-        Clips.
-    run : callable
-        As :func:`map`.
-
-    Yields
-    ------
-    list of str
-        A row under `HEADER`.
-    """
+@benchmark(threads=1)
+@click.option("--model", required=True, help="File of a network.")
+@click.option("--jobs", default=1, show_default=True, help="Processes that score.")
+def main(data: Path, model: str, jobs: int) -> Iterator[Table]:
     systems = {MIXTURE: (MIXTURE, ""), ORACLE: (ORACLE, "")}
-    systems.update({f"{model}, {name}": (model, name) for model in models for name in OUTPUTS})
+    systems |= {f"Spectrogram Fusion, {name}": (model, name) for name in OUTPUTS}
+    paths = sorted((data / "singing/mir1k/test").glob("*.flac"))
     tasks = [(system, path) for system in systems.values() for path in paths]
-    results = list(run(score_clip, *zip(*tasks, strict=True)))
-    nothing: NDArray[np.float64] | None = None
+    with workers(jobs) as run:
+        results = list(run(score_clip, *zip(*tasks, strict=True)))
+    rows = []
     for i, name in enumerate(systems):
         scored = results[i * len(paths) :][: len(paths)]
         weights = [x.duration for x in scored]
         sources = np.average([x.sources for x in scored], axis=0, weights=weights)
         pesq = np.average([x.pesq for x in scored], weights=weights)
-        nothing = sources if nothing is None else nothing
-        voice, rest = np.concatenate([sources, (sources - nothing)[:, :2]], axis=1)
-        yield [name, *(f"{value:.2f}" for value in (*voice, pesq, *rest))]
+        if name == MIXTURE:
+            mixed = sources
+        voice, rest = np.concatenate([sources, (sources - mixed)[:, :2]], axis=1)
+        rows.append([name, *decimals([*voice, pesq, *rest], 2)])
+    yield Table("singing", f"Scores of {len(paths)} clips", COLUMNS, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,22 +1,46 @@
-"""Tables and a figure of where transcriptions err; benchmarks.transcription measures for them."""
+"""Where transcriptions err: the tables and the figure of docs/transcription_errors.md.
+
+::
+
+    python -m benchmarks.transcription_errors --data PATH/TO/data
+
+Transcribes the first 30 s of each recording in ``piano/real`` with each decoder, classifies each
+missed and extra note (``benchmarks/note_errors.py``), and replaces the tables and the figure of the
+document.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
+import click
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from harmnmf import NoteList
+from harmnmf import NoteList, Transcriber, read_audio, save_figure
 
-from .note_errors import EXTRA, MISSED, TIMING, Errors, Sound, count_sounding, count_struck
+from .data import PIANOS
+from .note_errors import (
+    EXTRA,
+    MISSED,
+    TIMING,
+    Errors,
+    Sound,
+    count_sounding,
+    count_struck,
+    find_errors,
+    find_sound,
+)
+from .report import data_option, markdown
+from .transcription import DECODERS, transcribe_recordings
 
-PIANOS = ("ENSTDkCl", "ENSTDkAm")
-# Between these lines of a document everything is replaced.
-BEGIN, END = "<!-- tables of benchmarks/transcription.py -->", "<!-- end of tables -->"
+# The lines of the document between which everything is replaced.
+BEGIN, END = "<!-- tables of benchmarks/transcription_errors.py -->", "<!-- end of tables -->"
 # Colours of Okabe and Ito, which the colour-blind can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
 MARKS = {"ENSTDkCl": ("-", "o"), "ENSTDkAm": ("--", "s")}
@@ -24,7 +48,7 @@ FEWEST = 20  # notes that a point of the figure needs
 
 
 class Judged(NamedTuple):
-    """A transcribed piece: what was played, what was heard, and how they differ."""
+    """A transcribed piece and its errors."""
 
     piano: str
     name: str
@@ -34,15 +58,18 @@ class Judged(NamedTuple):
     errors: Errors
 
 
+Levels = dict[str, list[Judged]]
+
+
 class Feature(NamedTuple):
-    """Something in which notes differ, and the bands of its values by their least ones."""
+    """A property of notes, and the bands of its values with the lowest value of each."""
 
     name: str
     values: Callable[[NoteList], NDArray[np.int64]]
     bands: dict[str, int]
 
     def band(self, notes: NoteList) -> NDArray[np.int64]:
-        """Find the band of each note."""
+        """Index of each note's band."""
         return np.searchsorted(list(self.bands.values()), self.values(notes), side="right") - 1
 
 
@@ -64,51 +91,37 @@ SOUNDING = Feature(
 STRUCK = Feature("notes struck together", count_struck, {"1": 0, "2": 2, "3": 3, "4": 4, "5 on": 5})
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table in Markdown.
-
-    Parameters
-    ----------
-    header : sequence of str
-        Names of the columns.
-    rows : iterable of sequence of str
-        Cells of each row.
-
-    Returns
-    -------
-    str
-        Its lines.
-
-    Examples
-    --------
-    >>> print(table(["a", ""], [["1", ""], ["2", "3"]]))
-    | a | |
-    |---|---|
-    | 1 | |
-    | 2 | 3 |
-    """
-
-    def line(cells: Sequence[str]) -> str:
-        return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
-
-    return "\n".join([line(header), "|---" * len(header) + "|", *map(line, rows)])
+def judge(data: Path, duration: float) -> Levels:
+    """Transcribe the recordings by each decoder and classify the errors."""
+    levels: Levels = {}
+    sounds: dict[Path, Sound] = {}
+    for name, parameters in DECODERS.items():
+        transcriber = Transcriber(**parameters, device="cpu")
+        levels[name] = []
+        for path, reference, estimated in transcribe_recordings(transcriber, data, duration)[0]:
+            if path not in sounds:
+                sounds[path] = find_sound(read_audio(path, duration=duration), reference)
+            errors = find_errors(reference, estimated, sounds[path])
+            notes = (reference, sounds[path], estimated)
+            levels[name].append(Judged(path.parent.name, path.stem, *notes, errors))
+    return levels
 
 
 def hits(
     level: Iterable[Judged], feature: Feature, piano: str, *, heard: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count in each band the notes of a piano, and those that match.
+    """Count the notes of a piano in each band, and those of them that match.
 
     Parameters
     ----------
     level : iterable of Judged
-        What a system transcribed.
+        Pieces that a system transcribed.
     feature : Feature
         The bands.
     piano : str
-        Whose pieces to count.
+        Piano whose pieces count.
     heard : bool, default=False
-        Whether to count the notes that were heard, instead of those that were played.
+        Count the estimated notes instead of the reference notes.
 
     Returns
     -------
@@ -127,23 +140,10 @@ def hits(
     return counts[0], counts[1]
 
 
-def accuracy_tables(levels: dict[str, list[Judged]]) -> Iterator[str]:
-    """Write recall by octave, velocity and polyphony, and precision by octave.
-
-    Parameters
-    ----------
-    levels : dict of str to list of Judged
-        What each system transcribed.
-
-    Yields
-    ------
-    str
-        Tables in Markdown.
-    """
-    for feature, heard in (
-        *((feature, False) for feature in (OCTAVES, VELOCITIES, SOUNDING, STRUCK)),
-        (OCTAVES, True),
-    ):
+def accuracy_tables(levels: Levels) -> Iterator[str]:
+    """Format recall by octave, velocity and polyphony, and precision by octave."""
+    recall = [(feature, False) for feature in (OCTAVES, VELOCITIES, SOUNDING, STRUCK)]
+    for feature, heard in [*recall, (OCTAVES, True)]:
         kind = "precision" if heard else "recall"
         header, columns = [feature.name], [list(feature.bands)]
         for name, level in levels.items():
@@ -156,65 +156,47 @@ def accuracy_tables(levels: dict[str, list[Judged]]) -> Iterator[str]:
                 columns.append(
                     [f"{m / n:.3f}" if n else "" for n, m in zip(n_notes, n_matched, strict=True)]
                 )
-        yield table(header, zip(*columns, strict=True))
+        yield markdown(header, zip(*columns, strict=True))
 
 
-def error_tables(levels: dict[str, list[Judged]]) -> Iterator[str]:
-    """Write how many notes of each class are missed and extra.
+def error_tables(levels: Levels) -> Iterator[str]:
+    """Format how many notes of each class are missed and extra, two tables for each system.
 
-    A class applies to notes that are not errors, too: to how many, and what part of these are
-    errors, is what tells a cause from a coincidence.
-
-    Parameters
-    ----------
-    levels : dict of str to list of Judged
-        What each system transcribed.
-
-    Yields
-    ------
-    str
-        Tables in Markdown, two for each system.
+    A class applies to notes that are not errors, too: to how many, and how many of these are
+    errors, tells a cause from a coincidence.
     """
     for name, level in levels.items():
-        for kind, names in (("missed", MISSED), ("extra", EXTRA)):
+        for kind, classes in (("missed", MISSED), ("extra", EXTRA)):
             total = _n_errors(level, kind)
             rows = []
-            for label in names:
+            for label in classes:
                 n = [_n_errors(level, kind, label, piano) for piano in PIANOS]
-                applies = (getattr(piece.errors, f"{kind}_if").get(label) for piece in level)
-                errors = (getattr(piece.errors, kind) != "" for piece in level)
-                those = [
-                    (mask.sum(), (mask & wrong).sum())
-                    for mask, wrong in zip(applies, errors, strict=True)
-                    if mask is not None
-                ]
-                cells = ["", ""]
-                if those:
-                    n_those, n_wrong = np.sum(those, axis=0)
-                    cells = [str(n_those), f"{n_wrong / n_those:.0%}" if n_those else ""]
+                cells = _conditional(level, kind, label)
                 rows.append([label, *map(str, n), f"{sum(n) / max(1, total):.0%}", *cells])
             n_notes = sum(len(getattr(piece.errors, kind)) for piece in level)
             n = [_n_errors(level, kind, None, piano) for piano in PIANOS]
-            rows.append(
-                ["all", *map(str, n), "100%", str(n_notes), f"{total / max(1, n_notes):.0%}"]
-            )
-            yield table(
-                [f"{kind} by {name}", *PIANOS, "share", "applies to", f"of these {kind}"], rows
-            )
+            share = f"{total / max(1, n_notes):.0%}"
+            rows.append(["all", *map(str, n), "100%", str(n_notes), share])
+            header = [f"{kind} by {name}", *PIANOS, "share", "applies to", f"of these {kind}"]
+            yield markdown(header, rows)
 
 
-def piece_table(levels: dict[str, list[Judged]]) -> str:
-    """Write for each piece when its notes sound and are heard, F, and F were it annotated right.
+def _conditional(level: list[Judged], kind: str, label: str) -> list[str]:
+    """Count the notes that a class applies to, and the share of them that are errors."""
+    n_notes = n_wrong = 0
+    for piece in level:
+        applies = getattr(piece.errors, f"{kind}_if").get(label)
+        if applies is None:
+            return ["", ""]
+        n_notes += applies.sum()
+        n_wrong += (applies & (getattr(piece.errors, kind) != "")).sum()
+    return [str(n_notes), f"{n_wrong / n_notes:.0%}" if n_notes else ""]
 
-    Parameters
-    ----------
-    levels : dict of str to list of Judged
-        What each system transcribed.
 
-    Returns
-    -------
-    str
-        A table in Markdown, with medians in milliseconds and the mean F of each piano.
+def piece_table(levels: Levels) -> str:
+    """Format the timing and F of each piece, as annotated and with the annotation corrected.
+
+    Times are medians in milliseconds: from the annotation to the sound, and to the estimate.
     """
     header = ["piece", "piano", "notes", "ms from annotation to sound"]
     for name in levels:
@@ -235,29 +217,18 @@ def piece_table(levels: dict[str, list[Judged]]) -> str:
         for i, mean in enumerate(np.mean(values, axis=0)):
             row += ([] if i % 2 else [""]) + [f"{mean:.3f}"]
         rows.append(row)
-    return table(header, rows)
+    return markdown(header, rows)
 
 
 def _f_measures(errors: Errors) -> tuple[float, float]:
-    """Compute F as it is, and with notes that are annotated late or early among the right ones."""
+    """Compute F as annotated, and with notes annotated late or early counted as right."""
     n_found, n_more = (errors.missed == "").sum(), np.isin(errors.missed, TIMING[:2]).sum()
     n_notes = len(errors.missed) + len(errors.extra)
     return 2 * n_found / n_notes, 2 * (n_found + n_more) / n_notes
 
 
-def draw(levels: dict[str, list[Judged]]) -> Figure:
-    """Draw recall by octave, velocity and polyphony, precision by octave, and errors by class.
-
-    Parameters
-    ----------
-    levels : dict of str to list of Judged
-        What each system transcribed.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
-    """
+def draw(levels: Levels) -> Figure:
+    """Draw recall by octave, velocity and polyphony, precision by octave, and errors by class."""
     figure = Figure(figsize=(10, 6), layout="constrained")
     (keys, velocity, sounding), (precise, missed, extra) = figure.subplots(2, 3)
     for axes, feature, heard in (
@@ -276,7 +247,7 @@ def draw(levels: dict[str, list[Judged]]) -> Figure:
     return figure
 
 
-def _draw_hits(axes: Axes, levels: dict[str, list[Judged]], feature: Feature, heard: bool) -> None:
+def _draw_hits(axes: Axes, levels: Levels, feature: Feature, heard: bool) -> None:
     for (name, level), colour in zip(levels.items(), COLOURS, strict=False):
         for piano, (line, marker) in MARKS.items():
             n_notes, n_matched = hits(level, feature, piano, heard=heard)
@@ -288,9 +259,7 @@ def _draw_hits(axes: Axes, levels: dict[str, list[Judged]], feature: Feature, he
     axes.grid(axis="y", color="#00000022", linewidth=0.6)
 
 
-def _draw_classes(
-    axes: Axes, levels: dict[str, list[Judged]], kind: str, names: tuple[str, ...]
-) -> None:
+def _draw_classes(axes: Axes, levels: Levels, kind: str, names: tuple[str, ...]) -> None:
     height = 0.8 / len(levels)
     for i, ((_, level), colour) in enumerate(zip(levels.items(), COLOURS, strict=False)):
         places = np.arange(len(names)) + (i - (len(levels) - 1) / 2) * height
@@ -308,7 +277,7 @@ def _draw_classes(
 def _n_errors(
     level: Iterable[Judged], kind: str, label: str | None = None, piano: str | None = None
 ) -> int:
-    """Count the errors of a kind, or those of a class, or those on a piano."""
+    """Count the errors of a kind; only those of a class or on a piano, if given."""
     n = 0
     for piece in level:
         if piano in (None, piece.piano):
@@ -318,24 +287,12 @@ def _n_errors(
 
 
 def replace_tables(document: str, tables: str) -> str:
-    r"""Put tables into a document, between the lines that mark their place.
-
-    Parameters
-    ----------
-    document : str
-        The text.
-    tables : str
-        What comes between `BEGIN` and `END`.
-
-    Returns
-    -------
-    str
-        The new text.
+    r"""Replace what stands between `BEGIN` and `END` in a document.
 
     Raises
     ------
     ValueError
-        If the text has no such place.
+        If the document lacks these lines.
 
     Examples
     --------
@@ -346,5 +303,29 @@ def replace_tables(document: str, tables: str) -> str:
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"the document has no {BEGIN!r} and {END!r} behind it")
+        raise ValueError(f"the document has no {BEGIN!r} followed by {END!r}")
     return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+
+
+@click.command(help=__doc__)
+@data_option
+@click.option("--duration", default=30.0, show_default=True, help="Seconds of each recording.")
+@click.option("--threads", default=2, show_default=True, help="Threads of PyTorch.")
+@click.option(
+    "--document",
+    default="docs/transcription_errors.md",
+    show_default=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Document to update; the figure lies beside it.",
+)
+def main(data: Path, duration: float, threads: int, document: Path) -> None:
+    torch.set_num_threads(threads)
+    levels = judge(data, duration)
+    tables = [*error_tables(levels), piece_table(levels), *accuracy_tables(levels)]
+    text = replace_tables(document.read_text("utf-8"), "\n\n".join(tables))
+    document.write_text(text, "utf-8")
+    save_figure(draw(levels), document.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

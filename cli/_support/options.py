@@ -1,0 +1,25 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+about_option = click.option(
+    "--about", metavar="TEXT", help="Description, sources and licence to store in the file."
+)
+device_option = click.option(
+    "--device",
+    default="auto",
+    metavar="DEVICE",
+    help="Compute device: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.",
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors."
+)
+seed_option = click.option("--seed", default=0, help="Random seed.")

@@ -1,0 +1,60 @@
+"""The interface that all enhancers share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harmnmf.errors import ParameterError
+from harmnmf.signal.audio import Audio
+
+__all__ = ["AudioEnhancer"]
+
+
+class AudioEnhancer(ABC):
+    """Base class of enhancers: a call takes `Audio` or an array, and returns the same type."""
+
+    @abstractmethod
+    def enhance(self, audio: Audio) -> Audio:
+        """Enhance a recording, each channel separately."""
+
+    @overload
+    def __call__(self, audio: Audio) -> Audio: ...
+
+    @overload
+    def __call__(self, audio: ArrayLike, sample_rate: int) -> NDArray[np.float32]: ...
+
+    def __call__(
+        self, audio: Audio | ArrayLike, sample_rate: int | None = None
+    ) -> Audio | NDArray[np.float32]:
+        """Enhance a recording, each channel separately.
+
+        Parameters
+        ----------
+        audio : Audio or array_like, shape (n_samples,) or (n_channels, n_samples)
+            Noisy recording; samples are real and finite, with full scale at ±1.
+        sample_rate : int, optional
+            Sample rate of an array in Hz.
+
+        Returns
+        -------
+        Audio or ndarray
+            Enhanced recording of the type, shape and rate of the input.
+
+        Raises
+        ------
+        AudioError
+            If the samples or the rate are invalid.
+        ParameterError
+            If an array has no sample rate, or `Audio` has a second one.
+        """
+        if isinstance(audio, Audio):
+            if sample_rate is not None:
+                raise ParameterError("sample_rate is for arrays: an Audio has its own")
+            return self.enhance(audio)
+        if sample_rate is None:
+            raise ParameterError("an array of samples needs its sample_rate")
+        return self.enhance(Audio(np.asarray(audio), sample_rate)).samples

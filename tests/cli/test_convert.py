@@ -1,0 +1,107 @@
+"""Files of older versions become files of today."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from harmnmf import TimbreDictionary
+from harmnmf.cli.main import main
+from harmnmf.decoder.network import NoteNetwork, NoteNetworkConfig
+from harmnmf.enhancement.models.registry import build_model, load_model
+from harmnmf.signal.spectrogram import STFT
+
+
+def save_old(path, arrays, metadata):
+    text = json.dumps({"format": "harmnmf", "version": 1, **metadata}).encode()
+    np.savez_compressed(path, metadata=np.frombuffer(text, np.uint8), **arrays)
+
+
+def convert(*arguments):
+    return CliRunner().invoke(main, ["convert", *map(str, arguments)])
+
+
+def test_dictionaries(tmp_path):
+    W = np.random.default_rng(0).random((9, 2, 3), np.float32)
+    front_end = STFT(sample_rate=1600, hop_length=8, n_fft=16)
+    description = {
+        "kind": "timbre-dictionary", "front_end": front_end.to_dict(), "n_attack": 2,
+        "attack_lead": 0.02, "about": {"name": "toy"},
+    }  # fmt: skip
+    save_old(tmp_path / "toy.npz", {"W": W, "pitches": np.array([60, 64])}, description)
+    result = convert(tmp_path / "toy.npz")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'toy.safetensors'}\n")
+    loaded = TimbreDictionary.load(tmp_path / "toy.safetensors")
+    np.testing.assert_array_equal(loaded.W, W)
+    assert loaded.front_end == front_end
+    assert loaded.metadata == {"name": "toy"}
+
+
+def test_note_networks(tmp_path):
+    config = {
+        "n_channels": 2, "n_partials": 2, "time_dilations": [1], "key_dilations": [12],
+        "activations": True,
+    }  # fmt: skip
+    weights = NoteNetwork(NoteNetworkConfig(**config)).state_dict()
+    arrays = {name.replace(".", "__"): x.numpy() for name, x in weights.items()}
+    save_old(tmp_path / "a.npz", arrays, {"kind": "note-network", **config, "about": {"a": 1}})
+    assert convert(tmp_path / "a.npz", "-o", tmp_path / "b.safetensors").exit_code == 0
+    loaded = NoteNetwork.load(tmp_path / "b.safetensors")
+    assert loaded.metadata == {"a": 1}
+    for name, x in loaded.state_dict().items():
+        torch.testing.assert_close(x, weights[name], rtol=0, atol=0)
+
+
+def test_enhancement_models(tmp_path):
+    config = {"n_channels": 4, "n_bands": 5, "n_features": 4, "n_heads": 2, "n_blocks": 1}
+    weights = build_model("harmonic-light", **config).state_dict()
+    arrays = {f"w{i}": x.numpy() for i, x in enumerate(weights.values())}
+    metadata = {"kind": "enhancement-model", "model": "harmonic-light", "config": config, "a": 1}
+    save_old(tmp_path / "a.npz", arrays, metadata)
+    assert convert(tmp_path / "a.npz").exit_code == 0
+    model, found = load_model(tmp_path / "a.safetensors")
+    assert found == {"a": 1}
+    for name, x in model.state_dict().items():
+        torch.testing.assert_close(x, weights[name], rtol=0, atol=0)
+    del arrays["w3"]
+    save_old(tmp_path / "b.npz", arrays, metadata)
+    result = convert(tmp_path / "b.npz")
+    assert result.exit_code == 1
+    assert "b.npz: cannot be converted" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "note-excerpt"])
+def test_other_kinds_are_not_converted(tmp_path, kind):
+    save_old(tmp_path / "a.npz", {}, {"kind": kind})
+    result = convert(tmp_path / "a.npz")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"a.npz: cannot be converted (no way to convert {kind})" in result.stderr
+
+
+def test_files_of_other_programs_are_not_converted(tmp_path):
+    np.savez(tmp_path / "plain.npz", W=np.zeros(3))
+    np.savez(tmp_path / "pickle.npz", W=np.array([{}]), metadata=np.zeros(1))
+    (tmp_path / "text.npz").write_text("no archive")
+    for path in sorted(tmp_path.iterdir()):
+        result = convert(path)
+        assert result.exit_code == 1
+        assert f"{path}: is not a file of an older harmnmf" in result.stderr
+    assert convert(tmp_path / "missing.npz").exit_code == 1
+
+
+def test_outputs_are_not_overwritten(tmp_path):
+    save_old(tmp_path / "a.npz", {}, {"kind": "timbre-dictionary"})
+    (tmp_path / "a.safetensors").touch()
+    assert convert(tmp_path / "a.npz").exit_code == 1
+    assert convert(tmp_path / "a.npz", "--overwrite").exit_code == 0
+
+
+def test_reading_an_old_file_names_the_command(tmp_path):
+    save_old(tmp_path / "a.npz", {}, {"kind": "timbre-dictionary"})
+    result = CliRunner().invoke(main, ["dictionary", "show", str(tmp_path / "a.npz")])
+    assert result.exit_code == 1
+    assert "harmnmf convert" in result.stderr
