@@ -71,7 +71,7 @@ def test_levels_must_be_bytes() -> None:
 def test_scale_does_not_change_the_input_of_the_network() -> None:
     V = np.geomspace(1e-2, 1.0, 50, dtype=np.float32)[None]
     silence = torch.zeros(1, 2, 50)
-    played = NoteActivations(silence[:, 0], silence, torch.ones(1), torch.zeros(1))
+    played = NoteActivations(silence[:, 0], silence, torch.ones(1), torch.zeros(1), 20, False)
     coarse, fine = (
         settings.tensors(settings.measure([V, V], played, 1.0))[0]
         for settings in (FeatureSettings(steps_per_db=1), FeatureSettings(steps_per_db=4))
