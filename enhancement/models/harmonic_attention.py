@@ -1,13 +1,4 @@
-"""Harmonic Attention: speech enhancement that looks for the pitch of each frame.
-
-Each block has a convolution over neighbouring bins; harmonic integration, which compares each frame
-with the combs of possible pitches and shows where the harmonics of the most likely ones lie;
-frequency-channel recombination, attention among the channels of a frame and then among its bins;
-and a temporal module.
-
-The paper does not state the number and width of the blocks, the input and output, and the details
-of the attention over time; those here are our choice.
-"""
+"""Harmonic Attention: speech enhancement that looks for the pitch of each frame."""
 
 from __future__ import annotations
 
@@ -74,6 +65,11 @@ class HarmonicAttentionConfig:
 
 class HarmonicAttention(nn.Module):
     """Harmonic Attention [1]_, with 1.02 million parameters, most in the channel attention.
+
+    Each block has a convolution over neighbouring bins, harmonic integration, attention among the
+    channels of a frame and then among its bins, and a temporal module. The paper does not state the
+    number and width of the blocks, the input and output, and the details of the attention over
+    time; those here are our choice.
 
     Parameters
     ----------

@@ -1,10 +1,4 @@
-"""Spectrogram fusion: a weighted sum of two estimates of a voice.
-
-A recurrent network estimates the magnitudes of the voice twice, by mapping and by masking those of
-the mixture. The two err in different bins. A second stage, attention over the frames of mixture and
-estimates, gives for each bin the probability that an estimate is the nearer one: the
-minimum-difference masks, which weight the estimates.
-"""
+"""Spectrogram fusion: a weighted sum of two estimates of a voice."""
 
 from __future__ import annotations
 
@@ -114,11 +108,12 @@ class FusionOutputs(NamedTuple):
 class SpectrogramFusion(nn.Module):
     """Separation of a singing voice, or speech [1]_, by minimum-difference masks [2]_.
 
-    The first stage is a bidirectional LSTM on magnitudes, with a layer for each estimate. The
-    second has one or two branches of a hidden layer and multi-head attention over frames, and
-    layers for two masks and two more estimates. No gradient flows from the second stage to the
-    first, so that training them together equals training one after the other: see
-    `harmnmf.enhancement.losses.fusion`.
+    The first stage, a bidirectional LSTM, estimates the magnitudes of the voice twice, by mapping
+    and by masking those of the mixture; the two err in different bins. The second, attention over
+    the frames of mixture and estimates, gives for each bin the probability that an estimate is the
+    nearer one: the minimum-difference masks, which weight the estimates. It also makes two more
+    estimates, which only help to learn. No gradient flows from the second stage to the first, so
+    that training them together equals training one after the other.
 
     Magnitudes are divided by their root mean square over the mixture and compressed. The papers do
     not state how the attention knows the order of frames, nor what surrounds it. Here the distance

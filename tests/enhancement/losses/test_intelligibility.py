@@ -34,7 +34,7 @@ def test_items_of_a_batch_are_independent(voice: torch.Tensor) -> None:
     torch.testing.assert_close(together, torch.cat(each))
 
 
-@pytest.mark.parametrize("n_samples", [1, 300, 6354, 6355, 9000])
+@pytest.mark.parametrize("n_samples", [1, 6354, 6355])
 @pytest.mark.parametrize("silent", [False, True])
 def test_short_and_silent_sounds_have_finite_gradients(n_samples: int, silent: bool) -> None:
     clean = torch.zeros(2, n_samples) if silent else torch.randn(2, n_samples)

@@ -42,14 +42,22 @@ def test_the_refinement_contains_the_default(loaded) -> None:
         assert torch.equal(kept[name], values), name
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("snr", [0, 10])
-def test_each_reduces_noise_at_any_level(root, loaded, name: str, snr: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "snr", "expected"),
+    [
+        ("harmonic-light", 0, 11.03),
+        ("harmonic-light", 10, 6.73),
+        ("harmonic-refinement", 0, 11.21),
+        ("harmonic-refinement", 10, 6.31),
+    ],
+)
+def test_each_reduces_noise_at_any_level(root, loaded, name: str, snr: int, expected) -> None:
     speech = read_audio(root / "tests" / "data" / "speech.flac", sample_rate=SAMPLE_RATE).samples
     noise = np.random.default_rng(0).normal(size=len(speech))
     noise *= np.linalg.norm(speech) / np.linalg.norm(noise) * 10 ** (-snr / 20)
     model, metadata = loaded[name]
     enhance = Enhancer(model, attenuation_limit=metadata["attenuation_limit"], device="cpu")
-    for gain in (1.0, 0.05):
-        enhanced = enhance(gain * (speech + noise), SAMPLE_RATE)
-        assert si_sdr(speech, enhanced) > si_sdr(speech, speech + noise) + 3
+    before = si_sdr(speech, speech + noise)
+    for gain, tolerance in ((1.0, 0.05), (0.05, 0.3)):
+        after = si_sdr(speech, enhance(gain * (speech + noise), SAMPLE_RATE))
+        assert after - before == pytest.approx(expected, abs=tolerance)

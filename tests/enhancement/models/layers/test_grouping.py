@@ -1,4 +1,4 @@
-"""Groups of bins: the bins of each, and the way back."""
+"""Groups of frequency bins: the bins in each, and the transpose."""
 
 from __future__ import annotations
 
@@ -29,16 +29,7 @@ def test_groups_see_their_bins_and_half_of_their_neighbours() -> None:
         assert torch.equal(bins, expected)
 
 
-def test_earlier_frames_are_convolved_with_each() -> None:
-    group, x = Grouping(2, 3, n_frames=3), torch.randn(1, 2, 256, 5)
-    with torch.no_grad():
-        whole = group(x)
-        assert whole.shape == (1, 3, 56, 3)
-        for i in range(3):
-            torch.testing.assert_close(group(x[..., i : i + 3])[..., 0], whole[..., i])
-
-
-def test_the_way_back_is_the_transpose() -> None:
+def test_ungrouping_is_the_transpose() -> None:
     group, ungroup = Grouping(4, 3).double(), Ungrouping(3, 4, 4).double()
     with torch.no_grad():
         for layer, back in ((group.low, ungroup.low), (group.high, ungroup.high)):
