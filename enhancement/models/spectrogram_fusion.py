@@ -77,18 +77,11 @@ class SpectrogramFusionConfig:
 
 
 class FusionOutputs(NamedTuple):
-    """Outputs of both stages, in compressed magnitudes.
+    """Outputs of both stages, (batch, n_bins, n_frames), in compressed magnitudes.
 
-    Attributes
-    ----------
-    mapped, masked : Tensor, shape (batch, n_bins, n_frames)
-        spc_map and spc_mask, the estimates of the first stage.
-    mask_mapped, mask_masked : Tensor, shape (batch, n_bins, n_frames)
-        Their minimum-difference masks, from 0 to 1; their sum is 1.
-    mapped_again, masked_again : Tensor, shape (batch, n_bins, n_frames)
-        Estimates of the second stage, which only help to learn the masks.
-    level : Tensor, shape (batch, 1, 1)
-        Root mean square of the mixture's magnitudes, to which all are relative.
+    They are spc_map and spc_mask, the estimates of the first stage; their minimum-difference masks,
+    whose sum is 1; and two estimates of the second stage, which only help to learn the masks. All
+    are relative to `level`, the root mean square of the mixture's magnitudes, (batch, 1, 1).
     """
 
     mapped: torch.Tensor

@@ -24,15 +24,6 @@ def energy(samples):
     return np.sum(np.square(samples, dtype=np.float64))
 
 
-def delay(a, b):
-    """Delay of b after a in samples, by parabolic interpolation of the correlation."""
-    n = 2 * len(a)
-    correlation = np.fft.irfft(np.conj(np.fft.rfft(a, n)) * np.fft.rfft(b, n), n)
-    peak = int(np.argmax(correlation))
-    left, middle, right = correlation[[peak - 1, peak, (peak + 1) % n]]
-    return (peak + n // 2) % n - n // 2 + 0.5 * (left - right) / (left - 2 * middle + right)
-
-
 @pytest.fixture(scope="module")
 def speech():
     """One second of a gliding buzz between pauses."""
@@ -161,8 +152,8 @@ def test_clipping(mix, speech, seed):
 def test_codecs_neither_delay_nor_scale(mix, seed):
     noisy, clean = mix(only("codec", "clean_only"), seed)
     assert np.abs(noisy - clean).max() > 1e-4
-    assert delay(clean, noisy) == pytest.approx(0, abs=0.1)
-    assert energy(noisy - clean) < 0.1 * energy(clean)
+    # A delay of one sample alone would give an error of 0.02.
+    assert energy(noisy - clean) < 0.015 * energy(clean)
     # The end is not lost.
     assert np.corrcoef(clean[23000:24000], noisy[23000:24000])[0, 1] > 0.9
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from small_networks import SMALL, build, randomized, spectra
 
-from harmnmf import ParameterError
+from harmnmf import FormatError, ParameterError
 from harmnmf.enhancement.losses.objectives import build_objective
 from harmnmf.enhancement.losses.speech import negative_si_snr
 from harmnmf.enhancement.models.registry import MODELS, build_model, load_model, save_model
 from harmnmf.enhancement.models.spectrogram_fusion import ATTENTIONS
 from harmnmf.enhancement.transform import Waveform
 from harmnmf.signal.audio import SAMPLE_RATE
+from harmnmf.storage.arrays import load_arrays, save_arrays
 
 KINDS = [("dprnn", True), ("dprnn", False), ("attention", True), ("attention", False)]
 NETWORKS = [
@@ -94,6 +95,20 @@ def test_which_frames_an_output_depends_on(name, config) -> None:
         assert (difference[:changed_frame] < 1e-6).all() == (is_causal or changed_frame == 0)
 
 
+@pytest.mark.parametrize(
+    "name", ["harmonic-light", "harmonic-refinement", "spectrum-attention-fusion"]
+)
+@torch.no_grad()
+def test_mixed_precision_is_close(name) -> None:
+    model = build(name)
+    spectrum = spectra(n_bins=model.transform.n_bins)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model(spectrum)
+    assert mixed.dtype == torch.complex64
+    expected = model(spectrum)
+    assert (mixed - expected).abs().square().sum() < 0.01 * expected.abs().square().sum()
+
+
 @pytest.mark.parametrize("name", ["harmonic-attention", "harmonic-light"])
 @torch.no_grad()
 def test_combs_can_be_chosen(name) -> None:
@@ -110,6 +125,29 @@ def test_files_keep_networks(name, config, tmp_path) -> None:
     assert (loaded.config, metadata, loaded.training) == (model.config, {"about": "a test"}, False)
     spectrum = spectra(n_bins=model.transform.n_bins)
     assert torch.equal(loaded(spectrum), model(spectrum))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "loud"},
+        {"model": ["harmonic-light"]},
+        {"kind": "dictionary"},
+        {"config": "harmonic"},
+        *(
+            {"config": {**SMALL["harmonic-light"], **change}}
+            for change in ({"n_cats": 3}, {"n_channels": 5}, {"n_blocks": 1}, {"comb": [1]})
+        ),
+    ],
+    ids=str,
+)
+def test_files_of_other_networks_raise(tmp_path, change) -> None:
+    path = tmp_path / "a.safetensors"
+    save_model(path, "harmonic-light", build("harmonic-light"), {})
+    arrays, metadata = load_arrays(path, kind="enhancement-model")
+    save_arrays(path, arrays, metadata | change)
+    with pytest.raises(FormatError, match=r"a\.safetensors"):
+        load_model(path)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from harmnmf.enhancement.models.layers.axial import (
     DualPath,
-    FrameNorm,
     FrequencyChannelRecombination,
     TimeAttention,
 )
@@ -44,13 +43,6 @@ def attention(tokens, layer, n_heads, causal=False):
         attended.append(softmax(scores, axis=1) @ value)
     output = torch.from_numpy(np.concatenate(attended, axis=1)).float() @ layer.output.weight.T
     return tokens + output + layer.output.bias
-
-
-@torch.no_grad()
-def test_frames_are_normalised_independently(x):
-    by_channel, by_frame = randomized(FrameNorm(16)), randomized(FrameNorm((6, 16)))
-    torch.testing.assert_close(by_channel(x)[1, 2, :, 3], layer_norm(x[1, 2, :, 3], by_channel))
-    torch.testing.assert_close(by_frame(x)[1, :, :, 3], layer_norm(x[1, :, :, 3], by_frame))
 
 
 @torch.no_grad()
