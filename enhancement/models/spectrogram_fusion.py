@@ -267,9 +267,12 @@ class _Branch(nn.Module):
         self.norm = nn.LayerNorm(size)
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        query = source = self.query_layer(_concatenate(inputs, self.queries)).relu()
+        def join(names: _Names) -> torch.Tensor:
+            return torch.cat([inputs[name] for name in names], dim=-1)
+
+        query = source = self.query_layer(join(self.queries)).relu()
         if self.source_layer is not None:
-            source = self.source_layer(_concatenate(inputs, self.sources)).relu()
+            source = self.source_layer(join(self.sources)).relu()
         result: torch.Tensor = self.norm(query + self.attention(query, source))
         return result
 
@@ -299,7 +302,3 @@ class _Attention(nn.Module):
         mixed = functional.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
         result: torch.Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return result
-
-
-def _concatenate(inputs: Mapping[str, torch.Tensor], names: _Names) -> torch.Tensor:
-    return torch.cat([inputs[name] for name in names], dim=-1)

@@ -12,9 +12,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 from small_networks import build
-from torch import nn
 
-from harmnmf import HarmnmfError, ParameterError
+from harmnmf import ParameterError
 from harmnmf.cli.main import main
 from harmnmf.enhancement import EnhancementStream, export_onnx
 from harmnmf.enhancement.models.harmonic_light import HarmonicLight
@@ -115,19 +114,13 @@ def test_existing_files_are_kept(folder: Path) -> None:
     assert Path("a.onnx").read_text() == "before"
 
 
-def test_networks_that_cannot_stream_raise(folder: Path) -> None:
-    save_model("late.safetensors", "spectrogram-fusion", build("spectrogram-fusion"), {})
-    result = export("late.safetensors", "-o", "late.onnx")
-    assert result.exit_code == 1
-    assert result.stderr.startswith("harmnmf: error: SpectrogramFusion cannot stream; export")
-    with pytest.raises(ParameterError, match="Identity cannot stream"):
-        export_onnx("late.onnx", nn.Identity())
-    assert not Path("late.onnx").exists()
+def test_networks_that_cannot_stream_raise(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="SpectrogramFusion cannot stream; export"):
+        export_onnx(tmp_path / "a.onnx", build("spectrogram-fusion"))
+    assert not any(tmp_path.iterdir())
 
 
-def test_wrong_arguments(
-    folder: Path, light: HarmonicLight, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_arguments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = export("no-such-model", "-o", "a.onnx")
     assert result.exit_code == 1
     assert "no-such-model: no such" in result.stderr
@@ -135,9 +128,7 @@ def test_wrong_arguments(
     assert result.exit_code == 2
     assert ".onnx" in result.stderr
     assert export("light.safetensors").exit_code == 2
-    with pytest.raises(HarmnmfError, match="cannot write to this folder"):
-        export_onnx("missing/a.onnx", light)
     monkeypatch.setitem(sys.modules, "onnx", None)
     result = export("light.safetensors", "-o", "a.onnx")
     assert result.exit_code == 1
-    assert result.stderr == ("harmnmf: error: onnx is not installed: pip install 'harmnmf[onnx]'\n")
+    assert "onnx is not installed: pip install 'harmnmf[onnx]'" in result.stderr

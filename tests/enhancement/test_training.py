@@ -35,13 +35,13 @@ def test_it_learns(tmp_path: Path) -> None:
 
 
 def test_validation_without_noise_or_speech_has_no_gain(tmp_path: Path) -> None:
-    class Some(Tones):
+    class Mixed(Tones):
         def _mix(self, rng: np.random.Generator) -> Mixture:
             noisy, clean = super()._mix(rng)
             kind = rng.integers(3)
             return Mixture(clean if kind == 0 else noisy, 0 * clean if kind == 1 else clean)
 
-    train(tmp_path, 1, Some(1))
+    train(tmp_path, 1, Mixed(1))
     assert np.isfinite(lines(tmp_path)[0]["si_sdr_gain"])
 
 

@@ -53,7 +53,6 @@ def test_the_ratio_is_that_of_the_whole_clip(tmp_path):
     [
         ([tone(400)], "is not stereo; singing needs the accompaniment on the left"),
         ([tone(400), 0 * tone(400)], "its right channel is silent"),
-        ([0 * tone(400), tone(400)], "its left channel is silent"),
         ([tone(400, 0.01)] * 2, "lasts 0.010 s"),
     ],
 )

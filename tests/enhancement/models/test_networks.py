@@ -17,11 +17,13 @@ from harmnmf.enhancement.transform import Waveform
 from harmnmf.signal.audio import SAMPLE_RATE
 from harmnmf.storage.arrays import load_arrays, save_arrays
 
-KINDS = [("dprnn", True), ("dprnn", False), ("attention", True), ("attention", False)]
 NETWORKS = [
     ("harmonic-light", {}),
     ("harmonic-light", {"n_candidates": 0}),
-    *(("harmonic-attention", {"temporal": kind, "causal": causal}) for kind, causal in KINDS),
+    ("harmonic-attention", {"temporal": "dprnn", "causal": True}),
+    ("harmonic-attention", {"temporal": "dprnn", "causal": False}),
+    ("harmonic-attention", {"temporal": "attention", "causal": True}),
+    ("harmonic-attention", {"temporal": "attention", "causal": False}),
     ("harmonic-refinement", {}),
     ("spectrum-attention-fusion", {}),
     *(("spectrogram-fusion", {"attention": attention}) for attention in ATTENTIONS),
@@ -177,7 +179,7 @@ def test_invalid_configurations_raise(name, config, message) -> None:
 
 @pytest.mark.slow
 @every_network
-def test_two_mixtures_are_learned_by_heart(name, config) -> None:
+def test_networks_overfit_two_mixtures(name, config) -> None:
     model = build(name, **config)
     time = torch.arange(2000) / SAMPLE_RATE
     pitches = torch.tensor([[110.0], [200.0]])

@@ -1,5 +1,3 @@
-"""Groups of frequency bins: the bins in each."""
-
 from __future__ import annotations
 
 import torch
