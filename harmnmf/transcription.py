@@ -158,17 +158,12 @@ class Transcriber:
         -------
         NotePosteriors or PianoActivations
             Probabilities from the network, or activations with "nmf", of the whole recording.
-
-        Raises
-        ------
-        AudioError
-            If the file cannot be read.
         """
         decoder, blocks = self._open(source, progress)
         return decoder.analyse(blocks)
 
     def decode(self, analysis: PianoActivations | NotePosteriors) -> NoteList:
-        """Decode notes from the result of :meth:`analyse`.
+        """Decode the notes that :meth:`transcribe` returns from the result of :meth:`analyse`.
 
         Parameters
         ----------
@@ -178,7 +173,6 @@ class Transcriber:
         Returns
         -------
         NoteList
-            The notes that :meth:`transcribe` returns.
         """
         if isinstance(analysis, NotePosteriors):
             return decode_posteriors(analysis, **self.thresholds)
@@ -196,11 +190,6 @@ class Transcriber:
         -------
         Recording
             For :meth:`transcribe` and :meth:`analyse`, with the spectrogram of the beginning.
-
-        Raises
-        ------
-        AudioError
-            If the file cannot be read.
         """
         beginning = read_audio(source, duration=self.calibration_duration)
         if beginning.duration < self.calibration_duration:
@@ -228,11 +217,6 @@ class Transcriber:
         Transcriber
             Transcriber with the adapted dictionary and the tuning, which does not adapt further:
             for other recordings of the same piano.
-
-        Raises
-        ------
-        AudioError
-            If the file cannot be read.
         """
         adapting, adapted = copy(self), copy(self)
         adapting.adapt, adapted.adapt = True, False
