@@ -18,6 +18,7 @@ from harmnmf.signal.audio import Audio, read_audio
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 
 from .device import resolve_device
+from .errors import AudioError
 
 __all__ = ["Transcriber"]
 
@@ -192,12 +193,16 @@ class Transcriber:
             For :meth:`transcribe` and :meth:`analyse`, with the spectrogram of the beginning.
         """
         beginning = read_audio(source, duration=self.calibration_duration)
+        dictionary, tuning = self.dictionary, self.tuning
+        try:
+            if tuning is None:
+                tuning = relative_tuning(beginning, dictionary.front_end, dictionary.W)
+            spectrogram = transform_in_tune(beginning, dictionary.front_end, tuning)
+        except AudioError as error:
+            name = "the audio" if isinstance(source, Audio) else source
+            raise AudioError(f"{name}: is too short; choose a longer recording") from error
         if beginning.duration < self.calibration_duration:
             source = beginning  # all of it: need not be read again
-        dictionary, tuning = self.dictionary, self.tuning
-        if tuning is None:
-            tuning = relative_tuning(beginning, dictionary.front_end, dictionary.W)
-        spectrogram = transform_in_tune(beginning, dictionary.front_end, tuning)
         if self.adapt:
             dictionary = adapt_dictionary(
                 spectrogram, dictionary, n_iter=self.n_iter, device=self.device

@@ -52,7 +52,7 @@ def test_stack_interpolates_at_the_partials(shift: int) -> None:
         np.testing.assert_allclose(stack[:, :, n].T, expected, atol=1e-4)
 
 
-def test_stack_is_silent_beyond_the_bins() -> None:
+def test_stack_is_zero_beyond_the_bins() -> None:
     top = HarmonicStack(LogFrequency().axis, [108], 4)(torch.ones(390, 1))
     np.testing.assert_array_equal(top[:, 0, 0], [1.0, 0.0, 0.0, 0.0])
 
@@ -68,10 +68,6 @@ def test_frames_beyond_the_context_change_nothing(network: NoteNetwork) -> None:
     for x, y in zip(before, after, strict=True):
         np.testing.assert_allclose(x[..., n], y[..., n], atol=1e-6)
         assert not np.allclose(x, y, atol=1e-6)
-
-
-def test_default_network_is_small() -> None:
-    assert sum(weights.numel() for weights in NoteNetwork().parameters()) < 1_000_000
 
 
 def test_activations_can_be_left_out(network: NoteNetwork) -> None:
@@ -102,7 +98,7 @@ def test_shipped_networks_load() -> None:
         network.check_dictionary(TimbreDictionary.load("default"))
 
 
-def test_damaged_files_are_refused(network: NoteNetwork, tmp_path: Path) -> None:
+def test_damaged_files(network: NoteNetwork, tmp_path: Path) -> None:
     path = tmp_path / "network.safetensors"
     with pytest.raises(HarmnmfError, match="no such network"):
         NoteNetwork.load(path)

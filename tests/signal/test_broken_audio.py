@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import threading
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,16 +94,6 @@ def test_nothing_is_lost_that_another_thread_writes_to_standard_error(tmp_path, 
     assert capfd.readouterr().err.count("another thread\n") == n_lines > 0
 
 
-def test_the_command_gives_one_line_for_a_damaged_mp3(tmp_path):
-    source, output = tmp_path / "060_a.mp3", tmp_path / "a.safetensors"
-    CASES["zeros.mp3"].make(source)
-    command = [sys.executable, "-m", "harmnmf", "learn", str(source), "-o", str(output)]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=root, check=False)
-    assert done.returncode == 1
-    assert re.fullmatch(r"harmnmf: error: .*060_a\.mp3: is not audio .*\n", done.stderr)
-
-
 def test_folders_are_searched_for_all_that_is_called_audio(tmp_path):
     for name, case in CASES.items():
         case.make(tmp_path / name)
@@ -128,13 +115,9 @@ def test_a_folder_that_cannot_be_read_is_not_lost_silently(tmp_path):
         audio_files(tmp_path)
 
 
-def test_a_file_that_is_removed_while_it_is_read_is_read_to_its_end(tmp_path):
-    path = tmp_path / "a.wav"
-    CASES["PCM_16.wav"].make(path)
-    blocks = stream_audio(path, block_duration=0.5)
-    n_samples = len(next(blocks))
-    path.unlink()
-    assert n_samples + sum(map(len, blocks)) == 2 * 44_100
+def test_an_unknown_length_is_0(tmp_path):
+    CASES["no length.flac"].make(tmp_path / "a.flac")
+    assert audio_info(tmp_path / "a.flac").duration == 0
 
 
 def test_a_block_is_no_larger_than_memory_allows(tmp_path):
@@ -170,8 +153,8 @@ def test_commands_name_what_fails_and_do_the_rest(tmp_path):
             line.startswith(("harmnmf: error: ", "harmnmf: warning: ")) for line in lines[:-1]
         )
         for name in failing:
-            said = " ".join(f"{source / name}: ".split())
-            [line] = [line for line in lines if f"error: {said}" in line]
+            path = " ".join(f"{source / name}: ".split())
+            [line] = [line for line in lines if f"error: {path}" in line]
             assert re.fullmatch(f".*{errors[name]}", line)
         for name in set(FEW) - set(failing):
             read(output / f"{name.rpartition('.')[0]}{suffix}")

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmnmf import ParameterError
 from harmnmf.signal.spectrogram import STFT, LogFrequency
 from harmnmf.signal.tuning import estimate_tuning
 
@@ -44,8 +43,3 @@ def test_level_does_not_matter():
 def test_silence_is_in_tune(n_frames):
     axis = FRONT_ENDS["logarithmic"].axis
     assert estimate_tuning(np.zeros((axis.n_bins, n_frames)), axis) == 0
-
-
-def test_wrong_shapes():
-    with pytest.raises(ParameterError, match=r"values must have shape \(390, n_frames\)"):
-        estimate_tuning(np.zeros((10, 3)), FRONT_ENDS["logarithmic"].axis)

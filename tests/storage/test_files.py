@@ -78,13 +78,6 @@ def test_atomic_path_without_a_writable_folder(tmp_path):
             pass
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_atomic_path_in_a_read_only_folder(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(HarmnmfError, match="cannot write"), atomic_path(tmp_path / "song.mid"):
-        pass
-
-
 @pytest.mark.parametrize("path", [".", os.devnull])
 def test_atomic_path_replaces_nothing_but_files(path):
     with pytest.raises(HarmnmfError, match="not a plain file"), atomic_path(path):
@@ -170,16 +163,13 @@ def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
     left = tmp_path / ".harmnmf-0123456789abcdef.wav"
     left.touch()
     remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path / "missing")
     with atomic_path(tmp_path / "song.mid") as temporary:
         temporary.write_bytes(b"new")
     with open(left, "ab") as one, open(left, "ab") as other:
         assert try_lock(one)
         assert try_lock(other)
     assert sorted(os.listdir(tmp_path)) == [left.name, "song.mid"]
-
-
-def test_leftovers_of_a_missing_folder(tmp_path):
-    remove_leftovers(tmp_path / "missing")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")

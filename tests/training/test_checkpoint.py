@@ -62,12 +62,9 @@ def test_a_checkpoint_of_another_network_raises(tmp_path):
         lambda arrays: arrays.pop("network.2.bias"),
         lambda arrays: arrays.pop("optimizer.0.bias.exp_avg"),
         lambda arrays: arrays.update({"network.0.weight": arrays["network.0.weight"].T}),
-        lambda arrays: arrays.update({"network.0.weight": arrays["network.0.weight"] > 0}),
         lambda arrays: arrays.update({"network.0.bias": np.full(4, np.nan, np.float32)}),
         lambda arrays: arrays.update({"network.0.bias": np.zeros(4, np.float64)}),
         lambda arrays: arrays.update({"optimizer.0.bias.exp_avg": np.zeros((1, 4), np.float32)}),
-        lambda arrays: arrays.update({"optimizer.0.bias.exp_avg_sq": np.full(4, np.inf, "f4")}),
-        lambda arrays: arrays.update({"optimizer.0.bias.step": np.ones(3, np.float32)}),
         lambda arrays: arrays.update({"optimizer.0.bias.step": np.zeros((), np.float32)}),
     ],
 )
@@ -101,6 +98,7 @@ def test_layers_of_equal_shape_that_change_places_keep_their_weights(tmp_path):
     save_checkpoint(tmp_path / "a", before, optimizers[0], {"kind": "test"})
     load_checkpoint(tmp_path / "a", after, optimizers[1], kind="test")
     rebuilt = rebuild_network(Pair, {"names": "ba"}, state_arrays(before))
+    assert not rebuilt.training
     for network in (after, rebuilt):
         for name, x in before.state_dict().items():
             torch.testing.assert_close(network.state_dict()[name], x, rtol=0, atol=0)
@@ -148,17 +146,9 @@ def test_a_network_is_no_larger_than_its_file(config, message):
     assert peak < 10 * 2**20
 
 
-def test_a_faulty_network_is_not_called_a_damaged_file():
+def test_errors_of_the_network_pass_through():
     def build() -> nn.Module:
         raise RuntimeError("a programming error")
 
     with pytest.raises(RuntimeError, match="a programming error"):
         rebuild_network(build, {}, {})
-
-
-def test_a_network_is_built_again(recwarn):
-    arrays = {f"layers.{i}.weight": np.full((2, 2), i, np.float32) for i in range(2)}
-    network = rebuild_network(Chain, {"n_layers": 2}, arrays)
-    assert [layer.weight.mean().item() for layer in network.layers] == [0, 1]
-    assert not network.training
-    assert not recwarn
