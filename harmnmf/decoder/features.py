@@ -67,11 +67,7 @@ class NoteFeatures:
     @property
     def arrays(self) -> dict[str, NDArray[np.uint8]]:
         """The arrays by their names."""
-        return {
-            "spectrum": self.spectrum,
-            "onset_spectrum": self.onset_spectrum,
-            "activations": self.activations,
-        }
+        return dict(vars(self))
 
     @property
     def n_frames(self) -> int:

@@ -84,11 +84,8 @@ class NotePosteriors:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the posteriors to an .npz file, which `numpy.load` reads."""
-        names = (
-            "onset", "sounding", "offset", "velocity", "pedal", "pitches", "hop_duration"
-        )  # fmt: skip
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **{name: getattr(self, name) for name in names})
+            np.savez_compressed(file, **vars(self))
 
 
 class PosteriorDecoder:

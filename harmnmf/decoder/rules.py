@@ -106,9 +106,8 @@ class PianoActivations:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the activations to an .npz file, which `numpy.load` reads."""
-        names = ("attack", "sustain", "pitches", "hop_duration", "n_attack", "attack_lead")
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **{name: getattr(self, name) for name in names})
+            np.savez_compressed(file, **vars(self))
 
     @classmethod
     def join(cls, parts: Iterable[PianoActivations]) -> PianoActivations:

@@ -219,7 +219,7 @@ def read_audio(
     Warns
     -----
     UserWarning
-        If the file ends before its header says; the samples before that are returned.
+        If the file is shorter than its header announces; the samples up to there are returned.
 
     Examples
     --------
@@ -272,7 +272,7 @@ def stream_audio(
     Warns
     -----
     UserWarning
-        If the file ends before its header says.
+        If the file is shorter than its header announces.
 
     Examples
     --------

@@ -71,8 +71,8 @@ def train_network(
     learning_rate : float
         Peak learning rate.
     averaging : float, optional
-        Decay of a moving average of the weights, smaller in the first steps. The average is what is
-        validated, and what the network holds at the end.
+        Decay of a moving average of the weights, smaller in the first steps. The averaged
+        network is validated, and is the result.
     validate : callable, optional
         Called with the network before each checkpoint; returns numbers for ``metrics.jsonl``.
     progress : callable, optional

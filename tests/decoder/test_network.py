@@ -80,7 +80,7 @@ def test_activations_can_be_left_out(network: NoteNetwork) -> None:
         np.testing.assert_array_equal(x, y)
 
 
-def test_file_keeps_network(network: NoteNetwork, tmp_path: Path) -> None:
+def test_file_round_trip(network: NoteNetwork, tmp_path: Path) -> None:
     network.save(tmp_path / "network.safetensors")
     loaded = NoteNetwork.load(tmp_path / "network.safetensors")
     assert loaded.config == network.config
@@ -136,7 +136,7 @@ def test_sizes_must_be_positive(change: dict[str, object]) -> None:
         replace(SMALL, **change)  # type: ignore[arg-type]
 
 
-def test_dictionary_must_be_like_those_of_the_training() -> None:
+def test_dictionary_must_match_the_training() -> None:
     network, default = NoteNetwork(SMALL), TimbreDictionary.load("default")
     network.check_dictionary(default)
     for change in (

@@ -95,7 +95,7 @@ any_posteriors = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(posteriors=any_posteriors, data=st.data())
-def test_wherever_the_frames_are_cut(posteriors: NotePosteriors, data: st.DataObject) -> None:
+def test_blocks_give_the_same_notes(posteriors: NotePosteriors, data: st.DataObject) -> None:
     n_frames = len(posteriors.pedal)
     cuts = sorted(data.draw(st.lists(st.integers(0, n_frames), max_size=70), label="cuts"))
     decoder = PosteriorDecoder(posteriors.pitches, posteriors.hop_duration)

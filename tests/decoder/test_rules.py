@@ -36,13 +36,13 @@ def struck(*blows, n_frames=N_FRAMES, hop=HOP):
 
 
 def busy(seed, n_frames=N_FRAMES):
-    """Activations as a solver leaves them: sparse, of all sizes, nowhere quite zero."""
+    """Random activations like those of a solver: sparse, of all magnitudes, never zero."""
     rng = np.random.default_rng(seed)
     return piano(*rng.gamma(0.05, size=(2, 88, n_frames)) + 1e-9)
 
 
 def onset_frames(notes):
-    """Frames of attacks that onsets decoded with latency 0 stand for."""
+    """Convert onsets decoded with latency 0 to frames of attacks."""
     return ((notes.onset - LEAD) / HOP).round(6).tolist()
 
 
@@ -213,7 +213,7 @@ def test_velocity_grows_with_the_attack():
     assert (np.diff(velocity) > 0).all()
 
 
-def test_velocity_stays_in_midi():
+def test_velocities_are_from_1_to_127():
     # So many loud attacks that one outburst among them is far louder than the loud.
     blows = [(20 + i % 30, 10 * i + 10, 1.0, 5) for i in range(290)]
     velocity = decode_notes(
@@ -242,7 +242,7 @@ def test_a_higher_threshold_adds_no_notes(seed, threshold, more):
 
 @drawn
 @given(st.floats(-0.5, 0.5))
-def test_latency_moves_onsets_by_itself(latency):
+def test_latency_shifts_onsets(latency):
     activations = busy(1)
     still = decode_notes(activations, latency=0.0)
     notes = decode_notes(activations, latency=latency)
@@ -260,7 +260,7 @@ def test_silence_has_no_notes(n_frames, level):
         assert len(decode_notes(piano(attack, sustain))) == 0
 
 
-def test_no_threshold_finds_notes_where_there_is_nothing():
+def test_a_low_threshold_finds_no_notes_in_silence():
     activations = struck((C4, 50, 1.0, 60))
     assert len(decode_notes(activations, onset_threshold=-1000.0)) == 1
 

@@ -63,7 +63,7 @@ def test_loss_falls(tmp_path: Path) -> None:
     assert loss(trained(tmp_path, 100)) < 0.7 * loss(NoteNetwork(SMALL).eval())
 
 
-def test_interrupted_training_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_resumed_training_equals_uninterrupted_training(tmp_path: Path) -> None:
     whole, parts = trained(tmp_path / "a", 8), trained(tmp_path / "b", 8, 3, 5)
     metrics = (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in metrics] == [3, 5, 8]
@@ -72,12 +72,12 @@ def test_interrupted_training_ends_as_if_it_had_not_been(tmp_path: Path) -> None
     assert not whole.training
 
 
-def test_there_must_be_something_to_learn(tmp_path: Path) -> None:
+def test_training_needs_excerpts(tmp_path: Path) -> None:
     with pytest.raises(ParameterError):
         train_note_network(NoteNetwork(SMALL), [], tmp_path, n_steps=1)
 
 
-def test_excerpts_are_kept(tmp_path: Path) -> None:
+def test_excerpt_files(tmp_path: Path) -> None:
     one = excerpt(0)
     one.save(tmp_path / "0.safetensors")
     again = NoteExcerpt.load(tmp_path / "0.safetensors")

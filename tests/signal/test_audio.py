@@ -23,7 +23,7 @@ from harmnmf import (
 )
 
 
-def test_audio_keeps_float32_and_measures_itself():
+def test_audio_attributes():
     audio = Audio(np.zeros((2, 48000)), 48000.0)
     assert audio.samples.dtype == np.float32
     assert isinstance(audio.sample_rate, int)
@@ -88,7 +88,7 @@ def test_read_lossless_formats(tmp_path, noise, name, subtype, tolerance):
 
 @pytest.fixture(params=["samples", "file"])
 def source(request, tmp_path, noise):
-    """The noise, and a file of it."""
+    """Noise, as samples and as a file."""
     if request.param == "samples":
         return noise
     write_audio(tmp_path / "a.wav", noise)
@@ -132,7 +132,7 @@ def test_invalid_parameters(source, options):
     sample_rate=st.sampled_from([None, 11025, 22050, 48000]),
     block_duration=st.floats(0.01, 2.0),
 )
-def test_a_stream_is_the_whole(tmp_path_factory, n_samples, file_rate, sample_rate, block_duration):
+def test_stream_equals_read(tmp_path_factory, n_samples, file_rate, sample_rate, block_duration):
     path = tmp_path_factory.getbasetemp() / "stream.wav"
     rng = np.random.default_rng(n_samples)
     original = Audio(rng.uniform(-1, 1, (2, n_samples)), file_rate)
@@ -150,7 +150,7 @@ def test_a_stream_is_the_whole(tmp_path_factory, n_samples, file_rate, sample_ra
     np.testing.assert_allclose(whole.samples, at_once.samples, atol=1e-5)
 
 
-def test_the_memory_of_a_stream_is_that_of_a_block(tmp_path):
+def test_memory_of_a_stream(tmp_path):
     n_samples = 3_000_000
     soundfile.write(tmp_path / "a.flac", np.zeros(n_samples), 44100)
     tracemalloc.start()
@@ -206,13 +206,13 @@ def test_files_that_become_larger_than_4_gb(tmp_path, monkeypatch):
     [[], [np.zeros(9), np.full(9, np.nan)], [np.zeros(9), np.zeros((2, 9))]],
     ids=["nothing", "NaN", "other channels"],
 )
-def test_blocks_that_fail_leave_nothing(tmp_path, blocks):
+def test_invalid_blocks_leave_no_file(tmp_path, blocks):
     with pytest.raises(AudioError):
         write_blocks(tmp_path / "a.wav", blocks, 8000)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_write_failures_leave_nothing(tmp_path, noise):
+def test_write_failures_leave_no_file(tmp_path, noise):
     for name in ("a.xyz", "a", "a.mp3"):
         with pytest.raises(AudioError, match=f"{name}: cannot write"):
             write_audio(tmp_path / name, Audio(np.zeros((6, 100)), 192000))

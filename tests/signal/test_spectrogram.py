@@ -44,7 +44,7 @@ def sinusoid(frequency, n_samples, rate=RATE, phase=0.0):
 
 
 def inner_product(samples, front_end, k, n):
-    """The magnitude of one bin and frame as LogFrequency defines it, sample by sample."""
+    """Magnitude of one bin and frame by the definition of LogFrequency, sample by sample."""
     rate = front_end.sample_rate
     f = front_end.fmin * 2 ** (k / front_end.bins_per_octave)
     duration = min(max(front_end.n_cycles / f, front_end.min_window), front_end.max_window)
@@ -65,7 +65,7 @@ def inner_product(samples, front_end, k, n):
     ("n_fft", "hop_length", "n_samples"),
     [(2048, 320, 9000), (512, 512, 4096), (512, 400, 700), (64, 7, 20), (2, 1, 9)],
 )
-def test_fourier_magnitudes_are_those_of_librosa(noise, n_fft, hop_length, n_samples):
+def test_stft_equals_librosa(noise, n_fft, hop_length, n_samples):
     signal = noise[:n_samples]
     ours = STFT(n_fft=n_fft, hop_length=hop_length).transform(signal)
     # A frame is centred on its sample, with zeros beyond the ends; the periodic Hann window
@@ -85,7 +85,7 @@ def test_fourier_magnitudes_are_those_of_librosa(noise, n_fft, hop_length, n_sam
     [(SMALL, range(SMALL.n_bins), [0, 3, 45, 90]), (LOG, [0, 100, 250, 389], [0, 14, 28])],
     ids=["small", "default"],
 )
-def test_logarithmic_magnitudes_are_those_of_the_definition(noise, front_end, bins, frames):
+def test_log_frequency_equals_its_definition(noise, front_end, bins, frames):
     values = front_end.transform(noise).values
     for n in frames:
         exact = [inner_product(noise, front_end, k, n) for k in bins]
@@ -94,7 +94,7 @@ def test_logarithmic_magnitudes_are_those_of_the_definition(noise, front_end, bi
 
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
-def test_sinusoids_are_drawn_as_templates_draw_partials(front_end):
+def test_sinusoids_match_templates(front_end):
     axis, rate = front_end.axis, front_end.sample_rate
     pitch = 81.3  # between bins
     f0 = 440 * 2 ** ((pitch - 69) / 12)
@@ -129,7 +129,7 @@ def test_sinusoids_are_drawn_as_templates_draw_partials(front_end):
 )
 @given(st.data())
 @settings(max_examples=30, deadline=None)
-def test_blocks_of_any_lengths_give_the_whole(front_end, data):
+def test_stream_equals_transform(front_end, data):
     n_samples = data.draw(st.integers(1, 1200))
     cuts = data.draw(st.lists(st.integers(0, n_samples), max_size=12))
     singles = data.draw(st.integers(0, min(n_samples, 40)))
@@ -145,7 +145,7 @@ def test_blocks_of_any_lengths_give_the_whole(front_end, data):
     np.testing.assert_allclose(joined, whole.values, atol=2e-6)
 
 
-def test_frames_come_as_soon_as_their_samples_are_there():
+def test_frames_are_returned_when_complete():
     stream = STFT(n_fft=512, hop_length=160).stream()
     n_frames = 0
     for n_blocks in range(1, 101):
@@ -174,7 +174,7 @@ def test_any_array_of_numbers_is_a_signal(noise):
     np.testing.assert_array_equal(readonly, noise)
 
 
-def test_bins_stand_in_the_middle_of_semitones():
+def test_semitones_have_a_central_bin():
     axis = LOG.axis
     bins = axis.to_bin(librosa.midi_to_hz(np.arange(21, 109)))
     np.testing.assert_allclose(bins, 2 + 4 * np.arange(88), atol=1e-6)
@@ -193,7 +193,7 @@ def test_windows_follow_the_frequency_within_bounds():
 
 
 @pytest.mark.parametrize("front_end", [STFT(), STFT(44100, 441, 4096), LOG, SMALL], ids=repr)
-def test_front_ends_survive_json(front_end):
+def test_front_ends_round_trip_through_json(front_end):
     again = front_end_from_dict(json.loads(json.dumps(front_end.to_dict())))
     assert again == front_end
     assert type(again) is type(front_end)

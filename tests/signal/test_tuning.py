@@ -23,7 +23,7 @@ def chord(tuning, pitches=(45, 57, 60, 64, 69), n_partials=4):
 @pytest.mark.parametrize("name", FRONT_ENDS)
 @given(tuning=st.floats(-0.4, 0.4))
 @settings(max_examples=15, deadline=None)
-def test_a_known_tuning_is_found(name, tuning):
+def test_known_tunings(name, tuning):
     front_end = FRONT_ENDS[name]
     estimate = [
         estimate_tuning(front_end.transform(chord(t)).values, front_end.axis) for t in (tuning, 0.0)

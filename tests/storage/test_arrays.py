@@ -1,4 +1,4 @@
-"""Files of named arrays: what is written is read, and damaged files raise FormatError."""
+"""Round trips of named arrays, and errors of damaged files."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_unsuitable_content(tmp_path, arrays, metadata):
 
 
 def packed(header, data=b""):
-    """A file with this header: bytes, or what JSON can hold."""
+    """Build a file with a header, of bytes or JSON data."""
     if not isinstance(header, bytes):
         header = json.dumps(header).encode()
     return len(header).to_bytes(8, "little") + header + data

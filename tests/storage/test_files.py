@@ -63,7 +63,7 @@ def test_atomic_path_follows_a_link(tmp_path):
     assert (tmp_path / "target.mid").read_bytes() == b"new"
 
 
-def test_atomic_path_takes_the_longest_names(tmp_path):
+def test_atomic_path_accepts_the_longest_names(tmp_path):
     path = tmp_path / ("n" * 251 + ".mid")
     with atomic_path(path) as temporary:
         temporary.write_bytes(b"new")
@@ -142,7 +142,7 @@ def test_leftovers_of_killed_processes_are_removed_and_open_files_stay(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
-def test_a_file_that_is_removed_as_a_leftover_is_made_again(tmp_path, monkeypatch):
+def test_a_temporary_file_removed_before_it_is_locked_is_recreated(tmp_path, monkeypatch):
     flock, taken = files.fcntl.flock, []
 
     def remove_first(file, operation):
@@ -173,7 +173,7 @@ def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
-def test_pipes_are_not_waited_for(tmp_path):
+def test_pipes_raise(tmp_path):
     os.mkfifo(tmp_path / "a.mid")
     os.mkfifo(tmp_path / ".harmnmf-0123456789abcdef.mid")
     with pytest.raises(OSError, match="a pipe or a device"):

@@ -30,22 +30,6 @@ def go_on(network: nn.Module, optimizer: torch.optim.Optimizer, n_steps: int) ->
         optimizer.step()
 
 
-@pytest.mark.parametrize("n_before", [0, 3])
-def test_resumed_training_equals_uninterrupted_training(tmp_path, n_before):
-    whole, stopped, resumed = start(), start(), start()
-    go_on(*whole, n_before + 2)
-    go_on(*stopped, n_before)
-    metadata = {"kind": "test", "step": n_before}
-    save_checkpoint(tmp_path / "a.safetensors", *stopped, metadata, arrays={"more": np.arange(3)})
-    go_on(*resumed, 1)
-    arrays, found = load_checkpoint(tmp_path / "a.safetensors", *resumed, kind="test")
-    go_on(*resumed, 2)
-    assert found == metadata
-    assert arrays["more"].tolist() == [0, 1, 2]
-    for name, x in whole[0].state_dict().items():
-        torch.testing.assert_close(resumed[0].state_dict()[name], x, rtol=0, atol=0)
-
-
 def test_a_checkpoint_of_another_network_raises(tmp_path):
     one, other = start(), start(n_out=2)
     go_on(*one, 1)
@@ -111,7 +95,7 @@ def test_layers_of_equal_shape_that_change_places_keep_their_weights(tmp_path):
 
 
 class Chain(nn.Module):
-    """As many layers as the configuration says."""
+    """Network of a configurable number of layers, which counts those that are built."""
 
     built = 0
 

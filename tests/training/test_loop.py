@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,13 +26,15 @@ def loss(network: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.
     return {"error": (network(batch["x"]) - batch["y"]).square().mean()}
 
 
-def train(run: Path, **options: object) -> nn.Module:
+def train(run: Path, network: nn.Module | None = None, **options: Any) -> nn.Module:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    usual: dict[str, object] = {
-        "kind": "test", "weights": {"error": 1.0}, "n_steps": 40, "learning_rate": 0.05,
+    if network is None:
+        network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    defaults = {
+        "batches": batches, "loss": loss, "kind": "test", "weights": {"error": 1.0}, "n_steps": 40,
+        "learning_rate": 0.05,
     }  # fmt: skip
-    train_network(network, batches, loss, run, **{**usual, **options})
+    train_network(network, run=run, **{**defaults, **options})
     return network
 
 
@@ -40,7 +43,7 @@ def lines(run: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize(("averaging", "stop"), [(None, 1), (0.9, 17)])
-def test_interrupted_trainings_end_as_if_they_had_not_been(
+def test_resumed_training_equals_uninterrupted_training(
     tmp_path: Path, averaging: float | None, stop: int
 ) -> None:
     def interrupt(step: int) -> None:
@@ -59,16 +62,12 @@ def test_interrupted_trainings_end_as_if_they_had_not_been(
 
 def test_the_average_is_the_recursive_mean_of_the_weights(tmp_path: Path) -> None:
     seen: list[torch.Tensor] = []
-    torch.manual_seed(0)
     network = nn.Linear(3, 1)
 
     def remember(step: int) -> None:
         seen.append(network.weight.detach().clone())
 
-    train_network(
-        network, batches, loss, tmp_path, kind="test", weights={"error": 1.0}, n_steps=40,
-        learning_rate=0.05, averaging=0.8, progress=remember,
-    )  # fmt: skip
+    train(tmp_path, network, averaging=0.8, progress=remember)
     average = seen[0]
     for n, weight in enumerate(seen[1:], start=1):
         decay = min(0.8, (1 + n) / (10 + n))
@@ -99,46 +98,32 @@ def test_the_rate_rises_and_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         step(self, closure)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", record)
-    network = nn.Linear(3, 1)
-    train_network(
-        network, lambda first: batches(first, 300), loss, tmp_path, kind="test",
-        weights={"error": 1.0}, n_steps=300, learning_rate=0.1,
-    )  # fmt: skip
+    train(tmp_path, batches=lambda first: batches(first, 300), n_steps=300, learning_rate=0.1)
     assert rates[0] == pytest.approx(0.001)
     assert 80 < rates.index(max(rates)) < 105
     assert rates[-1] == pytest.approx(0.002, rel=0.05)
 
 
-def test_weights_of_terms_count(tmp_path: Path) -> None:
-    def two(network: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {**loss(network, batch), "nonsense": 1e6 * network(batch["x"]).mean()}
+def test_terms_of_weight_0_are_ignored(tmp_path: Path) -> None:
+    def two(network: nn.Sequential, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {**loss(network, batch), "nonsense": 1e6 * network[0].weight.sum()}
 
-    networks = []
-    for run, terms in (("a", loss), ("b", two)):
-        torch.manual_seed(0)
-        network = nn.Linear(3, 1)
-        train_network(
-            network, batches, terms, tmp_path / run, kind="test",
-            weights={"error": 1.0, "nonsense": 0.0}, n_steps=40, learning_rate=0.05,
-        )  # fmt: skip
-        networks.append(network)
-    torch.testing.assert_close(networks[0].weight, networks[1].weight)
+    one = train(tmp_path / "a")
+    other = train(tmp_path / "b", loss=two, weights={"error": 1.0, "nonsense": 0.0})
+    for x, y in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(x, y)
 
 
 def test_a_loss_that_is_not_finite_raises_and_saves_the_batch(tmp_path: Path) -> None:
     def broken(network: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {"error": network(batch["x"]).mean() * torch.nan}
 
-    network = nn.Linear(3, 1)
     with pytest.raises(HarmnmfError, match="not finite"):
-        train_network(
-            network, batches, broken, tmp_path, kind="test", weights={"error": 1.0}, n_steps=2,
-            learning_rate=0.1,
-        )  # fmt: skip
+        train(tmp_path, loss=broken)
     arrays, _ = load_arrays(tmp_path / "failed_batch.safetensors", kind="batch")
     assert arrays["x"].shape == (8, 3)
 
 
-def test_there_must_be_a_step(tmp_path: Path) -> None:
+def test_n_steps_must_be_positive(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="step"):
         train(tmp_path, n_steps=0)
