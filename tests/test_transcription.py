@@ -29,19 +29,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def example():
-    return read_audio(ROOT / "examples" / "example.flac")
+def start():
+    """The first 8 s of the example."""
+    return read_audio(ROOT / "examples" / "example.flac", duration=8.0)
 
 
 @pytest.fixture(scope="module")
 def reference():
-    return read_notes(ROOT / "examples" / "reference.mid", offset="key")
-
-
-@pytest.fixture(scope="module")
-def start(example):
-    """The first 8 s of the example."""
-    return Audio(example.samples[: 8 * 16000], 16000)
+    notes = read_notes(ROOT / "examples" / "reference.mid", offset="key")
+    return notes.slice(0.0, 8.0)
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +53,6 @@ def start_notes(learned, start):
 @pytest.fixture(scope="module", params=["learned", "nmf"])
 def transcriber(request):
     return Transcriber(decoder=request.param)
-
-
-@pytest.fixture(scope="module")
-def example_analysis(transcriber, example):
-    return transcriber.analyse(example)
-
-
-@pytest.fixture(scope="module")
-def example_notes(transcriber, example_analysis):
-    return transcriber.decode(example_analysis)
 
 
 def variant(transcriber, **parameters):
@@ -104,21 +90,23 @@ def single(samples, onset):
     return Audio(padded + 1e-4 * np.random.default_rng(1).standard_normal(len(padded)), 16000)
 
 
-def test_the_example(transcriber, reference, example_analysis, example_notes):
-    scores = evaluate_notes(reference.pedalled(), example_notes)
+def test_the_example(transcriber, reference, start):
+    analysis = transcriber.analyse(start)
+    notes = transcriber.decode(analysis)
+    scores = evaluate_notes(reference.pedalled(), notes)
     assert scores["F-measure_no_offset"] > 0.85
     assert scores["Frame_F-measure"] > 0.7
-    distance = np.abs(reference.onset[:, None] - example_notes.onset).min(axis=1)
+    distance = np.abs(reference.onset[:, None] - notes.onset).min(axis=1)
     # Onsets are moved forward to where keys go down; here they are where the sound begins.
     assert np.median(distance) < 0.025
 
     def decode(**thresholds):
-        return variant(transcriber, **thresholds).decode(example_analysis)
+        return variant(transcriber, **thresholds).decode(analysis)
 
     is_nmf = transcriber.network is None
-    assert 0 < len(decode(onset_threshold=-15.0 if is_nmf else 0.95)) < len(example_notes)
+    assert 0 < len(decode(onset_threshold=-15.0 if is_nmf else 0.95)) < len(notes)
     shorter = decode(offset_threshold=-10.0 if is_nmf else 0.9)
-    assert shorter.offset.sum() < example_notes.offset.sum()
+    assert shorter.offset.sum() < notes.offset.sum()
     earlier, later = decode(latency=0.2), decode(latency=0.1)
     np.testing.assert_allclose(later.onset, earlier.onset + 0.1)
 
