@@ -89,11 +89,6 @@ def _rename(
             # This variant of Spectrum Attention Fusion has a class of its own now.
             config = {name: metadata["config"][name] for name in ("n_channels", "n_blocks")}
             metadata = {**metadata, "model": "harmonic-refinement", "config": config}
-        # Spectrum Attention Fusion had options that are fixed to the published values now.
-        published = {"normalization": "layer", "phase_input": True, "bias_decoder": True}
-        for option, value in published.items():
-            if metadata["config"].get(option) == value:
-                del metadata["config"][option]
         with torch.device("meta"):  # only the names of the weights are needed
             names = build_model(metadata["model"], **metadata["config"]).state_dict()
         # Arrays were numbered in the order of the state dict.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from harmnmf.enhancement.models.layers.fusion_block import (
     ChannelNorm,
+    Norm,
     fusion_block,
     separable_convolution,
 )
@@ -19,7 +21,14 @@ from harmnmf.errors import ParameterError
 
 from .config import check_multiple, check_positive
 
-__all__ = ["SpectrumAttentionFusion", "SpectrumAttentionFusionConfig"]
+__all__ = ["NORMALIZATIONS", "SpectrumAttentionFusion", "SpectrumAttentionFusionConfig"]
+
+NORMALIZATIONS: Mapping[str, Norm] = {
+    "layer": ChannelNorm,
+    "batch": nn.BatchNorm2d,
+    "instance": lambda n_channels: nn.InstanceNorm2d(n_channels, affine=True),
+    "none": lambda n_channels: nn.Identity(),
+}
 
 _POWER = 0.3  # of compressed magnitudes
 _SILENCE = 1e-12
@@ -45,6 +54,12 @@ class SpectrumAttentionFusionConfig:
         Bands and frames of the convolutional attention; odd.
     time_dilations : tuple of int, default=(1, 2, 4, 8)
         Dilation in frames of each temporal convolution; () for no temporal convolution.
+    normalization : {"layer", "batch", "instance", "none"}, default="layer"
+        Normalisation over the channels of each band and frame, over a batch, or over a spectrum.
+    phase_input : bool, default=True
+        Whether the first encoder reads the phase beside the magnitude.
+    bias_decoder : bool, default=True
+        Whether there is a bias B, or the mask alone.
     """
 
     n_fft: int = 400
@@ -55,6 +70,9 @@ class SpectrumAttentionFusionConfig:
     band_window: int = 3
     kernel_size: int = 11
     time_dilations: tuple[int, ...] = (1, 2, 4, 8)
+    normalization: str = "layer"
+    phase_input: bool = True
+    bias_decoder: bool = True
 
     def __post_init__(self) -> None:
         ShortTimeFourier(self.n_fft, self.hop_length)
@@ -67,6 +85,11 @@ class SpectrumAttentionFusionConfig:
                 raise ParameterError(f"{name} must be odd, not {getattr(self, name)}")
         if min(self.time_dilations, default=1) < 1:
             raise ParameterError(f"time_dilations must be positive, not {self.time_dilations}")
+        if self.normalization not in NORMALIZATIONS:
+            raise ParameterError(
+                f"normalization must be one of {', '.join(map(repr, NORMALIZATIONS))}, not"
+                f" {self.normalization!r}"
+            )
 
 
 class SpectrumAttentionFusion(nn.Module):
@@ -83,8 +106,8 @@ class SpectrumAttentionFusion(nn.Module):
     Parameters
     ----------
     config : SpectrumAttentionFusionConfig, optional
-        Sizes. The paper does not state the transform, the widths, the depth and the order of the
-        parts in a block; the defaults give the published number of parameters.
+        Sizes and parts. The paper does not state the transform, the widths, the depth and the order
+        of the parts in a block; the defaults give the published number of parameters.
 
     References
     ----------
@@ -105,9 +128,9 @@ class SpectrumAttentionFusion(nn.Module):
         super().__init__()
         self.config = config = config or SpectrumAttentionFusionConfig()
         self.transform = ShortTimeFourier(config.n_fft, config.hop_length)
-        n_channels = config.n_channels
-        self.polar_encoder = _encoder(n_channels)
-        self.cartesian_encoder = _encoder(n_channels)
+        n_channels, norm = config.n_channels, NORMALIZATIONS[config.normalization]
+        self.polar_encoder = _encoder(2 if config.phase_input else 1, n_channels, norm)
+        self.cartesian_encoder = _encoder(2, n_channels, norm)
         self.join = Pointwise(2 * n_channels, n_channels)
         self.blocks = nn.Sequential(
             *(
@@ -117,28 +140,36 @@ class SpectrumAttentionFusion(nn.Module):
                     band_window=config.band_window,
                     kernel_size=config.kernel_size,
                     time_dilations=config.time_dilations,
+                    norm=norm,
                 )
                 for _ in range(config.n_blocks)
             )
         )
-        self.mask_decoder = _Decoder(1, n_channels)
-        self.bias_decoder = _Decoder(2, n_channels)
+        self.mask_decoder = _Decoder(1, n_channels, norm)
+        self.bias_decoder = _Decoder(2, n_channels, norm) if config.bias_decoder else None
 
     def forward(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Enhance complex spectra, (batch, n_bins, n_frames)."""
         level = spectrum.abs().square().mean((1, 2), keepdim=True).sqrt()
         X = compress(spectrum / level.clamp_min(_SILENCE), _POWER)
         M, B = self.decode(X)
-        return level * compress(M * X + B, 1 / _POWER)
+        S = M * X if B is None else M * X + B
+        return level * compress(S, 1 / _POWER)
 
-    def decode(self, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Estimate the mask and the complex bias, both of shape (batch, n_bins, n_frames)."""
+    def decode(self, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Estimate the mask, and the complex bias if there is a decoder of it.
+
+        All are of shape (batch, n_bins, n_frames).
+        """
+        polar = [X.abs(), X.angle() / math.pi] if self.config.phase_input else [X.abs()]
         encoded = [
-            self.polar_encoder(torch.stack([X.abs(), X.angle() / math.pi], dim=1)),
+            self.polar_encoder(torch.stack(polar, dim=1)),
             self.cartesian_encoder(torch.stack([X.real, X.imag], dim=1)),
         ]
         fused = self.blocks(self.join(torch.cat(encoded, dim=1)))
         M = self.mask_decoder(fused, X.shape[1]).squeeze(1).sigmoid()
+        if self.bias_decoder is None:
+            return M, None
         # PyTorch has no complex numbers of lower precision.
         return M, torch.complex(*self.bias_decoder(fused, X.shape[1]).float().unbind(1))
 
@@ -146,13 +177,13 @@ class SpectrumAttentionFusion(nn.Module):
 class _Decoder(nn.Module):
     """Mirror image of an encoder, from bands to bins."""
 
-    def __init__(self, n_outputs: int, n_channels: int) -> None:
+    def __init__(self, n_outputs: int, n_channels: int, norm: Norm) -> None:
         super().__init__()
-        self.bands = separable_convolution(n_channels)
+        self.bands = separable_convolution(n_channels, norm=norm)
         self.fill = nn.Conv2d(n_channels, n_channels, (3, 1), padding=(1, 0), groups=n_channels)
         self.bins = nn.Sequential(
             Pointwise(n_channels, n_channels),
-            ChannelNorm(n_channels),
+            norm(n_channels),
             nn.SiLU(),
             Pointwise(n_channels, n_outputs),
         )
@@ -166,12 +197,12 @@ class _Decoder(nn.Module):
         return output
 
 
-def _encoder(n_channels: int) -> nn.Sequential:
-    """Make an encoder from two values a bin to half as many bands."""
+def _encoder(n_inputs: int, n_channels: int, norm: Norm) -> nn.Sequential:
+    """Make an encoder from bins to half as many bands."""
     return nn.Sequential(
-        Pointwise(2, n_channels),
-        ChannelNorm(n_channels),
+        Pointwise(n_inputs, n_channels),
+        norm(n_channels),
         nn.SiLU(),
-        separable_convolution(n_channels),
-        separable_convolution(n_channels, stride=2),
+        separable_convolution(n_channels, norm=norm),
+        separable_convolution(n_channels, stride=2, norm=norm),
     )
