@@ -52,8 +52,7 @@ class Evaluation:
     Parameters
     ----------
     pieces : dict of str to dict of str to float
-        Scores from :func:`evaluate_notes` by name of the piece: the path of its reference below
-        the folder, without suffix.
+        Scores from :func:`evaluate_notes` by piece: the path of its reference, without suffix.
     failures : dict of str to str
         Error message of each piece that could not be scored.
     unused : list of Path

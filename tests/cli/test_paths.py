@@ -94,7 +94,7 @@ def test_names_of_several_outputs(song, output, endings, names):
     assert [path.name for path in plan[song]] == names
 
 
-def test_inputs_of_a_folder(takes):
+def test_folders_are_searched_for_audio(takes):
     assert run("takes").exit_code == 0
     new = [name for name in files("takes") if name.endswith(".mid")]
     assert new == [os.path.join("more", "two.mid"), "one.mid"]
@@ -104,9 +104,7 @@ def test_inputs_of_a_folder(takes):
     ("pattern", "outputs"),
     [
         ("takes", ["one.mid", os.path.join("more", "two.mid")]),
-        ("takes/*.wav", ["one.mid"]),
         ("takes/**/*.[wf]*", ["one.mid", "two.mid"]),
-        ("t*", ["one.mid", os.path.join("more", "two.mid")]),
     ],
 )
 def test_patterns_and_the_folders_of_their_outputs(takes, pattern, outputs):
@@ -162,11 +160,9 @@ def test_collisions_behind_links(song):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["missing.wav"], "missing.wav: No such file or directory"),
         (["no/such/folder/x.wav"], "no/such/folder/x.wav: No such file or directory"),
         (["x*.wav"], "x*.wav: No such file or directory"),
         (["empty"], "empty: no audio files"),
-        (["song.wav", "-o", "file"], "file is not a folder"),
         (["song.wav", "-o", "file/folder"], "file is not a folder"),
         (["song.wav", "-o", "file/song.mid"], "file is not a folder"),
     ],
@@ -175,18 +171,6 @@ def test_wrong_files_and_folders(song, args, message):
     Path("empty").mkdir()
     Path("file").write_text("text")
     assert_error(args, message)
-
-
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
-)
-def test_a_folder_that_is_not_writable(song):
-    song.parent.chmod(0o555)
-    try:
-        for options in ([], ["-o", "new"], ["-o", "new.mid"]):
-            assert_error(["song.wav", *options], "cannot write to the folder")
-    finally:
-        song.parent.chmod(0o755)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="Linux's /proc")

@@ -62,11 +62,7 @@ def assert_error(args, *parts):
 
 @pytest.mark.parametrize(
     ("options", "names"),
-    [
-        ([], ["song.mid"]),
-        (["-o", "out.csv"], ["out.csv"]),
-        (["-o", "out.midi", "--format", "csv,mid"], ["out.csv", "out.midi"]),
-    ],
+    [([], ["song.mid"]), (["-o", "out.midi", "--format", "csv,mid"], ["out.csv", "out.midi"])],
 )
 def test_notes_are_written(song, options, names):
     result = transcribe("song.wav", *options)
@@ -163,28 +159,20 @@ def test_a_truncated_file_gives_a_warning(song):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty (0 bytes)"),
         (b"Dear diary,\n", "is not audio"),
-        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "is not audio"),
+        (np.full(100, np.nan), "contains NaN"),
+        (np.zeros(0), "has no samples"),
+        (None, "no such file"),
     ],
 )
-@pytest.mark.parametrize("options", [["-o", "new/x.mid"], ["--plot", "--format", "npz"]])
-def test_files_that_are_no_audio(song, content, message, options):
-    song.write_bytes(content)
-    assert_error(["song.wav", *options], "song.wav: ", message)
-
-
-@pytest.mark.parametrize(
-    ("samples", "message"),
-    [(np.full(100, np.nan), "contains NaN"), (np.zeros(0), "has no samples")],
-)
-def test_samples_that_are_no_sound(song, samples, message):
-    soundfile.write(song, samples, 16000, subtype="FLOAT")
-    assert_error(["song.wav"], f"song.wav: {message}")
-
-
-def test_missing_audio(song):
-    assert_error(["missing.wav"], "missing.wav: no such file")
+def test_files_without_sound(song, content, message):
+    if content is None:
+        song.unlink()
+    elif isinstance(content, bytes):
+        song.write_bytes(content)
+    else:
+        soundfile.write(song, content, 16000, subtype="FLOAT")
+    assert_error(["song.wav", "-o", "new/x.npz"], f"song.wav: {message}")
 
 
 def test_wrong_parameters(song):
@@ -197,8 +185,6 @@ def test_wrong_parameters(song):
         ("--decoder", "rules", "rules: no such network"),
         ("--decoder", "dictionary.safetensors", "dictionary.safetensors: holds timbre-dictionary"),
         ("--device", "gpu", "cannot be used here"),
-        ("--device", "cuda:99", "cannot be used here"),
-        ("--device", "meta", "cannot be used here"),
         ("--onset-threshold", "nan", "finite"),
     ):
         assert_error(["song.wav", option, value], message)
@@ -209,11 +195,8 @@ def test_wrong_parameters(song):
     [
         ([], "Missing argument 'AUDIO...'"),
         (["song.wav", "--format", "mid,xml"], "'xml' is not one of mid, csv, npz"),
-        (["song.wav", "--format", ""], "'' is not one of"),
         (["song.wav", "-o", "out.csv", "--format", "mid"], "out.csv: is neither"),
         (["song.wav", "-o", "out.png", "--plot"], "out.png: is neither"),
-        (["song.wav", "--onset-threshold", "high"], "not a valid float"),
-        (["song.wav", "--faster"], "No such option"),
     ],
 )
 def test_wrong_use(song, args, message):

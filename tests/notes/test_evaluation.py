@@ -19,19 +19,6 @@ from harmnmf import (
     write_midi,
 )
 
-SHARED = ["Precision", "Recall", "F-measure", "Average_Overlap_Ratio"]
-SHARED += [f"{key}_no_offset" for key in SHARED]
-TIMES = [f"{what}_{key}" for what in ("Onset", "Offset") for key in SHARED[:3]]
-ERRORS = ["Substitution Error", "Miss Error", "False Alarm Error", "Total Error"]
-FRAMES = ["Precision", "Recall", "Accuracy", *ERRORS]
-KEYS = {
-    *SHARED,
-    *TIMES,
-    *(f"Velocity_{key}" for key in SHARED),
-    *(f"Frame_{chroma}{key}" for key in FRAMES for chroma in ("", "Chroma ")),
-    "Frame_F-measure",
-}
-
 
 def random_notes(seed, n=60, pitches=(40, 80)):
     rng = np.random.default_rng(seed)
@@ -68,11 +55,6 @@ def pair(request):
 
 
 class TestAgainstMirEval:
-    def test_keys(self, pair):
-        scores = evaluate_notes(*pair)
-        assert set(scores) == KEYS
-        assert {type(value) for value in scores.values()} == {float}
-
     @pytest.mark.parametrize("options", [{}, {"onset_tolerance": 0.02, "offset_ratio": 0.5}])
     def test_notes_and_velocity(self, pair, options):
         ref, est = pair
@@ -93,23 +75,15 @@ class TestAgainstMirEval:
         scores = evaluate_notes(*pair)
         for key, value in mir_eval.multipitch.evaluate(times, ref, times, est).items():
             assert scores[f"Frame_{key}"] == pytest.approx(value, abs=1e-12), key
+        f_measure = mir_eval.util.f_measure(scores["Frame_Precision"], scores["Frame_Recall"])
+        assert scores["Frame_F-measure"] == pytest.approx(f_measure)
 
 
 class TestFrames:
-    def test_f_measure(self, pair):
-        scores = evaluate_notes(*pair)
-        precision, recall = scores["Frame_Precision"], scores["Frame_Recall"]
-        expected = 2 * precision * recall / (precision + recall)
-        assert scores["Frame_F-measure"] == pytest.approx(expected)
-
     def test_times_on_the_grid_are_not_moved_by_rounding(self):
         # 0.07 * 100 and 0.57 * 100 are not whole numbers in floating point.
         reference = NoteList([0.07], [0.57], [60], [70])
         assert evaluate_notes(reference, reference.slice(0, 0.32))["Frame_Recall"] == 25 / 50
-
-    def test_note_between_two_frames(self):
-        scores = evaluate_notes(NoteList([0.001], [0.002], [60], [70]), NoteList([], [], [], []))
-        assert scores["Frame_Recall"] == 0
 
     def test_extreme_times_and_pitches(self):
         notes = NoteList([0, 1e12], [1, 2e12], [0, 127], [70, 70])
@@ -140,7 +114,6 @@ class TestScores:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             scores = evaluate_notes(random_notes(0), NoteList([], [], [], []))
-        assert set(scores) == KEYS
         for key, score in scores.items():
             missed = key.endswith(("Miss Error", "Total Error"))
             assert score == (1 if missed else 0), key
@@ -154,14 +127,6 @@ class TestScores:
     def test_rejects(self, option, value):
         with pytest.raises(ParameterError, match="must be positive"):
             evaluate_notes(random_notes(0), random_notes(0), **{option: value})
-
-    @settings(deadline=None, max_examples=20)
-    @given(st.integers(0, 10**6), st.integers(0, 20))
-    def test_is_invariant_to_shifts(self, seed, frames):
-        ref = random_notes(seed, 20)
-        est = imperfect(ref, seed)
-        moved = evaluate_notes(ref.shift(frames / 100), est.shift(frames / 100))
-        assert moved == pytest.approx(evaluate_notes(ref, est), abs=1e-9)
 
     @settings(deadline=None, max_examples=20)
     @given(st.integers(0, 10**6))
@@ -185,17 +150,11 @@ def folders(tmp_path):
 
 
 class TestFiles:
-    def test_folders(self, folders):
+    def test_files_in_folders_are_paired(self, folders):
         result = evaluate_files(*folders)
         assert set(result.pieces) == {"one", "below/two"}
-        assert result.failures == {}
-        assert result.unused == []
+        assert (result.failures, result.unused) == ({}, [])
         assert result.mean["F-measure_no_offset"] == 1
-
-    def test_two_files_of_any_name(self, folders):
-        ref, est = folders
-        result = evaluate_files(ref / "one.csv", est / "below/two.mid")
-        assert result.pieces["one"]["F-measure"] < 1
 
     def test_mean_is_over_pieces(self, folders):
         write_midi(folders[1] / "one.mid", NoteList([], [], [], []))
@@ -239,7 +198,6 @@ class TestFiles:
         write_csv(tmp_path / "ref.csv", NoteList([0, 5], [4, 6], [60, 62], [70, 70]))
         write_csv(tmp_path / "est.csv", NoteList([0], [2], [60], [70]))
         files = tmp_path / "ref.csv", tmp_path / "est.csv"
-        assert evaluate_files(*files).mean["Recall_no_offset"] == 0.5
         assert evaluate_files(*files, duration=2).mean["F-measure"] == 1
         with pytest.raises(ParameterError, match="duration"):
             evaluate_files(*files, duration=0)
@@ -268,7 +226,5 @@ class TestFiles:
         (est / "empty").mkdir()
         with pytest.raises(FormatError, match="empty: no note files"):
             evaluate_files(est / "empty", est)
-
-    def test_wrong_options_raise(self, folders):
         with pytest.raises(ParameterError, match="'pedal' or 'key'"):
             evaluate_files(*folders, offset="sound")

@@ -96,12 +96,6 @@ class TestMidi:
         write_midi(path, NoteList([0], [3], [60], [70], pedal=[[1, 1.0001], [2, 2.5], [2.5, 3]]))
         assert read_notes(path, offset="key").pedal.tolist() == [[2, 2.5], [2.5, 3]]
 
-    def test_six_hours(self, tmp_path):
-        path = tmp_path / "song.mid"
-        notes = NoteList([0, 6 * 3600 - 1], [1, 6 * 3600], [60, 61], [70, 80])
-        write_midi(path, notes)
-        np.testing.assert_allclose(read_notes(path).intervals, notes.intervals, rtol=0, atol=1e-6)
-
     def test_damaged_times(self, tmp_path):
         path = tmp_path / "song.mid"
         write_midi(path, NoteList([0, 24 * 3600], [1, 25 * 3600], [60, 61], [70, 80]))
@@ -173,7 +167,6 @@ class TestMidi:
         [
             b"",
             b"not MIDI at all",
-            b"MThd\0\0\0\6\0\1\0\1",
             b"MThd\0\0\0\6\0\1\0\0\xe7\x28",  # no track
             b"MThd\0\0\0\6\0\1\0\1\1\xe0MTrk\0\0\0\0",  # nothing in the track
         ],
@@ -227,18 +220,12 @@ class TestTables:
         assert read_notes(path) == NoteList([1], [pedal], [60], [70])
         assert read_notes(path, offset="key") == NoteList([1], [key], [60], [70])
 
-    def test_header_only(self, tmp_path):
-        (tmp_path / "a.csv").write_text("onset,offset,pitch,velocity\n")
-        assert len(read_notes(tmp_path / "a.csv")) == 0
-
     @pytest.mark.parametrize(
         ("text", "message"),
         [
             ("", ": the first line names no column onset"),
-            ("0.5,1,60,70\n", ": the first line names no column onset"),
             ("onset,offset,velocity\n", ": the first line names no column note or pitch"),
             ("onset,offset,pitch,velocity\n0,1,60,70\n\n0,1,C4,70\n", ", line 4: no numbers for"),
-            ("onset,offset,pitch,velocity\n0,1,60\n", ", line 2: no numbers for"),
             ("onset,offset,pitch,velocity\n0,1,60,70\n2,1,60,70\n", ": note 1: offset 1.0 s is"),
             ("onset,offset,pitch,velocity\nnan,1,60,70\n", ": note 0: onset nan"),
         ],
@@ -266,12 +253,9 @@ def test_missing_files_and_folders(tmp_path, suffix):
         write_midi(folder, NoteList([], [], [], []))
 
 
-def test_unknown_suffix(tmp_path):
+def test_wrong_use(tmp_path):
     with pytest.raises(FormatError, match=r"song\.wav: not a note file"):
         read_notes(tmp_path / "song.wav")
-
-
-def test_unknown_offset(tmp_path):
     with pytest.raises(ParameterError, match="'pedal' or 'key'"):
         read_notes(tmp_path / "song.mid", offset="sound")
 
@@ -288,7 +272,6 @@ class TestHostileFiles:
     @pytest.mark.parametrize(
         ("events", "ticks_per_beat", "message"),
         [
-            (b"\0\x90\x3c\x40\x60\x3c\0", 0, "in frames of film"),
             (b"\0\x90\x3c\x40\x60\x3c\0", 0xE728, "in frames of film"),
             (b"\xff" * 10**6 + b"\x7f\x90\x3c\x40\0\x3c\0", 480, "a number without an end"),
             (b"\xff" * 9000 + b"\x7f\x90\x3c\x40\x60\x3c\0", 480, "too large"),
@@ -318,7 +301,7 @@ class TestHostileFiles:
         with pytest.raises(FormatError, match=rf"{name}: cannot be read \(a pipe or a device"):
             read_notes(tmp_path / name)
 
-    @pytest.mark.parametrize("number", ["1e999", "9" * 5000, "-0.1", "nan", "0x1", ""])
+    @pytest.mark.parametrize("number", ["1e999", "9" * 5000, "-0.1", "0x1", ""])
     def test_numbers_of_a_table(self, tmp_path, number):
         (tmp_path / "a.csv").write_text(f"onset,offset,pitch,velocity\n{number},1,60,70\n")
         with pytest.raises(FormatError, match=r"a\.csv"):
