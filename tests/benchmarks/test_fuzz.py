@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -49,7 +49,8 @@ def raise_another(path):
 
 
 def take_memory(path):
-    np.ones(2**23)
+    with mmap.mmap(-1, 2**26) as memory:  # never memory that the process has already
+        memory.write(bytes(2**26))
 
 
 def take_time(path):

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from harmnmf import read_notes, shipped_dictionaries
 from harmnmf.cli.main import main
-from harmnmf.decoder.posteriors import decode_posteriors
+from harmnmf.decoder.posteriors import PosteriorDecoder
 from harmnmf.decoder.rules import decode_notes
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -118,7 +118,7 @@ def test_help_tells_the_default_threshold():
     text = " ".join(transcribe("--help").stdout.split())
     learned, nmf = (
         inspect.signature(function).parameters["onset_threshold"].default
-        for function in (decode_posteriors, decode_notes)
+        for function in (PosteriorDecoder, decode_notes)
     )
     assert f"[default: {learned:g}; {nmf:g} with nmf]" in text
 

@@ -69,18 +69,19 @@ def piano():
 
 
 class TestTime:
-    @pytest.mark.parametrize("pitch", [48, 57, 77])
-    @pytest.mark.parametrize(("onset", "tuning"), [(0.0, 0.0), (0.3, -0.4), (0.712345, 0.4)])
+    @pytest.mark.parametrize(
+        ("pitch", "onset", "tuning"), [(48, 0.0, 0.0), (57, 0.3, -0.4), (77, 0.712345, 0.4)]
+    )
     def test_attack_is_at_the_onset(self, piano, pitch, onset, tuning):
         audio = play(piano, one(pitch, onset=onset, offset=onset + 1), tuning=tuning)
         assert attack(audio) == pytest.approx(onset, abs=0.003)
 
-    @pytest.mark.parametrize("lead", [0.0, 0.0005, 0.05])
+    @pytest.mark.parametrize("lead", [0.0, 0.05])
     def test_attack_is_measured(self, lead):
         piano = SampledPiano({60: [string(60, attack=lead)]})
         assert attack(play(piano, one())) == pytest.approx(0.5, abs=0.003)
 
-    @pytest.mark.parametrize("velocity", [10, 64, 120])
+    @pytest.mark.parametrize("velocity", [10, 64])
     def test_layers_cut_at_different_times(self, velocity):
         layers = [string(60, level=x, attack=t) for x, t in ((0.1, 0.02), (0.3, 0.001), (1, 0.01))]
         audio = play(SampledPiano({60: layers}), one(velocity=velocity))
@@ -89,8 +90,6 @@ class TestTime:
     def test_duration(self, piano):
         assert len(play(piano, one(), tuning=0.37)) == round(2.5 * SAMPLE_RATE)
         assert len(play(piano, one(pedal=[[1, 3]]), tuning=-0.2)) == 4 * SAMPLE_RATE
-
-    def test_no_notes(self, piano):
         assert not play(piano, NoteList([], [], [], []), tuning=0.1).any()
 
     def test_damper(self, piano):
@@ -120,18 +119,13 @@ class TestTime:
 
 
 class TestPitch:
-    @pytest.mark.parametrize("pitch", [45, 60, 66])
-    @pytest.mark.parametrize(("tuning", "cents_60"), [(0.0, 0), (-0.5, 0), (0.13, 0), (0.2, -15)])
+    @pytest.mark.parametrize("pitch", [45, 60])
+    @pytest.mark.parametrize(("tuning", "cents_60"), [(-0.5, 0), (0.2, -15)])
     def test_tuning_and_detuning_add_up(self, piano, pitch, tuning, cents_60):
         detuning = np.where(np.array(PIANO_PITCHES) == 60, cents_60, 0)
         audio = play(piano, one(pitch), tuning=tuning, detuning=detuning)
         expected = 100 * tuning + (cents_60 if pitch == 60 else 0)
         assert cents(peak_hz(audio), pitch) == pytest.approx(expected, abs=1.5)
-
-    @pytest.mark.parametrize("detuning", [np.zeros(87), 3.0, np.full(88, np.nan)])
-    def test_not_88_numbers(self, piano, detuning):
-        with pytest.raises(ParameterError, match="88"):
-            play(piano, one(), detuning=detuning)
 
 
 class TestVelocity:
@@ -139,17 +133,13 @@ class TestVelocity:
         levels = [rms_db(play(piano, one(velocity=v)), 0.5, 0.8) for v in range(1, 128, 18)]
         assert (np.diff(levels) > 0).all()
 
-    @pytest.mark.parametrize("layers", [1, 2, 5])
+    @pytest.mark.parametrize("layers", [1, 5])
     def test_20_db_from_soft_to_loud(self, layers):
         piano = SampledPiano({60: [string(60, brightness=0.3 + 0.1 * i) for i in range(layers)]})
         soft, loud = (rms_db(play(piano, one(velocity=v)), 0.5, 0.8) for v in (30, 110))
         assert loud - soft == pytest.approx(20, abs=1.0)
 
-    def test_full_velocity_is_20_db_below_full_scale(self):
-        piano = SampledPiano({60: [string(60)]})
-        assert rms_db(play(piano, one(velocity=127)), 0.5, 0.8) == pytest.approx(-20, abs=0.5)
-
-    @pytest.mark.parametrize("pitch", [60, 100])
+    @pytest.mark.parametrize("pitch", [60, 100])  # with two layers, and with one
     def test_louder_is_brighter(self, piano, pitch):
         def centroid(velocity):
             spectrum = np.abs(np.fft.rfft(play(piano, one(pitch, velocity=velocity))))
@@ -184,10 +174,8 @@ class TestResonance:
 
     def test_level(self, piano):
         dry = play(piano, self.NOTES, resonance_db=None)
-        for level_db in (-35, -20):
-            wet = self.resonance(piano, self.NOTES, level_db)
-            measured = 10 * np.log10(np.sum(wet**2) / np.sum(dry**2))
-            assert measured == pytest.approx(level_db, abs=1)
+        wet = self.resonance(piano, self.NOTES, -20)
+        assert 10 * np.log10(np.sum(wet**2) / np.sum(dry**2)) == pytest.approx(-20, abs=1)
 
     def test_begins_and_ends_with_the_pedal(self, piano):
         wet = self.resonance(piano, one(60, onset=0.1, offset=1.5, pedal=[[0.6, 1.2]]))
@@ -228,11 +216,10 @@ class TestFiles:
             assert cents(peak_hz(audio), pitch) == pytest.approx(0, abs=1.5)
 
     def test_empty_folder(self, tmp_path):
-        for folder in (tmp_path, tmp_path / "missing"):
-            with pytest.raises(FormatError, match="has no notes called"):
-                SampledPiano.load(folder)
+        with pytest.raises(FormatError, match="has no notes called"):
+            SampledPiano.load(tmp_path)
 
-    @pytest.mark.parametrize("name", ["C4_ff.flac", "60.flac", "_ff.flac", "60_.flac", "-1_v.wav"])
+    @pytest.mark.parametrize("name", ["C4_ff.flac", "60.flac", "60_.flac"])
     def test_bad_names(self, tmp_path, name):
         self.save(tmp_path, name, string(60))
         with pytest.raises(FormatError, match=f"{name}: a note is called"):
@@ -259,10 +246,13 @@ def test_rejected_samples(samples, message):
         SampledPiano(samples)
 
 
-@pytest.mark.parametrize("pitch", [20, 109])
-def test_rejected_notes(piano, pitch):
-    with pytest.raises(ParameterError, match=f"no key {pitch}"):
-        play(piano, one(pitch))
+@pytest.mark.parametrize(
+    ("pitch", "detuning", "message"),
+    [(20, None, "no key 20"), (60, np.zeros(87), "88"), (60, np.full(88, np.nan), "88")],
+)
+def test_wrong_notes_and_detuning(piano, pitch, detuning, message):
+    with pytest.raises(ParameterError, match=message):
+        play(piano, one(pitch), detuning=detuning)
 
 
 def test_every_key_plays(piano):
