@@ -33,7 +33,7 @@ class Copy:
             raise ParameterError("level must not be negative")
 
     def __call__(self, task: Task, progress: Progress) -> str:
-        word = task.source.read_text().partition(" ")[0]
+        word = task.source.read_text(errors="replace").partition(" ")[0]
         progress(1.0)
         if word == "refuse":
             raise HarmnmfError(f"{task.source}: is\nbad")

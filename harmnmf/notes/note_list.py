@@ -107,10 +107,6 @@ class NoteList:
         start, end : float
             Seconds, in ascending order. Offsets are cut at `end`, the pedal at both.
 
-        Returns
-        -------
-        NoteList
-
         Examples
         --------
         >>> notes = NoteList([0, 1, 2], [1.5, 4, 4], [60, 62, 64], [70, 70, 70])
@@ -136,10 +132,6 @@ class NoteList:
         seconds : float
             Positive is later. Notes are cut at time zero, and dropped if they end before it.
 
-        Returns
-        -------
-        NoteList
-
         Examples
         --------
         >>> NoteList([0.01, 1], [0.5, 2], [60, 62], [70, 70]).shift(-0.25).intervals
@@ -159,10 +151,6 @@ class NoteList:
         """Cut each note at the next onset of its pitch.
 
         Of notes with equal onset and pitch the longest is kept.
-
-        Returns
-        -------
-        NoteList
 
         Examples
         --------

@@ -201,10 +201,6 @@ def plot_transcription(
     title : str, optional
         Title.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Examples
     --------
     >>> from harmnmf.signal.spectrogram import LogFrequency

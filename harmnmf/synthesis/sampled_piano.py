@@ -122,10 +122,6 @@ class SampledPiano:
             Files named ``<MIDI number>_<layer>.<flac, ogg or wav>``, such as ``060_ff.flac``.
             Other suffixes are ignored. Layers can have any names.
 
-        Returns
-        -------
-        SampledPiano
-
         Raises
         ------
         FormatError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from benchmarks import faults, robustness
 from benchmarks.broken_audio import Case
-from benchmarks.faults import COMMANDS, Command, finish
+from benchmarks.faults import COMMANDS, Command
 from benchmarks.robustness import judge
 from harmnmf import Audio, NoteList, write_audio, write_midi
 
@@ -59,24 +58,6 @@ def test_outputs_that_are_done_must_be_right(outputs):
     assert "cannot be read as MIDI" in judge(TRANSCRIBE, GOOD, done, outputs)
 
 
-@pytest.mark.parametrize(
-    ("program", "code", "is_right"),
-    [
-        ("", 0, True),
-        ("sys.exit('harmnmf: error: a.wav')", 1, True),
-        ("sys.exit('Traceback')", 1, False),
-        ("sys.exit('harmnmf: error: a.wav')", 0, False),
-        ("open('.harmnmf-1', 'w')", 0, False),
-    ],
-)
-def test_how_a_run_ends(tmp_path, program, code, is_right):
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"import sys; {program}"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert (finish(process, code, tmp_path) == []) == is_right
-
-
 # Copies each file after a while; the next run copies what a killed one has not.
 COPY = """
 import pathlib, sys, time
@@ -110,19 +91,6 @@ def test_kills_of_an_atomic_command_are_survived(tmp_path):
     (output / "1.copy").unlink()
     assert runs.compare(output, partly=True) == [f"{output / '0.copy'}: differs"]
     assert f"{output / '1.copy'}: is lost" in runs.compare(output, partly=False)
-
-
-def test_a_full_disk_is_survived_or_not(tmp_path):
-    runs = faults.Runs(
-        Copy("try: target.write_bytes(path.read_bytes())\n"
-             "        except OSError as error: sys.exit(f'harmnmf: {error}')", "{}.copy", whole),
-        tmp_path,
-        duration=0.5,
-    )  # fmt: skip
-    n_faults, wrong = runs.fill()
-    if n_faults == 0:
-        pytest.skip("no rights to mount a disk")
-    assert any("full/" in problem and "differs" in problem for problem in wrong)
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ from harmnmf import (
     read_audio,
     write_audio,
     write_blocks,
-    write_csv,
     write_midi,
 )
 from harmnmf.plotting.figures import save_figure
@@ -56,12 +55,10 @@ def picture():
 WRITERS = {
     "a.npz": lambda path: save_arrays(path, {"W": noise(10_000)}, {"kind": "test"}),
     "a.mid": lambda path: write_midi(path, many_notes()),
-    "a.csv": lambda path: write_csv(path, many_notes()),
     "a.png": lambda path: save_figure(picture(), path),
-    "a.pdf": lambda path: save_figure(picture(), path),
     **{
         f"a.{suffix}": lambda path: write_audio(path, Audio(noise(44_100), 44_100))
-        for suffix in ("wav", "flac", "ogg", "mp3", "aiff", "w64")
+        for suffix in ("wav", "ogg", "mp3")
     },
 }
 
@@ -79,7 +76,7 @@ def test_a_full_disk_gives_one_line_and_leaves_no_file(tmp_path, capfd, name):
     assert (tmp_path / name).stat().st_size > ROOM
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_no_part_of_audio_is_lost_silently(tmp_path, suffix):
     # Closing the file also writes, and may fail.
     path, other = (tmp_path / f"{name}.{suffix}" for name in "ab")

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 import mido
 import numpy as np
 import pretty_midi
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from note_strategies import crowded, note_lists
 
 from harmnmf import (
@@ -67,29 +65,11 @@ class TestMidi:
         [piano] = pretty_midi.PrettyMIDI(str(path)).instruments
         notes = [(n.start, n.end, n.pitch, n.velocity) for n in piano.notes]
         assert notes == [(0, 0.5, 60, 70), (0.5, 2, 60, 80)]
-        midi = mido.MidiFile(path)
-        assert (midi.type, midi.ticks_per_beat) == (1, 480)
-        tempo, piano = midi.tracks
-        assert [event.tempo for event in tempo if event.type == "set_tempo"] == [500_000]
-        tick, events = 0, []
-        for message in piano:
-            tick += message.time
-            if message.type == "note_on":
-                events.append((tick, message.note, message.velocity))
-            elif message.type == "control_change":
-                events.append((tick, f"controller {message.control}", message.value))
-            else:
-                events.append((tick, message.type))
-        assert events == [
-            (0, "program_change"),
-            (0, 60, 70),
-            (240, "controller 64", 127),
-            (480, 60, 0),
-            (480, 60, 80),
-            (1920, 60, 0),
-            (2880, "controller 64", 0),
-            (2881, "end_of_track"),
+        assert [(c.number, c.value, c.time) for c in piano.control_changes] == [
+            (64, 127, 0.25),
+            (64, 0, 3),
         ]
+        assert mido.MidiFile(path).ticks_per_beat == 480
 
     def test_pedal_shorter_than_a_tick(self, tmp_path):
         path = tmp_path / "song.mid"
@@ -177,18 +157,6 @@ class TestMidi:
         with pytest.raises(FormatError, match=r"song\.mid: cannot be read as MIDI \(.+\)$"):
             read_notes(path)
 
-    @files
-    @given(st.data())
-    def test_damaged_bytes_raise_format_errors(self, tmp_path_factory, data):
-        path = tmp_path_factory.getbasetemp() / "damaged.mid"
-        write_midi(path, NoteList([0, 1], [1, 2], [60, 61], [70, 80], pedal=[[0, 3]]))
-        raw = bytearray(path.read_bytes())
-        for _ in range(data.draw(st.integers(1, 4))):
-            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-        path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
-        with suppress(FormatError):
-            read_notes(path)
-
 
 class TestTables:
     @files
@@ -243,14 +211,12 @@ class TestTables:
 
 @pytest.mark.parametrize("suffix", [".mid", ".csv"])
 def test_missing_files_and_folders(tmp_path, suffix):
-    with pytest.raises(FormatError, match=rf"missing{suffix}: cannot be read .*\(No such file"):
-        read_notes(tmp_path / f"missing{suffix}")
-    folder = tmp_path / f"folder{suffix}"
-    folder.mkdir()
-    with pytest.raises(FormatError, match=rf"folder{suffix}: cannot be read"):
-        read_notes(folder)
+    for path in (tmp_path / f"missing{suffix}", tmp_path / f"folder{suffix}"):
+        with pytest.raises(FormatError, match=rf"{path.name}: cannot be read \("):
+            read_notes(path)
+        (tmp_path / f"folder{suffix}").mkdir(exist_ok=True)
     with pytest.raises(HarmnmfError):
-        write_midi(folder, NoteList([], [], [], []))
+        write_midi(tmp_path / f"folder{suffix}", NoteList([], [], [], []))
 
 
 def test_wrong_use(tmp_path):
