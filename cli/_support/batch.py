@@ -114,8 +114,9 @@ def process_each(
         if not tasks:
             return
         work.prepare()
-        with _leftovers_removed(tasks):
-            failures = _run(tasks, work, batch, manifest)
+        _remove_leftovers(tasks)
+        stack.callback(_remove_leftovers, tasks)
+        failures = _run(tasks, work, batch, manifest)
     for failure in failures:
         click.echo(f"harmnmf: error: {failure}", err=True)
     if failures:
@@ -204,22 +205,12 @@ def _start(
     return run_serial(work, tasks, report)
 
 
-@contextmanager
-def _leftovers_removed(tasks: list[Task]) -> Iterator[None]:
-    """Remove temporary files of killed processes, before and after a run."""
+def _remove_leftovers(tasks: list[Task]) -> None:
+    """Remove temporary files of killed processes."""
     from harmnmf.storage.files import remove_leftovers
 
-    folders = sorted({path.parent for task in tasks for path in task.outputs})
-
-    def remove() -> None:
-        for folder in folders:
-            remove_leftovers(folder)
-
-    remove()
-    try:
-        yield
-    finally:
-        remove()
+    for folder in sorted({path.parent for task in tasks for path in task.outputs}):
+        remove_leftovers(folder)
 
 
 def _settings(work: PreparedWork) -> dict[str, Any]:

@@ -150,15 +150,6 @@ def test_wrong_options(speech: list[str], tmp_path: Path, change: list[str], mes
     assert "Traceback" not in result.output
 
 
-def test_one_speaker_is_not_enough(speech: list[str], tmp_path: Path) -> None:
-    for speaker in ("bob", "cid"):
-        shutil.rmtree(tmp_path / "speech" / speaker)
-    result = run("harmonic-light", *speech, *QUICK, "-o", str(tmp_path / "run"))
-    assert result.exit_code == 1
-    assert "two speakers" in result.stderr
-    assert result.stderr.count("\n") == 1
-
-
 def test_clips_need_both_folders(tmp_path: Path) -> None:
     tone(tmp_path / "clips" / "train" / "1.wav", 900.0, 150.0)
     result = run(

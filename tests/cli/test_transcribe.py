@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import soxr
 from click.testing import CliRunner
 
 from harmnmf import read_notes, shipped_dictionaries
@@ -104,12 +103,10 @@ def test_adaptation_is_the_default_without_a_network(song):
         assert np.abs(default - changed).max() > 1e-3
 
 
-@pytest.mark.parametrize(("decoder", "thresholds"), [("learned", (0.05, 1)), ("nmf", (-45, 5))])
-def test_a_higher_threshold_gives_fewer_notes(song, decoder, thresholds):
+def test_a_higher_threshold_gives_fewer_notes(song):
     counts = []
-    for threshold in thresholds:
-        options = ("--decoder", decoder, "--no-adapt", "--onset-threshold", threshold)
-        assert transcribe(song, *options, "--overwrite").exit_code == 0
+    for threshold in (0.05, 1):
+        assert transcribe(song, "--onset-threshold", threshold, "--overwrite").exit_code == 0
         counts.append(len(read_notes("song.mid")))
     assert counts[0] > counts[1]
 
@@ -123,37 +120,13 @@ def test_help_tells_the_default_threshold():
     assert f"[default: {learned:g}; {nmf:g} with nmf]" in text
 
 
-@pytest.mark.parametrize(
-    ("rate", "channels", "subtype"), [(3000, 1, "PCM_U8"), (8000, 2, "PCM_24"), (96000, 6, "FLOAT")]
-)
-def test_clipped_audio_of_any_rate(song, excerpt, rate, channels, subtype):
-    samples = np.clip(20 * soxr.resample(*excerpt, rate), -1, 1)
-    soundfile.write(song, np.stack([samples] * channels, axis=1), rate, subtype=subtype)
-    result = transcribe(song)
-    assert (result.exit_code, result.stderr) == (0, "")
-    if rate >= 8000:
-        assert len(read_notes("song.mid")) > 3
-
-
-@pytest.mark.parametrize("n_samples", [10, 44100])
-def test_silence_has_no_notes(song, n_samples):
-    soundfile.write(song, np.zeros(n_samples), 44100)
+def test_silence_has_no_notes(song):
+    soundfile.write(song, np.zeros(10), 44100)
     result = transcribe(song, "--format", "mid,csv", "--plot")
     assert (result.exit_code, result.stderr) == (0, "")
     assert ": 0 notes in " in result.stdout
     assert len(read_notes("song.mid")) == len(read_notes("song.csv")) == 0
     assert Path("song.png").read_bytes().startswith(PNG)
-
-
-def test_a_truncated_file_gives_a_warning(song):
-    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 160000)
-    soundfile.write("song.flac", noise, 16000)
-    data = Path("song.flac").read_bytes()
-    Path("song.flac").write_bytes(data[: len(data) // 2])
-    result = transcribe("song.flac", "--quiet")
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith("harmnmf: warning: song.flac: is truncated")
-    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
