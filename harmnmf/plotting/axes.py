@@ -36,11 +36,15 @@ _DPI = 150
 _NATURALS = (0, 2, 4, 5, 7, 9, 11)
 
 
-def decibels(values: NDArray) -> NDArray[np.float32]:
-    """Convert magnitudes to decibels relative to their maximum, clipped to -RANGE to 0 dB."""
-    greatest = max(float(values.max(initial=0.0)), np.finfo(np.float32).tiny)
+def decibels(values: NDArray, maximum: float | None = None) -> NDArray[np.float32]:
+    """Convert magnitudes to decibels relative to `maximum`, by default their own.
+
+    Levels below -RANGE are clipped.
+    """
+    greatest = float(values.max(initial=0.0)) if maximum is None else maximum
     floor = 10 ** (-RANGE / 20)
-    return (20 * np.log10(np.maximum(values / greatest, floor))).astype(np.float32)
+    ratio = values / max(greatest, np.finfo(np.float32).tiny)
+    return (20 * np.log10(np.maximum(ratio, floor))).astype(np.float32)
 
 
 def frames_between(start: float, end: float | None, n_frames: int, hop: float) -> tuple[int, int]:
@@ -74,11 +78,13 @@ def draw_image(
     bottom: float,
     step: float,
     cmap: str | Colormap,
+    maximum: float | None = None,
 ) -> AxesImage:
     """Draw magnitudes, shape (n_rows, n_frames), in decibels over time and pitch or frequency.
 
     `left` and `bottom` are the centres of the first frame and row; `hop` is in seconds, `step` in
-    semitones or hertz. Frames are max-pooled if there are more than a screen shows.
+    semitones or hertz. Levels are relative to `maximum`, by default that of the values. Frames are
+    max-pooled if there are more than a screen shows.
     """
     share = -(-values.shape[1] // _MAX_COLUMNS)
     if share > 1:
@@ -86,7 +92,7 @@ def draw_image(
     n_rows, n_columns = values.shape
     begin, low = left - 0.5 * hop, bottom - 0.5 * step
     return axes.imshow(
-        decibels(values),
+        decibels(values, maximum),
         cmap=cmap,
         vmin=-RANGE,
         vmax=0.0,

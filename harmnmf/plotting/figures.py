@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
@@ -274,24 +273,18 @@ def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "
         raise ParameterError("both spectrograms must have the same linear axis from 0 Hz")
     hop = before.hop_length / before.sample_rate
     figure = Figure(figsize=(12, 8), layout="constrained")
-    images: list[AxesImage] = []
-    maxima: list[float] = []
+    first, last = frames_between(0.0, None, before.n_frames, hop)
+    maximum = float(before.values[:, first:last].max())
     for part, spectrogram, name in zip(
         figure.subplots(2, 1, sharex=True), (before, after), ("Before", "After"), strict=True
     ):
-        first, last = frames_between(0.0, None, spectrogram.n_frames, hop)
-        values = spectrogram.values[:, first:last]
-        maxima.append(max(float(values.max()), float(np.finfo(np.float32).tiny)))
         image = draw_image(
-            part, values, left=0.0, hop=hop, bottom=0.0, step=float(axis.to_hz(1)), cmap="magma"
-        )
-        # draw_image is relative to the maximum of each image.
-        top = 20 * np.log10(maxima[0] / maxima[-1])
-        image.set_clim(top - RANGE, top)
-        images.append(image)
+            part, spectrogram.values[:, first:last], left=0.0, hop=hop, bottom=0.0,
+            step=float(axis.to_hz(1)), cmap="magma", maximum=maximum,
+        )  # fmt: skip
         part.set(title=name, ylabel="Frequency (Hz)")
     figure.axes[1].set_xlabel("Time (s)")
-    figure.colorbar(images[0], ax=figure.axes, label="Level (dB)", pad=0.01, aspect=40)
+    figure.colorbar(image, ax=figure.axes, label="Level (dB)", pad=0.01, aspect=40)
     figure.suptitle(title, fontweight="bold")
     return figure
 

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commands import assert_error, invoke
 
 from harmnmf import Audio, NoteList, TimbreDictionary, read_notes, write_audio, write_midi
 from harmnmf.cli.main import main
@@ -44,17 +44,7 @@ def music(tmp_path):
 
 
 def learn(*args):
-    return CliRunner().invoke(main, ["learn", *map(str, args)])
-
-
-def assert_error(folder, args, message, exit_code=1):
-    """The command prints one error, and makes no files."""
-    files = sorted(folder.rglob("*"))
-    result = learn(*args)
-    assert (result.exit_code, result.stdout) == (exit_code, "")
-    assert message in result.stderr
-    assert exit_code == 2 or result.stderr.count("\n") == 1
-    assert sorted(folder.rglob("*")) == files
+    return invoke(main, "learn", *args)
 
 
 @pytest.mark.filterwarnings("error")
@@ -107,7 +97,7 @@ def test_wrong_notes_and_outputs(notes, tmp_path):
         ("060.wav", "missing/a.safetensors", "there is no folder"),
     ):
         args = [notes / "upright", tmp_path / name, "-o", tmp_path / output]
-        assert_error(tmp_path, args, message)
+        assert_error(main, ["learn", *args], message, folder=tmp_path)
 
 
 @pytest.mark.filterwarnings("error")
@@ -120,7 +110,7 @@ def test_music_and_its_notes(music, tmp_path):
         "take.wav: +0 ms later than its notes\n"
         f"{output}: learned from 3 notes of 3 keys, 1 recording\n"
     )
-    shown = CliRunner().invoke(main, ["dictionary", "show", str(output)])
+    shown = invoke(main, "dictionary", "show", output)
     assert shown.exit_code == 0
     rows = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
     for row in (
@@ -132,9 +122,7 @@ def test_music_and_its_notes(music, tmp_path):
         ["solver", "decibel"],
     ):
         assert row in rows
-    transcribed = CliRunner().invoke(
-        main, ["transcribe", str(audio), "--dictionary", str(output), "--overwrite"]
-    )
+    transcribed = invoke(main, "transcribe", audio, "--dictionary", output, "--overwrite")
     assert transcribed.exit_code == 0
     assert {60, 67, 72} <= set(read_notes(midi).pitch.tolist())
 
@@ -164,7 +152,7 @@ def test_silent_and_missing_recordings(music, tmp_path):
         (audio, audio, "take.wav: not a note file"),
     ):
         args = [recording, "--midi", score, "-o", tmp_path / "mine.safetensors"]
-        assert_error(tmp_path, args, message)
+        assert_error(main, ["learn", *args], message, folder=tmp_path)
 
 
 def test_wrong_use(music, notes, tmp_path):
@@ -178,4 +166,6 @@ def test_wrong_use(music, notes, tmp_path):
         ([audio, "--midi", midi, "--solver", "magic", *output], "'magic' is not one of"),
         ([notes, "--solver", "decibel", *output], "--solver needs --midi"),
     ):
-        assert_error(tmp_path, args, message, exit_code=2)
+        result = learn(*args)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert message in result.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
+from commands import assert_error, contents, invoke
 
 from harmnmf import read_notes, shipped_dictionaries
 from harmnmf.cli.main import main
@@ -37,26 +37,7 @@ def song(tmp_path, monkeypatch, excerpt):
 
 
 def transcribe(*args):
-    result = CliRunner().invoke(main, ["transcribe", *map(str, args)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception  # a traceback is a bug
-    return result
-
-
-def contents():
-    return {path.name: path.is_file() and path.read_bytes() for path in Path().iterdir()}
-
-
-def assert_error(args, *parts):
-    """The command prints one error with these parts and leaves every file as it was."""
-    before = contents()
-    result = transcribe(*args)
-    assert (result.exit_code, result.stdout) == (1, "")
-    error, *rest = result.stderr.splitlines()
-    assert rest in ([], ["harmnmf: 1 of 1 recordings failed"])
-    for part in ("harmnmf: error: ", *parts):
-        assert part in error
-    assert contents() == before
+    return invoke(main, "transcribe", *args)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +126,7 @@ def test_files_without_sound(song, content, message):
         song.write_bytes(content)
     else:
         soundfile.write(song, content, 16000, subtype="FLOAT")
-    assert_error(["song.wav", "-o", "new/x.npz"], f"song.wav: {message}")
+    assert_error(main, ["transcribe", "song.wav", "-o", "new/x.npz"], f"song.wav: {message}")
 
 
 def test_wrong_parameters(song):
@@ -160,7 +141,7 @@ def test_wrong_parameters(song):
         ("--device", "gpu", "cannot be used here"),
         ("--onset-threshold", "nan", "finite"),
     ):
-        assert_error(["song.wav", option, value], message)
+        assert_error(main, ["transcribe", "song.wav", option, value], message)
 
 
 @pytest.mark.parametrize(
