@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("audio", nargs=-1, required=True, type=PATH)
 @click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=PATH,
-    metavar="FILE.safetensors",
-    help="Output file.",
+    "-o", "--output", required=True, type=PATH, metavar="FILE.safetensors", help="Output file."
 )
 @click.option(
     "--midi",

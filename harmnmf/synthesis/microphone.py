@@ -80,9 +80,7 @@ class RecordingConditions:
 
 
 def simulate_recording(
-    samples: ArrayLike,
-    rng: np.random.Generator,
-    conditions: RecordingConditions | None = None,
+    samples: ArrayLike, rng: np.random.Generator, conditions: RecordingConditions | None = None
 ) -> NDArray[np.float32]:
     """Simulate a recording, shape (n_samples,), of dry mono sound at 16 kHz.
 

@@ -340,10 +340,7 @@ def _decay(n_samples: int, n_damping: float) -> NDArray[Any]:
 
 
 def _resonance(
-    dry: NDArray[np.float32],
-    pedal: NDArray[np.float64],
-    level_db: float,
-    rng: np.random.Generator,
+    dry: NDArray[np.float32], pedal: NDArray[np.float64], level_db: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Resonance of all strings while the pedal is down.
 

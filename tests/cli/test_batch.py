@@ -173,10 +173,7 @@ if __name__ == "__main__":
 @posix
 @pytest.mark.parametrize(
     ("jobs", "kill"),
-    [
-        pytest.param([], os.kill, id="serial"),
-        pytest.param(["-j", "2"], os.killpg, id="processes"),
-    ],
+    [pytest.param([], os.kill, id="serial"), pytest.param(["-j", "2"], os.killpg, id="processes")],
 )
 def test_ctrl_c(texts, root, jobs, kill):
     Path("hang").write_text("hang")

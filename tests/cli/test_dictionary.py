@@ -82,10 +82,7 @@ def test_plot_a_shipped_one_here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("args", "message"),
-    [
-        (["--pitch", "C#4"], "no key 61, only C4 to D4"),
-        (["-o", "toy.jpg"], ".png, .svg or .pdf"),
-    ],
+    [(["--pitch", "C#4"], "no key 61, only C4 to D4"), (["-o", "toy.jpg"], ".png, .svg or .pdf")],
 )
 def test_plots_that_fail(toy, tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)

@@ -9,15 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from harmnmf import (
-    Audio,
-    HarmnmfError,
-    NoteList,
-    read_audio,
-    write_audio,
-    write_blocks,
-    write_midi,
-)
+from harmnmf import Audio, HarmnmfError, NoteList, read_audio, write_audio, write_blocks, write_midi
 from harmnmf.plotting.figures import save_figure
 from harmnmf.storage.arrays import save_arrays
 
