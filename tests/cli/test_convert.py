@@ -34,6 +34,8 @@ def test_dictionaries(tmp_path):
     save_old(tmp_path / "toy.npz", {"W": W, "pitches": np.array([60, 64])}, description)
     result = convert(tmp_path / "toy.npz")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'toy.safetensors'}\n")
+    assert convert(tmp_path / "toy.npz").exit_code == 1
+    assert convert(tmp_path / "toy.npz", "--overwrite").exit_code == 0
     loaded = TimbreDictionary.load(tmp_path / "toy.safetensors")
     np.testing.assert_array_equal(loaded.W, W)
     assert loaded.front_end == front_end
@@ -85,13 +87,6 @@ def test_files_of_other_programs_are_not_converted(tmp_path):
     result = convert(tmp_path / "a.npz")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "a.npz: cannot be converted (no way to convert checkpoint)" in result.stderr
-
-
-def test_outputs_are_not_overwritten(tmp_path):
-    save_old(tmp_path / "a.npz", {}, {"kind": "timbre-dictionary"})
-    (tmp_path / "a.safetensors").touch()
-    assert convert(tmp_path / "a.npz").exit_code == 1
-    assert convert(tmp_path / "a.npz", "--overwrite").exit_code == 0
 
 
 def test_reading_an_old_file_names_the_command(tmp_path):

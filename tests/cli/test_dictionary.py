@@ -36,15 +36,6 @@ def test_list():
     assert [row.split()[:3] for row in rows] == [["default", "88", "12"]]
 
 
-def test_show_a_shipped_one():
-    result = dictionary("show", "default")
-    assert result.exit_code == 0
-    shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if " " in line)
-    assert shown["keys"] == "88, A0 to C8"
-    assert shown["path"].endswith("default.safetensors")
-    assert shown["timbres"] == "12: attack -20 ms to +160 ms, sustain, decay"
-
-
 def test_show_a_file(toy):
     lines = dictionary("show", toy).stdout.splitlines()
     shown = [line.split(maxsplit=1) for line in lines]

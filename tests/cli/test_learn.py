@@ -110,18 +110,9 @@ def test_music_and_its_notes(music, tmp_path):
         "take.wav: +0 ms later than its notes\n"
         f"{output}: learned from 3 notes of 3 keys, 1 recording\n"
     )
-    shown = invoke(main, "dictionary", "show", output)
-    assert shown.exit_code == 0
-    rows = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
-    for row in (
-        ["keys", "88, A0 to C8"],
-        ["timbres", "12: attack -20 ms to +160 ms, sustain, decay"],
-        ["name", "mine"],
-        ["about", "Mine."],
-        ["take.wav", "3 notes, keys: 3, C4 to C5"],
-        ["solver", "decibel"],
-    ):
-        assert row in rows
+    about = TimbreDictionary.load(output).metadata
+    assert (about["name"], about["about"], about["solver"]) == ("mine", "Mine.", "decibel")
+    assert about["recordings"]["take.wav"]["keys"] == [60, 67, 72]
     transcribed = invoke(main, "transcribe", audio, "--dictionary", output, "--overwrite")
     assert transcribed.exit_code == 0
     assert {60, 67, 72} <= set(read_notes(midi).pitch.tolist())
@@ -147,7 +138,6 @@ def test_silent_and_missing_recordings(music, tmp_path):
     missing = tmp_path / "missing"
     for recording, score, message in (
         (audio, midi, "take.wav: the recording is silent"),
-        (tmp_path, midi, "no such file"),
         (audio, missing, "missing: no such file"),
         (audio, audio, "take.wav: not a note file"),
     ):
@@ -159,11 +149,8 @@ def test_wrong_use(music, notes, tmp_path):
     audio, midi = music
     output = ["-o", tmp_path / "mine.safetensors"]
     for args, message in (
-        ([notes], "Missing option '-o'"),
-        (output, "Missing argument 'AUDIO...'"),
         ([notes, "-o", tmp_path / "mine.wav"], "ends in .safetensors"),
         ([audio, "--midi", midi, "--midi", midi, *output], "1 recording needs as many, not 2"),
-        ([audio, "--midi", midi, "--solver", "magic", *output], "'magic' is not one of"),
         ([notes, "--solver", "decibel", *output], "--solver needs --midi"),
     ):
         result = learn(*args)
