@@ -77,13 +77,6 @@ def test_pieces_are_compared(levels):
     assert rows["mean"] == [PIANOS[1], "", "", *["", "0.000", "0.000"] * 2]
 
 
-def test_a_wrong_annotation_is_not_held_against_a_system():
-    late = Sound(PLAYED.onset + 0.09, np.full(4, 20.0))
-    errors = find_errors(PLAYED, HEARD, late)
-    pieces = [Judged(piano, "a", PLAYED, late, HEARD, errors) for piano in PIANOS]
-    assert cells(piece_table({"one": pieces}))["a"][-2:] == ["0.500", "0.750"]
-
-
 def test_tables_are_replaced_only_where_there_is_a_place_for_them():
     text = replace_tables(f"a\n{BEGIN}\n{END}\nb\n", "| new |")
     assert replace_tables(text, "| newer |") == f"a\n{BEGIN}\n\n| newer |\n\n{END}\nb\n"
