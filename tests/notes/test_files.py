@@ -73,8 +73,8 @@ class TestMidi:
 
     def test_pedal_shorter_than_a_tick(self, tmp_path):
         path = tmp_path / "song.mid"
-        write_midi(path, NoteList([0], [3], [60], [70], pedal=[[1, 1.0001], [2, 2.5], [2.5, 3]]))
-        assert read_notes(path, offset="key").pedal.tolist() == [[2, 2.5], [2.5, 3]]
+        write_midi(path, NoteList([0], [3], [60], [70], pedal=[[1, 1.0001], [2, 2.5]]))
+        assert read_notes(path, offset="key").pedal.tolist() == [[2, 2.5]]
 
     def test_damaged_times(self, tmp_path):
         path = tmp_path / "song.mid"
@@ -169,10 +169,6 @@ class TestTables:
         np.testing.assert_allclose(read.onset, notes.onset, rtol=0, atol=1e-6)
         np.testing.assert_allclose(np.sort(read.offset), np.sort(notes.offset), rtol=0, atol=2e-6)
 
-    def test_short_note_keeps_a_length(self, tmp_path):
-        write_csv(tmp_path / "a.csv", NoteList([1], [1 + 1e-9], [60], [70]))
-        assert read_notes(tmp_path / "a.csv").offset[0] > 1
-
     @pytest.mark.parametrize(
         ("header", "row", "pedal", "key"),
         [
@@ -191,22 +187,18 @@ class TestTables:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("", ": the first line names no column onset"),
-            ("onset,offset,velocity\n", ": the first line names no column note or pitch"),
-            ("onset,offset,pitch,velocity\n0,1,60,70\n\n0,1,C4,70\n", ", line 4: no numbers for"),
-            ("onset,offset,pitch,velocity\n0,1,60,70\n2,1,60,70\n", ": note 1: offset 1.0 s is"),
-            ("onset,offset,pitch,velocity\nnan,1,60,70\n", ": note 0: onset nan"),
+            (b"", ": the first line names no column onset"),
+            (b"onset,offset,velocity\n", ": the first line names no column note or pitch"),
+            (b"onset,offset,pitch,velocity\n0,1,60,70\n\n0,1,C4,70\n", ", line 4: no numbers for"),
+            (b"onset,offset,pitch,velocity\n0,1,60,70\n2,1,60,70\n", ": note 1: offset 1.0 s is"),
+            (b"onset,offset,pitch,velocity\nnan,1,60,70\n", ": note 0: onset nan"),
+            (b"\xff\xfe\x00\x80", ": not a text file"),
         ],
     )
     def test_malformed(self, tmp_path, text, message):
-        (tmp_path / "a.csv").write_text(text)
+        (tmp_path / "a.csv").write_bytes(text)
         with pytest.raises(FormatError, match=rf"a\.csv{message}"):
             read_notes(tmp_path / "a.csv")
-
-    def test_binary(self, tmp_path):
-        (tmp_path / "a.tsv").write_bytes(b"\xff\xfe\x00\x80")
-        with pytest.raises(FormatError, match=r"a\.tsv: not a text file"):
-            read_notes(tmp_path / "a.tsv")
 
 
 @pytest.mark.parametrize("suffix", [".mid", ".csv"])

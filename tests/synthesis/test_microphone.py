@@ -45,6 +45,7 @@ class TestProbabilities:
     @pytest.mark.parametrize("part", PARTS)
     def test_each_changes_something(self, sound, part):
         changed = record(sound, only(part))
+        np.testing.assert_array_equal(changed, record(sound, only(part)))
         assert changed.shape == sound.shape
         assert changed.dtype == np.float32
         assert np.isfinite(changed).all()
@@ -64,20 +65,10 @@ class TestProbabilities:
         among = record(sound, only("noise", "room")) - record(sound, only("room"))
         assert np.corrcoef(noise, among)[0, 1] > 0.99
 
-    def test_level_is_the_last_part(self, sound):
-        level = np.abs(record(sound, RecordingConditions())).max()
-        assert level == pytest.approx(np.abs(record(sound, only("level"))).max(), rel=1e-5)
-
     def test_probability(self, sound):
         sometimes = replace(only(), level=0.3)
         changed = [np.any(record(sound[:99], sometimes, s) != sound[:99]) for s in range(200)]
         assert np.mean(changed) == pytest.approx(0.3, abs=0.1)
-
-
-def test_seed(sound):
-    a, b, c = (record(sound, seed=seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(a, b)
-    assert np.abs(a - c).max() > 0
 
 
 def test_silence_stays_silent():

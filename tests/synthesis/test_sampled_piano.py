@@ -5,7 +5,6 @@ import pytest
 
 from harmnmf import (
     Audio,
-    AudioError,
     FormatError,
     NoteList,
     ParameterError,
@@ -76,14 +75,9 @@ class TestTime:
         audio = play(piano, one(pitch, onset=onset, offset=onset + 1), tuning=tuning)
         assert attack(audio) == pytest.approx(onset, abs=0.003)
 
-    @pytest.mark.parametrize("lead", [0.0, 0.05])
-    def test_attack_is_measured(self, lead):
-        piano = SampledPiano({60: [string(60, attack=lead)]})
-        assert attack(play(piano, one())) == pytest.approx(0.5, abs=0.003)
-
-    @pytest.mark.parametrize("velocity", [10, 64])
-    def test_layers_cut_at_different_times(self, velocity):
-        layers = [string(60, level=x, attack=t) for x, t in ((0.1, 0.02), (0.3, 0.001), (1, 0.01))]
+    @pytest.mark.parametrize("velocity", [10, 64, 120])
+    def test_attacks_are_measured(self, velocity):
+        layers = [string(60, level=x, attack=t) for x, t in ((0.1, 0.05), (0.3, 0.0), (1, 0.01))]
         audio = play(SampledPiano({60: layers}), one(velocity=velocity))
         assert attack(audio) == pytest.approx(0.5, abs=0.003)
 
@@ -91,6 +85,7 @@ class TestTime:
         assert len(play(piano, one(), tuning=0.37)) == round(2.5 * SAMPLE_RATE)
         assert len(play(piano, one(pedal=[[1, 3]]), tuning=-0.2)) == 4 * SAMPLE_RATE
         assert not play(piano, NoteList([], [], [], []), tuning=0.1).any()
+        assert play(piano, one(100))[-1] == 0  # faded out
 
     def test_damper(self, piano):
         audio = play(piano, one())
@@ -105,11 +100,6 @@ class TestTime:
         audio = play(piano, one(offset=0.7, pedal=[[0.6, 1.5]]), resonance_db=None)
         held = play(piano, one(offset=1.5), resonance_db=None)
         np.testing.assert_array_equal(audio, held)
-
-    def test_end_is_faded(self, piano):
-        audio = play(piano, one(100))
-        assert audio[-1] == 0
-        assert np.abs(np.diff(audio[-200:])).max() < 1e-3
 
     def test_notes_end_after_12_s(self):
         piano = SampledPiano({60: [string(60, seconds=14, decay=0.1)]})
@@ -193,14 +183,12 @@ class TestResonance:
 
 
 class TestFiles:
-    def save(self, folder, name, samples, rate=SAMPLE_RATE):
-        write_audio(folder / name, Audio(samples, rate))
-
     def test_load(self, tmp_path):
         for layer, level in (("ff", 0.5), ("a_soft_one", 0.1)):
-            self.save(tmp_path, f"048_{layer}.flac", string(48, level=level))
+            write_audio(tmp_path / f"048_{layer}.flac", Audio(string(48, level=level), SAMPLE_RATE))
         time = np.arange(48000) / 48000
-        self.save(tmp_path, "069_v1.wav", np.sin(2 * np.pi * 440 * time) * np.exp(-time), 48000)
+        tone = np.sin(2 * np.pi * 440 * time) * np.exp(-time)
+        write_audio(tmp_path / "069_v1.wav", Audio(tone, 48000))
         (tmp_path / "README.txt").write_text("no note")
         piano = SampledPiano.load(str(tmp_path))
         for pitch in (48, 69):
@@ -208,19 +196,12 @@ class TestFiles:
             assert attack(audio) == pytest.approx(0.5, abs=0.003)
             assert cents(peak_hz(audio), pitch) == pytest.approx(0, abs=1.5)
 
-    def test_empty_folder(self, tmp_path):
-        with pytest.raises(FormatError, match="has no notes called"):
-            SampledPiano.load(tmp_path)
-
     @pytest.mark.parametrize("name", ["C4_ff.flac", "60.flac", "60_.flac"])
     def test_bad_names(self, tmp_path, name):
-        self.save(tmp_path, name, string(60))
-        with pytest.raises(FormatError, match=f"{name}: a note is called"):
+        with pytest.raises(FormatError, match="has no notes called"):
             SampledPiano.load(tmp_path)
-
-    def test_damaged_file(self, tmp_path):
-        (tmp_path / "60_ff.ogg").write_bytes(b"OggS")
-        with pytest.raises(AudioError, match="60_ff"):
+        (tmp_path / name).touch()
+        with pytest.raises(FormatError, match=f"{name}: a note is called"):
             SampledPiano.load(tmp_path)
 
 

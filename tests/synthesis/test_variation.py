@@ -95,12 +95,8 @@ class TestExcerpt:
             assert part.onset[0] == 0
             assert len(part) == len(notes)
 
-    def test_begins_anywhere(self, scale):
-        parts = [excerpt(scale, np.random.default_rng(seed), 4.0) for seed in SEEDS]
+    def test_begins_anywhere_in_the_music(self, scale):
+        late = scale.shift(1000.0)
+        parts = [excerpt(late, np.random.default_rng(seed), 4.0) for seed in SEEDS]
         assert {len(part) for part in parts} <= {15, 16}
         assert len({int(part.pitch[0]) for part in parts}) > 15
-
-    def test_leaves_out_silence_before_the_music(self, scale):
-        late = scale.shift(1000.0)
-        for seed in SEEDS:
-            assert len(excerpt(late, np.random.default_rng(seed), 4.0)) >= 15
