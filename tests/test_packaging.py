@@ -56,7 +56,3 @@ def test_requirements_have_lower_bounds_and_tested_versions(config, root):
 
 def numbers(version):
     return [int(number) for number in re.findall(r"\d+", version)]
-
-
-def test_the_command_runs_as_a_module(python):
-    assert python("-m", "harmnmf", "--version").stdout == f"harmnmf {harmnmf.__version__}\n"

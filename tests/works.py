@@ -24,7 +24,7 @@ from harmnmf.storage.files import atomic_path
 
 @dataclass(frozen=True)
 class Copy:
-    """Copies a file whose first word says what else happens."""
+    """Copy a file, whose first word selects a failure or a delay."""
 
     level: int = 0
 

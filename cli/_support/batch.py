@@ -27,7 +27,7 @@ MANIFEST = "manifest.jsonl"
 
 
 class PreparedWork(Protocol):
-    """What a command does with each recording: a frozen dataclass of its parameters."""
+    """Processing of one recording by a command: a frozen dataclass of its parameters."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 

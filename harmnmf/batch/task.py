@@ -37,13 +37,13 @@ Work = Callable[[Task, Progress], str]
 class Outcome:
     """Result of a task."""
 
-    summary: str = ""  # of the outputs, in a few words
+    summary: str = ""  # content of the outputs in a few words
     error: str | None = None  # reason of a failure, in one line
     trace: str | None = None  # traceback of an unexpected exception
     warnings: tuple[str, ...] = ()
-    seconds: float = 0.0  # of audio that were processed
+    seconds: float = 0.0  # processed seconds of audio
     elapsed: float = 0.0  # processing time in seconds
-    sha256: str | None = None  # of the recording
+    sha256: str | None = None  # hash of the recording
 
 
 def run_task(work: Work, task: Task, progress: Progress) -> Outcome:

@@ -272,7 +272,7 @@ def _first_frame(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _piano_roll(notes: NoteList, changes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each pitch sounds between two changes, shape (128, n_changes - 1)."""
+    """Piano roll between changes, True where a pitch sounds, shape (128, n_changes - 1)."""
     steps = np.zeros((128, len(changes)), dtype=np.int64)
     for times, step in ((notes.onset, 1), (notes.offset, -1)):
         np.add.at(steps, (notes.pitch, np.searchsorted(changes, _first_frame(times))), step)

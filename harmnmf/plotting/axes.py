@@ -29,7 +29,7 @@ RANGE = 60.0  # dynamic range of images in dB
 # Colours of a spectrogram in the background.
 SOFT_GREY = LinearSegmentedColormap.from_list("soft grey", ["#ffffff", "#8c8c8c"])
 _MAX_DURATION = 60.0  # seconds to draw by default: in more, notes are thinner than a pixel
-_MAX_COLUMNS = 4000  # of an image: more than a screen shows
+_MAX_COLUMNS = 4000  # columns of an image; a screen shows no more
 _HZ_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000)
 _SUFFIXES = (".png", ".svg", ".pdf")
 _DPI = 150

@@ -47,7 +47,7 @@ _ROWS_PER_SEMITONE = 4
 # Colour-blind safe palette of Okabe and Ito.
 _BLUE, _VERMILION, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#111111"
 _EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}  # separates repeated notes
-_MIN_HZ = 25.0  # of logarithmic frequency axes
+_MIN_HZ = 25.0  # lower end of logarithmic frequency axes
 _MAX_NOTE = 30.0  # seconds
 # Metrics of a training that are not terms of the loss.
 _SCORES = {"f_measure": "F-measure", "si_sdr_gain": "SI-SDR gain (dB)"}

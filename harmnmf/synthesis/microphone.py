@@ -25,7 +25,7 @@ from harmnmf.signal.audio import SAMPLE_RATE
 
 __all__ = ["RecordingConditions", "simulate_recording"]
 
-_LOUD_QUANTILE = 0.95  # of the powers of the frames: the level of the loud parts
+_LOUD_QUANTILE = 0.95  # quantile of frame powers that gives the level of the loud parts
 # Relative to the loud parts.
 _NOISE_DB = (-80.0, -45.0)
 _HUM_DB = (-80.0, -50.0)
@@ -88,8 +88,6 @@ def simulate_recording(
     the class.
     """
     audio = np.array(samples, dtype=np.float32)
-    if audio.ndim != 1 or not np.isfinite(audio).all():
-        raise ParameterError("samples must be finite and have the shape (n_samples,)")
     conditions = conditions or RecordingConditions()
     parts = (
         (conditions.room, _reverberate),

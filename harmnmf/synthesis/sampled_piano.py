@@ -64,8 +64,8 @@ class _Key:
     """Layers of a key from soft to loud, with attacks at `_LEAD`, in phase, RMS 1."""
 
     layers: list[NDArray[np.float32]]
-    correlations: list[float]  # of each layer with the next
-    level_db: float  # of the loudest layer before scaling
+    correlations: list[float]  # correlation of each layer with the next
+    level_db: float  # level of the loudest layer before scaling
 
 
 class SampledPiano:
@@ -109,7 +109,7 @@ class SampledPiano:
                 raise ParameterError(f"a piano has no key {pitch}, only 21 to 108")
         self._keys = {pitch: _prepare(pitch, layers) for pitch, layers in sorted(samples.items())}
         self._level_db = _smooth_levels(self._keys)
-        # Of this piano, so that the samples do not outlive it.
+        # A cache per piano, which is freed with it.
         self._transposed = lru_cache(_MAX_CACHED)(self._transpose)
 
     @classmethod

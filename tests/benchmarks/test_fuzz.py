@@ -19,7 +19,7 @@ READERS = fuzz.make_readers()
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_files_are_read_or_refused(tmp_path, name):
+def test_files_are_read_or_rejected(tmp_path, name):
     reader = READERS[name]
     path = tmp_path / f"a{reader.suffix}"
     for content in reader.files:

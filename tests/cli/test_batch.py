@@ -28,7 +28,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 @pytest.fixture
 def texts(tmp_path, monkeypatch):
-    """Files whose first words say what happens to them."""
+    """Files whose first words select how their copy ends."""
     monkeypatch.chdir(tmp_path)
     for word in ("good", "fine", "refuse", "warn"):
         Path(word).write_text(f"{word} 1")

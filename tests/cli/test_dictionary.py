@@ -11,7 +11,7 @@ from harmnmf.signal.spectrogram import STFT
 
 @pytest.fixture
 def toy(tmp_path):
-    """A small dictionary with metadata of every kind, some of it from a stranger."""
+    """A small dictionary with metadata of every kind, also with control characters."""
     metadata = {
         "name": "toy",
         "about": "Two\nlines, and a \x1b[31mcolour.",

@@ -82,7 +82,7 @@ def test_info_names_versions_and_devices():
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 def test_a_closed_pipe_is_quiet(root):
     process = subprocess.Popen(
-        [sys.executable, "-m", "harmnmf", "--help"],
+        [sys.executable, "-m", "harmnmf", "--version"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=root,
