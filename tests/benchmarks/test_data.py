@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.data import INPUTS, aligned, detuned, evenly_spaced, phone, room_response
+from benchmarks.data import INPUTS, aligned, detuned, phone, room_response
 from harmnmf import Audio, NoteList
 
 RATE = 16000
@@ -74,8 +74,3 @@ def test_delays_are_removed(delay):
     delayed = np.pad(original, (delay, 100))
     assert (aligned(delayed, original) == original).all()
     assert (aligned(delayed[:-200], original)[:-200] == original[:-200]).all()
-
-
-def test_items_are_evenly_spaced():
-    assert evenly_spaced(range(9), 3) == [0, 4, 8]
-    assert evenly_spaced(range(3), 5) == [0, 1, 2]

@@ -141,7 +141,6 @@ def test_wrong_parameters_leave_nothing(texts):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-j", "0"], "0 is not in the range x>=1"),
         (["-j", "2", "--scheduler", "tcp://127.0.0.1:9"], "--jobs and --scheduler exclude"),
         (["--send"], "--send needs --scheduler"),
     ],

@@ -41,7 +41,6 @@ WRITERS = {
     "a.mid": lambda path: write_midi(path, NOTES),
     "a.png": lambda path: save_figure(PICTURE, path),
     "a.wav": lambda path: write_audio(path, Audio(noise(44_100), 44_100)),
-    "a.ogg": lambda path: write_audio(path, Audio(noise(44_100), 44_100)),
 }
 
 

@@ -6,8 +6,6 @@ import warnings
 import mir_eval
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from harmnmf import (
     FormatError,
@@ -96,20 +94,6 @@ class TestScores:
         for key, score in evaluate_notes(notes, notes).items():
             assert score == pytest.approx(0 if "Error" in key else 1), key
 
-    @pytest.mark.parametrize(("late", "score"), [(0.04, 1.0), (0.05, 1.0), (0.06, 0.0)])
-    def test_late_onsets(self, late, score):
-        notes = NoteList(np.arange(10), np.arange(10) + 0.5, np.arange(50, 60), [70] * 10)
-        scores = evaluate_notes(notes, notes.shift(late))
-        assert scores["F-measure_no_offset"] == score
-        assert evaluate_notes(notes, notes.shift(late), onset_tolerance=0.1)["F-measure"] == 1
-
-    def test_velocity_is_compared_after_a_line_fit(self):
-        ref = NoteList([0, 1, 2], [1, 2, 3], [60, 62, 64], [40, 60, 80])
-        louder = NoteList(ref.onset, ref.offset, ref.pitch, ref.velocity + 20)
-        assert evaluate_notes(ref, louder)["Velocity_F-measure"] == 1
-        mixed = NoteList(ref.onset, ref.offset, ref.pitch, [80, 40, 80])
-        assert evaluate_notes(ref, mixed)["Velocity_F-measure"] < 1
-
     def test_empty_estimate(self):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -127,14 +111,6 @@ class TestScores:
     def test_rejects(self, option, value):
         with pytest.raises(ParameterError, match="must be positive"):
             evaluate_notes(random_notes(0), random_notes(0), **{option: value})
-
-    @settings(deadline=None, max_examples=20)
-    @given(st.integers(0, 10**6))
-    def test_swapping_the_lists_swaps_precision_and_recall(self, seed):
-        one, two = random_notes(seed, 20), random_notes(seed, 30)
-        there, back = evaluate_notes(one, two), evaluate_notes(two, one)
-        for kind in ("Precision_no_offset", "Onset_Precision", "Frame_Precision"):
-            assert there[kind] == back[kind.replace("Precision", "Recall")]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import os
 
 import mido
 import numpy as np
-import pretty_midi
 import pytest
 from hypothesis import given, settings
 from note_strategies import crowded, note_lists
@@ -58,18 +57,6 @@ class TestMidi:
         if len(notes):
             assert once == notes.without_overlaps()
         assert read_notes(path) == once.pedalled()
-
-    def test_other_programs_read_the_same(self, tmp_path):
-        path = tmp_path / "song.mid"
-        write_midi(path, NoteList([0, 0.5], [1, 2], [60, 60], [70, 80], pedal=[[0.25, 3]]))
-        [piano] = pretty_midi.PrettyMIDI(str(path)).instruments
-        notes = [(n.start, n.end, n.pitch, n.velocity) for n in piano.notes]
-        assert notes == [(0, 0.5, 60, 70), (0.5, 2, 60, 80)]
-        assert [(c.number, c.value, c.time) for c in piano.control_changes] == [
-            (64, 127, 0.25),
-            (64, 0, 3),
-        ]
-        assert mido.MidiFile(path).ticks_per_beat == 480
 
     def test_pedal_shorter_than_a_tick(self, tmp_path):
         path = tmp_path / "song.mid"
