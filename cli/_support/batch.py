@@ -95,8 +95,7 @@ def process_each(
     """Process recordings, report each, and list the failures at the end with exit code 1.
 
     `plan` has the outputs of each recording. If all are in one `folder`, a manifest there records
-    what is done. HarmnmfError if outputs collide, exist or cannot be written, or a parameter of
-    `work` is wrong.
+    what is done. Wrong plans and parameters of `work` raise HarmnmfError.
     """
     tasks = [Task(source, tuple(outputs)) for source, outputs in plan.items()]
     with ExitStack() as stack:
