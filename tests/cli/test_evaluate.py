@@ -44,8 +44,6 @@ def test_json(folders):
     result = evaluate(*folders, "--json")
     assert result.exit_code == 0
     report = json.loads(result.stdout)
-    assert set(report) == {"pieces", "mean", "failures"}
-    assert set(report["pieces"]) == {"good", "half"}
     assert report["pieces"]["half"]["Recall_no_offset"] == 0.5
     assert report["mean"]["Recall_no_offset"] == 0.75
     assert report["mean"].keys() == report["pieces"]["good"].keys()
