@@ -322,7 +322,7 @@ class NoteNetwork(nn.Module):
                 return cls(NoteNetworkConfig(**config), metadata["about"], settings)
 
             return rebuild_network(build, metadata["config"], arrays)
-        except (KeyError, TypeError, ValueError) as error:
+        except (FormatError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged note network ({error})") from error
 
 

@@ -177,6 +177,13 @@ def write_excerpts(
     paths = [folder / f"{index:06}.safetensors" for index in indices]
     missing = [(index, path) for index, path in zip(indices, paths, strict=True)
                if not path.exists()]  # fmt: skip
+    if n_jobs == 1:
+        for path, index in zip(paths, indices, strict=True):
+            if not path.exists():
+                _write(source, index, path)
+            if progress is not None:
+                progress(path)
+        return paths
     # Forking a process that has used threads may hang.
     pool = ProcessPoolExecutor(n_jobs, get_context("spawn"), torch.set_num_threads, (1,))
     try:
