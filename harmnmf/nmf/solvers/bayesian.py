@@ -153,7 +153,7 @@ def factorize_bayesian(
     tensor([2., 3.])
     """
     options = BayesianOptions() if options is None else options
-    check_nonnegative(V=V, P=P, E=E, **({} if H is None else {"H": H}))
+    check_nonnegative(V=V, P=P, E=E, H=H)
     floor = data_floor(V) if options.floor is None else options.floor
     floor = torch.as_tensor(floor, dtype=V.dtype, device=V.device)
     V = V + floor

@@ -174,7 +174,7 @@ def estimate_note_activations(
     >>> int(A[0].argmax()), round(float(A[0].max()), 2)
     (3, 1.0)
     """
-    check_nonnegative(V=V, W=W, **({} if bands is None else {"bands": bands}))
+    check_nonnegative(V=V, W=W, bands=bands)
     n_bins, n_pitches, n_timbres = W.shape
     if not 1 <= n_attack <= n_timbres:
         raise ParameterError(f"n_attack must be from 1 to {n_timbres}, not {n_attack}")

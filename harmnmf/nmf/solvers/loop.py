@@ -141,19 +141,18 @@ def stack_objectives(objectives: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack([*objectives]) if objectives else torch.empty(0, dtype=torch.float64)
 
 
-def check_nonnegative(**arrays: torch.Tensor) -> None:
-    """Raise ParameterError if an array is empty, or holds negative or non-finite values.
+def check_nonnegative(**arrays: torch.Tensor | None) -> None:
+    """Raise ParameterError if an array that is given is empty, or negative or not finite anywhere.
 
-    Parameters
-    ----------
-    **arrays : Tensor
-        Arrays by the names that the message uses.
+    The message names the array.
 
     Examples
     --------
-    >>> check_nonnegative(V=torch.tensor([0.0, 1.0]))
+    >>> check_nonnegative(V=torch.tensor([0.0, 1.0]), H=None)
     """
     for name, array in arrays.items():
+        if array is None:
+            continue
         if array.numel() == 0:
             raise ParameterError(f"{name} is empty")
         if not bool(torch.isfinite(array).all()):

@@ -117,7 +117,7 @@ def estimate_activations(
     >>> bool(torch.allclose(W @ result.H, V, atol=1e-3))
     True
     """
-    check_nonnegative(V=V, W=W)
+    check_nonnegative(V=V, W=W, H=H)
     _, H, run = alternate(V, W, H, None, options)
     return Activations(H, *run)
 
@@ -168,7 +168,7 @@ def factorize(
     >>> bool((result.W @ result.H - V).abs().max() < 0.02 * V.max()), result.converged
     (True, True)
     """
-    check_nonnegative(V=V, W=W)
+    check_nonnegative(V=V, W=W, H=H)
     free = Constraint(dictionary=lambda W: W, gather=lambda term: term)
     W, H, run = alternate(V, W, H, free, options)
     norm = _column_norms(W)
@@ -227,7 +227,7 @@ def factorize_harmonic(
     >>> bool(result.H[0].min() > 100 * result.H[1:].max())
     True
     """
-    check_nonnegative(V=V, P=P, E=E)
+    check_nonnegative(V=V, P=P, E=E, H=H)
     harmonic = Constraint(
         dictionary=lambda E: torch.einsum("fkm,...mk->...fk", P, E),
         gather=lambda term: torch.einsum("fkm,...fk->...mk", P, term),
