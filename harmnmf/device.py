@@ -10,17 +10,7 @@ __all__ = ["resolve_device"]
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the PyTorch device of a name.
-
-    Parameters
-    ----------
-    name : str
-        A PyTorch device, or "auto" for a GPU if there is one.
-
-    Returns
-    -------
-    torch.device
-        The device.
+    """Return the PyTorch device of a name, or for "auto" a GPU if there is one.
 
     Raises
     ------

@@ -73,12 +73,8 @@ def adapt_dictionary(
     -----
     On the real recordings of ``benchmarks/transcription.py`` adaptation raises the onset-only note
     F by 0.01 to 0.02. The correlation lengths were chosen on these recordings, so that this is
-    optimistic.
-
-    References
-    ----------
-    .. [1] T. Lu, "Harmonic Constraint in Music Spectrogram Reconstruction", 2021: the prior in
-       decibels, there with independent bins.
+    optimistic. The prior in decibels is that of T. Lu, "Harmonic Constraint in Music Spectrogram
+    Reconstruction", 2021, there with independent bins.
 
     Examples
     --------
@@ -133,19 +129,9 @@ def adapt_dictionary(
 
 
 def timbre_activations(played: NoteActivations, n_attack: int) -> torch.Tensor:
-    """Return the activations of all timbres: each frame of an attack is a timbre, delayed.
+    """Return the activations of all timbres, (n_pitches, n_timbres, n_frames).
 
-    Parameters
-    ----------
-    played : NoteActivations
-        Attacks (n_pitches, n_frames) and sustained timbres (n_pitches, n_sustained, n_frames).
-    n_attack : int
-        Number of frames of an attack.
-
-    Returns
-    -------
-    Tensor, shape (n_pitches, n_attack + n_sustained, n_frames)
-        H.
+    Each frame of an attack is a timbre, whose activations are those of the attack, delayed.
 
     Examples
     --------

@@ -116,17 +116,7 @@ def learn_from_notes(
 
 
 def find_attack(samples: NDArray[np.float32]) -> int:
-    """Find the start of an isolated note.
-
-    Parameters
-    ----------
-    samples : ndarray, shape (n_samples,)
-        Mono recording of one note, with full scale at ±1.
-
-    Returns
-    -------
-    int
-        First sample whose magnitude is within 20 dB of the maximum.
+    """Return the first sample of an isolated note whose magnitude is within 20 dB of the maximum.
 
     Raises
     ------

@@ -23,17 +23,7 @@ SILENCE = 1e-4
 def scale_timbres(W: NDArray[np.float64], n_attack: int) -> NDArray[np.float64]:
     """Scale timbres to a sum over the bins of 1, on average over the frames of an attack.
 
-    Parameters
-    ----------
-    W : ndarray, shape (n_bins, ..., n_timbres)
-        Timbres, of which the first `n_attack` are the frames of the attack.
-    n_attack : int
-        Number of frames of the attack.
-
-    Returns
-    -------
-    ndarray, shape (n_bins, ..., n_timbres)
-        Scaled timbres; silent ones stay silent.
+    W has shape (n_bins, ..., n_timbres); silent timbres stay silent.
 
     Examples
     --------

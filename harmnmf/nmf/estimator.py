@@ -21,17 +21,17 @@ from sklearn.utils.validation import check_array, validate_data
 
 from harmnmf.device import resolve_device
 from harmnmf.errors import HarmnmfError, ParameterError
-from harmnmf.signal.spectrogram import LogFrequency
-
-from .solvers.bayesian import BayesianOptions, factorize_bayesian
-from .solvers.decibel import DecibelOptions, factorize_decibel
-from .solvers.divergence import beta_divergence
-from .solvers.multiplicative import (
+from harmnmf.nmf.solvers.bayesian import BayesianOptions, factorize_bayesian
+from harmnmf.nmf.solvers.decibel import DecibelOptions, factorize_decibel
+from harmnmf.nmf.solvers.divergence import beta_divergence
+from harmnmf.nmf.solvers.multiplicative import (
     HarmonicFactorization,
     MultiplicativeOptions,
     estimate_activations,
     factorize_harmonic,
 )
+from harmnmf.signal.spectrogram import LogFrequency
+
 from .templates import harmonic_templates, initial_weights
 
 __all__ = ["ConvergenceWarning", "HarmonicNMF", "NotFittedError"]

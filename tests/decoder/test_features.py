@@ -34,7 +34,8 @@ def test_gain_does_not_matter() -> None:
 
 def test_levels_are_decibels_above_the_floor() -> None:
     V = np.array([[1.0, 0.1, 1e-3, 0.0]], np.float32)
-    played = NoteActivations(torch.zeros(1, 4), torch.zeros(1, 2, 4), torch.ones(1), torch.zeros(1))
+    A, S = torch.zeros(1, 4), torch.zeros(1, 2, 4)
+    played = NoteActivations(A, S, torch.ones(1), torch.zeros(1), 20, False)
     features = SETTINGS.measure([V, V], played, reference=1.0)
     np.testing.assert_array_equal(features.spectrum, [[180, 120, 0, 0]])
     np.testing.assert_allclose(SETTINGS.tensors(features)[0], [[3.0, 2.0, 0.0, 0.0]])
@@ -70,7 +71,7 @@ def test_levels_must_be_bytes() -> None:
 def test_scale_does_not_change_the_input_of_the_network() -> None:
     V = np.geomspace(1e-2, 1.0, 50, dtype=np.float32)[None]
     silence = torch.zeros(1, 2, 50)
-    played = NoteActivations(silence[:, 0], silence, torch.ones(1), torch.zeros(1))
+    played = NoteActivations(silence[:, 0], silence, torch.ones(1), torch.zeros(1), 20, False)
     coarse, fine = (
         settings.tensors(settings.measure([V, V], played, 1.0))[0]
         for settings in (FeatureSettings(steps_per_db=1), FeatureSettings(steps_per_db=4))

@@ -61,11 +61,6 @@ class MultiplicativeOptions(SolverOptions):
         ``tol=None`` this is not checked.
     floor, max_iter, tol
         As in :class:`~harmnmf.nmf.solvers.loop.SolverOptions`.
-
-    Examples
-    --------
-    >>> MultiplicativeOptions(beta=1, tol=None).max_iter
-    50
     """
 
     beta: float = 0.5
@@ -88,7 +83,7 @@ def alternate(
     *,
     block_size: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, Iterations]:
-    """Update activations and the dictionary's parameters in turn.
+    """Update activations H and the dictionary's parameters X in turn.
 
     Parameters
     ----------
@@ -112,17 +107,6 @@ def alternate(
         Parameters and activations.
     run : Iterations
         With the objective before the first iteration, after every ten and after the last.
-
-    Examples
-    --------
-    A single number as the dictionary's parameter:
-
-    >>> shape = torch.tensor([[1.0], [2.0]])
-    >>> constraint = Constraint(lambda X: shape * X, lambda G: (shape * G).sum(-2, keepdim=True))
-    >>> V, X = torch.tensor([[3.0], [6.0]]), torch.ones(1, 1)
-    >>> X, H, _ = alternate(V, X, None, constraint, MultiplicativeOptions(beta=1, max_iter=10))
-    >>> (shape * X @ H).flatten()
-    tensor([3., 6.])
     """
     options = MultiplicativeOptions() if options is None else options
     beta, max_iter, tol = options.beta, options.max_iter, options.tol

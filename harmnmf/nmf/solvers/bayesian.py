@@ -60,11 +60,6 @@ class BayesianOptions(SolverOptions):
     ------
     ParameterError
         If `algorithm` is none of the three, or `smoothness` is negative or not finite.
-
-    Examples
-    --------
-    >>> BayesianOptions(smoothness=2.0).algorithm
-    'em'
     """
 
     algorithm: str = "em"
@@ -91,7 +86,7 @@ def factorize_bayesian(
 ) -> HarmonicFactorization:
     """Estimate activations and envelopes of harmonic templates from a power spectrogram.
 
-    ``"em"`` repeats the updates of [1]_, with V̂ computed anew before each::
+    ``"em"`` repeats the updates of Bertin, Badeau and Vincent, with V̂ computed anew before each::
 
         h_kn ← h_kn (1 + 1/S_k  Σ_fm (h_kn e_mk P_fkm / v̂_fn) (v_fn / v̂_fn - 1))      (14)
         e_mk ← e_mk (1 + 1/S_mk Σ_fn (h_kn e_mk P_fkm / v̂_fn) (v_fn / v̂_fn - 1))      (15)
@@ -137,10 +132,6 @@ def factorize_bayesian(
     ------
     ParameterError
         If `V`, `P`, `E` or `H` is empty, or holds negative or non-finite values.
-
-    References
-    ----------
-    .. [1] N. Bertin, R. Badeau and E. Vincent, IEEE TASLP 18(3), 2010, equations 14 and 15.
 
     Examples
     --------

@@ -81,19 +81,9 @@ def raised_cosine_bands(positions: torch.Tensor, spacing: float) -> torch.Tensor
 
 
 def room_bands(axis: FrequencyAxis, device: str = "cpu") -> torch.Tensor | None:
-    """Make the bands of a response that is smooth over a third of an octave.
+    """Make the bands G of a response that is smooth over a third of an octave.
 
-    Parameters
-    ----------
-    axis : FrequencyAxis
-        Frequencies of the bins.
-    device : str, default="cpu"
-        PyTorch device of the result.
-
-    Returns
-    -------
-    Tensor, shape (n_bins, n_bands), or None
-        The bands G, or None if the axis is not logarithmic.
+    The result has shape (n_bins, n_bands), or is None if the axis is not logarithmic.
 
     Examples
     --------
@@ -158,10 +148,6 @@ def estimate_note_activations(
     ParameterError
         If an array is empty or holds negative or non-finite values, or `n_attack` is out of
         range.
-
-    References
-    ----------
-    .. [1] P. Smaragdis, IEEE TASLP 15(1), 2007; here with the beta-divergence.
 
     Examples
     --------

@@ -93,11 +93,6 @@ class DecibelOptions(SolverOptions):
     ------
     ParameterError
         If an option is outside its domain, or there is nothing to estimate.
-
-    Examples
-    --------
-    >>> DecibelOptions(sigma=1.0, tol=None).max_iter
-    100
     """
 
     estimate_E: bool = True
@@ -166,8 +161,8 @@ def smooth_basis(positions: torch.Tensor, length: float) -> torch.Tensor:
     positions : Tensor, shape (n,)
         Where the curve is wanted.
     length : float
-        Correlation length, in units of the positions, positive: the correlation at a distance d
-        is exp(−(d / length)² / 2).
+        Correlation length, in units of the positions: the correlation at a distance d is
+        exp(−(d / length)² / 2).
 
     Returns
     -------
@@ -196,23 +191,9 @@ def decibel_divergence(
     beta: float,
     floor: float | torch.Tensor,
 ) -> torch.Tensor:
-    """Compute D(V | WH), differentiable, of a dictionary in decibels.
+    """Compute D(V | WH), float64, of a dictionary in decibels; it is differentiable.
 
-    Parameters
-    ----------
-    V : Tensor, shape (n_bins, n_frames)
-        Spectrogram.
-    W_dB : Tensor, shape (n_bins, n_pitches, n_timbres)
-        Dictionary in dB.
-    H : Tensor, shape (n_pitches, n_timbres, n_frames)
-        Activations.
-    domain, beta, floor
-        As in :class:`DecibelOptions`.
-
-    Returns
-    -------
-    Tensor, float64, shape ()
-        The divergence.
+    Shapes and options are those of :func:`factorize_decibel`.
 
     Examples
     --------
@@ -237,7 +218,7 @@ def factorize_decibel(
     H: torch.Tensor | None = None,
     options: DecibelOptions | None = None,
 ) -> DecibelFactorization:
-    """Estimate a dictionary near harmonic templates, their envelopes and the activations [1]_.
+    """Estimate a dictionary near harmonic templates, their envelopes and the activations.
 
     Parameters
     ----------
@@ -268,10 +249,6 @@ def factorize_decibel(
     ParameterError
         If an array is empty, holds negative or non-finite values, or does not fit the others, or
         `H` is missing though it is not to be estimated.
-
-    References
-    ----------
-    .. [1] T. Lu, "Harmonic Constraint in Music Spectrogram Reconstruction", 2021.
 
     Examples
     --------

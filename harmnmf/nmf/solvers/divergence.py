@@ -61,9 +61,7 @@ def gradient_terms(
 
     Parameters
     ----------
-    V, V_hat : Tensor, shape (..., n_bins, n_frames)
-        Data and model, positive.
-    beta : float
+    V, V_hat, beta
         As in :func:`beta_divergence`.
     overwrite : bool, default=False
         Whether the result may use the memory of `V_hat`, which is then lost.
@@ -98,20 +96,8 @@ def gradient_terms(
 def majorisation_exponent(beta: float) -> float:
     """Return the exponent for which a multiplicative update never raises the divergence.
 
-    Parameters
-    ----------
-    beta : float
-        As in :func:`beta_divergence`.
-
-    Returns
-    -------
-    float
-        The majorisation-minimisation exponent of [1]_, except that it is 1 for 0 < beta < 1:
-        the paper proves descent for that as well, and it converges faster.
-
-    References
-    ----------
-    .. [1] C. Févotte and J. Idier, Neural Computation 23(9), 2011.
+    It is the majorisation-minimisation exponent of Févotte and Idier, except for 0 < beta < 1:
+    there they also prove descent for 1, which converges faster.
 
     Examples
     --------

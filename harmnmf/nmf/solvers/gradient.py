@@ -20,24 +20,9 @@ def minimise(
 ) -> Iterations:
     """Minimise an objective over its parameters, in place.
 
-    Adam may climb; the parameters are left where the objective was lowest.
-
-    Parameters
-    ----------
-    objective : callable
-        Returns the objective of the current parameters, shape ().
-    parameters : sequence of Tensor
-        Parameters, all of which the objective depends on. Their `requires_grad` is set.
-    optimizer : {"lbfgs", "adam"}
-        L-BFGS with a strong Wolfe line search, which never raises the objective, or Adam with
-        steps of 1.
-    options : SolverOptions
-        `max_iter` and `tol`.
-
-    Returns
-    -------
-    Iterations
-        With the objective before the first iteration and after each.
+    "lbfgs" is L-BFGS with a strong Wolfe line search, which never raises the objective; "adam"
+    takes steps of 1 and may climb. The parameters are left where the objective was lowest. The
+    record has the objective, shape (), before the first iteration and after each.
 
     Examples
     --------

@@ -45,11 +45,6 @@ class SolverOptions:
     ------
     ParameterError
         If `max_iter` is negative.
-
-    Examples
-    --------
-    >>> SolverOptions(max_iter=10).tol
-    0.0001
     """
 
     floor: float | torch.Tensor | None = None
@@ -82,21 +77,9 @@ def iterate(
 ) -> Iterations:
     """Repeat a step until the objective converges or the iterations are used up.
 
-    Parameters
-    ----------
-    step : callable
-        Takes the number of the iteration, from 0, and updates the solver's state.
-    objective : callable
-        Returns the objective of the current state, float64, shape (...) for a batch.
-    options : SolverOptions
-        `max_iter` and `tol`.
-    period : int, default=10
-        Number of iterations over which convergence is judged.
-
-    Returns
-    -------
-    Iterations
-        With the objective before the first iteration and after each.
+    `step` takes the number of the iteration, from 0; `objective` returns that of the current
+    state, float64, shape (...) for a batch. Convergence is judged over `period` iterations. The
+    record has the objective before the first iteration and after each.
 
     Examples
     --------
@@ -117,13 +100,7 @@ def iterate(
 
 
 def has_converged(objectives: Sequence[torch.Tensor], tol: float, period: int = 1) -> bool:
-    """Whether no objective fell by more than the fraction `tol` over the last `period` entries.
-
-    Examples
-    --------
-    >>> has_converged([torch.tensor(4.0), torch.tensor(3.9)], tol=0.1)
-    True
-    """
+    """Whether no objective fell by more than the fraction `tol` over the last `period` entries."""
     if not tol > 0 or len(objectives) <= period:
         return False
     previous, current = objectives[-1 - period], objectives[-1]
@@ -131,25 +108,12 @@ def has_converged(objectives: Sequence[torch.Tensor], tol: float, period: int = 
 
 
 def stack_objectives(objectives: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Stack objectives, shape (n_objectives, ...), of which there may be none.
-
-    Examples
-    --------
-    >>> stack_objectives([]).shape
-    torch.Size([0])
-    """
+    """Stack objectives, shape (n_objectives, ...), of which there may be none."""
     return torch.stack([*objectives]) if objectives else torch.empty(0, dtype=torch.float64)
 
 
 def check_nonnegative(**arrays: torch.Tensor | None) -> None:
-    """Raise ParameterError if an array that is given is empty, or negative or not finite anywhere.
-
-    The message names the array.
-
-    Examples
-    --------
-    >>> check_nonnegative(V=torch.tensor([0.0, 1.0]), H=None)
-    """
+    """Raise ParameterError if an array is empty, or holds negative or non-finite values."""
     for name, array in arrays.items():
         if array is None:
             continue
@@ -162,17 +126,9 @@ def check_nonnegative(**arrays: torch.Tensor | None) -> None:
 
 
 def data_floor(V: torch.Tensor) -> torch.Tensor:
-    """Return the machine epsilon times the largest value of each spectrogram.
+    """Return the machine epsilon times the largest value of each spectrogram, shape (..., 1, 1).
 
-    Parameters
-    ----------
-    V : Tensor, shape (..., n_bins, n_frames)
-        Data, not negative.
-
-    Returns
-    -------
-    Tensor, shape (..., 1, 1)
-        Floors, positive; the floor of silence is the machine epsilon.
+    The floor of silence is the machine epsilon.
 
     Examples
     --------
@@ -189,21 +145,9 @@ def data_floor(V: torch.Tensor) -> torch.Tensor:
 def multiplicative_update(
     X: torch.Tensor, terms: Iterable[torch.Tensor], gamma: float
 ) -> torch.Tensor:
-    """Multiply parameters by the quotient of the gradient's two terms, to the power of gamma.
+    """Multiply X by (negative / positive)^gamma, the two terms of the gradient with respect to X.
 
-    Parameters
-    ----------
-    X : Tensor
-        Parameters.
-    terms : iterable of Tensor
-        Negative and positive term of the objective's gradient with respect to them.
-    gamma : float
-        Exponent.
-
-    Returns
-    -------
-    Tensor
-        New parameters. Where the positive term is zero they do not change.
+    X does not change where the positive term is zero.
 
     Examples
     --------

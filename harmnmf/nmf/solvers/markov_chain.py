@@ -29,18 +29,10 @@ __all__ = ["chain_divergence", "minimise_with_chain"]
 
 
 def chain_divergence(H: torch.Tensor) -> torch.Tensor:
-    """Sum the Itakura-Saito divergences between successive activations.
+    """Sum the Itakura-Saito divergences Σ_kn d_IS(h_k,n-1 | h_kn) between successive activations.
 
-    Parameters
-    ----------
-    H : Tensor, shape (..., n_pitches, n_frames)
-        Activations, not negative.
-
-    Returns
-    -------
-    Tensor, float64, shape (...)
-        Σ_kn d_IS(h_k,n-1 | h_kn) over neighbours that are both positive. It does not depend on
-        the scale of a row.
+    H has shape (..., n_pitches, n_frames), the result, float64, shape (...). Links to a zero do
+    not count, and the result does not depend on the scale of a row.
 
     Examples
     --------
@@ -72,14 +64,14 @@ def minimise_with_chain(
     H : Tensor, shape (..., n_pitches, n_frames)
         Current activations. Zeros stay zero.
     a, s, c : Tensor, broadcastable to the shape of H
-        Coefficients of the bound, not negative.
+        Coefficients of the bound, not negative. Where all are zero, H does not change.
     smoothness : float
-        λ; 0 leaves the minimum of the bound.
+        λ.
 
     Returns
     -------
     Tensor, shape (..., n_pitches, n_frames)
-        New activations. Where all coefficients are zero they do not change.
+        New activations.
 
     Examples
     --------

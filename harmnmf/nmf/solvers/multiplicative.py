@@ -74,7 +74,7 @@ def estimate_activations(
 ) -> Activations:
     """Estimate the activations of a fixed dictionary.
 
-    Repeats the update of H [1]_::
+    Repeats the update of Févotte and Idier::
 
         H ← H · [Wᵀ(V · V̂^(β-2)) / Wᵀ V̂^(β-1)]^γ
 
@@ -105,10 +105,6 @@ def estimate_activations(
     ParameterError
         If `V` or `W` is empty, or holds negative or non-finite values.
 
-    References
-    ----------
-    .. [1] C. Févotte and J. Idier, Neural Computation 23(9), 2011.
-
     Examples
     --------
     >>> W = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]])
@@ -130,7 +126,7 @@ def factorize(
 ) -> Factorization:
     """Estimate a dictionary together with the activations, without any constraint.
 
-    Each iteration updates H as in :func:`estimate_activations`, then W [1]_::
+    Each iteration updates H as in :func:`estimate_activations`, then W::
 
         W ← W · [(V · V̂^(β-2)) Hᵀ / V̂^(β-1) Hᵀ]^γ
 
@@ -154,10 +150,6 @@ def factorize(
     ------
     ParameterError
         If `V` or `W` is empty, or holds negative or non-finite values.
-
-    References
-    ----------
-    .. [1] C. Févotte and J. Idier, Neural Computation 23(9), 2011.
 
     Examples
     --------
@@ -184,7 +176,8 @@ def factorize_harmonic(
 ) -> HarmonicFactorization:
     """Estimate the envelopes of harmonic templates together with the activations.
 
-    Each iteration updates H as in :func:`estimate_activations` with W = PE, then E [1]_::
+    Each iteration updates H as in :func:`estimate_activations` with W = PE, then E (Vincent,
+    Bertin and Badeau)::
 
         e_mk ← e_mk · [Σ_fn P_fkm h_kn v v̂^(β-2) / Σ_fn P_fkm h_kn v̂^(β-1)]^γ
 
@@ -210,10 +203,6 @@ def factorize_harmonic(
     ------
     ParameterError
         If `V`, `P` or `E` is empty, or holds negative or non-finite values.
-
-    References
-    ----------
-    .. [1] E. Vincent, N. Bertin and R. Badeau, IEEE TASLP 18(3), 2010.
 
     Examples
     --------
