@@ -32,7 +32,7 @@ def model(W, A, S, response=1.0):
 
 
 def ratio_of_terms(V, V_hat, beta, parameters):
-    """Quotients of the negative and positive terms of the gradient, by automatic differentiation."""
+    """Quotients of the two terms of the gradient, by automatic differentiation."""
     gradients = torch.autograd.grad(beta_divergence(V, V_hat, beta), parameters, retain_graph=True)
     # The positive term is what V̂^(β-1) alone gives; the negative one follows from the gradient.
     weighted = (V_hat * (V_hat ** (beta - 1)).detach()).sum()
