@@ -97,16 +97,6 @@ def test_the_spectra_of_the_keys_are_found(notes, harmonic, solver, tolerance):
     np.testing.assert_allclose(learned.W[:, :, :N_ATTACK].sum(axis=0).mean(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("solver", ["multiplicative", "bayesian"])
-def test_zeros_of_played_keys_stay_zero(notes, harmonic, solver):
-    learned = learn_from_score(
-        [(play(notes), notes)], dictionary=harmonic, solver=solver, max_iter=3
-    )
-    played = np.searchsorted(harmonic.pitches, list(LEVELS))
-    np.testing.assert_array_equal(learned.W[:, played] == 0, harmonic.W[:, played] == 0)
-    assert (harmonic.W == 0).any()
-
-
 def test_an_attack_rises_and_a_key_that_is_not_played_is_like_its_neighbours(notes, harmonic):
     learned = learn_from_score([(play(notes), notes)], dictionary=harmonic)
     for k in np.searchsorted(harmonic.pitches, list(LEVELS)):

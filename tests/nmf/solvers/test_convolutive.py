@@ -154,20 +154,6 @@ def test_attacks_of_one_frame_are_ordinary_activations(beta, n_timbres):
     assert (result.response == 1).all()
 
 
-@pytest.mark.parametrize("beta", BETAS)
-def test_delayed_data_give_delayed_activations(beta):
-    n_frames, n_attack, max_iter, shift = 60, 3, 4, 7
-    V, W = sparse(20, n_frames), sparse(20, 4, 5, seed=1)
-    one = estimate_note_activations(V, W, n_attack, beta=beta, max_iter=max_iter)
-    other = estimate_note_activations(V.roll(shift, -1), W, n_attack, beta=beta, max_iter=max_iter)
-    # In each iteration a frame, and so an end, influences those less than n_attack away.
-    margin = max_iter * (n_attack - 1)
-    for x, y in ((one.A, other.A), (one.S, other.S)):
-        later = y[..., margin + shift : n_frames - margin]
-        earlier = x[..., margin : n_frames - margin - shift]
-        torch.testing.assert_close(later, earlier, rtol=1e-8, atol=0)
-
-
 def test_an_update_of_the_response_does_not_stop_the_iterations():
     # One band can only change the level, which is right already: its updates change nothing.
     V, W, G = uniform(40, 60), sparse(40, 5, 5, seed=1), torch.ones(40, 1, dtype=torch.float64)

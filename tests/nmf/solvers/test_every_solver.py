@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from itertools import product
 
 import pytest
 import torch
@@ -22,47 +24,44 @@ from harmnmf.nmf.solvers.multiplicative import (
 )
 
 BETAS = [-1, 0, 0.5, 1, 1.5, 2, 3]
-SOLVERS = {}  # by name: a function of arrays and options, the arrays that it takes
+
+
+def solver(function, options, takes, **fixed):
+    """Return a function of arrays and options, and the arrays that it takes."""
+
+    def solve(arrays, **changes):
+        return function(**arrays, options=options(**fixed, **changes))
+
+    return solve, takes
+
+
+def note_solver(takes, beta):
+    def solve(arrays, **options):
+        return estimate_note_activations(**arrays, n_attack=3, beta=beta, **options)
+
+    return solve, takes
+
+
+SOLVERS, DECIBEL = {}, {}
 for beta in BETAS:
-    for function, takes in (
-        (estimate_activations, "dictionary"),
-        (factorize, "dictionary"),
-        (factorize_harmonic, "templates"),
-    ):
-        SOLVERS[f"{function.__name__} {beta}"] = (
-            lambda arrays, function=function, beta=beta, **options: function(
-                **arrays, options=MultiplicativeOptions(beta=beta, **options)
-            ),
-            takes,
-        )
-    for takes in ("attacks", "attacks and bands"):
-        SOLVERS[f"{takes} {beta}"] = (
-            lambda arrays, beta=beta, **options: estimate_note_activations(
-                **arrays, n_attack=3, beta=beta, **options
-            ),
-            takes,
-        )
-for algorithm in ("em", "sage", "multiplicative"):
-    for smoothness in (0.0, 20.0):
-        SOLVERS[f"{algorithm} {smoothness}"] = (
-            lambda arrays, algorithm=algorithm, smoothness=smoothness, **options: (
-                factorize_bayesian(
-                    **arrays,
-                    options=BayesianOptions(algorithm=algorithm, smoothness=smoothness, **options),
-                )
-            ),
-            "templates",
-        )
-DECIBEL = {
-    f"{optimizer} {domain}": (
-        lambda arrays, optimizer=optimizer, domain=domain, **options: factorize_decibel(
-            **arrays, options=DecibelOptions(optimizer=optimizer, domain=domain, **options)
-        ),
-        "timbres",
+    multiplicative = partial(solver, options=MultiplicativeOptions, beta=beta)
+    SOLVERS |= {
+        f"activations {beta}": multiplicative(estimate_activations, takes="dictionary"),
+        f"free {beta}": multiplicative(factorize, takes="dictionary"),
+        f"harmonic {beta}": multiplicative(factorize_harmonic, takes="templates"),
+        f"notes {beta}": note_solver("attacks", beta),
+        f"notes with a response {beta}": note_solver("attacks and bands", beta),
+    }
+for algorithm, smoothness in product(("em", "sage", "multiplicative"), (0.0, 20.0)):
+    options = {"algorithm": algorithm, "smoothness": smoothness}
+    SOLVERS[f"{algorithm} {smoothness}"] = solver(
+        factorize_bayesian, BayesianOptions, "templates", **options
     )
-    for optimizer in ("lbfgs", "adam")
-    for domain in ("linear", "decibel")
-}
+for optimizer, domain in product(("lbfgs", "adam"), ("linear", "decibel")):
+    options = {"optimizer": optimizer, "domain": domain}
+    DECIBEL[f"{optimizer} {domain}"] = solver(
+        factorize_decibel, DecibelOptions, "timbres", **options
+    )
 every_solver = pytest.mark.parametrize("name", [*SOLVERS, *DECIBEL])
 solvers_of_batches = pytest.mark.parametrize("name", SOLVERS)
 
