@@ -419,10 +419,10 @@ def _solve_decibel(
         max_iter=model.max_iter,
         tol=model.tol,
     )
-    W, E, H, *run, _ = factorize_decibel(
+    W, E, H, objective, n_iter, converged, _ = factorize_decibel(
         V, P, start.E[..., None], start.H[:, None], decibel_options
     )
-    return HarmonicFactorization(W[..., 0], E[..., 0], H[:, 0], *run)
+    return HarmonicFactorization(W[..., 0], E[..., 0], H[:, 0], objective, n_iter, converged)
 
 
 class _Solver(NamedTuple):

@@ -137,13 +137,10 @@ def test_any_pitches_at_any_sample_rate(sample_rate, n_fft, pitches, n_templates
 
 def test_tuning_moves_pitches():
     options = {"window_durations": N_FFT / RATE, "inharmonicity": 1e-4}
-    pitches = np.array([40, 60, 80])
-    for tuning in (0.3, np.array([-0.1, 0.0, 0.2])):
-        np.testing.assert_allclose(
-            harmonic_templates(STFT, pitches, tuning=tuning, **options),
-            harmonic_templates(STFT, pitches + tuning, **options),
-            atol=1e-9,
-        )
+    pitches, tuning = np.array([40, 60, 80]), np.array([-0.1, 0.0, 0.2])
+    tuned = harmonic_templates(STFT, pitches, tuning=tuning, **options)
+    moved = harmonic_templates(STFT, pitches + tuning, **options)
+    np.testing.assert_allclose(tuned, moved, atol=1e-9)
 
 
 @given(st.lists(st.floats(0, 127), min_size=1, max_size=9), st.integers(1, 12), st.floats(0.5, 8))
