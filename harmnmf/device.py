@@ -10,18 +10,7 @@ __all__ = ["resolve_device"]
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the PyTorch device of a name, or for "auto" a GPU if there is one.
-
-    Raises
-    ------
-    ParameterError
-        If the device is not available.
-
-    Examples
-    --------
-    >>> resolve_device("cpu")
-    device(type='cpu')
-    """
+    """Return the PyTorch device of a name, or for "auto" a GPU if there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

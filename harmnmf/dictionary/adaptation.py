@@ -8,8 +8,7 @@ filtered by the response r of the room::
 
 Some activations are wrong, and a free dictionary would fit them. So the deviation d of a key is
 the same for all its timbres, and smooth: it correlates over half a semitone in frequency and four
-keys. It learns what keys around a frequency have in common (a mode of the soundboard or the room,
-the place of the microphone) without mixing the spectra of neighbouring notes.
+keys.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def adapt_dictionary(
         Prior mean.
     sigma : float, default=3.0
         Standard deviation of the piano's spectra from the dictionary in dB (10 log₁₀ of
-        magnitudes), positive. With 2 the scores below are the same.
+        magnitudes), positive.
     n_iter : int, default=30
         Number of iterations of the solver that estimates the activations.
     device : str, default="cpu"
@@ -60,9 +59,8 @@ def adapt_dictionary(
     Returns
     -------
     TimbreDictionary
-        Adapted dictionary. It is not rescaled, which would cost notes: a key's gain is part of
-        its deviation. Keys that are not activated only follow their neighbours; silence changes
-        nothing.
+        Adapted dictionary, not rescaled: a key's gain is part of its deviation. Keys that are not
+        activated follow their neighbours; silence changes nothing.
 
     Raises
     ------
@@ -71,9 +69,7 @@ def adapt_dictionary(
 
     Notes
     -----
-    On the real recordings of ``benchmarks/transcription.py`` adaptation raises the onset-only note
-    F by 0.01 to 0.02. The correlation lengths were chosen on these recordings, so that this is
-    optimistic. The prior in decibels is that of T. Lu, "Harmonic Constraint in Music Spectrogram
+    The prior in decibels is that of T. Lu, "Harmonic Constraint in Music Spectrogram
     Reconstruction", 2021, there with independent bins.
 
     Examples

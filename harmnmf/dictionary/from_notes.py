@@ -69,12 +69,11 @@ def learn_from_notes(
     AudioError
         If a file cannot be read, is silent, or has no pitch in its name.
     ParameterError
-        If there are no notes, no keys or no attack, or a key is not a MIDI number. Names and
-        parameters are checked before the first file is read.
+        If there are no notes, no keys or no attack, or a key is not a MIDI number.
 
     Examples
     --------
-    >>> import numpy as np, tempfile
+    >>> import tempfile
     >>> from harmnmf import Audio, write_audio
     >>> t = np.arange(16000) / 16000
     >>> tone = np.exp(-3 * t) * sum(np.sin(2 * np.pi * 220 * h * t) / h for h in range(1, 9))
@@ -118,14 +117,8 @@ def learn_from_notes(
 def find_attack(samples: NDArray[np.float32]) -> int:
     """Return the first sample of an isolated note whose magnitude is within 20 dB of the maximum.
 
-    Raises
-    ------
-    AudioError
-        If the recording is nowhere above -80 dB of full scale.
-
     Examples
     --------
-    >>> import numpy as np
     >>> find_attack(np.r_[np.zeros(500), np.ones(500)])
     500
     """

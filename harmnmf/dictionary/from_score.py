@@ -1,14 +1,8 @@
 """Timbre dictionaries from recordings of music and their scores.
 
-A score says which keys sound when, and which part of a note each frame belongs to: its attack is a
-sequence of frames, followed by its sustain and its decay. Activations that start at zero stay
-zero, so a factorisation learns what each of these timbres sounds like on this piano, in this room
-[1]_.
-
-The spectra are those of an initial dictionary, divided into bands a third of an octave apart:
-these are the templates of :class:`harmnmf.nmf.estimator.HarmonicNMF`. The more notes of a key there
-are, the more is learned of it. The rest is taken from the initial dictionary, or, for keys that
-are not played at all, from their neighbours.
+A score gives the frames in which each timbre of a key may sound. Activations that start at zero
+stay zero, so a factorisation learns the spectra of these timbres [1]_. Its templates are the
+spectra of an initial dictionary, divided into bands a third of an octave apart.
 
 References
 ----------
@@ -80,16 +74,14 @@ def learn_from_score(
     recordings : iterable of pairs
         Recordings or their files, each with its notes or a file for :func:`harmnmf.read_notes`.
     dictionary : TimbreDictionary, str or path-like, default="default"
-        Initial dictionary, the name of a shipped one, or a file. Zeros of the keys that are
-        played stay zero.
+        Initial dictionary, the name of a shipped one, or a file. Zeros of played keys stay zero.
     solver : {"multiplicative", "bayesian", "decibel"}, default="multiplicative"
         As in :class:`harmnmf.nmf.estimator.HarmonicNMF`.
     prior_weight : float, default=2.0
-        Number of notes of a key from which half of its timbres is learned, in decibels; the
-        other half remains that of the initial dictionary.
+        Number of notes of a key for which its learned and its initial timbres weigh the same.
     metadata : mapping, optional
-        Metadata of the dictionary. The solver, name and description of the initial dictionary,
-        and ``recordings`` (number of notes, keys, and offset in seconds of each) are added.
+        Metadata of the dictionary. The solver, the initial dictionary and ``recordings`` (number
+        of notes, keys, and offset in seconds of each) are added.
     progress : callable, optional
         Called with the name of each recording before it is read.
     **options
@@ -102,13 +94,11 @@ def learn_from_score(
 
     Raises
     ------
-    AudioError
-        If a recording cannot be read, or is silent.
-    FormatError
-        If a file of notes or the dictionary cannot be read.
+    AudioError, FormatError
+        If a file cannot be read, or a recording is silent.
     ParameterError
-        If there are no recordings, a recording has no notes, or its notes do not fit it; if the
-        dictionary has other timbres than attack, sustain and decay; or an option is invalid.
+        If there are no recordings or no notes, or notes do not fit their recording or the
+        dictionary; or an option is invalid.
 
     Examples
     --------
@@ -179,23 +169,10 @@ def learn_from_score(
 
 
 def estimate_offset(samples: ArrayLike, sample_rate: int, notes: NoteList) -> float:
-    """Estimate the delay of a recording relative to its notes.
+    """Estimate the delay in seconds of a mono recording relative to its notes.
 
-    It is the delay, up to 0.1 s either way, for which the spectral flux at the onsets is largest.
-
-    Parameters
-    ----------
-    samples : array_like, shape (n_samples,)
-        Mono recording.
-    sample_rate : int
-        Samples per second, at least 200.
-    notes : NoteList
-        Its notes.
-
-    Returns
-    -------
-    float
-        Delay in seconds, a multiple of 5 ms; negative if the recording is early.
+    It is the multiple of 5 ms, up to 0.1 s either way, for which the spectral flux at the onsets
+    is largest.
 
     Examples
     --------
@@ -226,25 +203,8 @@ def timbre_roll(
 
     A note begins with the frames of its attack, the first of them one frame before its onset. Its
     sustain follows until 0.6 s, then its decay until 1 s after its end, or until the key is
-    struck again.
-
-    Parameters
-    ----------
-    notes : NoteList
-        Notes, aligned with the recording.
-    pitches : ndarray of int, shape (n_pitches,)
-        MIDI numbers of the keys, ascending, including all that are played.
-    n_frames : int
-        Number of frames of the recording.
-    hop_duration : float
-        Seconds from frame to frame.
-    n_attack : int
-        Number of frames of the attack.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_pitches, n_attack + 2, n_frames)
-        The piano roll.
+    struck again. `pitches` are ascending and include all that are played; `hop_duration` is in
+    seconds. The result has shape (n_pitches, n_attack + 2, n_frames).
 
     Examples
     --------

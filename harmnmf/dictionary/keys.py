@@ -41,20 +41,9 @@ def fill_keys(
 ) -> NDArray[np.float64]:
     """Interpolate timbres between the nearest sampled keys, partial by partial.
 
-    Parameters
-    ----------
-    sampled : mapping
-        Timbres of some keys, each of shape (n_bins, n_timbres), by MIDI number.
-    keys : sequence of int
-        MIDI numbers of the keys to make. Those beyond the sampled ones get the timbres of the
-        nearest.
-    axis : FrequencyAxis
-        Frequencies of the bins.
-
-    Returns
-    -------
-    ndarray, shape (n_bins, n_pitches, n_timbres)
-        Timbres, cut off 80 dB below the maximum of each key.
+    `sampled` has the timbres of some keys, (n_bins, n_timbres), by MIDI number; the result, those
+    of `keys`, (n_bins, n_pitches, n_timbres), down to 80 dB below the maximum of each key. Keys
+    beyond the sampled ones get the timbres of the nearest.
 
     Examples
     --------

@@ -108,12 +108,7 @@ class TimbreDictionary:
         return [f"attack {j * hop - start:+.0f} ms" for j in range(self.n_attack)] + free
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the dictionary to a safetensors file.
-
-        Parameters
-        ----------
-        path : path-like
-            File to write or replace.
+        """Write the dictionary to a safetensors file, which may exist already.
 
         Raises
         ------
@@ -138,17 +133,10 @@ class TimbreDictionary:
         source : str or path-like
             A name of :func:`shipped_dictionaries`, or the path of a file.
 
-        Returns
-        -------
-        TimbreDictionary
-            The dictionary.
-
         Raises
         ------
-        FormatError
-            If the file is not a dictionary, or damaged.
         HarmnmfError
-            If there is no such file.
+            If there is no such file, or (FormatError) it is not a dictionary, or damaged.
         """
         path = find_file(source, shipped_dictionaries(), "dictionary")
         arrays, description = load_arrays(path, kind=_KIND, max_bytes=_MAX_BYTES)
@@ -166,12 +154,7 @@ class TimbreDictionary:
 
 
 def shipped_dictionaries() -> dict[str, Path]:
-    """Dictionaries that are shipped with harmnmf.
-
-    Returns
-    -------
-    dict of str to Path
-        Paths by name.
+    """Return the paths of the dictionaries that are shipped with harmnmf, by name.
 
     Examples
     --------

@@ -72,21 +72,16 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     Parameters
     ----------
     templates : ndarray, shape (n_bins, n_pitches, n_templates), optional
-        Narrow-band harmonic templates, as :func:`harmnmf.harmonic_templates` makes them for a
-        front end. Default: those of a piano's 88 keys for
-        :class:`harmnmf.signal.spectrogram.LogFrequency`. `X` must have their bins.
+        Narrow-band harmonic templates, with the bins of `X`. Default: :func:`harmonic_templates`
+        of a piano's 88 keys for :class:`harmnmf.signal.spectrogram.LogFrequency`.
     weights : ndarray, shape (n_templates, n_pitches), optional
         Start of the weights. Default: :func:`harmnmf.nmf.templates.initial_weights` with the
         default templates, otherwise ones. Zeros stay zero.
     solver : {"multiplicative", "bayesian", "decibel"}, default="multiplicative"
-        :func:`~harmnmf.nmf.solvers.multiplicative.factorize_harmonic`,
-        :func:`~harmnmf.nmf.solvers.bayesian.factorize_bayesian` or
-        :func:`~harmnmf.nmf.solvers.decibel.factorize_decibel`. "bayesian" models powers: it
-        factorises the squares of all that it is given, and its results are square roots, so that
-        ``X**2 ≈ H**2 @ components_**2``; with the others, ``X ≈ H @ components_``.
+        Function of :mod:`harmnmf.nmf.solvers`. ``X ≈ H @ components_``, but "bayesian" factorises
+        squares and returns square roots: ``X**2 ≈ H**2 @ components_**2``.
     n_timbres : int, default=1
-        Number of components of each pitch. Each starts brighter than the one before it; more than
-        one need more than one template.
+        Number of components of each pitch, each of which starts brighter than the one before.
     beta : float, default=0.5
         The beta-divergence: 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito. Ignored by
         "bayesian", which is Itakura-Saito between powers.
@@ -96,9 +91,8 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Strength of the prior that smooths activations in time. Used only by "bayesian", and only
         in `fit`: `transform` treats frames independently.
     sigma : float, default=3.0
-        Standard deviation of the components from the harmonic templates, in decibels that are
-        10 log₁₀ of magnitudes, half the usual ones. Used only by "decibel", whose components are
-        nowhere zero.
+        Standard deviation of the components from the harmonic templates, in dB (10 log₁₀ of
+        magnitudes). Used only by "decibel", whose components are nowhere zero.
     max_iter : int, default=200
         Maximum number of iterations of `fit`, and number of iterations of `transform`.
     tol : float or None, default=1e-3
@@ -127,8 +121,8 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     reconstruction_err_ : float
         Divergence of the model from the data (of powers with "bayesian").
     floor_ : float
-        Constant that was added to data and model (to powers with "bayesian"), 50 dB below the
-        largest magnitude in `fit`; `transform` uses it as well.
+        Constant added to data and model, 50 dB below the largest magnitude in `fit` (of powers
+        with "bayesian").
 
     Warns
     -----
@@ -185,18 +179,7 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def fit(
         self, X: ArrayLike, y: object = None, *, activations: ArrayLike | None = None
     ) -> HarmonicNMF:
-        """Learn the components of a recording.
-
-        Parameters
-        ----------
-        X, y, activations
-            As in :meth:`fit_transform`.
-
-        Returns
-        -------
-        HarmonicNMF
-            The estimator.
-        """
+        """Learn the components of a recording, as in :meth:`fit_transform`."""
         self.fit_transform(X, activations=activations)
         return self
 
@@ -277,7 +260,7 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         NotFittedError
             If the estimator is not fitted.
         ParameterError
-            If `X` is empty, holds negative or non-finite values, or has other bins.
+            If `X` is invalid or has other bins.
         """
         self._check_fitted()
         X = self._validate(X, reset=False)
@@ -302,10 +285,8 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
         Raises
         ------
-        NotFittedError
-            If the estimator is not fitted.
-        ParameterError
-            If `X` has another number of components, or holds negative or non-finite values.
+        NotFittedError, ParameterError
+            As in :meth:`transform`.
         """
         self._check_fitted()
         H = _check("X", X)
@@ -430,28 +411,18 @@ def _solve_decibel(
     beta, floor = model.beta, model.floor_
     options = MultiplicativeOptions(beta=beta, floor=floor, max_iter=_DECIBEL_START, tol=None)
     start = factorize_harmonic(V, P, E, H, options)
-    result = factorize_decibel(
-        V,
-        P,
-        start.E[..., None],
-        start.H[:, None],
-        DecibelOptions(
-            sigma=model.sigma,
-            beta=beta,
-            floor=floor,
-            optimizer="adam",
-            max_iter=model.max_iter,
-            tol=model.tol,
-        ),
+    decibel_options = DecibelOptions(
+        sigma=model.sigma,
+        beta=beta,
+        floor=floor,
+        optimizer="adam",
+        max_iter=model.max_iter,
+        tol=model.tol,
     )
-    return HarmonicFactorization(
-        result.W[..., 0],
-        result.E[..., 0],
-        result.H[:, 0],
-        result.objective,
-        result.n_iter,
-        result.converged,
+    W, E, H, objective, n_iter, converged, _ = factorize_decibel(
+        V, P, start.E[..., None], start.H[:, None], decibel_options
     )
+    return HarmonicFactorization(W[..., 0], E[..., 0], H[:, 0], objective, n_iter, converged)
 
 
 class _Solver(NamedTuple):

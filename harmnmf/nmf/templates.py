@@ -1,8 +1,7 @@
 """Narrow-band harmonic templates, from which harmonic NMF builds the spectra of notes.
 
 The spectrum of a pitch is a weighted sum of fixed templates, each with a few neighbouring
-partials: W = PE in every column. The weights are learned, so that the timbre is free, while the
-pitch is fixed because P is zero between partials [1]_ [2]_.
+partials: W = PE in every column. The weights are learned, and P is zero between partials [1]_ [2]_.
 
 References
 ----------
@@ -67,15 +66,14 @@ def harmonic_templates(
     pitches : array_like, shape (n_pitches,), default=range(21, 109)
         MIDI numbers, whole or fractional; by default the keys of a piano.
     window_durations : array_like, scalar or shape (n_bins,)
-        Duration in seconds of the Hann window of each bin: for a Fourier transform the length of
-        the window over the sample rate.
+        Duration in seconds of the Hann window of each bin.
     n_templates : int, default=6
         Number of templates per pitch.
     n_partials : int, optional
         Number of partials per pitch; by default all that lie on the axis.
     inharmonicity : array_like, scalar or shape (n_pitches,), optional
-        Coefficients B of :class:`HarmonicSeries`; by default those of a typical grand piano
-        (:func:`~harmnmf.signal.harmonics.piano_inharmonicity`). 0: partials are exact multiples.
+        Coefficients B of :class:`HarmonicSeries`; by default
+        :func:`~harmnmf.signal.harmonics.piano_inharmonicity`.
     tuning : array_like, scalar or shape (n_pitches,), default=0.0
         Deviation from A4 = 440 Hz in semitones.
     spacing_erb, width_erb : float, default=22/6 and 44/6
@@ -85,8 +83,7 @@ def harmonic_templates(
     -------
     ndarray, shape (n_bins, n_pitches, n_templates)
         P: magnitudes, 1 for a partial at the centre of its template. Partials outside the axis
-        are left out. A template centred above the last bin is all zeros, where the papers give
-        the pitch fewer templates.
+        are left out. A template centred above the last bin is all zeros.
 
     Raises
     ------
@@ -151,11 +148,6 @@ def initial_weights(
     ndarray, shape (n_templates, n_pitches)
         E, f₀ / c_m for the template with centre c_m, also for templates that are all zeros.
 
-    Raises
-    ------
-    ParameterError
-        If a parameter is outside its domain or has another shape.
-
     Examples
     --------
     >>> initial_weights([45, 69], n_templates=3).round(3)
@@ -169,22 +161,10 @@ def initial_weights(
 
 
 def erb_number(hz: ArrayLike) -> NDArray[np.float64]:
-    """Convert frequencies in Hz to the ERB scale, 9.26 ln(0.00437 f + 1) [1]_.
+    """Convert frequencies in Hz to the ERB scale, 9.26 ln(0.00437 f + 1).
 
-    Parameters
-    ----------
-    hz : array_like
-        Frequencies in Hz.
-
-    Returns
-    -------
-    ndarray
-        ERB numbers, of the same shape.
-
-    References
-    ----------
-    .. [1] B. R. Glasberg and B. C. J. Moore, "Derivation of auditory filter shapes from
-       notched-noise data", Hearing Research 47, 1990, pp. 103–138.
+    This is the scale of B. R. Glasberg and B. C. J. Moore, "Derivation of auditory filter shapes
+    from notched-noise data", Hearing Research 47, 1990, pp. 103–138.
 
     Examples
     --------

@@ -5,7 +5,6 @@ import pytest
 import soundfile
 
 from harmnmf import Audio, AudioError, HarmonicSeries, ParameterError, learn_from_notes, write_audio
-from harmnmf.dictionary.from_notes import find_attack
 from harmnmf.signal.harmonics import piano_inharmonicity, pitch_to_hz
 from harmnmf.signal.spectrogram import STFT, LogFrequency
 
@@ -56,7 +55,7 @@ def partial_levels(W, pitch, timbre):
     return levels - levels.max()
 
 
-def test_spectra_peak_at_the_partials(learn):
+def test_spectra_peak_at_the_partials_and_are_scaled(learn):
     W = learn([57], A3=struck(57)).W
     for timbre, (start, end) in ((SUSTAIN, (0.24, 0.6)), (DECAY, (0.6, 1.6))):
         column = W[:, 0, timbre]
@@ -69,17 +68,13 @@ def test_spectra_peak_at_the_partials(learn):
         expected = 20 * np.log10(np.mean(10 ** ((LEVELS - LOSSES * t) / 20), axis=0))
         levels = partial_levels(W, 57, timbre)
         np.testing.assert_allclose(levels, expected - expected.max(), atol=2)
-
-
-def test_attacks_rise_and_timbres_are_scaled(learn):
-    W = learn([57], A3=struck(57)).W
     sums = W.sum(axis=0)[0]
     assert sums[0] < sums[1]
     assert sums[:N_ATTACK].mean() == pytest.approx(1, rel=1e-5)
     np.testing.assert_allclose(sums[N_ATTACK:], 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("pitch", [38, 57, 76])
+@pytest.mark.parametrize("pitch", [38, 76])
 def test_a_key_left_out_is_filled_partial_by_partial(learn, pitch):
     # The colour changes along the keyboard, by as many decibels to either side.
     tilt = np.arange(len(LEVELS))
@@ -96,43 +91,24 @@ def test_a_key_left_out_is_filled_partial_by_partial(learn, pitch):
         )
 
 
-def test_keys_beyond_the_sampled_ones(learn):
-    dictionary = learn([54, 57, 60], A3=struck(57))
-    positions = FRONT_END.axis.to_bin(pitch_to_hz([54, 57, 60]))
-    np.testing.assert_allclose(dictionary.W[:, :, SUSTAIN].argmax(axis=0), positions, atol=0.6)
+def test_level_delay_rate_and_channels_do_not_matter(learn):
+    note = struck(57)
+    W = learn([57], A3=note).W
+    np.testing.assert_allclose(learn([57], A3=struck(57, gain=0.002)).W, W, rtol=1e-3, atol=1e-6)
+    for late in (0.0031, 1.2345):
+        np.testing.assert_allclose(learn([57], A3=struck(57, late=late)).W, W, atol=1e-6)
+    stereo = Audio(np.stack([note.resample(44100).samples] * 2), 44100)
+    np.testing.assert_allclose(learn([57], A3=stereo).W, W, atol=0.02)
 
 
-def test_the_level_of_a_recording_does_not_matter(learn):
-    loud, soft = (learn([57], A3=struck(57, gain=gain)).W for gain in (0.2, 0.002))
-    np.testing.assert_allclose(soft, loud, rtol=1e-3, atol=1e-6)
-
-
-def test_attacks_are_aligned(learn):
-    prompt = learn([57], A3=struck(57)).W
-    for late in (0.0031, 0.5, 1.2345):
-        np.testing.assert_allclose(learn([57], A3=struck(57, late=late)).W, prompt, atol=1e-6)
-
-
-def test_a_stereo_recording_at_another_rate(learn):
-    mono = struck(57)
-    stereo = np.stack([mono.resample(44100).samples] * 2)
-    W = learn([57], A3=Audio(stereo, 44100)).W
-    np.testing.assert_allclose(W, learn([57], A3=mono).W, atol=0.02)
-
-
-def test_layers_of_a_key_are_averaged(learn):
+def test_layers_of_a_key_and_instruments_weigh_the_same(learn):
     soft, loud = struck(57, gain=0.01, levels=LEVELS[:2]), struck(57, gain=0.3)
-    apart = [learn([57], A3=note).W for note in (soft, loud)]
-    np.testing.assert_allclose(learn([57], A3=soft, A3_=loud).W, np.mean(apart, axis=0), atol=1e-3)
-
-
-def test_instruments_weigh_the_same(learn):
-    bright, dull = struck(57), struck(57, levels=LEVELS[:2])
-    apart = [learn([57], A3=note).W for note in (bright, dull)]
+    expected = np.mean([learn([57], A3=note).W for note in (soft, loud)], axis=0)
+    np.testing.assert_allclose(learn([57], A3=soft, A3_=loud).W, expected, atol=1e-3)
     together = learn(
-        [57], {"bright": {"A3_1": bright, "A3_2": bright, "A3_3": bright}, "dull": {"A3": dull}}
+        [57], {"bright": {"A3_1": loud, "A3_2": loud, "A3_3": loud}, "dull": {"A3": soft}}
     )
-    np.testing.assert_allclose(together.W, np.mean(apart, axis=0), atol=1e-3)
+    np.testing.assert_allclose(together.W, expected, atol=1e-3)
     assert together.metadata["instruments"] == {
         "bright": {"notes": 3, "keys": [57]},
         "dull": {"notes": 1, "keys": [57]},
@@ -148,34 +124,28 @@ def test_a_short_note_keeps_its_last_spectrum(learn):
 
 def test_another_front_end_and_attack(tmp_path):
     write_audio(tmp_path / "A4.wav", struck(69))
-    front_end = STFT(n_fft=2048, hop_length=160)
+    front_end, seen = STFT(n_fft=2048, hop_length=160), []
     dictionary = learn_from_notes(
-        {"toy": [tmp_path / "A4.wav"]}, front_end=front_end, pitches=[69, 70], n_attack=4
+        {"toy": [tmp_path / "A4.wav"]},
+        front_end=front_end,
+        pitches=[69, 70],
+        n_attack=4,
+        metadata={"name": "short"},
+        progress=seen.append,
     )
+    assert seen == [tmp_path / "A4.wav"]
+    assert dictionary.metadata["name"] == "short"
     assert dictionary.W.shape == (1025, 2, 6)
     assert dictionary.attack_lead == 0.01
     peaks = dictionary.axis.to_hz(dictionary.W[:, :, -1].argmax(axis=0))
     np.testing.assert_allclose(peaks, pitch_to_hz([69, 70]), atol=8)
 
 
-def test_progress_names_each_file_once(tmp_path):
-    paths = [tmp_path / name for name in ("A3.wav", "A4.wav")]
-    for path in paths:
-        write_audio(path, struck(69))
-    seen = []
-    learn_from_notes(
-        {"toy": paths}, front_end=FRONT_END, pitches=[60], progress=seen.append, metadata={"a": 1}
-    )
-    assert seen == paths
-
-
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        (np.zeros(RATE), "silent; record"),
         (np.full(RATE, 5e-5), "silent; record"),  # dither of 16-bit files
         (np.full(RATE, np.nan), "NaN"),
-        (np.zeros(0), "no samples"),
     ],
 )
 def test_bad_recordings(tmp_path, samples, message):
@@ -183,12 +153,6 @@ def test_bad_recordings(tmp_path, samples, message):
     soundfile.write(path, samples, RATE, subtype="FLOAT")
     with pytest.raises(AudioError, match=rf"C4\.wav: .*{message}"):
         learn_from_notes({"toy": [path]}, front_end=FRONT_END)
-
-
-def test_text_named_wav(tmp_path):
-    (tmp_path / "C4.wav").write_text("not audio")
-    with pytest.raises(AudioError, match=r"C4\.wav: is not audio"):
-        learn_from_notes({"toy": [tmp_path / "C4.wav"]}, front_end=FRONT_END)
 
 
 def test_names_are_checked_before_the_first_file_is_read(tmp_path):
@@ -199,7 +163,6 @@ def test_names_are_checked_before_the_first_file_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("instruments", "options", "message"),
     [
-        ({}, {}, "one recorded note"),
         ({"toy": []}, {}, "one recorded note"),
         ({"toy": ["C4.wav"]}, {"pitches": []}, "MIDI numbers"),
         ({"toy": ["C4.wav"]}, {"pitches": [60, 128]}, "MIDI numbers"),
@@ -209,10 +172,3 @@ def test_names_are_checked_before_the_first_file_is_read(tmp_path):
 def test_invalid_parameters_are_errors(instruments, options, message):
     with pytest.raises(ParameterError, match=message):
         learn_from_notes(instruments, front_end=FRONT_END, **options)
-
-
-def test_the_attack_is_found_above_the_noise():
-    rng = np.random.default_rng(0)
-    noise = 0.001 * rng.standard_normal(RATE).astype(np.float32)
-    noise[5000:] += 0.3 * np.sin(np.arange(RATE - 5000))
-    assert abs(find_attack(noise) - 5000) <= 1

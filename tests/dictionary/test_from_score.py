@@ -97,25 +97,11 @@ def test_the_spectra_of_the_keys_are_found(notes, harmonic, solver, tolerance):
     np.testing.assert_allclose(learned.W[:, :, :N_ATTACK].sum(axis=0).mean(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("solver", ["multiplicative", "bayesian"])
-def test_zeros_of_played_keys_stay_zero(notes, harmonic, solver):
-    learned = learn_from_score(
-        [(play(notes), notes)], dictionary=harmonic, solver=solver, max_iter=3
-    )
-    played = np.searchsorted(harmonic.pitches, list(LEVELS))
-    np.testing.assert_array_equal(learned.W[:, played] == 0, harmonic.W[:, played] == 0)
-    assert (harmonic.W == 0).any()
-
-
-def test_an_attack_rises_and_falls(notes, harmonic):
-    W = learn_from_score([(play(notes), notes)], dictionary=harmonic).W
-    for k in np.searchsorted(harmonic.pitches, list(LEVELS)):
-        level = W[:, k, :N_ATTACK].sum(axis=0)
-        assert level[0] < level[1] < level[2] > level[9]
-
-
-def test_a_key_that_is_not_played_is_like_its_neighbours(notes, harmonic):
+def test_an_attack_rises_and_a_key_that_is_not_played_is_like_its_neighbours(notes, harmonic):
     learned = learn_from_score([(play(notes), notes)], dictionary=harmonic)
+    for k in np.searchsorted(harmonic.pitches, list(LEVELS)):
+        level = learned.W[:, k, :N_ATTACK].sum(axis=0)
+        assert level[0] < level[1] < level[2] > level[9]
     np.testing.assert_allclose(
         partial_levels(learned, 56, SUSTAIN), partial_levels(learned, 57, SUSTAIN), atol=1.5
     )
@@ -134,24 +120,10 @@ def test_less_is_learned_of_a_key_that_is_played_once(notes, harmonic):
 
 
 def test_timbres_that_are_not_heard_do_not_change(harmonic):
-    staccato = NoteList([0.5, 1.5], [0.6, 2.6], [57, 61], [70, 70])
-    learned = learn_from_score([(play(staccato), staccato)], dictionary=harmonic)
-    assert np.isfinite(learned.W).all()
     short = NoteList([3.0], [3.1], [57], [70])
     audio = Audio(play(short).samples[: round(3.12 * RATE)], RATE)
     learned = learn_from_score([(audio, short)], dictionary=harmonic)
     np.testing.assert_allclose(learned.W[:, 2, DECAY], harmonic.W[:, 2, DECAY], atol=1e-6)
-
-
-def test_level_and_channels_do_not_matter(notes, harmonic):
-    loud, soft = (
-        learn_from_score([(play(notes, gain=gain), notes)], dictionary=harmonic).W
-        for gain in (0.1, 0.001)
-    )
-    np.testing.assert_allclose(soft, loud, atol=1e-3)
-    stereo = Audio(np.stack([play(notes, gain=0.1).samples] * 2), RATE)
-    W = learn_from_score([(stereo, notes)], dictionary=harmonic).W
-    np.testing.assert_allclose(W, loud, atol=1e-4)
 
 
 @pytest.mark.parametrize("late", [-0.04, 0.0, 0.035, 0.08])
@@ -160,16 +132,23 @@ def test_the_offset_is_found(notes, late):
     assert estimate_offset(audio.samples, RATE, notes) == pytest.approx(late, abs=0.006)
 
 
-def test_a_late_recording_and_a_flat_one(notes, harmonic):
-    on_time = learn_from_score([(play(notes), notes)], dictionary=harmonic)
-    late = learn_from_score([(play(notes, late=0.04), notes)], dictionary=harmonic)
-    flat = learn_from_score([(play(notes, tuning=-0.3), notes)], dictionary=harmonic)
+def test_level_channels_delay_and_tuning_do_not_matter(notes, harmonic):
+    expected, soft, late, flat = (
+        learn_from_score([(audio, notes)], dictionary=harmonic)
+        for audio in (
+            Audio(np.stack([play(notes).samples] * 2), RATE),
+            play(notes, gain=0.001),
+            play(notes, late=0.04),
+            play(notes, tuning=-0.3),
+        )
+    )
+    np.testing.assert_allclose(soft.W, expected.W, atol=1e-3)
     assert late.metadata["recordings"]["recording 1"]["offset"] == pytest.approx(0.04, abs=0.006)
     for other in (late, flat):
         for pitch in LEVELS:
             np.testing.assert_allclose(
                 partial_levels(other, pitch, SUSTAIN),
-                partial_levels(on_time, pitch, SUSTAIN),
+                partial_levels(expected, pitch, SUSTAIN),
                 atol=1.5,
             )
 

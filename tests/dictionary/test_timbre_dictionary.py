@@ -57,7 +57,6 @@ def test_timbre_names():
     ("changes", "message"),
     [
         ({"W": np.ones((32, 3, 4))}, "W must have shape"),
-        ({"W": np.ones((33, 3))}, "W must have shape"),
         ({"W": np.full((33, 3, 4), 1j)}, "real numbers"),
         ({"W": np.full((33, 3, 4), np.nan)}, "finite"),
         ({"W": np.full((33, 3, 4), -1.0)}, "not negative"),
@@ -65,12 +64,9 @@ def test_timbre_names():
         ({"pitches": [60, 61, 128]}, "0 to 127"),
         ({"pitches": [60.5, 61, 64]}, "whole numbers"),
         ({"pitches": [[60], [61], [64]]}, "pitches must be of shape"),
-        ({"pitches": 60}, "pitches must be of shape"),
         ({"pitches": np.array([], int), "W": np.ones((33, 0, 4))}, "pitches must be of shape"),
-        ({"n_attack": 0}, "n_attack"),
         ({"n_attack": 5}, "n_attack"),
         ({"n_attack": 1.5}, "n_attack"),
-        ({"attack_lead": -0.1}, "attack_lead"),
         ({"attack_lead": np.nan}, "attack_lead"),
     ],
 )
@@ -84,22 +80,17 @@ def test_invalid_parameters(changes, message):
     [
         lambda arrays, about: arrays.pop("W"),
         lambda arrays, about: arrays.update(W=arrays["W"][1:]),
-        lambda arrays, about: arrays.update(W=arrays["W"] * np.nan),
         lambda arrays, about: about.pop("front_end"),
         lambda arrays, about: about.update(front_end={"name": "Wavelets"}),
-        lambda arrays, about: about.update(front_end={"name": "STFT", "n_fft": -1}),
         lambda arrays, about: about.update(front_end=None),
         lambda arrays, about: about.update(n_attack="two"),
         lambda arrays, about: about.update(attack_lead=[0.02]),
-        lambda arrays, about: about.update(about="text"),
         lambda arrays, about: about.update(about=[[[1], 2]]),
         lambda arrays, about: arrays.update(W=np.full(arrays["W"].shape, 1e300)),
-        lambda arrays, about: about["front_end"].update(n_fft=2**40),
         lambda arrays, about: about["front_end"].update(sample_rate=10**400),
         lambda arrays, about: about.update(
             front_end=LogFrequency().to_dict() | {"n_bins": 10**12, "bins_per_octave": 1e13}
         ),
-        lambda arrays, about: about.update(front_end=LogFrequency().to_dict() | {"n_fft": 2**18}),
         lambda arrays, about: about.update(
             front_end=LogFrequency().to_dict() | {"n_cycles": 10**400}
         ),

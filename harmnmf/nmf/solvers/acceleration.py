@@ -41,6 +41,7 @@ __all__ = ["Constraint", "MultiplicativeOptions", "alternate"]
 # Exponent of accelerated updates for 1 ≤ β ≤ 2, where 1 is proven without momentum. Steps longer
 # than 4/3 of the proven ones do not converge with a momentum near 1, even if D is quadratic.
 _LONG_STEP = 4 / 3
+# Bins times frames of a block: what the cache of a processor holds, and for other devices.
 _CACHED = 2**21
 _LARGE = 2**26
 
@@ -83,30 +84,12 @@ def alternate(
     *,
     block_size: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, Iterations]:
-    """Update activations H and the dictionary's parameters X in turn.
+    """Update activations H and the dictionary's parameters X in turn, and return X, H, the record.
 
-    Parameters
-    ----------
-    V : Tensor, shape (..., n_bins, n_frames)
-        Spectrogram.
-    X : Tensor, shape (..., n_rows, n_components)
-        Start of the dictionary's parameters.
-    start : Tensor, shape (..., n_components, n_frames), optional
-        Start of the activations. Default: ones.
-    constraint : Constraint, optional
-        How X makes the dictionary. Default: X is the dictionary, and stays fixed.
-    options : MultiplicativeOptions, optional
-        Options. Default: ``MultiplicativeOptions()``.
-    block_size : int, optional
-        Number of bins times frames to process at once. Default: 2²¹ on a processor, which its
-        cache holds, and 2²⁶ on other devices.
-
-    Returns
-    -------
-    X, H : Tensor
-        Parameters and activations.
-    run : Iterations
-        With the objective before the first iteration, after every ten and after the last.
+    X has shape (..., n_rows, n_components); without a constraint it is the dictionary, and fixed.
+    H starts at `start`, or at ones. `block_size` is the number of bins times frames to process at
+    once. The record has the objective before the first iteration, after every ten and after the
+    last.
     """
     options = MultiplicativeOptions() if options is None else options
     beta, max_iter, tol = options.beta, options.max_iter, options.tol

@@ -36,7 +36,11 @@ from harmnmf.errors import ParameterError
 from .divergence import beta_divergence, gradient_terms, majorisation_exponent
 from .loop import SolverOptions, check_nonnegative, data_floor, iterate, multiplicative_update
 from .markov_chain import chain_divergence, minimise_with_chain
-from .multiplicative import HarmonicFactorization
+from .multiplicative import (
+    HarmonicFactorization,
+    harmonic_dictionary,
+    normalised_factorization,
+)
 
 __all__ = ["BayesianOptions", "factorize_bayesian"]
 
@@ -91,20 +95,11 @@ def factorize_bayesian(
         h_kn ← h_kn (1 + 1/S_k  Σ_fm (h_kn e_mk P_fkm / v̂_fn) (v_fn / v̂_fn - 1))      (14)
         e_mk ← e_mk (1 + 1/S_mk Σ_fn (h_kn e_mk P_fkm / v̂_fn) (v_fn / v̂_fn - 1))      (15)
 
-    The paper divides by FM and FN. A component whose prior variance is zero carries no
-    information on h or e, so S counts the support only: (f, m) with e_mk P_fkm > 0, and (f, n)
-    with h_kn P_fkm > 0. This is the maximum of the complete-data likelihood; the paper's divisor
-    makes shorter steps in the same direction.
-
-    ``"sage"`` updates pitch after pitch, with V̂ computed anew for each. The hidden data of h_kn
-    are then the whole note Σ_m c_kmfn, so that S_k counts bins only, and steps are up to
-    n_templates times longer.
-
-    ``"multiplicative"`` minimises the bound of
-    :func:`harmnmf.nmf.solvers.divergence.majorisation_exponent`; without smoothness these are the
-    updates of :func:`harmnmf.nmf.solvers.multiplicative.factorize_harmonic` for β = 0, without
-    acceleration. They need far fewer iterations: by (14), an activation falls in one step by no
-    more than the mean share of its components in V̂, which is small where many notes overlap.
+    The paper divides by FM and FN; S counts the support only: (f, m) with e_mk P_fkm > 0, and
+    (f, n) with h_kn P_fkm > 0. ``"sage"`` updates pitch after pitch, with V̂ computed anew for
+    each; S_k then counts bins only. ``"multiplicative"`` needs far fewer iterations: without
+    smoothness its updates are those of
+    :func:`harmnmf.nmf.solvers.multiplicative.factorize_harmonic` for β = 0, not accelerated.
 
     Parameters
     ----------
@@ -125,13 +120,12 @@ def factorize_bayesian(
     HarmonicFactorization
         W = PE of shape (..., n_bins, n_pitches) with columns of unit Euclidean norm, E of shape
         (..., n_templates, n_pitches), H of shape (..., n_pitches, n_frames), and the record of
-        the iterations; the objective, float64, of shape (n_objectives, ...), is that before the
-        first iteration and after each.
+        the iterations, with the objective before the first and after each.
 
     Raises
     ------
     ParameterError
-        If `V`, `P`, `E` or `H` is empty, or holds negative or non-finite values.
+        If an array is empty, or holds negative or non-finite values.
 
     Examples
     --------
@@ -144,11 +138,11 @@ def factorize_bayesian(
     tensor([2., 3.])
     """
     options = BayesianOptions() if options is None else options
-    check_nonnegative(V=V, P=P, E=E, **({} if H is None else {"H": H}))
+    check_nonnegative(V=V, P=P, E=E, H=H)
     floor = data_floor(V) if options.floor is None else options.floor
     floor = torch.as_tensor(floor, dtype=V.dtype, device=V.device)
     V = V + floor
-    W = _dictionary(P, E)
+    W = harmonic_dictionary(P, E)
     H = _frame_levels(V, W) if H is None else H
     factors = E.expand(*H.shape[:-2], *E.shape[-2:]), H
     problem = _Problem(V, P, floor, options.smoothness)
@@ -159,15 +153,11 @@ def factorize_bayesian(
 
     def objective() -> torch.Tensor:
         E, H = factors
-        divergence = beta_divergence(V, _dictionary(P, E) @ H + floor, 0)
+        divergence = beta_divergence(V, harmonic_dictionary(P, E) @ H + floor, 0)
         return divergence + options.smoothness * chain_divergence(H)
 
     run = iterate(step, objective, options)
-    E, H = factors
-    norm = torch.linalg.vector_norm(_dictionary(P, E), dim=-2, keepdim=True)
-    scale = torch.where(norm > 0, norm, 1.0)
-    E = E / scale
-    return HarmonicFactorization(_dictionary(P, E), E, H * scale.mT, *run)
+    return normalised_factorization(P, *factors, run)
 
 
 _Factors = tuple[torch.Tensor, torch.Tensor]
@@ -182,7 +172,7 @@ class _Problem(NamedTuple):
 
 def _em_step(problem: _Problem, E: torch.Tensor, H: torch.Tensor) -> _Factors:
     V, P, floor, smoothness = problem
-    W = _dictionary(P, E)
+    W = harmonic_dictionary(P, E)
     bins = (P > 0).sum(dim=0).mT
     terms = gradient_terms(V, W @ H + floor, 0)
     S = (bins * (E > 0)).sum(dim=-2).unsqueeze(-1).to(V.dtype)
@@ -197,7 +187,7 @@ def _em_step(problem: _Problem, E: torch.Tensor, H: torch.Tensor) -> _Factors:
 def _sage_step(problem: _Problem, E: torch.Tensor, H: torch.Tensor) -> _Factors:
     V, P, floor, smoothness = problem
     E, H = E.clone(), H.clone()
-    V_hat = _dictionary(P, E) @ H + floor
+    V_hat = harmonic_dictionary(P, E) @ H + floor
     for k in range(P.shape[1]):
         # The update depends on, and changes, only bins in the support of the pitch.
         support = (P[:, k] > 0).any(dim=-1).nonzero()[:, 0]
@@ -219,7 +209,7 @@ def _sage_step(problem: _Problem, E: torch.Tensor, H: torch.Tensor) -> _Factors:
 
 def _multiplicative_step(problem: _Problem, E: torch.Tensor, H: torch.Tensor) -> _Factors:
     V, P, floor, smoothness = problem
-    W = _dictionary(P, E)
+    W = harmonic_dictionary(P, E)
     negative, positive = (W.mT @ term for term in gradient_terms(V, W @ H + floor, 0))
     H = minimise_with_chain(H, H.square() * negative, torch.zeros_like(H), positive, smoothness)
     terms = gradient_terms(V, W @ H + floor, 0)
@@ -228,10 +218,6 @@ def _multiplicative_step(problem: _Problem, E: torch.Tensor, H: torch.Tensor) ->
 
 
 _STEPS = {"em": _em_step, "sage": _sage_step, "multiplicative": _multiplicative_step}
-
-
-def _dictionary(P: torch.Tensor, E: torch.Tensor) -> torch.Tensor:
-    return torch.einsum("fkm,...mk->...fk", P, E)
 
 
 def _by_weights(P: torch.Tensor, terms: _Factors, H: torch.Tensor) -> _Factors:

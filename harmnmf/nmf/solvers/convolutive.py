@@ -127,13 +127,9 @@ def estimate_note_activations(
         Bands G of the response, such as :func:`room_bands`. Default: the response stays at 1.
     beta : float, default=0.5
         The beta-divergence: 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito.
-    floor : float or Tensor, optional
-        Constant added to data and model. Default: :func:`~harmnmf.nmf.solvers.loop.data_floor`.
-    max_iter : int, default=20
-        Maximum number of iterations.
-    tol : float or None, default=None
-        Stop when the objective falls by no more than this fraction in one iteration, or in three
-        if there are bands. 0: never stop. None: never stop, and compute no objectives.
+    floor, max_iter, tol
+        As in :class:`~harmnmf.nmf.solvers.loop.SolverOptions`, except that convergence is judged
+        over one iteration, or over three if there are bands.
 
     Returns
     -------
@@ -146,8 +142,7 @@ def estimate_note_activations(
     Raises
     ------
     ParameterError
-        If an array is empty or holds negative or non-finite values, or `n_attack` is out of
-        range.
+        If an array is empty, or negative or not finite anywhere, or `n_attack` is out of range.
 
     Examples
     --------
@@ -160,7 +155,7 @@ def estimate_note_activations(
     >>> int(A[0].argmax()), round(float(A[0].max()), 2)
     (3, 1.0)
     """
-    check_nonnegative(V=V, W=W, **({} if bands is None else {"bands": bands}))
+    check_nonnegative(V=V, W=W, bands=bands)
     n_bins, n_pitches, n_timbres = W.shape
     if not 1 <= n_attack <= n_timbres:
         raise ParameterError(f"n_attack must be from 1 to {n_timbres}, not {n_attack}")

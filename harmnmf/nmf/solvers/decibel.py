@@ -7,15 +7,11 @@ deviation of σ dB in every bin [1]_. The solver minimises over W_dB, E and, if 
     D(V | WH) + λ ‖W_dB − (PE)_dB‖²,   W = 10^(W_dB / 10),   λ = 1 / (2σ²)
 
 σ controls how rigid the constraint is, from plain factorisation for σ = ∞ to W = PE for σ = 0.
-Here x_dB is 10 log₁₀ x of whatever V holds: for magnitudes, half the usual level. D is a sum over
-all bins and frames, so that a longer recording outweighs the prior, and so does a louder one
-unless β is 0 or D is a distance in decibels.
+Here x_dB is 10 log₁₀ x of whatever V holds: for magnitudes, half the usual level.
 
 Deviations need not be independent. With bases over bins, keys and timbres they are
 ``W_dB − (PE)_dB = (B_f ⊗ B_k ⊗ B_j) c``, and the prior is on c instead, ‖c‖² / (2σ²). With
 :func:`smooth_basis` the deviation is a Gaussian process: neighbours deviate alike.
-
-The level of zero is not finite: where PE is zero, the prior mean is an explicit floor.
 
 References
 ----------
@@ -62,25 +58,23 @@ class DecibelOptions(SolverOptions):
     Parameters
     ----------
     estimate_E, estimate_H : bool, default=True
-        Whether to estimate E and H, both in dB. If not, they stay as given, except that the
-        level of `E` is matched to the data if `H` is not estimated.
+        Whether to estimate E and H, both in dB. Otherwise they are fixed; the level of `E` is
+        matched to the data if `H` is fixed.
     sigma : float, default=3.0
         Standard deviation σ of W from PE in dB. 0: W = PE. Infinity: W is free, and `E` stays as
         given.
     bases : sequence of three (Tensor or None), optional
-        Bases of W_dB − (PE)_dB over bins, pitches and timbres, each (n, n_components); σ is then
-        the standard deviation of their coefficients. With a column of ones all deviate alike.
-        Default: every element of W deviates independently.
+        Bases of W_dB − (PE)_dB over bins, pitches and timbres, each (n, n_components), of whose
+        coefficients σ is then the standard deviation. None: independent deviations.
     domain : {"linear", "decibel"}, default="linear"
         Whether D is a beta-divergence, or the sum of (V_dB − V̂_dB)².
     beta : float, default=0.5
         The beta-divergence: 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito.
     dynamic_range : float, default=60.0
         The floor that is added to PE lies this many dB below the largest value that PE starts
-        with, so that W is nowhere zero, not even for σ = 0.
+        with.
     optimizer : {"lbfgs", "adam"}, default="lbfgs"
-        L-BFGS with a line search, which never raises the objective, or Adam with steps of 1 dB,
-        which was faster on a piano recording when H was estimated too.
+        L-BFGS with a line search, which never raises the objective, or Adam with steps of 1 dB.
     floor : float or Tensor, optional
         Constant added to data and model. Default: :func:`~harmnmf.nmf.solvers.loop.data_floor`;
         for distances in decibels at least `dynamic_range` below the largest value of the data.
@@ -225,9 +219,8 @@ def factorize_decibel(
     V : Tensor, shape (n_bins, n_frames)
         Spectrogram, not negative.
     P : Tensor, shape (n_bins, n_pitches, n_templates)
-        Narrow-band harmonic templates, as :func:`harmnmf.harmonic_templates` makes them, or
-        (n_bins, n_pitches, n_timbres, n_templates) if timbres have their own. A dictionary W₀ is
-        the prior mean with ``P = W0[..., None]`` and `E` fixed at ones.
+        Templates of :func:`harmnmf.harmonic_templates`, or of each timbre, (n_bins, n_pitches,
+        n_timbres, n_templates): a dictionary W₀ as ``W0[..., None]``, with `E` fixed at ones.
     E : Tensor, shape (n_templates, n_pitches, n_timbres)
         Start of the weights. Zeros stay zero.
     H : Tensor, shape (n_pitches, n_timbres, n_frames), optional
@@ -247,8 +240,7 @@ def factorize_decibel(
     Raises
     ------
     ParameterError
-        If an array is empty, holds negative or non-finite values, or does not fit the others, or
-        `H` is missing though it is not to be estimated.
+        If an array is invalid or does not fit the others, or `H` is neither given nor estimated.
 
     Examples
     --------

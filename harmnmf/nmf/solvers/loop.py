@@ -112,14 +112,11 @@ def stack_objectives(objectives: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack([*objectives]) if objectives else torch.empty(0, dtype=torch.float64)
 
 
-def check_nonnegative(**arrays: torch.Tensor) -> None:
-    """Raise ParameterError if an array is empty, or holds negative or non-finite values.
-
-    Examples
-    --------
-    >>> check_nonnegative(V=torch.tensor([0.0, 1.0]))
-    """
+def check_nonnegative(**arrays: torch.Tensor | None) -> None:
+    """Raise ParameterError if an array is empty, or holds negative or non-finite values."""
     for name, array in arrays.items():
+        if array is None:
+            continue
         if array.numel() == 0:
             raise ParameterError(f"{name} is empty")
         if not bool(torch.isfinite(array).all()):

@@ -5,9 +5,8 @@ Bertin, Badeau and Vincent put the mode of an activation at the activation befor
     p(h_kn | h_k,n-1) = IG(h_kn; α, (α + 1) h_k,n-1)
 
 The ratio r of the two is then IG(r; α, α + 1), with its mode at 1, and MAP is taken over these
-ratios. Over the activations, the change of variables would add Σ log h_k,n-1 to the objective,
-which falls without bound as a row vanishes, or is scaled down while its spectrum is scaled up.
-With λ = α + 1, the negative log density of the ratios is, up to a constant,
+ratios: over the activations the objective would fall without bound as a row vanishes. With
+λ = α + 1, the negative log density of the ratios is, up to a constant,
 λ Σ_kn d_IS(h_k,n-1 | h_kn).
 
 An activation of zero, where the note is off, breaks the chain on both sides.

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 
 from .acceleration import Constraint, MultiplicativeOptions, alternate
-from .loop import check_nonnegative
+from .loop import Iterations, check_nonnegative
 
 __all__ = [
     "Activations",
@@ -33,6 +33,8 @@ __all__ = [
     "estimate_activations",
     "factorize",
     "factorize_harmonic",
+    "harmonic_dictionary",
+    "normalised_factorization",
 ]
 
 
@@ -103,7 +105,7 @@ def estimate_activations(
     Raises
     ------
     ParameterError
-        If `V` or `W` is empty, or holds negative or non-finite values.
+        If an array is empty, or holds negative or non-finite values.
 
     Examples
     --------
@@ -113,7 +115,7 @@ def estimate_activations(
     >>> bool(torch.allclose(W @ result.H, V, atol=1e-3))
     True
     """
-    check_nonnegative(V=V, W=W)
+    check_nonnegative(V=V, W=W, H=H)
     _, H, run = alternate(V, W, H, None, options)
     return Activations(H, *run)
 
@@ -149,7 +151,7 @@ def factorize(
     Raises
     ------
     ParameterError
-        If `V` or `W` is empty, or holds negative or non-finite values.
+        If an array is empty, or holds negative or non-finite values.
 
     Examples
     --------
@@ -160,7 +162,7 @@ def factorize(
     >>> bool((result.W @ result.H - V).abs().max() < 0.02 * V.max()), result.converged
     (True, True)
     """
-    check_nonnegative(V=V, W=W)
+    check_nonnegative(V=V, W=W, H=H)
     free = Constraint(dictionary=lambda W: W, gather=lambda term: term)
     W, H, run = alternate(V, W, H, free, options)
     norm = _column_norms(W)
@@ -202,7 +204,7 @@ def factorize_harmonic(
     Raises
     ------
     ParameterError
-        If `V`, `P` or `E` is empty, or holds negative or non-finite values.
+        If an array is empty, or holds negative or non-finite values.
 
     Examples
     --------
@@ -216,15 +218,27 @@ def factorize_harmonic(
     >>> bool(result.H[0].min() > 100 * result.H[1:].max())
     True
     """
-    check_nonnegative(V=V, P=P, E=E)
+    check_nonnegative(V=V, P=P, E=E, H=H)
     harmonic = Constraint(
-        dictionary=lambda E: torch.einsum("fkm,...mk->...fk", P, E),
+        dictionary=lambda E: harmonic_dictionary(P, E),
         gather=lambda term: torch.einsum("fkm,...fk->...mk", P, term),
     )
     E, H, run = alternate(V, E, H, harmonic, options)
-    norm = _column_norms(harmonic.dictionary(E))
+    return normalised_factorization(P, E, H, run)
+
+
+def harmonic_dictionary(P: torch.Tensor, E: torch.Tensor) -> torch.Tensor:
+    """Return W = PE, w_fk = Σ_m P_fkm e_mk."""
+    return torch.einsum("fkm,...mk->...fk", P, E)
+
+
+def normalised_factorization(
+    P: torch.Tensor, E: torch.Tensor, H: torch.Tensor, run: Iterations
+) -> HarmonicFactorization:
+    """Give the columns of W = PE unit Euclidean norm, and H the inverse."""
+    norm = _column_norms(harmonic_dictionary(P, E))
     E = E / norm
-    return HarmonicFactorization(harmonic.dictionary(E), E, H * norm.mT, *run)
+    return HarmonicFactorization(harmonic_dictionary(P, E), E, H * norm.mT, *run)
 
 
 def _column_norms(W: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from factorizations import uniform
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,8 +14,7 @@ BETAS = [-1, -0.5, 0, 0.5, 1, 1.5, 2, 3]
 
 
 def positive(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return 0.1 + torch.rand(shape, generator=generator, dtype=torch.float64)
+    return 0.1 + uniform(*shape, seed=seed)
 
 
 def scalar_divergence(v, w, beta):
@@ -27,15 +27,12 @@ def scalar_divergence(v, w, beta):
 
 
 @pytest.mark.parametrize("beta", BETAS)
-def test_values_follow_the_definition(beta):
-    V, V_hat = positive(4, 5), positive(4, 5, seed=1)
-    expected = sum(
-        scalar_divergence(v, w, beta)
-        for v, w in zip(V.flatten().tolist(), V_hat.flatten().tolist(), strict=True)
-    )
-    torch.testing.assert_close(
-        beta_divergence(V, V_hat, beta), torch.tensor(expected, dtype=torch.float64)
-    )
+def test_values_follow_the_definition_for_each_member_of_a_batch(beta):
+    V, V_hat = positive(2, 3, 4, 5), positive(3, 4, 5, seed=1)
+    pairs = zip(V.flatten().tolist(), V_hat.expand_as(V).flatten().tolist(), strict=True)
+    terms = [scalar_divergence(v, w, beta) for v, w in pairs]
+    expected = torch.tensor(terms, dtype=torch.float64).reshape(V.shape).sum(dim=(-2, -1))
+    torch.testing.assert_close(beta_divergence(V, V_hat, beta), expected)
 
 
 @pytest.mark.parametrize("beta", [0.5, 1, 1.5, 2, 3])
@@ -47,12 +44,7 @@ def test_silent_bins_have_the_limit_of_the_divergence(beta):
     torch.testing.assert_close(silent, (V_hat**beta / beta).sum())
 
 
-@given(
-    st.floats(-2, 4),
-    st.floats(1e-3, 1e3),
-    st.floats(1e-3, 1e3),
-    st.floats(1e-3, 1e3),
-)
+@given(st.floats(-2, 4), *3 * [st.floats(1e-3, 1e3)])
 def test_divergence_is_positive_and_homogeneous(beta, v, w, scale):
     # Next to 0 and 1 the general formula divides a rounding error by almost nothing.
     beta = round(beta, 1)
@@ -71,23 +63,11 @@ def test_gradient_is_the_difference_of_its_terms(beta):
     V, V_hat = positive(4, 5), positive(4, 5, seed=1).requires_grad_()
     (gradient,) = torch.autograd.grad(beta_divergence(V, V_hat, beta), V_hat)
     negative, positive_term = gradient_terms(V, V_hat.detach(), beta)
-    assert (negative > 0).all()
-    assert (positive_term > 0).all()
     torch.testing.assert_close(positive_term - negative, gradient)
     # The split is right as well, not only the difference.
     assert positive_term.shape == (() if beta == 1 else V.shape)
     torch.testing.assert_close(positive_term.expand_as(V), V_hat.detach() ** (beta - 1))
     assert torch.autograd.gradcheck(lambda X: beta_divergence(V, X, beta), V_hat)
-
-
-@pytest.mark.parametrize("beta", BETAS)
-def test_each_factorisation_of_a_batch_has_its_own_value(beta):
-    V, V_hat = positive(2, 3, 4, 5), positive(3, 4, 5, seed=1)
-    values = beta_divergence(V, V_hat, beta)
-    assert values.shape == (2, 3)
-    for i in range(2):
-        for j in range(3):
-            torch.testing.assert_close(values[i, j], beta_divergence(V[i, j], V_hat[j], beta))
 
 
 @pytest.mark.parametrize("beta", BETAS)
@@ -108,4 +88,3 @@ def test_descent_is_proven_for_the_exponents():
     # their second proof, 1 between 0 and 1 without the ends.
     expected = {-2: 1 / 4, -1: 1 / 3, 0: 1 / 2, 0.01: 1, 0.5: 1, 1: 1, 1.5: 1, 2: 1, 2.5: 1 / 1.5}
     assert {beta: majorisation_exponent(beta) for beta in expected} == pytest.approx(expected)
-    assert majorisation_exponent(3) == pytest.approx(1 / 2)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from factorizations import uniform
@@ -26,11 +25,6 @@ def test_divergence_is_the_density_of_the_ratios_of_the_paper(alpha):
     density = -invgamma.logpdf(ratios, alpha, scale=alpha + 1).sum()
     mode = -invgamma.logpdf(1.0, alpha, scale=alpha + 1) * ratios.size
     assert (alpha + 1) * chain_divergence(H).item() == pytest.approx(density - mode)
-    # The paper's density of an activation given the one before has its mode there, too.
-    grid = np.linspace(0.5, 2, 1501)
-    assert grid[invgamma.logpdf(grid, alpha, scale=(alpha + 1) * 1.2).argmax()] == pytest.approx(
-        1.2
-    )
 
 
 def test_divergence_ignores_scale_and_silence():
@@ -41,7 +35,6 @@ def test_divergence_ignores_scale_and_silence():
     H[:, 4] = 0
     torch.testing.assert_close(chain_divergence(H), parts)
     assert chain_divergence(H[:, :1]) == 0
-    assert chain_divergence(H.expand(2, 3, 8)).shape == (2,)
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 5, 6])
