@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harmnmf import FrequencyAxis, ParameterError, harmonic_templates
+from harmnmf import FrequencyAxis, ParameterError
 from harmnmf.enhancement import comb_matrix, comb_pitch
 from harmnmf.signal.spectrogram import STFT
 
@@ -65,34 +65,6 @@ def test_rows_are_their_definition(construction, n_fft, rate, candidates, normal
     assert (combs[0] == 0).all()
 
 
-def test_the_published_matrix_has_its_published_range():
-    published = comb_matrix(AXIS, construction="published", normalize=False)[:, :-1]
-    assert published.shape == (361, 256)
-    # The valley between the first two partials, and the first partial.
-    assert published.min() == pytest.approx(-(1 / 2**0.5 + 1 / 3**0.5) / 2)
-    assert published.max() == pytest.approx(1 / 2**0.5)
-
-
-@pytest.mark.parametrize("construction", CONSTRUCTIONS)
-@pytest.mark.parametrize(("n_fft", "rate"), [(2048, 16000), (4096, 22050)])
-def test_combs_peak_where_templates_have_partials(construction, n_fft, rate):
-    axis = FrequencyAxis.linear(n_fft, rate)
-    candidates = np.arange(60, 420, 3.7)
-    combs = comb_matrix(axis, candidates, construction=construction)[1:]
-    templates = harmonic_templates(
-        axis,
-        69 + 12 * np.log2(candidates / 440),
-        window_durations=n_fft / rate,
-        n_templates=1,
-        inharmonicity=0,
-    )[:, :, 0]
-    inner = combs[:, 1:-1]
-    is_peak = (inner > combs[:, :-2]) & (inner > combs[:, 2:])
-    for f0, support, peaks in zip(candidates, templates.T[:, 1:-1] > 0, is_peak, strict=True):
-        assert not (peaks & ~support).any()
-        assert peaks.sum() == pytest.approx(axis.frequencies[-1] / f0, abs=1.5)
-
-
 def tone(f0, rate, falling):
     t = np.arange(rate // 2) / rate
     numbers = np.arange(1, int(min(4000, rate / 2) / f0))
@@ -120,18 +92,15 @@ def test_the_pitch_of_tones_is_found(f0, rate, falling, comb):
     np.testing.assert_array_equal(comb_pitch(1024 * values, axis, candidates, **options), pitch)
 
 
-def test_silence_has_no_pitch():
+def test_silence_and_valleys_have_no_pitch():
     values = np.zeros((257, 3))
     values[4::4, 1] = 1
     pitch = comb_pitch(values, AXIS)
     np.testing.assert_array_equal(np.isnan(pitch), [True, False, True])
     assert pitch[1] == pytest.approx(125, abs=1)
     assert comb_pitch(np.zeros((257, 0)), AXIS).shape == (0,)
-
-
-def test_valleys_have_no_pitch():
-    comb = comb_matrix(AXIS, [200])[1]
-    assert np.isnan(comb_pitch(np.maximum(-comb, 0)[:, None], AXIS, [200])).all()
+    valleys = np.maximum(-comb_matrix(AXIS, [200])[1], 0)
+    assert np.isnan(comb_pitch(valleys[:, None], AXIS, [200])).all()
 
 
 @pytest.mark.parametrize(
@@ -140,22 +109,17 @@ def test_valleys_have_no_pitch():
         ({"axis": FrequencyAxis.logarithmic(50, 36, 257)}, "a comb needs a linear"),
         ({"axis": FrequencyAxis("linear", 257, 100.0, 0.032)}, "from 100 Hz"),
         ({"candidates": []}, "candidates"),
-        ({"candidates": 100}, "candidates"),
         ({"candidates": [100, 0]}, "candidates"),
-        ({"candidates": [-100]}, "candidates"),
         ({"candidates": [np.nan]}, "candidates"),
-        ({"candidates": [np.inf]}, "candidates"),
         ({"candidates": [100, 8001]}, "8000 Hz, the last bin"),
         ({"candidates": [31, 100]}, r"31\.25 Hz, the width of a bin"),
         ({"construction": "rounded"}, "construction must be 'smooth' or 'published'"),
         ({"spectrogram": -np.ones((257, 2))}, "spectrogram must be finite and not negative"),
         ({"spectrogram": np.full((257, 2), np.nan)}, "spectrogram must be finite"),
         ({"spectrogram": np.ones((256, 2))}, r"shape \(257, n_frames\), not \(256, 2\)"),
-        ({"spectrogram": np.ones(257)}, "spectrogram must have shape"),
     ],
 )
 def test_invalid_parameters_raise(options, message):
     arguments = {"spectrogram": np.ones((257, 2)), "axis": AXIS, **options}
-    with pytest.raises(ParameterError, match=message) as refused:
+    with pytest.raises(ParameterError, match=message):
         comb_pitch(**arguments)
-    assert "\n" not in str(refused.value)
