@@ -108,13 +108,6 @@ class EnhancementStream:
         -------
         ndarray, shape (n_samples,)
             Enhanced samples; the first `latency` ones of the stream are zeros.
-
-        Raises
-        ------
-        ParameterError
-            If the block has another shape.
-        AudioError
-            If the samples are invalid.
         """
         samples = np.asarray(block)
         if samples.ndim != 1:

@@ -125,15 +125,7 @@ class Waveform(nn.Module):
 
 
 def compress(spectrum: torch.Tensor, power: float = 0.3) -> torch.Tensor:
-    """Raise the magnitudes of a complex spectrum to a power, and keep the phases.
-
-    An exponent below one raises the level of weak bins.
-
-    Examples
-    --------
-    >>> compress(torch.tensor([3 + 4j]), 0.5).abs()
-    tensor([2.2361])
-    """
+    """Raise the magnitudes of a complex spectrum to a power, and keep the phases."""
     return spectrum * _compression_gain(spectrum.real, spectrum.imag, power)
 
 

@@ -112,26 +112,10 @@ def convolve(
     time: Time,
     algorithm: Algorithm | None = None,
 ) -> torch.Tensor:
-    """Compute a harmonic convolution.
+    """Compute a harmonic convolution of a batch; shapes are those of `torch.nn.functional.conv2d`.
 
-    Parameters
-    ----------
-    x : Tensor, shape (n_samples, in_channels, n_bins, n_frames)
-        Input.
-    weight : Tensor, shape (out_channels, in_channels / groups, n_harmonics, n_taps)
-        Kernel.
-    bias : Tensor, shape (out_channels,), or None
-        Added to the output.
-    taps, time
-        The convolution along frequency, and along time.
-    algorithm : {"bands", "stack", "taps"}, optional
-        By default the fastest for the device, the type and the size. "stack" and "taps" are for
-        CPUs.
-
-    Returns
-    -------
-    Tensor, shape (n_samples, out_channels, n_outputs, n_frames of the output)
-        Output.
+    The default algorithm is the fastest for the device, the type and the size; "stack" and "taps"
+    are for CPUs.
     """
     if algorithm is None:
         algorithm = _fastest_algorithm(x, weight)

@@ -11,8 +11,6 @@ ordinary convolution, known as harmonic lowering [2]_. Most of this work is unne
 k > n is on the axis only in the lowest n/k of the bins, and harmonic k < n reads only k/n of the
 bins, so that it can be convolved before it is interpolated.
 
-References
-----------
 .. [1] Z. Zhang, Y. Wang, C. Gan, J. Wu, J. B. Tenenbaum, A. Torralba and W. T. Freeman, "Deep
    audio priors emerge from harmonic convolutional networks", ICLR 2020.
 .. [2] H. Takeuchi, K. Kashino, Y. Ohishi and H. Saruwatari, "Harmonic Lowering for accelerating
@@ -123,13 +121,8 @@ def log_harmonic_conv2d(
 
     Returns
     -------
-    Tensor, shape (..., out_channels, ceil(n_bins / stride), n_frames of the output)
-        Output, in the memory format that :func:`torch.nn.functional.conv2d` would return.
-
-    Raises
-    ------
-    ParameterError
-        If a shape or a parameter is invalid.
+    Tensor
+        As in :func:`harmonic_conv2d`.
 
     References
     ----------

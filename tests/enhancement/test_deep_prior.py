@@ -143,9 +143,9 @@ def test_an_interrupted_fit_is_resumed(long, enhanced, checkpoint, stops):
 
 def test_an_interrupt_in_the_first_step(long, enhanced, checkpoint):
     prior = DeepPrior(n_steps=3, **SMALL)
-    with patch.object(PriorFit, "step", side_effect=KeyboardInterrupt):
-        with pytest.raises(KeyboardInterrupt):
-            prior.enhance(long, checkpoint=checkpoint)
+    fails = patch.object(PriorFit, "step", side_effect=KeyboardInterrupt)
+    with fails, pytest.raises(KeyboardInterrupt):
+        prior.enhance(long, checkpoint=checkpoint)
     np.testing.assert_array_equal(prior.enhance(long, checkpoint=checkpoint).samples, enhanced)
 
 
