@@ -131,11 +131,6 @@ class DeepPrior(AudioEnhancer):
     device : str, default="auto"
         Device of the computation.
 
-    Raises
-    ------
-    ParameterError
-        If a parameter is invalid.
-
     Examples
     --------
     >>> noisy = Audio(np.random.default_rng(0).normal(0, 0.1, 4000), 8000)

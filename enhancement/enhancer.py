@@ -56,11 +56,6 @@ class Enhancer(AudioEnhancer):
     device : str, default="auto"
         Device of the computation.
 
-    Raises
-    ------
-    ParameterError
-        If a parameter is invalid.
-
     Examples
     --------
     >>> from harmnmf.enhancement.models.registry import build_model

@@ -49,11 +49,6 @@ class EnhancementStream:
     latency : int
         Delay of the output in samples, whatever the length of the blocks.
 
-    Raises
-    ------
-    ParameterError
-        If the network is not causal.
-
     Examples
     --------
     >>> from harmnmf.enhancement.models.registry import build_model

@@ -31,11 +31,6 @@ class ShortTimeFourier:
         Window of analysis and synthesis. The square root of a Hann window is scaled so that the
         squares of its shifts by `hop_length` add up to one.
 
-    Raises
-    ------
-    ParameterError
-        If the sizes are invalid.
-
     Examples
     --------
     >>> transform = ShortTimeFourier(512, 256)

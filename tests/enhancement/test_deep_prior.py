@@ -170,9 +170,6 @@ def test_checkpoints_of_other_recordings_or_parameters(long, checkpoint):
     for prior, audio in ((other_steps, long), (DeepPrior(n_steps=3, **SMALL), other_audio)):
         with pytest.raises(FormatError, match=r"checkpoint\.safetensors: a checkpoint of another"):
             prior.enhance(audio, checkpoint=checkpoint)
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(FormatError, match=r"checkpoint\.safetensors: is corrupt"):
-        DeepPrior(n_steps=3, **SMALL).enhance(long, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from speech_signals import NOISY, RATE, SPEECH, noise_for, syllables
 
 from harmnmf.enhancement import (
@@ -30,7 +28,7 @@ SPEECH_MEASURES = [*FRAME_MEASURES, wb_pesq, stoi, composite, evaluate_enhanceme
 @pytest.mark.parametrize("snr", [-20, 0, 13.5, 60])
 @pytest.mark.parametrize("gain", [1, -3, 1e-200])
 def test_si_sdr_is_the_snr_of_orthogonal_noise(snr, gain):
-    assert si_sdr(SPEECH, gain * (SPEECH + noise_for(SPEECH, snr))) == pytest.approx(snr)
+    assert si_sdr(3 * SPEECH, gain * (SPEECH + noise_for(SPEECH, snr))) == pytest.approx(snr)
 
 
 def test_extremes_of_si_sdr():
@@ -38,12 +36,6 @@ def test_extremes_of_si_sdr():
     assert si_sdr([1, 0], [0, 1]) == -math.inf
     # Means are not removed.
     assert si_sdr([1, -1], [2, 0]) == pytest.approx(0)
-
-
-@settings(deadline=None)
-@given(gain=st.floats(1e-6, 1e6), of_estimate=st.floats(-1e6, -1e-6))
-def test_si_sdr_is_invariant_to_scales(gain, of_estimate):
-    assert si_sdr(gain * SPEECH, of_estimate * NOISY) == pytest.approx(si_sdr(SPEECH, NOISY))
 
 
 def test_enhancement():
