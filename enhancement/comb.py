@@ -114,12 +114,6 @@ def comb_pitch(
         Candidate in Hz that maximises U times the power spectrum; NaN where no comb has a positive
         product.
 
-    Raises
-    ------
-    ParameterError
-        If the spectrogram does not fit the axis or has negative or non-finite values, or as in
-        :func:`comb_matrix`.
-
     Examples
     --------
     >>> from harmnmf.signal.spectrogram import STFT
