@@ -56,12 +56,6 @@ def plot_integration(
     matplotlib.figure.Figure
         Figure, to be written by :func:`harmnmf.save_figure`.
 
-    Raises
-    ------
-    ParameterError
-        If the shapes do not match, the axis or the candidates are invalid, or the time range is
-        empty.
-
     References
     ----------
     .. [1] T. Wang et al., "Harmonic attention for monaural speech enhancement", IEEE/ACM Trans.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -99,7 +99,11 @@ def make_bands(
     >>> [len(band.lower) for band in make_bands(n_rows=8, n_taps=2, anchor=1)]
     [8, 4]
     """
-    return _make_bands(Taps(n_rows, n_taps, anchor, stride, dilation, bins_per_octave))
+    taps = Taps(n_rows, n_taps, anchor, stride, dilation, bins_per_octave)
+    return tuple(
+        Band._make([used, *(None if a is None else torch.from_numpy(a) for a in arrays)])
+        for used, *arrays in _band_arrays(taps)
+    )
 
 
 # Makes the tables constants of a compiled graph, as torch.compiler.assume_constant_result does,
@@ -107,10 +111,9 @@ def make_bands(
 make_bands._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-# Tensors made in inference mode and cached could not be used in training.
+# Not as tensors: those made during an export would be cached as placeholders.
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)
-def _make_bands(taps: Taps) -> tuple[Band, ...]:
+def _band_arrays(taps: Taps) -> list[tuple[Any, ...]]:
     lower, fraction, valid = read_positions(taps)
     changes = np.flatnonzero((valid[1:] != valid[:-1]).any(axis=1)) + 1
     bands = []
@@ -120,16 +123,9 @@ def _make_bands(taps: Taps) -> tuple[Band, ...]:
         on_axis = valid[rows, used].ravel()
         low = np.where(on_axis, lower[rows, used].ravel(), 0)
         above = np.where(on_axis, fraction[rows, used].ravel(), 0)
-        bands.append(
-            Band(
-                used,
-                torch.from_numpy(low),
-                torch.from_numpy(np.where(above > 0, low + 1, low)) if above.any() else None,
-                torch.from_numpy(above),
-                None if on_axis.all() else torch.from_numpy(on_axis),
-            )
-        )
-    return tuple(bands)
+        upper = np.where(above > 0, low + 1, low) if above.any() else None
+        bands.append((used, low, upper, above, None if on_axis.all() else on_axis))
+    return bands
 
 
 def _used_taps(valid: NDArray[np.bool_]) -> slice:
@@ -177,6 +173,7 @@ class RowMatrix:
         indices, offsets, weights = self._bags(copies, transposed, table.dtype)
         return torch.embedding_bag(table, indices, offsets, False, 0, False, weights, True)[0]
 
+    # Tensors made in inference mode and cached could not be used in training.
     @torch.inference_mode(False)
     def _make_bags(
         self, copies: int, transposed: bool, dtype: torch.dtype
@@ -191,7 +188,6 @@ class RowMatrix:
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)
 def make_stack(taps: Taps) -> RowMatrix:
     """Make the matrix, (n_outputs * n_taps, n_rows), that stacks the rows read by all taps."""
     lower, fraction, valid = read_positions(taps)
@@ -241,7 +237,6 @@ class Plan:
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)
 def make_plan(taps: Taps, fewer_outputs: bool, block: int | None = None) -> Plan:
     """Choose for each tap the side of the resampling that has fewer rows.
 

@@ -78,9 +78,7 @@ def test_unevenly_spaced_candidates():
 
 def test_a_time_range():
     figure = plot_integration(spectrogram(), *integration(), CANDIDATES, start=0.8, end=1.6)
-    lower = figure.axes[1]
-    assert lower.get_xlim() == pytest.approx((0.8, 1.6))
-    for image in (figure.axes[0].images[0], *lower.images):
+    for image in (figure.axes[0].images[0], *figure.axes[1].images):
         assert image.get_array().shape[1] == 100
         assert image.get_extent()[:2] == pytest.approx((0.796, 1.596))
 

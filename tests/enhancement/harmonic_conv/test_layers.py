@@ -256,11 +256,11 @@ def test_compiles_into_one_graph():
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 @pytest.mark.parametrize("strict", [False, True])
 def test_exports(layer, strict):
-    x = torch.randn(2, 2, 30, 9)
+    x = torch.randn(2, 2, 31, 9)  # sizes of no other test, since tables are cached
     frames = torch.export.Dim("frames", min=8, max=4096)
     shapes = ({3: frames},)
     program = torch.export.export(layer, (x,), dynamic_shapes=shapes, strict=strict)
-    longer = torch.randn(2, 2, 30, 21)
+    longer = torch.randn(2, 2, 31, 21)
     torch.testing.assert_close(program.module()(longer), layer(longer))
 
 
