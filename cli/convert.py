@@ -18,8 +18,6 @@ from ._support.paths import check_output
 if TYPE_CHECKING:
     import numpy as np
 
-_MAX_BYTES = 2**30
-
 
 @click.command()
 @click.argument("source", metavar="OLD.npz", type=PATH)
@@ -54,9 +52,6 @@ def _read_archive(source: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     import numpy as np
 
     try:
-        with zipfile.ZipFile(source) as archive:
-            if sum(info.file_size for info in archive.infolist()) > _MAX_BYTES:
-                raise ValueError(f"larger than {_MAX_BYTES} bytes")
         with np.load(source, allow_pickle=False) as archive:
             arrays = dict(archive)
         metadata = json.loads(arrays.pop("metadata").tobytes())

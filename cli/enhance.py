@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from harmnmf.enhancement.enhancer import Enhancer
 
-# The accompaniment is computed from the voice as it was written.
+# The accompaniment is computed from the written voice, which must be exact.
 LOSSLESS_SUFFIXES = (".wav", ".flac")
 
 
@@ -132,8 +132,7 @@ class Enhancement:
     dry: float
     attenuation_limit: float | None
     device: str
-    # Whether what the network removes is the second output.
-    is_separation: bool
+    is_separation: bool  # the removed part is the second output
 
     def prepare(self) -> None:
         """Load the network."""

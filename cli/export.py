@@ -12,14 +12,7 @@ from harmnmf.cli._support.paths import check_output
 
 @click.command()
 @click.argument("model")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=PATH,
-    metavar="FILE.onnx",
-    help="Output file.",
-)
+@click.option("-o", "--output", required=True, type=PATH, metavar="FILE.onnx", help="Output file.")
 @overwrite_option
 def command(model: str, output: Path, overwrite: bool) -> None:
     """Export an enhancement network to ONNX, to run it without PyTorch.

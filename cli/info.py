@@ -1,4 +1,4 @@
-"""``harmnmf info``: what a report of a fault should contain."""
+"""``harmnmf info``: versions and devices, for bug reports."""
 
 from __future__ import annotations
 

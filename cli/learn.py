@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,19 +13,11 @@ from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
 from harmnmf.signal.audio_folders import audio_files
 
-if TYPE_CHECKING:
-    from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
-
 
 @click.command()
 @click.argument("audio", nargs=-1, required=True, type=PATH)
 @click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=PATH,
-    metavar="FILE.safetensors",
-    help="Output file.",
+    "-o", "--output", required=True, type=PATH, metavar="FILE.safetensors", help="Output file."
 )
 @click.option(
     "--midi",
@@ -97,10 +88,28 @@ def command(
     if about:
         metadata["about"] = about
     if scores:
-        learned = _from_music(audio, scores, solver, dictionary, metadata, quiet=quiet)
+        for path in (*audio, *scores):
+            if not path.is_file():
+                raise HarmnmfError(f"{path}: no such file")
+
+        from harmnmf.dictionary.from_score import learn_from_score
+
+        with ProgressBar("Recordings", len(audio), quiet=quiet) as bar:
+            learned = learn_from_score(
+                zip(audio, scores, strict=True),
+                dictionary=dictionary,
+                solver=solver,
+                metadata=metadata,
+                progress=bar.advance,
+            )
         sources, source = learned.metadata["recordings"], "recording"
     else:
-        learned = _from_notes(audio, metadata, quiet=quiet)
+        instruments = _instruments(audio)
+
+        from harmnmf.dictionary.from_notes import learn_from_notes
+
+        with ProgressBar("Notes", sum(map(len, instruments.values())), quiet=quiet) as bar:
+            learned = learn_from_notes(instruments, metadata=metadata, progress=bar.advance)
         sources, source = learned.metadata["instruments"], "instrument"
     learned.save(output)
     if quiet:
@@ -113,42 +122,6 @@ def command(
     counts = ((n_notes, "note"), (len(keys), "key"), (len(sources), source))
     notes_of, keys_of, from_ = (f"{n} {word}{'s' if n > 1 else ''}" for n, word in counts)
     click.echo(f"{output}: learned from {notes_of} of {keys_of}, {from_}")
-
-
-def _from_notes(
-    audio: tuple[Path, ...], metadata: dict[str, Any], *, quiet: bool
-) -> TimbreDictionary:
-    instruments = _instruments(audio)
-
-    from harmnmf.dictionary.from_notes import learn_from_notes
-
-    with ProgressBar("Notes", sum(map(len, instruments.values())), quiet=quiet) as bar:
-        return learn_from_notes(instruments, metadata=metadata, progress=bar.advance)
-
-
-def _from_music(
-    audio: tuple[Path, ...],
-    scores: tuple[Path, ...],
-    solver: str,
-    dictionary: str,
-    metadata: dict[str, Any],
-    *,
-    quiet: bool,
-) -> TimbreDictionary:
-    for path in (*audio, *scores):
-        if not path.is_file():
-            raise HarmnmfError(f"{path}: no such file")
-
-    from harmnmf.dictionary.from_score import learn_from_score
-
-    with ProgressBar("Recordings", len(audio), quiet=quiet) as bar:
-        return learn_from_score(
-            zip(audio, scores, strict=True),
-            dictionary=dictionary,
-            solver=solver,
-            metadata=metadata,
-            progress=bar.advance,
-        )
 
 
 def _instruments(arguments: tuple[Path, ...]) -> dict[str, list[Path]]:

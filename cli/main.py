@@ -85,8 +85,7 @@ def _show_warning(
 
 
 @click.group(
-    cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
 )
 @click.version_option(harmnmf.__version__, message="%(prog)s %(version)s")
 def main() -> None:

@@ -40,10 +40,7 @@ def command() -> None:
     help="Folder with one folder of isolated notes per piano, named <MIDI number>_<layer>.wav.",
 )
 @click.option(
-    "--performances",
-    required=True,
-    type=FOLDER,
-    help="Folder of MIDI files of piano performances.",
+    "--performances", required=True, type=FOLDER, help="Folder of MIDI files of piano performances."
 )
 @click.option(
     "-o",

@@ -15,8 +15,6 @@ from harmnmf.cli._support.options import PATH, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 
 if TYPE_CHECKING:
-    from harmnmf.notes.note_list import NoteList
-    from harmnmf.signal.spectrogram import Spectrogram
     from harmnmf.transcription import Transcriber
 
 FORMATS = ("mid", "csv", "npz")
@@ -152,7 +150,10 @@ class Transcription:
             if suffix == ".csv":
                 write_csv(path, notes)
             elif suffix == ".png":
-                _plot(recording.beginning, notes, task.source, path)
+                from harmnmf.plotting.figures import plot_transcription, save_figure
+
+                title = click.format_filename(task.source.name)
+                save_figure(plot_transcription(recording.beginning, notes, title=title), path)
             elif analysis is not None and suffix == ".npz":
                 analysis.save(path)
             else:
@@ -165,10 +166,3 @@ def _transcriber(work: Transcription) -> Transcriber:
     from harmnmf.transcription import Transcriber
 
     return Transcriber(**asdict(work))
-
-
-def _plot(spectrogram: Spectrogram, notes: NoteList, source: Path, path: Path) -> None:
-    from harmnmf.plotting.figures import plot_transcription, save_figure
-
-    figure = plot_transcription(spectrogram, notes, title=click.format_filename(source.name))
-    save_figure(figure, path)

@@ -55,23 +55,9 @@ class PriorNetwork(nn.Module):
     """A U-Net from noise to the real and imaginary part of a spectrogram.
 
     Each level halves the number of bins and frames. Bin f of a level is bin 2f of the finer one, so
-    that 0 Hz stays in bin 0 and harmonics have the same ratios at all levels.
-
-    Parameters
-    ----------
-    convolution : {"harmonic", "dilated", "plain"}
-        Kind of the 3 × 3 kernels, which all have the same number of weights: neighbouring harmonics
-        and frames, every second bin and frame, or neighbouring bins and frames.
-    n_channels : sequence of int
-        Channels per level, from the finest.
-    anchor : int
-        Anchor of harmonic convolutions.
-
-    Examples
-    --------
-    >>> network = PriorNetwork("harmonic", n_channels=(4, 8), anchor=3)
-    >>> network(torch.randn(1, 4, 129, 20)).shape
-    torch.Size([1, 2, 129, 20])
+    that 0 Hz stays in bin 0 and harmonics have the same ratios at all levels. The 3 × 3 kernels
+    read neighbouring harmonics and frames ("harmonic"), every second bin and frame ("dilated"), or
+    neighbouring bins and frames ("plain"); the number of weights is the same.
     """
 
     def __init__(
@@ -144,11 +130,6 @@ class DeepPrior(AudioEnhancer):
         Random seed of the initial weights and of the input noise.
     device : str, default="auto"
         Device of the computation.
-
-    Raises
-    ------
-    ParameterError
-        If a parameter is invalid.
 
     Examples
     --------
@@ -256,19 +237,7 @@ class DeepPrior(AudioEnhancer):
 
 
 class PriorFit:
-    """Fit of a network to a short recording, step by step.
-
-    `n_done` counts the steps done.
-
-    Examples
-    --------
-    >>> prior = DeepPrior(n_channels=(4,), device="cpu")
-    >>> fit = PriorFit(prior, np.random.default_rng(0).normal(0, 0.1, 4000), 8000)
-    >>> for _ in range(2):
-    ...     fit.step()
-    >>> fit.n_done, fit.estimate().shape
-    (2, (4000,))
-    """
+    """Fit of a network to a short recording, step by step; `n_done` counts the steps done."""
 
     def __init__(self, prior: DeepPrior, samples: NDArray[np.floating], sample_rate: int) -> None:
         self.prior = prior
@@ -332,11 +301,10 @@ def _save(
     fit: PriorFit | None,
 ) -> None:
     arrays = {f"done_{i}": part for i, part in enumerate(done)}
-    # A fit without steps starts again.
-    if fit is None or fit.n_done == 0:
-        save_arrays(path, arrays, {"kind": _KIND, "work": work, "n_done": 0})
+    metadata = {"kind": _KIND, "work": work, "n_done": fit.n_done if fit else 0}
+    if fit is None:
+        save_arrays(path, arrays, metadata)
     else:
-        metadata = {"kind": _KIND, "work": work, "n_done": fit.n_done}
         save_checkpoint(path, fit.network, fit.optimizer, metadata, arrays=arrays)
 
 
@@ -354,16 +322,9 @@ def _resume(
             f"{path}: a checkpoint of another recording, or of other parameters; remove it"
         )
     done = [arrays[f"done_{i}"] for i in range(len(parts)) if f"done_{i}" in arrays]
-    n_done = metadata.get("n_done")
-    fitting = [
-        x.shape == part.shape and x.dtype == np.float32
-        for x, part in zip(done, parts, strict=False)
-    ]
-    if not isinstance(n_done, int) or not all(fitting):
-        raise FormatError(f"{path}: damaged checkpoint; remove it")
-    if n_done <= 0 or len(done) == len(parts):
+    if metadata["n_done"] == 0:
         return done, None
     fit = PriorFit(prior, parts[len(done)], sample_rate)
     load_checkpoint(path, fit.network, fit.optimizer, kind=_KIND)
-    fit.n_done = n_done
+    fit.n_done = metadata["n_done"]
     return done, fit

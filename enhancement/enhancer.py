@@ -56,11 +56,6 @@ class Enhancer(AudioEnhancer):
     device : str, default="auto"
         Device of the computation.
 
-    Raises
-    ------
-    ParameterError
-        If a parameter is invalid.
-
     Examples
     --------
     >>> from harmnmf.enhancement.models.registry import build_model
@@ -95,24 +90,14 @@ class Enhancer(AudioEnhancer):
         Parameters
         ----------
         source : str or path-like
-            Name of a shipped network (:func:`harmnmf.enhancement.shipped_models`), or path of a
-            file.
+            Name in :func:`harmnmf.enhancement.shipped_models`, or path of a file.
         **options
             Parameters of the class. `attenuation_limit` defaults to the one stored in the file.
-
-        Returns
-        -------
-        Enhancer
-            Enhancer with that network.
 
         Raises
         ------
         HarmnmfError
-            If there is no such network.
-        FormatError
-            If the file is invalid.
-        ParameterError
-            If an option is invalid.
+            If there is no such network, or (FormatError) its file is invalid.
         """
         path = find_model(source)
         model, metadata = load_model(path)
@@ -127,13 +112,7 @@ class Enhancer(AudioEnhancer):
         return Audio(np.concatenate(list(blocks), axis=-1), audio.sample_rate)
 
     def stream(self) -> EnhancementStream:
-        """Start enhancing a mono signal at 16 kHz in real time, with the options of this.
-
-        Raises
-        ------
-        ParameterError
-            If the network is not causal.
-        """
+        """Start enhancing a mono signal at 16 kHz in real time; the network must be causal."""
         return EnhancementStream(cast(StreamingModel, self.model), self.attenuation, self.device)
 
     def enhance_blocks(
@@ -151,13 +130,7 @@ class Enhancer(AudioEnhancer):
         Yields
         ------
         ndarray
-            Consecutive blocks of the enhanced recording, of other lengths; the total length is
-            that of the input.
-
-        Raises
-        ------
-        AudioError
-            If the samples or the rate are invalid.
+            Consecutive blocks of the enhanced recording, of other lengths.
         """
         n_step, n_overlap = _STEP * sample_rate, _OVERLAP * sample_rate
         segments = split_overlapping(blocks, n_step, n_overlap)

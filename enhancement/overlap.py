@@ -45,8 +45,8 @@ def crossfade(
     Examples
     --------
     >>> parts = [np.zeros(4, np.float32), np.ones(3, np.float32)]
-    >>> np.concatenate(list(crossfade(parts, n_step=3, n_overlap=1)))
-    array([0. , 0. , 0. , 0.5, 1. , 1. ], dtype=float32)
+    >>> np.concatenate(list(crossfade(parts, n_step=2, n_overlap=2)))
+    array([0.  , 0.  , 0.25, 0.75, 1.  ], dtype=float32)
     """
     fade_in = (np.arange(n_overlap, dtype=np.float32) + 0.5) / n_overlap
     tail: NDArray[np.float32] | None = None

@@ -41,7 +41,7 @@ def plot_integration(
     spectrogram : Spectrogram
         Spectrogram with a linear frequency axis from 0 Hz.
     significance : array_like, shape (n_channels, 1 + n_candidates, n_frames)
-        K Uᵀ from the networks' method `integrate`, for one recording; row 0 is "no pitch".
+        K Uᵀ from :meth:`HarmonicLight.integrate`, for one recording; row 0 is "no pitch".
     harmonics : array_like, shape (n_channels, n_bins, n_frames)
         softmax(K Uᵀ) U, for the first bins of the spectrogram.
     candidates : array_like, shape (n_candidates,)

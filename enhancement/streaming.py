@@ -49,11 +49,6 @@ class EnhancementStream:
     latency : int
         Delay of the output in samples, whatever the length of the blocks.
 
-    Raises
-    ------
-    ParameterError
-        If the network is not causal.
-
     Examples
     --------
     >>> from harmnmf.enhancement.models.registry import build_model
@@ -108,13 +103,6 @@ class EnhancementStream:
         -------
         ndarray, shape (n_samples,)
             Enhanced samples; the first `latency` ones of the stream are zeros.
-
-        Raises
-        ------
-        ParameterError
-            If the block has another shape.
-        AudioError
-            If the samples are invalid.
         """
         samples = np.asarray(block)
         if samples.ndim != 1:

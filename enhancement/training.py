@@ -131,16 +131,7 @@ def train_enhancement(
 def several_processes() -> Iterator[bool]:
     """Join the processes started by `torchrun`, if any.
 
-    Yields
-    ------
-    bool
-        Whether this is the first process, which writes and reports.
-
-    Examples
-    --------
-    >>> with several_processes() as first:
-    ...     print(first)
-    True
+    Yields whether this is the first process, which writes and reports.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield True

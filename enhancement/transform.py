@@ -31,11 +31,6 @@ class ShortTimeFourier:
         Window of analysis and synthesis. The square root of a Hann window is scaled so that the
         squares of its shifts by `hop_length` add up to one.
 
-    Raises
-    ------
-    ParameterError
-        If the sizes are invalid.
-
     Examples
     --------
     >>> transform = ShortTimeFourier(512, 256)
@@ -125,15 +120,7 @@ class Waveform(nn.Module):
 
 
 def compress(spectrum: torch.Tensor, power: float = 0.3) -> torch.Tensor:
-    """Raise the magnitudes of a complex spectrum to a power, and keep the phases.
-
-    An exponent below one raises the level of weak bins.
-
-    Examples
-    --------
-    >>> compress(torch.tensor([3 + 4j]), 0.5).abs()
-    tensor([2.2361])
-    """
+    """Raise the magnitudes of a complex spectrum to a power, and keep the phases."""
     return spectrum * _compression_gain(spectrum.real, spectrum.imag, power)
 
 

@@ -18,6 +18,7 @@ from harmnmf.signal.audio import Audio, read_audio
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 
 from .device import resolve_device
+from .errors import AudioError
 
 __all__ = ["Transcriber"]
 
@@ -158,17 +159,12 @@ class Transcriber:
         -------
         NotePosteriors or PianoActivations
             Probabilities from the network, or activations with "nmf", of the whole recording.
-
-        Raises
-        ------
-        AudioError
-            If the file cannot be read.
         """
         decoder, blocks = self._open(source, progress)
         return decoder.analyse(blocks)
 
     def decode(self, analysis: PianoActivations | NotePosteriors) -> NoteList:
-        """Decode notes from the result of :meth:`analyse`.
+        """Decode the notes that :meth:`transcribe` returns from the result of :meth:`analyse`.
 
         Parameters
         ----------
@@ -178,7 +174,6 @@ class Transcriber:
         Returns
         -------
         NoteList
-            The notes that :meth:`transcribe` returns.
         """
         if isinstance(analysis, NotePosteriors):
             return decode_posteriors(analysis, **self.thresholds)
@@ -196,19 +191,18 @@ class Transcriber:
         -------
         Recording
             For :meth:`transcribe` and :meth:`analyse`, with the spectrogram of the beginning.
-
-        Raises
-        ------
-        AudioError
-            If the file cannot be read.
         """
         beginning = read_audio(source, duration=self.calibration_duration)
+        dictionary, tuning = self.dictionary, self.tuning
+        try:
+            if tuning is None:
+                tuning = relative_tuning(beginning, dictionary.front_end, dictionary.W)
+            spectrogram = transform_in_tune(beginning, dictionary.front_end, tuning)
+        except AudioError as error:
+            name = "the audio" if isinstance(source, Audio) else source
+            raise AudioError(f"{name}: is too short; choose a longer recording") from error
         if beginning.duration < self.calibration_duration:
             source = beginning  # all of it: need not be read again
-        dictionary, tuning = self.dictionary, self.tuning
-        if tuning is None:
-            tuning = relative_tuning(beginning, dictionary.front_end, dictionary.W)
-        spectrogram = transform_in_tune(beginning, dictionary.front_end, tuning)
         if self.adapt:
             dictionary = adapt_dictionary(
                 spectrogram, dictionary, n_iter=self.n_iter, device=self.device
@@ -228,11 +222,6 @@ class Transcriber:
         Transcriber
             Transcriber with the adapted dictionary and the tuning, which does not adapt further:
             for other recordings of the same piano.
-
-        Raises
-        ------
-        AudioError
-            If the file cannot be read.
         """
         adapting, adapted = copy(self), copy(self)
         adapting.adapt, adapted.adapt = True, False

@@ -9,12 +9,11 @@ from torch import nn
 
 from harmnmf.enhancement.models.registry import build_model
 
-LIGHT = {
-    "n_channels": 4, "n_bands": 6, "n_features": 4, "n_heads": 2, "n_blocks": 2, "n_cells": 3,
-    "n_candidates": 12,
-}  # fmt: skip
 SMALL: dict[str, dict[str, Any]] = {
-    "harmonic-light": LIGHT,
+    "harmonic-light": {
+        "n_channels": 4, "n_bands": 6, "n_features": 4, "n_heads": 2, "n_blocks": 2, "n_cells": 3,
+        "n_candidates": 12,
+    },
     "harmonic-attention": {"n_channels": (4, 4)},
     "harmonic-refinement": {"n_channels": 8, "n_blocks": 2},
     "spectrum-attention-fusion": {
@@ -32,7 +31,7 @@ def build(name: str, **config: Any) -> Any:
 
 
 def randomized(module: nn.Module, std: float = 0.5) -> nn.Module:
-    """Draw all weights, also those that are 0 or 1 at first and would not show their effect."""
+    """Draw all weights, because the effect of an initial 0 or 1 would not be seen."""
     torch.manual_seed(1)
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=std)

@@ -1,4 +1,4 @@
-"""Files of tones at 16 kHz, and what of a sound is near a frequency."""
+"""Files of tones at 16 kHz, and the frequency of a tone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples in docstrings run, each module under its one name."""
+"""Examples in docstrings."""
 
 from __future__ import annotations
 

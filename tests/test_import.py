@@ -1,4 +1,4 @@
-"""Data goes up the floors once: these tests read the imports and refuse the way down."""
+"""Imports between folders, and of the packages."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 import harmnmf
 from benchmarks.structure import PACKAGES, ROOT, folder_name, imported_names, python_files
 
-# What a folder imports stands above it in this list. Folders in one row do not import each other.
-FLOORS = [
+# A folder imports from earlier rows only, not from its own row.
+LAYERS = [
     {"harmnmf/errors", "harmnmf/device"},
     {"harmnmf/storage"},
     {"harmnmf/signal", "harmnmf/training", "harmnmf/batch"},
@@ -32,9 +32,9 @@ SHARED = {
 MODELS = {"enhancement/models", "enhancement/models/layers", "enhancement/harmonic_conv"}
 
 
-def floor(place):
-    """Row of a folder, or of a file that stands at the top level of harmnmf."""
-    return next(row for row, places in enumerate(FLOORS) if place in places)
+def layer(place):
+    """Row of a folder, or of a top-level file of harmnmf."""
+    return next(row for row, places in enumerate(LAYERS) if place in places)
 
 
 def place(name):
@@ -42,9 +42,9 @@ def place(name):
     return "/".join(name.split(".")[:2])
 
 
-def test_every_folder_of_harmnmf_has_a_floor():
+def test_every_folder_of_harmnmf_has_a_layer():
     folders = {path.parts[1].removesuffix(".py") for path in python_files(ROOT, "harmnmf")}
-    known = {name.removeprefix("harmnmf/") for name in chain(*FLOORS)}
+    known = {name.removeprefix("harmnmf/") for name in chain(*LAYERS)}
     assert folders - {"__init__", "__main__"} <= known
 
 
@@ -59,7 +59,7 @@ def test_harmnmf_imports_only_what_lies_below(path):
         if is_relative:
             assert folder_name(ROOT, name) == path.parent.as_posix(), f"imports {name}"
         elif place(name) != own:
-            assert floor(place(name)) < floor(own), f"imports {name}"
+            assert layer(place(name)) < layer(own), f"imports {name}"
 
 
 @pytest.mark.parametrize("path", python_files(ROOT, "enhancement"), ids=str)
@@ -75,7 +75,7 @@ def test_enhancement_imports_what_it_shares_with_harmnmf(path):
 
 
 @pytest.mark.parametrize("path", python_files(ROOT, "cli"), ids=str)
-def test_commands_import_by_the_one_name(path):
+def test_commands_import_packages_by_one_name(path):
     for name, is_relative in imported_names(ROOT, path):
         assert is_relative or name.partition(".")[0] not in ("cli", "enhancement")
 

@@ -56,15 +56,3 @@ def test_requirements_have_lower_bounds_and_tested_versions(config, root):
 
 def numbers(version):
     return [int(number) for number in re.findall(r"\d+", version)]
-
-
-def test_help_loads_nothing_heavy(python):
-    result = python("-X", "importtime", "-m", "harmnmf", "--help")
-    assert result.returncode == 0
-    assert "transcribe  Transcribe" in result.stdout
-    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    assert not {"torch", "librosa", "scipy", "numpy", "matplotlib"} & imported
-
-
-def test_the_command_runs_as_a_module(python):
-    assert python("-m", "harmnmf", "--version").stdout == f"harmnmf {harmnmf.__version__}\n"

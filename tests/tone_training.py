@@ -1,4 +1,4 @@
-"""Training of a small network on tones in noise, in this process or in one of several."""
+"""Training of a small network on tones in noise, also as a script for several processes."""
 
 from __future__ import annotations
 

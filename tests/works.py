@@ -24,7 +24,7 @@ from harmnmf.storage.files import atomic_path
 
 @dataclass(frozen=True)
 class Copy:
-    """Copies a file whose first word says what else happens."""
+    """Copy a file, whose first word selects a failure or a delay."""
 
     level: int = 0
 
@@ -33,16 +33,16 @@ class Copy:
             raise ParameterError("level must not be negative")
 
     def __call__(self, task: Task, progress: Progress) -> str:
-        word = task.source.read_text().partition(" ")[0]
+        word = task.source.read_text(errors="replace").partition(" ")[0]
         progress(1.0)
-        if word == "refuse":
-            raise HarmnmfError(f"{task.source}: is\nbad")
-        if word == "fault":
-            raise KeyError("no such thing")
-        if word == "memory":
-            raise MemoryError
-        if word == "full":
-            raise OSError(28, "No space left on device")
+        errors = {
+            "refuse": HarmnmfError(f"{task.source}: is\nbad"),
+            "fault": KeyError("no such thing"),
+            "memory": MemoryError(),
+            "full": OSError(28, "No space left on device"),
+        }
+        if word in errors:
+            raise errors[word]
         if word == "warn":
             warnings.warn(f"{task.source}: is doubtful", stacklevel=1)
         if word == "die":

@@ -27,7 +27,7 @@ MANIFEST = "manifest.jsonl"
 
 
 class PreparedWork(Protocol):
-    """What a command does with each recording: a frozen dataclass of its parameters."""
+    """Processing of one recording by a command: a frozen dataclass of its parameters."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -95,8 +95,7 @@ def process_each(
     """Process recordings, report each, and list the failures at the end with exit code 1.
 
     `plan` has the outputs of each recording. If all are in one `folder`, a manifest there records
-    what is done. HarmnmfError if outputs collide, exist or cannot be written, or a parameter of
-    `work` is wrong.
+    what is done. Wrong plans and parameters of `work` raise HarmnmfError.
     """
     tasks = [Task(source, tuple(outputs)) for source, outputs in plan.items()]
     with ExitStack() as stack:
@@ -114,8 +113,9 @@ def process_each(
         if not tasks:
             return
         work.prepare()
-        with _leftovers_removed(tasks):
-            failures = _run(tasks, work, batch, manifest)
+        _remove_leftovers(tasks)
+        stack.callback(_remove_leftovers, tasks)
+        failures = _run(tasks, work, batch, manifest)
     for failure in failures:
         click.echo(f"harmnmf: error: {failure}", err=True)
     if failures:
@@ -204,22 +204,12 @@ def _start(
     return run_serial(work, tasks, report)
 
 
-@contextmanager
-def _leftovers_removed(tasks: list[Task]) -> Iterator[None]:
-    """Remove temporary files of killed processes, before and after a run."""
+def _remove_leftovers(tasks: list[Task]) -> None:
+    """Remove temporary files of killed processes."""
     from harmnmf.storage.files import remove_leftovers
 
-    folders = sorted({path.parent for task in tasks for path in task.outputs})
-
-    def remove() -> None:
-        for folder in folders:
-            remove_leftovers(folder)
-
-    remove()
-    try:
-        yield
-    finally:
-        remove()
+    for folder in sorted({path.parent for task in tasks for path in task.outputs}):
+        remove_leftovers(folder)
 
 
 def _settings(work: PreparedWork) -> dict[str, Any]:

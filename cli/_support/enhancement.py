@@ -1,4 +1,4 @@
-"""What the commands that enhance recordings share."""
+"""Options and pictures of the commands that enhance recordings."""
 
 from __future__ import annotations
 

@@ -41,10 +41,7 @@ def file_suffix(output: Path | None) -> str | None:
 
 
 def plan_outputs(
-    arguments: Iterable[str],
-    output: Path | None,
-    endings: Sequence[str],
-    suffixes: Collection[str],
+    arguments: Iterable[str], output: Path | None, endings: Sequence[str], suffixes: Collection[str]
 ) -> tuple[dict[Path, list[Path]], Path | None]:
     """Plan the outputs of recordings, and return them with the folder that all share, if any.
 

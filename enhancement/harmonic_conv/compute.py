@@ -112,33 +112,21 @@ def convolve(
     time: Time,
     algorithm: Algorithm | None = None,
 ) -> torch.Tensor:
-    """Compute a harmonic convolution.
+    """Compute a harmonic convolution of a batch; shapes are those of `torch.nn.functional.conv2d`.
 
-    Parameters
-    ----------
-    x : Tensor, shape (n_samples, in_channels, n_bins, n_frames)
-        Input.
-    weight : Tensor, shape (out_channels, in_channels / groups, n_harmonics, n_taps)
-        Kernel.
-    bias : Tensor, shape (out_channels,), or None
-        Added to the output.
-    taps, time
-        The convolution along frequency, and along time.
-    algorithm : {"bands", "stack", "taps"}, optional
-        By default the fastest for the device, the type and the size. "stack" and "taps" are for
-        CPUs.
-
-    Returns
-    -------
-    Tensor, shape (n_samples, out_channels, n_outputs, n_frames of the output)
-        Output.
+    The default algorithm is the fastest for the device, the type and the size; "stack" and "taps"
+    are for CPUs.
     """
     if algorithm is None:
         algorithm = _fastest_algorithm(x, weight)
     if algorithm == "bands":
         return _convolve_bands(x, weight, bias, taps, time)
-    on_cpu = _OnCPU.apply if torch.is_grad_enabled() else _convolve_on_cpu
-    y: torch.Tensor = on_cpu(x, weight, bias, taps, time, algorithm)
+    x = x.contiguous(memory_format=_memory_format(x, weight))
+    if algorithm == "stack":
+        stack: torch.Tensor = _Rows.apply(x, make_stack(taps), False)
+        return time.convolve(stack, weight, bias, taps.n_taps)
+    by_tap = _TapGradients.apply if torch.is_grad_enabled() else _convolve_by_tap
+    y: torch.Tensor = by_tap(x, weight, bias, taps, time)
     return y
 
 
@@ -170,8 +158,21 @@ def _convolve_bands(
     return torch.cat(parts, 2)
 
 
-class _OnCPU(torch.autograd.Function):
-    """The algorithms "stack" and "taps", which save only their arguments for backward."""
+class _Rows(torch.autograd.Function):
+    """The product with a `RowMatrix` or its transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, matrix: RowMatrix, transposed: bool) -> torch.Tensor:
+        ctx.matrix, ctx.transposed = matrix, transposed
+        return matrix(x, transposed)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return _Rows.apply(grad, ctx.matrix, not ctx.transposed), None, None
+
+
+class _TapGradients(torch.autograd.Function):
+    """The algorithm "taps", which saves only its arguments for backward."""
 
     @staticmethod
     def forward(
@@ -181,16 +182,15 @@ class _OnCPU(torch.autograd.Function):
         bias: torch.Tensor | None,
         taps: Taps,
         time: Time,
-        algorithm: Algorithm,
     ) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.arguments = taps, time, algorithm
-        return _convolve_on_cpu(x, weight, bias, taps, time, algorithm)
+        ctx.arguments = taps, time
+        return _convolve_by_tap(x, weight, bias, taps, time)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        taps, time, algorithm = ctx.arguments
+        taps, time = ctx.arguments
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_x = grad_weight = None
         if torch.is_grad_enabled():  # for second derivatives
@@ -200,58 +200,24 @@ class _OnCPU(torch.autograd.Function):
             if needs_weight:
                 (grad_weight,) = torch.autograd.grad(y, weight, grad, create_graph=True)
         elif needs_x or needs_weight:
-            memory_format = _memory_format(x, weight)
-            x, grad = (a.contiguous(memory_format=memory_format) for a in (x, grad))
-            prepared = _prepare(x, weight, taps, time, algorithm)
-            grad_x, grad_weight = prepared.gradients(grad, x, (needs_x, needs_weight))
+            grad = grad.contiguous(memory_format=_memory_format(x, weight))
+            by_tap = _prepare(x, weight, taps, time)
+            grad_x, grad_weight = by_tap.gradients(grad, x, (needs_x, needs_weight))
         grad_bias = grad.sum((0, 2, 3)) if needs_bias else None
-        return grad_x, grad_weight, grad_bias, None, None, None
+        return grad_x, grad_weight, grad_bias, None, None
 
 
-def _convolve_on_cpu(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    taps: Taps,
-    time: Time,
-    algorithm: Algorithm,
+def _convolve_by_tap(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, taps: Taps, time: Time
 ) -> torch.Tensor:
-    x = x.contiguous(memory_format=_memory_format(x, weight))
-    return _prepare(x, weight, taps, time, algorithm, _SPREAD_ROWS).convolve(x, bias)
+    return _prepare(x, weight, taps, time, _SPREAD_ROWS).convolve(x, bias)
 
 
 def _prepare(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    taps: Taps,
-    time: Time,
-    algorithm: Algorithm,
-    block: int | None = None,
-) -> _Stacked | _ByTap:
-    if algorithm == "stack":
-        return _Stacked(weight, make_stack(taps), taps.n_taps, time)
+    x: torch.Tensor, weight: torch.Tensor, taps: Taps, time: Time, block: int | None = None
+) -> _ByTap:
     plan = make_plan(taps, weight.shape[0] < x.shape[1], block)
     return _ByTap(_split_taps(weight, _memory_format(x, weight)), plan, time)
-
-
-class _Stacked(NamedTuple):
-    """The algorithm "stack"."""
-
-    weight: torch.Tensor
-    stack: RowMatrix
-    n_taps: int
-    time: Time
-
-    def convolve(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        return self.time.convolve(self.stack(x), self.weight, bias, self.n_taps)
-
-    def gradients(
-        self, grad: torch.Tensor, x: torch.Tensor, needed: tuple[bool, bool]
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        grad_rows, grad_weight = self.time.gradients(
-            grad, self.stack(x), self.weight, self.n_taps, needed
-        )
-        return self.stack(grad_rows, transposed=True) if needed[0] else None, grad_weight
 
 
 class _ByTap(NamedTuple):

@@ -11,8 +11,6 @@ ordinary convolution, known as harmonic lowering [2]_. Most of this work is unne
 k > n is on the axis only in the lowest n/k of the bins, and harmonic k < n reads only k/n of the
 bins, so that it can be convolved before it is interpolated.
 
-References
-----------
 .. [1] Z. Zhang, Y. Wang, C. Gan, J. Wu, J. B. Tenenbaum, A. Torralba and W. T. Freeman, "Deep
    audio priors emerge from harmonic convolutional networks", ICLR 2020.
 .. [2] H. Takeuchi, K. Kashino, Y. Ohishi and H. Saruwatari, "Harmonic Lowering for accelerating
@@ -101,13 +99,12 @@ def log_harmonic_conv2d(
     *,
     anchor: int = 1,
     out_log_scale: float = 1000.0,
-    in_log_scale: float = 0.001,
     radix: float | None = None,
 ) -> torch.Tensor:
     """Convolve along harmonics and time, on a logarithmic frequency axis.
 
-    Bin f is at frequency ``radix ** (f / out_log_scale) / in_log_scale``, so that harmonic k lies
-    ``out_log_scale * log(k / anchor)`` bins above the output's bin [1]_.
+    The frequency of bin f is proportional to ``radix ** (f / out_log_scale)``, so that harmonic k
+    lies ``out_log_scale * log(k / anchor)`` bins above the output's bin [1]_.
 
     Parameters
     ----------
@@ -116,20 +113,13 @@ def log_harmonic_conv2d(
     out_log_scale : float, default=1000.0
         Bins per factor of `radix` in frequency. The default is that of [1]_, too large for most
         spectrograms; use bins per octave with a radix of 2.
-    in_log_scale : float, default=0.001
-        Inverse frequency of bin 0. It has no effect and is accepted for compatibility with [1]_.
     radix : float, optional
         Base of the logarithm; e by default.
 
     Returns
     -------
-    Tensor, shape (..., out_channels, ceil(n_bins / stride), n_frames of the output)
-        Output, in the memory format that :func:`torch.nn.functional.conv2d` would return.
-
-    Raises
-    ------
-    ParameterError
-        If a shape or a parameter is invalid.
+    Tensor
+        As in :func:`harmonic_conv2d`.
 
     References
     ----------
@@ -145,7 +135,7 @@ def log_harmonic_conv2d(
     >>> log_harmonic_conv2d(spectrum, kernel, out_log_scale=3, radix=2).flatten()
     tensor([0., 8., 0., 0., 5., 0.])
     """
-    bins_per_octave = _bins_per_octave(out_log_scale, in_log_scale, radix)
+    bins_per_octave = _bins_per_octave(out_log_scale, radix)
     return _convolve(
         input, weight, bias, stride, padding, dilation, groups, anchor, bins_per_octave
     )
@@ -165,11 +155,6 @@ class HarmonicConv2d(torch.nn.Conv2d):
         As in :class:`torch.nn.Conv2d`; only frames are padded.
     anchor : int, default=1
         Harmonic that lies at the output's own frequency.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is invalid.
 
     Examples
     --------
@@ -246,13 +231,8 @@ class LogHarmonicConv2d(HarmonicConv2d):
     ----------
     *args, **kwargs
         As in :class:`HarmonicConv2d`.
-    out_log_scale, in_log_scale, radix
+    out_log_scale, radix
         As in :func:`log_harmonic_conv2d`.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is invalid.
 
     Examples
     --------
@@ -265,14 +245,12 @@ class LogHarmonicConv2d(HarmonicConv2d):
         self,
         *args: Any,
         out_log_scale: float = 1000.0,
-        in_log_scale: float = 0.001,
         radix: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._bins_per_octave = _bins_per_octave(out_log_scale, in_log_scale, radix)
+        self._bins_per_octave = _bins_per_octave(out_log_scale, radix)
         self.out_log_scale = out_log_scale
-        self.in_log_scale = in_log_scale
         self.radix = radix
 
     def extra_repr(self) -> str:
@@ -308,10 +286,9 @@ def _convolve(
     return y if input.dim() == 4 else y[0]
 
 
-def _bins_per_octave(out_log_scale: float, in_log_scale: float, radix: float | None) -> float:
-    for name, value in (("out_log_scale", out_log_scale), ("in_log_scale", in_log_scale)):
-        if not 0 < value < math.inf:
-            raise ParameterError(f"{name} must be positive and finite, not {value!r}")
+def _bins_per_octave(out_log_scale: float, radix: float | None) -> float:
+    if not 0 < out_log_scale < math.inf:
+        raise ParameterError(f"out_log_scale must be positive and finite, not {out_log_scale!r}")
     if radix is not None and not 1 < radix < math.inf:
         raise ParameterError(f"radix must be None, for e, or more than 1, not {radix!r}")
     return out_log_scale * math.log(2) / (1.0 if radix is None else math.log(radix))

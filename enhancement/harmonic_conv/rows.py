@@ -57,20 +57,9 @@ def read_positions(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
     """Locate the row that each tap reads for each row of the output.
 
-    Returns
-    -------
-    lower : ndarray of int, shape (n_outputs, n_taps)
-        Row at the position, or just below it.
-    fraction : ndarray, shape (n_outputs, n_taps)
-        Distance from that row to the position, from 0 to less than 1.
-    valid : ndarray of bool, shape (n_outputs, n_taps)
-        Whether the position is on the axis; if not, the tap reads zero.
-
-    Examples
-    --------
-    >>> lower, fraction, valid = read_positions(Taps(n_rows=4, n_taps=3, anchor=2))
-    >>> (lower + fraction)[1], valid[3]
-    (array([0.5, 1. , 1.5]), array([ True,  True, False]))
+    Returns the row at the position or just below it, the distance from that row, from 0 to less
+    than 1, and whether the position is on the axis; if not, the tap reads zero. All have shape
+    (n_outputs, n_taps).
     """
     axis = taps.axis
     rows = axis.to_hz(np.arange(0, taps.n_rows, taps.stride))
@@ -162,14 +151,7 @@ def _cheapest_edges(valid: NDArray[np.bool_], edges: list[int]) -> list[int]:
 
 
 class RowMatrix:
-    """A sparse matrix, (n_to, n_from), that acts on the rows of a batch of spectrograms.
-
-    Examples
-    --------
-    >>> double = RowMatrix(scipy.sparse.csr_matrix([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]))
-    >>> double(torch.tensor([2.0, 4.0]).view(1, 1, 2, 1)).flatten()
-    tensor([2., 3., 4.])
-    """
+    """A sparse matrix, (n_to, n_from), that acts on the rows of a batch of spectrograms."""
 
     def __init__(self, matrix: scipy.sparse.csr_matrix) -> None:
         self._matrices = matrix, matrix.T.tocsr()
@@ -211,13 +193,7 @@ class RowMatrix:
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def make_stack(taps: Taps) -> RowMatrix:
-    """Make the matrix, (n_outputs * n_taps, n_rows), that stacks the rows read by all taps.
-
-    Examples
-    --------
-    >>> make_stack(Taps(n_rows=3, n_taps=2, anchor=1))(torch.arange(3.0).view(1, 1, 3, 1)).flatten()
-    tensor([0., 0., 1., 2., 2., 0.])
-    """
+    """Make the matrix, (n_outputs * n_taps, n_rows), that stacks the rows read by all taps."""
     lower, fraction, valid = read_positions(taps)
     matrix = _interpolation(lower[valid], fraction[valid], taps.n_rows)
     valid = valid.ravel()

@@ -1,8 +1,4 @@
-"""Losses of spectrogram fusion, on compressed magnitudes.
-
-They are means over bins, where the papers have sums: the length of a recording does not matter. The
-first stage learns from `multi_target_loss`, the second from `tend_loss`: one after the other as
-published, or both together from the sum, since neither has a gradient for the other's weights.
+"""Losses of spectrogram fusion, on compressed magnitudes: means over bins, not sums as published.
 
 References
 ----------
@@ -33,12 +29,6 @@ def minimum_difference_masks(
     """Label for each bin which estimate is nearer to the clean voice [2]_.
 
     MDM_i = 1 where i = argmin_i |spc_i - spc_clean|, else 0; ties go to the mapped estimate.
-
-    Examples
-    --------
-    >>> mapped, masked = torch.tensor([1.1, 3.0, 0.0]), torch.tensor([0.5, 1.5, 2.0])
-    >>> minimum_difference_masks(mapped, masked, torch.ones(3))
-    (tensor([1., 0., 1.]), tensor([0., 1., 0.]))
     """
     label = ((mapped - clean).abs() <= (masked - clean).abs()).to(clean.dtype)
     return label, 1 - label
@@ -53,22 +43,7 @@ def tend_loss(outputs: FusionOutputs, clean: torch.Tensor) -> torch.Tensor:
     """Loss of the second stage, L_tend = L_MDM + γ ‖spc_f - spc_clean‖² [1]_, with γ = 30.
 
     L_MDM = Σ_i (MDM_i - label_i)² + β (L_masking + L_mapping) [2]_, with β = 1 and the errors of
-    the second stage's own estimates.
-
-    The outputs for a mixture are compared with `clean`, the compressed magnitudes of its voice.
-
-    Examples
-    --------
-    Both stages learn from the sum of their losses:
-
-    >>> from harmnmf.enhancement import SpectrogramFusion, SpectrogramFusionConfig
-    >>> model = SpectrogramFusion(SpectrogramFusionConfig(lstm_size=8, hidden_size=8))
-    >>> voice, noise = model.transform.analyze(torch.randn(2, 1, 8000))
-    >>> outputs = model.estimate(voice + noise)
-    >>> clean = model.compress(voice, outputs.level)
-    >>> loss = multi_target_loss(outputs, clean) + tend_loss(outputs, clean)
-    >>> loss.shape, loss.item() > 0
-    (torch.Size([]), True)
+    the second stage's own estimates. `clean` are the compressed magnitudes of the voice.
     """
     label_mapped, label_masked = minimum_difference_masks(outputs.mapped, outputs.masked, clean)
     masks = mse_loss(outputs.mask_mapped, label_mapped) + mse_loss(

@@ -37,14 +37,6 @@ def lost_intelligibility(estimate: torch.Tensor, clean: torch.Tensor) -> torch.T
     """Loss of intelligibility, 1 - STOI [1]_, eqs. (1)-(6), of samples (batch, n_samples).
 
     It is 0 for equal sounds, and where less than 384 ms of the clean one are not silent.
-
-    Examples
-    --------
-    >>> generator = torch.Generator().manual_seed(0)
-    >>> clean, noise = torch.randn(2, 1, 16000, generator=generator)
-    >>> much, little = (lost_intelligibility(clean + g * noise, clean) for g in (1.0, 0.1))
-    >>> bool(0 < little < much)
-    True
     """
     if clean.shape[-1] < _WINDOW + (_SEGMENT - 1) * _HOP:
         return (0 * estimate).sum(-1)

@@ -76,13 +76,6 @@ def build_objective(
     *,
     low_precision: bool = False,
 ) -> Objective:
-    """Build the training objective of a model, with some of its weights replaced.
-
-    Examples
-    --------
-    >>> from harmnmf.enhancement.models.registry import build_model
-    >>> build_objective(build_model("harmonic-light"), {"perceptual": 0.0}).weights["perceptual"]
-    0.0
-    """
+    """Build the training objective of a model, with some of its weights replaced."""
     kind = _FusionObjective if isinstance(model, SpectrogramFusion) else Objective
     return kind(model, weights or {}, low_precision)

@@ -45,14 +45,6 @@ def perceptual_disturbance(estimate: torch.Tensor, clean: torch.Tensor) -> torch
     """Approximate distance from the best PESQ score [1]_, of samples (..., n_samples).
 
     Each sound is scaled to the same level first.
-
-    Examples
-    --------
-    >>> clean = torch.sin(torch.arange(16000) * 0.2)
-    >>> noise = torch.randn(16000, generator=torch.Generator().manual_seed(0))
-    >>> much, little = (perceptual_disturbance(clean + g * noise, clean) for g in (0.1, 0.01))
-    >>> bool(0 < little < much), perceptual_disturbance(clean, clean).item()
-    (True, 0.0)
     """
     power, reference = (_band_power(samples) for samples in (estimate, clean))
     loudness, reference_loudness = _loudness(power), _loudness(reference)

@@ -38,12 +38,6 @@ def negative_si_snr(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor
     """Negative scale-invariant signal-to-noise ratio in dB [2]_, eq. (3).
 
     Samples, (..., n_samples), become (...): at least -30 dB, and 0 where `clean` is silent.
-
-    Examples
-    --------
-    >>> clean, noise = torch.tensor([3.0, 4.0]), torch.tensor([-0.4, 0.3])
-    >>> negative_si_snr(clean + noise, clean)
-    tensor(-19.5861)
     """
     energy = clean.square().sum(-1, keepdim=True)
     along = (estimate * clean).sum(-1, keepdim=True) / (energy + 1e-8) * clean
@@ -57,12 +51,6 @@ def compressed_error(estimate: torch.Tensor, clean: torch.Tensor) -> dict[str, t
 
     ``"magnitude"`` and ``"complex"`` are mean squared errors of magnitudes to the power of 0.3, and
     of complex numbers with these magnitudes.
-
-    Examples
-    --------
-    >>> one = torch.ones(1, 1, dtype=torch.complex64)
-    >>> compressed_error(1j * one, one)
-    {'complex': tensor(1.), 'magnitude': tensor(0.)}
     """
     estimate, clean = compress(estimate), compress(clean)
     difference = torch.view_as_real(estimate - clean)
@@ -80,13 +68,6 @@ def speech_loss(
 
     Samples at 16 kHz, (batch, n_samples), are scaled by the level of the noisy mixture, so that
     loud and soft mixtures have the same loss. `SPEECH_WEIGHTS` has a weight for each term.
-
-    Examples
-    --------
-    >>> clean, noise = torch.randn(2, 2, 4000)
-    >>> terms = speech_loss(clean, clean, clean + noise)
-    >>> [name for name, term in terms.items() if term != 0]
-    ['si_snr']
     """
     gain = _LEVEL / (noisy.square().mean(-1, keepdim=True).sqrt() + 1e-8)
     estimate, clean = gain * estimate, gain * clean

@@ -82,10 +82,8 @@ def log_likelihood_ratio(reference: ArrayLike, estimate: ArrayLike, sample_rate:
 
     Parameters
     ----------
-    reference, estimate : array_like, shape (n_samples,)
-        Clean speech and enhanced speech.
-    sample_rate : int
-        Sample rate in Hz, at least 8000.
+    reference, estimate, sample_rate
+        As in :func:`segmental_snr`.
 
     Returns
     -------
@@ -122,10 +120,8 @@ def weighted_spectral_slope(reference: ArrayLike, estimate: ArrayLike, sample_ra
 
     Parameters
     ----------
-    reference, estimate : array_like, shape (n_samples,)
-        Clean speech and enhanced speech.
-    sample_rate : int
-        Sample rate in Hz, at least 8000.
+    reference, estimate, sample_rate
+        As in :func:`segmental_snr`.
 
     Returns
     -------
@@ -148,9 +144,8 @@ def weighted_spectral_slope(reference: ArrayLike, estimate: ArrayLike, sample_ra
     >>> speech, noise = np.random.default_rng(0).normal(size=(2, 16000))
     >>> weighted_spectral_slope(speech, speech, 16000)
     0.0
-    >>> distances = [weighted_spectral_slope(speech, speech + k * noise, 16000) for k in (0.1, 1)]
-    >>> distances[0] < distances[1]
-    True
+    >>> round(weighted_spectral_slope(speech, speech + noise, 16000))
+    21
     """
     frames = _frames(reference, estimate, sample_rate)
     n_fft = 2 ** int(np.ceil(np.log2(2 * frames[0].shape[1])))

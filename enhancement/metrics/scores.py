@@ -173,10 +173,8 @@ def composite(
 
     Parameters
     ----------
-    reference, estimate : array_like, shape (n_samples,)
-        Clean speech and enhanced speech, of 0.25 to 20 s.
-    sample_rate : int
-        Sample rate in Hz: 16000.
+    reference, estimate, sample_rate
+        As in :func:`wb_pesq`.
 
     Returns
     -------

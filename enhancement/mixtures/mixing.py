@@ -144,18 +144,7 @@ def mix_speech(
     rng: np.random.Generator,
     conditions: MixtureConditions,
 ) -> Mixture:
-    """Mix dry speech and one or more noises, each (n_samples,), under random conditions.
-
-    Without noise, or with a silent sound, it raises ParameterError.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> speech, noise = rng.standard_normal((2, 16000), np.float32)
-    >>> noisy, clean = mix_speech(speech, [noise], rng, MixtureConditions())
-    >>> noisy.shape, clean.shape
-    ((16000,), (16000,))
-    """
+    """Mix dry speech and one or more noises, each (n_samples,), under random conditions."""
     if not noises or not all(sound.any() for sound in (speech, *noises)):
         raise ParameterError("a mixture needs speech and noise that are not silent")
 
@@ -216,24 +205,12 @@ def active_frames(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def active_power(samples: NDArray[np.float32]) -> float:
-    """Mean square of the :func:`active_frames` of a sound.
-
-    Examples
-    --------
-    >>> active_power(np.repeat(np.float32([2, 0, 0]), 160))
-    4.0
-    """
+    """Mean square of the :func:`active_frames` of a sound."""
     return float(frame_power(samples)[active_frames(samples)].mean())
 
 
 def set_level(mixture: Mixture, peak_db: float) -> Mixture:
-    """Scale mixture and target so that the mixture peaks at `peak_db` relative to full scale.
-
-    Examples
-    --------
-    >>> set_level(Mixture(np.float32([4, 0]), np.float32([2, 0])), 0.0).clean
-    array([0.5, 0. ], dtype=float32)
-    """
+    """Scale mixture and target so that the mixture peaks at `peak_db` relative to full scale."""
     gain = np.float32(10 ** (peak_db / 20) / np.abs(mixture.noisy).max())
     return Mixture(mixture.noisy * gain, mixture.clean * gain)
 

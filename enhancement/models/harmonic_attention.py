@@ -1,13 +1,4 @@
-"""Harmonic Attention: speech enhancement that looks for the pitch of each frame.
-
-Each block has a convolution over neighbouring bins; harmonic integration, which compares each frame
-with the combs of possible pitches and shows where the harmonics of the most likely ones lie;
-frequency-channel recombination, attention among the channels of a frame and then among its bins;
-and a temporal module.
-
-The paper does not state the number and width of the blocks, the input and output, and the details
-of the attention over time; those here are our choice.
-"""
+"""Harmonic Attention: speech enhancement that looks for the pitch of each frame."""
 
 from __future__ import annotations
 
@@ -24,11 +15,7 @@ from harmnmf.enhancement.models.layers.axial import (
     FrequencyChannelRecombination,
     TimeAttention,
 )
-from harmnmf.enhancement.models.layers.integration import (
-    Integration,
-    integrate_harmonics,
-    pitch_combs,
-)
+from harmnmf.enhancement.models.layers.integration import integrate_harmonics, pitch_combs
 from harmnmf.enhancement.models.layers.masks import bounded_mask
 from harmnmf.enhancement.transform import ShortTimeFourier, compress
 from harmnmf.errors import ParameterError
@@ -38,6 +25,7 @@ __all__ = ["HarmonicAttention", "HarmonicAttentionConfig", "HarmonicIntegration"
 _N_FFT, _HOP_LENGTH = 512, 128
 _N_BINS = 256  # without the Nyquist bin
 _EXPANSION = 4  # of the channels in harmonic integration
+_CANDIDATES = range(60, 420)  # Hz
 
 
 @dataclass(frozen=True)
@@ -75,6 +63,11 @@ class HarmonicAttentionConfig:
 class HarmonicAttention(nn.Module):
     """Harmonic Attention [1]_, with 1.02 million parameters, most in the channel attention.
 
+    Each block has a convolution over neighbouring bins, harmonic integration, attention among the
+    channels of a frame and then among its bins, and a temporal module. The paper does not state the
+    number and width of the blocks, the input and output, and the details of the attention over
+    time; those here are our choice.
+
     Parameters
     ----------
     config : HarmonicAttentionConfig, optional
@@ -84,8 +77,6 @@ class HarmonicAttention(nn.Module):
     ----------
     transform : ShortTimeFourier
         Transform of samples at 16 kHz.
-    candidates : range
-        Candidate pitches in Hz.
 
     References
     ----------
@@ -99,16 +90,13 @@ class HarmonicAttention(nn.Module):
     >>> noisy = model.transform.analyze(torch.randn(1, 1000))
     >>> noisy.shape, model(noisy).shape
     (torch.Size([1, 257, 9]), torch.Size([1, 257, 9]))
-    >>> [found.significance.shape for found in model.integrate(noisy)]
-    [torch.Size([1, 16, 361, 9]), torch.Size([1, 32, 361, 9])]
     """
 
     def __init__(self, config: HarmonicAttentionConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or HarmonicAttentionConfig()
         self.transform = ShortTimeFourier(_N_FFT, _HOP_LENGTH)
-        self.candidates = range(60, 420)
-        U = pitch_combs(self.candidates, _N_FFT, config.comb)
+        U = pitch_combs(_CANDIDATES, _N_FFT, config.comb)
         self.blocks = nn.Sequential(
             *(_block(n_in, n_out, U, config) for n_in, n_out in pairwise((2, *config.n_channels)))
         )
@@ -119,33 +107,13 @@ class HarmonicAttention(nn.Module):
         mask = bounded_mask(self.mask(self.blocks(_features(spectrum))))
         return spectrum * functional.pad(torch.complex(*mask.unbind(1)), (0, 0, 0, 1))
 
-    @torch.no_grad()
-    def integrate(self, spectrum: torch.Tensor) -> list[Integration]:
-        """Harmonic integration of complex spectra, (batch, n_bins, n_frames), in each block.
-
-        The significance has shape (batch, n_inner, 1 + n_candidates, n_frames), and the harmonics
-        (batch, n_inner, n_bins - 1, n_frames); n_inner is four times the channels of the block.
-        `harmnmf.enhancement.plot_integration` draws them.
-        """
-        found = []
-        x = _features(spectrum)
-        for block in self.blocks:
-            for part in block.children():
-                if isinstance(part, HarmonicIntegration):
-                    found.append(part.select(x))
-                x = part(x)
-        return found
-
 
 class HarmonicIntegration(nn.Module):
     """Harmonic integration as a layer.
 
-    With LN a layer normalisation over the bins of each channel and frame, convolutions along
-    frequency, and ⊙ the elementwise product::
+    With LN a layer normalisation over the bins of each channel and frame::
 
         V = conv(LN(X)),  K = conv(LN(X²)),  H = softmax(K Uᵀ) U,  output = X + conv(conv(H) ⊙ V)
-
-    V, K and H have four times as many channels as X and the output.
     """
 
     U: torch.Tensor
@@ -165,11 +133,8 @@ class HarmonicIntegration(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Integrate (batch, n_channels, n_bins, n_frames)."""
-        return x + self.output(self.harmonics(self.select(x).harmonics) * self.value(x))
-
-    def select(self, x: torch.Tensor) -> Integration:
-        """Compute K Uᵀ and H of X, (batch, n_channels, n_bins, n_frames)."""
-        return integrate_harmonics(self.key(x.square()), self.U)
+        H = integrate_harmonics(self.key(x.square()), self.U).harmonics
+        return x + self.output(self.harmonics(H) * self.value(x))
 
 
 class _Convolution(nn.Module):

@@ -1,20 +1,4 @@
-"""Harmonic Light: a small causal network with harmonic integration, fast on one thread of a CPU.
-
-Harmonic integration [1]_ at full frequency resolution shows where the harmonics of the voice lie.
-The costlier layers work on few bands, as in other fast networks [2]_: recurrent layers along time,
-and attention along frequency. The output has full resolution again: a mask, and below 2 kHz a
-filter over three frames [3]_, which separates harmonics that one frame cannot resolve.
-
-References
-----------
-.. [1] T. Wang, W. Zhu, Y. Gao, S. Zhang and J. Feng, "Harmonic attention for monaural speech
-   enhancement", IEEE/ACM Trans. Audio, Speech, Lang. Process. 31, 2023,
-   doi 10.1109/TASLP.2023.3284522.
-.. [2] S. Ahn et al., "FastEnhancer: speed-optimized streaming neural speech enhancement", 2025,
-   arXiv 2509.21867.
-.. [3] H. Schröter, A. N. Escalante-B., T. Rosenkranz and A. Maier, "DeepFilterNet: a low complexity
-   speech enhancement framework for full-band audio based on deep filtering", ICASSP 2022.
-"""
+"""Harmonic Light: a small causal network with harmonic integration, fast on one thread of a CPU."""
 
 from __future__ import annotations
 
@@ -90,7 +74,10 @@ class HarmonicLightConfig:
 class HarmonicLight(nn.Module):
     """Causal speech enhancement with 134 thousand parameters.
 
-    Frames are 32 ms long, every 16 ms. No later frame is used: the latency is one frame.
+    Harmonic integration [1]_ works at full frequency resolution; recurrent layers along time and
+    attention along frequency on few bands, as in other fast networks [2]_. The output is a mask,
+    and below 2 kHz a filter over three frames [3]_, which separates harmonics that one frame cannot
+    resolve. Frames are 32 ms long, every 16 ms; the latency is one frame.
 
     Parameters
     ----------
@@ -103,6 +90,16 @@ class HarmonicLight(nn.Module):
         Transform of samples at 16 kHz.
     candidates : ndarray
         Candidate pitches in Hz.
+
+    References
+    ----------
+    .. [1] T. Wang et al., "Harmonic attention for monaural speech enhancement", IEEE/ACM Trans.
+       Audio, Speech, Lang. Process. 31, 2023, doi 10.1109/TASLP.2023.3284522.
+    .. [2] S. Ahn et al., "FastEnhancer: speed-optimized streaming neural speech enhancement", 2025,
+       arXiv 2509.21867.
+    .. [3] H. Schröter, A. N. Escalante-B., T. Rosenkranz and A. Maier, "DeepFilterNet: a low
+       complexity speech enhancement framework for full-band audio based on deep filtering", ICASSP
+       2022.
 
     Examples
     --------
@@ -292,7 +289,7 @@ class _Filter(nn.Module):
             nn.init.ones_(layer.bias[-2])
 
     def forward(self, x: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-        """Filter frames, (batch, 2, n_bins, _PAST + n_frames), as the features of groups say."""
+        """Filter (batch, 2, n_bins, _PAST + n_frames) by the features of groups."""
         n_frames = x.shape[-1]
         taps, mask = self.spread(x)
         low = sum(

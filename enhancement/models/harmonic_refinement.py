@@ -1,12 +1,4 @@
-"""Harmonic Refinement: a second network that refines the estimate of Harmonic Light.
-
-`HarmonicLight`, with fixed weights, gives a first estimate X₁ from the noisy spectrum X. The blocks
-of Spectrum Attention Fusion read both spectra and give a mask for each and a bias::
-
-    S = M X + M₁ X₁ + B
-
-Before training S is nearly X₁, so that less is left to learn than from the noisy spectrum alone.
-"""
+"""Harmonic Refinement: a second network that refines the estimate of Harmonic Light."""
 
 from __future__ import annotations
 
@@ -64,6 +56,11 @@ class HarmonicRefinementConfig:
 
 class HarmonicRefinement(nn.Module):
     """Harmonic Light and fusion blocks [1]_, with 338 thousand parameters to be trained.
+
+    `HarmonicLight`, with fixed weights, gives a first estimate X₁ from the noisy spectrum X. The
+    blocks of Spectrum Attention Fusion read both and give a mask for each and a bias:
+    S = M X + M₁ X₁ + B. Before training S is nearly X₁, so that less is left to learn than from the
+    noisy spectrum alone.
 
     X, X₁ and S have magnitudes to the power of 0.3, relative to the root mean square of the noisy
     spectrum. Frequency bins are grouped as in Harmonic Light: two bins below 2 kHz, eight above.

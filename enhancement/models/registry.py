@@ -44,11 +44,6 @@ def build_model(name: str, **config: Any) -> nn.Module:
     torch.nn.Module
         The network; its configuration is the attribute `config`.
 
-    Raises
-    ------
-    ParameterError
-        If the name or the configuration is invalid.
-
     Examples
     --------
     >>> build_model("harmonic-light").config.n_channels
@@ -81,13 +76,6 @@ def save_model(
         The network.
     metadata : mapping
         Data, licence, scores; JSON-serialisable.
-
-    Raises
-    ------
-    ParameterError
-        If `metadata` cannot be stored.
-    HarmnmfError
-        If the folder is not writable.
 
     Examples
     --------

@@ -1,10 +1,4 @@
-"""Spectrogram fusion: a weighted sum of two estimates of a voice.
-
-A recurrent network estimates the magnitudes of the voice twice, by mapping and by masking those of
-the mixture. The two err in different bins. A second stage, attention over the frames of mixture and
-estimates, gives for each bin the probability that an estimate is the nearer one: the
-minimum-difference masks, which weight the estimates.
-"""
+"""Spectrogram fusion: a weighted sum of two estimates of a voice."""
 
 from __future__ import annotations
 
@@ -83,18 +77,11 @@ class SpectrogramFusionConfig:
 
 
 class FusionOutputs(NamedTuple):
-    """Outputs of both stages, in compressed magnitudes.
+    """Outputs of both stages, (batch, n_bins, n_frames), in compressed magnitudes.
 
-    Attributes
-    ----------
-    mapped, masked : Tensor, shape (batch, n_bins, n_frames)
-        spc_map and spc_mask, the estimates of the first stage.
-    mask_mapped, mask_masked : Tensor, shape (batch, n_bins, n_frames)
-        Their minimum-difference masks, from 0 to 1; their sum is 1.
-    mapped_again, masked_again : Tensor, shape (batch, n_bins, n_frames)
-        Estimates of the second stage, which only help to learn the masks.
-    level : Tensor, shape (batch, 1, 1)
-        Root mean square of the mixture's magnitudes, to which all are relative.
+    They are spc_map and spc_mask, the estimates of the first stage; their minimum-difference masks,
+    whose sum is 1; and two estimates of the second stage, which only help to learn the masks. All
+    are relative to `level`, the root mean square of the mixture's magnitudes, (batch, 1, 1).
     """
 
     mapped: torch.Tensor
@@ -114,11 +101,12 @@ class FusionOutputs(NamedTuple):
 class SpectrogramFusion(nn.Module):
     """Separation of a singing voice, or speech [1]_, by minimum-difference masks [2]_.
 
-    The first stage is a bidirectional LSTM on magnitudes, with a layer for each estimate. The
-    second has one or two branches of a hidden layer and multi-head attention over frames, and
-    layers for two masks and two more estimates. No gradient flows from the second stage to the
-    first, so that training them together equals training one after the other: see
-    `harmnmf.enhancement.losses.fusion`.
+    The first stage, a bidirectional LSTM, estimates the magnitudes of the voice twice, by mapping
+    and by masking those of the mixture; the two err in different bins. The second, attention over
+    the frames of mixture and estimates, gives for each bin the probability that an estimate is the
+    nearer one: the minimum-difference masks, which weight the estimates. It also makes two more
+    estimates, which only help to learn. No gradient flows from the second stage to the first, so
+    that training them together equals training one after the other.
 
     Magnitudes are divided by their root mean square over the mixture and compressed. The papers do
     not state how the attention knows the order of frames, nor what surrounds it. Here the distance
@@ -279,9 +267,12 @@ class _Branch(nn.Module):
         self.norm = nn.LayerNorm(size)
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        query = source = self.query_layer(_concatenate(inputs, self.queries)).relu()
+        def join(names: _Names) -> torch.Tensor:
+            return torch.cat([inputs[name] for name in names], dim=-1)
+
+        query = source = self.query_layer(join(self.queries)).relu()
         if self.source_layer is not None:
-            source = self.source_layer(_concatenate(inputs, self.sources)).relu()
+            source = self.source_layer(join(self.sources)).relu()
         result: torch.Tensor = self.norm(query + self.attention(query, source))
         return result
 
@@ -311,7 +302,3 @@ class _Attention(nn.Module):
         mixed = functional.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
         result: torch.Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return result
-
-
-def _concatenate(inputs: Mapping[str, torch.Tensor], names: _Names) -> torch.Tensor:
-    return torch.cat([inputs[name] for name in names], dim=-1)

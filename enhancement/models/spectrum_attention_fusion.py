@@ -1,15 +1,4 @@
-"""Spectrum Attention Fusion, as published by Long et al. (2023).
-
-Two encoders read a noisy spectrum X: one its magnitude and phase, the other its real and imaginary
-part. Blocks fuse their features by attention whose weights come from a large convolution, attention
-to the neighbouring bands, and dilated convolutions along time. Two decoders give a mask M and a
-bias B, and the estimate is::
-
-    S = M X + B
-
-The paper does not state the transform, the widths, the depth and the order of the parts in a block.
-The choices here give the published number of parameters.
-"""
+"""Spectrum Attention Fusion, as published by Long et al. (2023)."""
 
 from __future__ import annotations
 
@@ -106,6 +95,10 @@ class SpectrumAttentionFusionConfig:
 class SpectrumAttentionFusion(nn.Module):
     """Spectrum Attention Fusion as published [1]_, with 0.58 million parameters.
 
+    Two encoders read a noisy spectrum X: one its magnitude and phase, the other its real and
+    imaginary part. Blocks fuse their features; two decoders give a mask M and a complex bias B, and
+    the estimate is S = M X + B.
+
     X and S have magnitudes to the power of 0.3. The spectrum is divided by its root mean square
     first, so that the level of a recording does not matter. The network is not causal: the level is
     that of the whole recording, and a frame depends on 103 frames, 0.64 s, on both sides.
@@ -113,7 +106,8 @@ class SpectrumAttentionFusion(nn.Module):
     Parameters
     ----------
     config : SpectrumAttentionFusionConfig, optional
-        Sizes, and which parts there are.
+        Sizes and parts. The paper does not state the transform, the widths, the depth and the order
+        of the parts in a block; the defaults give the published number of parameters.
 
     References
     ----------

@@ -37,31 +37,10 @@ def run_cluster(
     send: bool = False,
     timeout: float = 10.0,
 ) -> Generator[tuple[Task, Outcome], None, None]:
-    """Run tasks on a cluster; tasks of a lost worker are run again by another.
+    """Run tasks on a cluster, as `run_processes`; tasks of a lost worker are run by another.
 
-    Parameters
-    ----------
-    work, tasks, report
-        As for `run_processes`, but `report` is called only when a task is finished.
-    scheduler : str
-        Address of the Dask scheduler, such as ``tcp://127.0.0.1:8786``.
-    send : bool, default=False
-        Whether to send the recordings to the workers. By default, workers read them from disk.
-    timeout : float, default=10.0
-        Seconds to wait for the scheduler.
-
-    Yields
-    ------
-    task : Task
-        Finished task, in the order of completion.
-    outcome : Outcome
-        Its outcome.
-
-    Raises
-    ------
-    HarmnmfError
-        If Dask.distributed is not installed here or harmnmf is not installed on the cluster, or
-        if the scheduler does not answer or is lost.
+    `report` is called only when a task is finished. `send` sends the recordings to the workers,
+    which read them from disk otherwise. `timeout` is the time in seconds to wait for the scheduler.
     """
     try:
         from distributed import Client, as_completed

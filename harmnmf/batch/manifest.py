@@ -27,37 +27,9 @@ _FIELDS = {"input": str, "settings": dict, "outputs": list, "status": str}
 class Manifest:
     """Log of what was written for which recording; one run at a time can use it.
 
-    Parameters
-    ----------
-    path : Path
-        The file, in the folder of the outputs. Created with its folder at the first `begin`.
-    settings : mapping
-        What the outputs depend on besides the recording, as JSON.
-    version : str
-        Version of the program, for information.
-
-    Raises
-    ------
-    FormatError
-        If the file is not a manifest.
-    HarmnmfError
-        If it cannot be opened or written, or another run is using it.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     song, notes = Path(folder, "song.wav"), Path(folder, "song.mid")
-    ...     _ = song.write_text("sound"), notes.write_text("notes")
-    ...     task = Task(song, (notes,))
-    ...     with Manifest(Path(folder, "manifest.jsonl"), {}, version="1") as manifest:
-    ...         manifest.is_done(task)
-    ...         manifest.begin(task)
-    ...         manifest.finish(task, Outcome("12 notes"))
-    ...     with Manifest(Path(folder, "manifest.jsonl"), {}, version="1") as manifest:
-    ...         manifest.is_done(task)
-    False
-    True
+    The file is created with its folder at the first `begin`. `settings` are those that the outputs
+    depend on, as JSON; `version` is that of the program, for information. An existing file that is
+    not a manifest raises FormatError; one in use by another run raises HarmnmfError.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], version: str) -> None:

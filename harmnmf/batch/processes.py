@@ -34,23 +34,8 @@ def run_processes(
     an exception or Ctrl-C in the caller does, stops the processes and removes their temporary
     files.
 
-    Parameters
-    ----------
-    work : callable
-        Function to apply to each task; it is pickled.
-    tasks : iterable of Task
-        Tasks to run, taken one by one as processes become free.
-    report : callable
-        Called with a task and the seconds of its audio processed so far.
-    n_jobs : int
-        Number of processes.
-
-    Yields
-    ------
-    task : Task
-        Finished task, in the order of completion.
-    outcome : Outcome
-        Its outcome.
+    `report` is called with a task and the seconds of its audio processed so far. Tasks are taken
+    one by one as processes become free, and yielded with their outcomes in the order of completion.
     """
     waiting = iter(tasks)
     workers: dict[Connection, _Worker] = {}

@@ -35,46 +35,19 @@ Work = Callable[[Task, Progress], str]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a task.
+    """Result of a task."""
 
-    Parameters
-    ----------
-    summary : str
-        Content of the outputs in a few words; empty if the task failed.
-    error : str, optional
-        Reason of a failure, in one line.
-    trace : str, optional
-        Traceback of an unexpected exception.
-    warnings : tuple of str
-        Warnings, one line each.
-    seconds : float
-        Seconds of audio processed.
-    elapsed : float
-        Processing time in seconds.
-    sha256 : str, optional
-        SHA-256 of the recording in hexadecimal, if it could be read.
-    """
-
-    summary: str = ""
-    error: str | None = None
-    trace: str | None = None
+    summary: str = ""  # content of the outputs in a few words
+    error: str | None = None  # reason of a failure, in one line
+    trace: str | None = None  # traceback of an unexpected exception
     warnings: tuple[str, ...] = ()
-    seconds: float = 0.0
-    elapsed: float = 0.0
-    sha256: str | None = None
+    seconds: float = 0.0  # processed seconds of audio
+    elapsed: float = 0.0  # processing time in seconds
+    sha256: str | None = None  # hash of the recording
 
 
 def run_task(work: Work, task: Task, progress: Progress) -> Outcome:
-    """Process one recording; every exception becomes an `Outcome` with an error.
-
-    Examples
-    --------
-    >>> def work(task, progress):
-    ...     return f"would write {task.outputs[0]}"
-    >>> task = Task(Path("song.wav"), (Path("song.mid"),))
-    >>> run_task(work, task, progress=print).summary
-    'would write song.mid'
-    """
+    """Process one recording; every exception becomes an `Outcome` with an error."""
     start = time.perf_counter()
     seconds = 0.0
     sha256 = file_hash(task.source)

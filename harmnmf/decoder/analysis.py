@@ -67,14 +67,8 @@ class Recording:
 class AnalysedBlock(NamedTuple):
     """Consecutive frames of a recording.
 
-    Attributes
-    ----------
-    spectra : list of ndarray, shape (n_bins, n_frames)
-        Magnitudes of each front end.
-    activations : NoteActivations
-        Activations of the dictionary for the first spectrum.
-    inner : slice
-        The frames that are not context.
+    Magnitudes of each front end, (n_bins, n_frames); activations of the dictionary for the first of
+    them; and the frames that are not context.
     """
 
     spectra: list[NDArray[np.float32]]
@@ -86,13 +80,6 @@ class OverlappingBlocks:
     """Cut a stream of frames into blocks with context on either side.
 
     A block has at least `n_frames` frames that are not context, unless the recording is shorter.
-
-    Parameters
-    ----------
-    n_frames : int
-        Frames of a block that are not context.
-    context : int
-        Frames of context on either side.
 
     Examples
     --------
@@ -176,17 +163,9 @@ class BlockAnalysis:
         return [self._analyse(*block) for block in blocks]
 
     def run(self, progress: Callable[[float], None] | None = None) -> Iterator[AnalysedBlock]:
-        """Read the recording from its source, and yield its blocks.
+        """Read the recording from its source, and yield its blocks, whose inner frames make it up.
 
-        Parameters
-        ----------
-        progress : callable, optional
-            Called with the seconds of audio done so far.
-
-        Yields
-        ------
-        AnalysedBlock
-            Spectra and activations; the inner frames of all blocks make up the recording.
+        `progress` is called with the seconds of audio done so far.
         """
         n_done = 0
         for block in self._blocks_of_source():
@@ -217,20 +196,7 @@ class BlockAnalysis:
 
 
 def measure_features(recording: Recording, settings: FeatureSettings) -> NoteFeatures:
-    """Measure the features of a whole recording, to train a network on.
-
-    Parameters
-    ----------
-    recording : Recording
-        The recording.
-    settings : FeatureSettings
-        How to measure.
-
-    Returns
-    -------
-    NoteFeatures
-        The features of all frames.
-    """
+    """Measure the features of a whole recording, to train a network on."""
     front_ends = (recording.dictionary.front_end, settings.onset_front_end)
     blocks = BlockAnalysis(recording, front_ends, n_iter=settings.n_iter).run()
     return NoteFeatures.join(

@@ -29,19 +29,8 @@ _WIDTH = 2.0
 class NoteExcerpt:
     """Features of an excerpt and its notes.
 
-    Parameters
-    ----------
-    features : NoteFeatures
-        The features.
-    notes : NoteList
-        Notes in seconds from the first frame, with offsets where the sound ends, and the pedal.
-    hop_duration : float
-        Seconds from frame to frame.
-
-    Raises
-    ------
-    ParameterError
-        If `hop_duration` is not positive.
+    Notes are in seconds from the first frame, with offsets where the sound ends, and the pedal;
+    `hop_duration` is in seconds.
     """
 
     features: NoteFeatures
@@ -55,11 +44,8 @@ class NoteExcerpt:
     def targets(self) -> NoteProbabilities:
         """Compute the targets of a network.
 
-        Returns
-        -------
-        NoteProbabilities
-            Onsets and offsets are triangles, whose neighbouring frames tell fractions of frames;
-            velocities are defined where onsets are not 0.
+        Onsets and offsets are triangles, whose neighbouring frames tell fractions of frames;
+        velocities are defined where onsets are not 0.
 
         Examples
         --------

@@ -39,7 +39,7 @@ _SILENCE = -70.0
 
 @dataclass(frozen=True, eq=False)
 class NoteFeatures:
-    """Quantised levels of consecutive frames.
+    """Quantised levels (uint8) of consecutive frames.
 
     Parameters
     ----------
@@ -49,18 +49,6 @@ class NoteFeatures:
         Levels of the same bins with shorter windows.
     activations : ndarray of uint8, shape (n_pitches, n_rows, n_frames)
         Levels of each key's attack and of each of its other timbres.
-
-    Raises
-    ------
-    ParameterError
-        If the shapes disagree, or the arrays are not uint8.
-
-    Examples
-    --------
-    >>> silence = np.zeros((390, 50), np.uint8)
-    >>> features = NoteFeatures(silence, silence, np.zeros((88, 3, 50), np.uint8))
-    >>> features.n_frames, features[10:30].n_frames
-    (50, 20)
     """
 
     spectrum: NDArray[np.uint8]
@@ -79,11 +67,7 @@ class NoteFeatures:
     @property
     def arrays(self) -> dict[str, NDArray[np.uint8]]:
         """The arrays by their names."""
-        return {
-            "spectrum": self.spectrum,
-            "onset_spectrum": self.onset_spectrum,
-            "activations": self.activations,
-        }
+        return dict(vars(self))
 
     @property
     def n_frames(self) -> int:
@@ -204,22 +188,7 @@ class FeatureSettings:
 def reference_level(V: NDArray[np.float32]) -> float:
     """Measure the magnitude of the loud parts of a recording.
 
-    Parameters
-    ----------
-    V : ndarray, shape (n_rows, n_frames)
-        Magnitudes of frequency bins or of keys.
-
-    Returns
-    -------
-    float
-        A magnitude.
-
-    Examples
-    --------
-    >>> V = np.zeros((390, 500), np.float32)
-    >>> V[200, 100:] = 0.5
-    >>> reference_level(V)
-    0.5
+    `V`, (n_rows, n_frames), has magnitudes of frequency bins or of keys.
     """
     loudest = V.max(axis=0, initial=0.0)
     if loudest.size:

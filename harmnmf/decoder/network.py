@@ -55,14 +55,9 @@ class NoteNetworkConfig:
     n_partials : int, default=12
         Partials of a key at which the spectra are read.
     time_dilations, key_dilations : tuple of int
-        Dilations of each block's convolutions along time and along the keys.
+        Dilations of each block's convolutions along time and along the keys, of the same length.
     activations : bool, default=True
         Whether the activations are an input.
-
-    Raises
-    ------
-    ParameterError
-        If a number is not positive, or the numbers of dilations differ.
     """
 
     n_channels: int = 48
@@ -87,14 +82,9 @@ class NoteNetworkConfig:
 class NoteLogits(NamedTuple):
     """Output of a network before the logistic function.
 
-    Attributes
-    ----------
-    onset, sounding, offset : Tensor, shape (..., n_pitches, n_frames)
-        Logits of a note that begins, sounds or ends in a frame.
-    velocity : Tensor, shape (..., n_pitches, n_frames)
-        Logit of the velocity of a note that begins here, as a fraction of 127.
-    pedal : Tensor, shape (..., n_frames)
-        Logit of the sustain pedal.
+    Logits of a note that begins, sounds or ends in a frame, and of its velocity as a fraction of
+    127 if it begins there, shape (..., n_pitches, n_frames); logits of the sustain pedal, shape
+    (..., n_frames).
     """
 
     onset: torch.Tensor
@@ -105,15 +95,7 @@ class NoteLogits(NamedTuple):
 
 
 class NoteProbabilities(NamedTuple):
-    """Output of a network, or its target: the logistic function of :class:`NoteLogits`.
-
-    Attributes
-    ----------
-    onset, sounding, offset, velocity : ndarray, shape (n_pitches, n_frames)
-        Values from 0 to 1.
-    pedal : ndarray, shape (n_frames,)
-        Values from 0 to 1.
-    """
+    """Output of a network, or its target: the logistic function of :class:`NoteLogits`."""
 
     onset: NDArray[np.float32]
     sounding: NDArray[np.float32]
@@ -123,16 +105,7 @@ class NoteProbabilities(NamedTuple):
 
 
 class HarmonicStack(nn.Module):
-    """Read a spectrum at the first partials of each pitch.
-
-    Parameters
-    ----------
-    axis : FrequencyAxis
-        Bins of the spectrum.
-    pitches : array_like of int, shape (n_pitches,)
-        MIDI numbers.
-    n_partials : int
-        Number of partials.
+    """Read a spectrum at the first partials of each pitch (MIDI number).
 
     Examples
     --------
@@ -162,19 +135,9 @@ class HarmonicStack(nn.Module):
         self.last = axis.n_bins - 2
 
     def forward(self, spectrum: torch.Tensor, shift: int = 0) -> torch.Tensor:
-        """Interpolate linearly between bins.
+        """Interpolate levels, (..., n_bins, n_frames), linearly, `shift` bins beside the partials.
 
-        Parameters
-        ----------
-        spectrum : Tensor, shape (..., n_bins, n_frames)
-            Levels.
-        shift : int, default=0
-            Offset from the partials in bins.
-
-        Returns
-        -------
-        Tensor, shape (..., n_partials, n_pitches, n_frames)
-            Levels; 0 where a partial lies beyond the last bin.
+        Returns (..., n_partials, n_pitches, n_frames), 0 where a partial lies beyond the last bin.
         """
         lower = (self.lower + shift).clamp(0, self.last)
         below, above = spectrum[..., lower, :], spectrum[..., lower + 1, :]
@@ -343,11 +306,6 @@ class NoteNetwork(nn.Module):
         source : str or path-like
             A name of :func:`shipped_networks`, or the path of a file.
 
-        Returns
-        -------
-        NoteNetwork
-            The network.
-
         Raises
         ------
         FormatError
@@ -364,7 +322,7 @@ class NoteNetwork(nn.Module):
                 return cls(NoteNetworkConfig(**config), metadata["about"], settings)
 
             return rebuild_network(build, metadata["config"], arrays)
-        except (KeyError, TypeError, ValueError) as error:
+        except (FormatError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged note network ({error})") from error
 
 
@@ -374,16 +332,5 @@ def join_frames(parts: Sequence[NoteProbabilities]) -> NoteProbabilities:
 
 
 def shipped_networks() -> dict[str, Path]:
-    """List the networks that come with the package.
-
-    Returns
-    -------
-    dict of str to Path
-        Paths by name.
-
-    Examples
-    --------
-    >>> sorted(shipped_networks())
-    ['learned']
-    """
+    """List the networks that come with the package: paths by name."""
     return shipped_files("harmnmf", "data/networks")

@@ -45,11 +45,6 @@ class NotePosteriors:
         MIDI numbers of the keys.
     hop_duration : float
         Seconds from frame to frame.
-
-    Raises
-    ------
-    ParameterError
-        If the shapes disagree, or a value is not from 0 to 1.
     """
 
     onset: NDArray[np.float32]
@@ -89,11 +84,8 @@ class NotePosteriors:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the posteriors to an .npz file, which `numpy.load` reads."""
-        names = (
-            "onset", "sounding", "offset", "velocity", "pedal", "pitches", "hop_duration"
-        )  # fmt: skip
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **{name: getattr(self, name) for name in names})
+            np.savez_compressed(file, **vars(self))
 
 
 class PosteriorDecoder:
@@ -115,23 +107,6 @@ class PosteriorDecoder:
         holds it is released, and at the latest when its key is struck again.
     latency : float, default=0.02
         Seconds from the key's motion to its sound, subtracted from all onsets.
-
-    Raises
-    ------
-    ParameterError
-        If a threshold or the latency is not finite.
-
-    Examples
-    --------
-    >>> onset, sounding, offset, velocity = np.zeros((4, 88, 100), np.float32)
-    >>> onset[39, 49:52], sounding[39, 50:80], velocity[39, 50] = [0.5, 1, 0.5], 1.0, 0.5
-    >>> keys, pedal = np.arange(21, 109), np.zeros(100, np.float32)
-    >>> posteriors = NotePosteriors(onset, sounding, offset, velocity, pedal, keys, 0.02)
-    >>> decoder = PosteriorDecoder(keys, 0.02, latency=0.0)
-    >>> decoder.push(posteriors[:50])
-    >>> decoder.push(posteriors[50:])
-    >>> decoder.finish().intervals
-    array([[1. , 1.6]])
     """
 
     def __init__(
@@ -212,14 +187,7 @@ class PosteriorDecoder:
 class NetworkDecoder:
     """Decode notes with a network while a recording is analysed.
 
-    Parameters
-    ----------
-    network : NoteNetwork
-        The network.
-    recording : Recording
-        The recording.
-    **thresholds
-        `onset_threshold`, `offset_threshold` and `latency` of :class:`PosteriorDecoder`.
+    Thresholds are those of :class:`PosteriorDecoder`.
     """
 
     def __init__(self, network: NoteNetwork, recording: Recording, **thresholds: float) -> None:
@@ -254,24 +222,9 @@ class NetworkDecoder:
 
 
 def decode_posteriors(posteriors: NotePosteriors, **thresholds: float) -> NoteList:
-    """Decode notes from the probabilities of a whole recording.
+    """Decode notes, which end where their sound does, and the pedal from a whole recording.
 
-    Parameters
-    ----------
-    posteriors : NotePosteriors
-        Probabilities.
-    **thresholds
-        `onset_threshold`, `offset_threshold` and `latency` of :class:`PosteriorDecoder`.
-
-    Returns
-    -------
-    NoteList
-        The notes, which end where their sound does, and the pedal.
-
-    Raises
-    ------
-    ParameterError
-        If a threshold or the latency is not finite.
+    Thresholds are those of :class:`PosteriorDecoder`.
     """
     decoder = PosteriorDecoder(posteriors.pitches, posteriors.hop_duration, **thresholds)
     decoder.push(posteriors)

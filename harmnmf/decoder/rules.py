@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 
 import numpy as np
@@ -79,11 +80,6 @@ class PianoActivations:
         Frames of an attack.
     attack_lead : float
         Seconds from an attack activation to the start of the sound.
-
-    Raises
-    ------
-    ParameterError
-        If the shapes disagree, or a value is not finite or out of its range.
     """
 
     attack: NDArray[np.float32]
@@ -110,9 +106,8 @@ class PianoActivations:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the activations to an .npz file, which `numpy.load` reads."""
-        names = ("attack", "sustain", "pitches", "hop_duration", "n_attack", "attack_lead")
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **{name: getattr(self, name) for name in names})
+            np.savez_compressed(file, **vars(self))
 
     @classmethod
     def join(cls, parts: Iterable[PianoActivations]) -> PianoActivations:
@@ -133,15 +128,8 @@ class PianoActivations:
 class RuleDecoder:
     """Decode notes by rules while a recording is analysed.
 
-    Thresholds are relative to the recording's loud attacks: all activations are kept until the
-    end.
-
-    Parameters
-    ----------
-    recording : Recording
-        The recording.
-    **thresholds
-        `onset_threshold`, `offset_threshold` and `latency` of :func:`decode_notes`.
+    Thresholds, those of :func:`decode_notes`, are relative to the recording's loud attacks: all
+    activations are kept until the end.
     """
 
     def __init__(self, recording: Recording, **thresholds: float) -> None:
@@ -178,30 +166,12 @@ class RuleDecoder:
 
 
 def onset_evidence(activations: PianoActivations) -> tuple[NDArray[np.float32], ...]:
-    """Compute the evidence for an onset of each key in each frame.
+    """Compute attack levels and the evidence for an onset of each key in each frame.
 
-    Parameters
-    ----------
-    activations : PianoActivations
-        Activations of a whole recording; levels are relative to its loud attacks.
-
-    Returns
-    -------
-    attack : ndarray, shape (n_pitches, n_frames)
-        Level of the attacks in dB relative to the loud ones, at least -60.
-    evidence : ndarray, shape (n_pitches, n_frames)
-        Evidence in dB, as defined in the module's docstring.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> attack, sustain = np.zeros((2, 88, 100), dtype=np.float32)
-    >>> attack[40, 49:52], sustain[40, 60:] = [0.5, 1.0, 0.5], 0.1
-    >>> piano = PianoActivations(attack, sustain, np.arange(21, 109), 0.02, 10, 0.02)
-    >>> np.unravel_index(onset_evidence(piano)[1].argmax(), attack.shape)
-    (np.int64(40), np.int64(50))
+    Both have shape (n_pitches, n_frames). The levels are in dB relative to the loud attacks of the
+    recording, at least -60; the evidence, in dB too, is defined in the module's docstring.
     """
-    frames = _Frames(activations.hop_duration)
+    frames = partial(_whole_frames, activations.hop_duration)
     width = frames(_ATTACK_WIDTH)
     strength = width * ndimage.uniform_filter1d(activations.attack, width, axis=1)
     reference = reference_level(strength)
@@ -235,12 +205,12 @@ def decode_notes(
     offset_threshold: float = -26.0,
     latency: float = 0.008,
 ) -> NoteList:
-    """Decode notes from the activations of a recording.
+    """Decode notes from the activations of a whole recording.
 
     Parameters
     ----------
     activations : PianoActivations
-        Activations of a whole recording.
+        Activations.
     onset_threshold : float, default=-20.0
         Minimum evidence of an onset in dB. Higher values give fewer, more certain notes.
     offset_threshold : float, default=-26.0
@@ -254,14 +224,8 @@ def decode_notes(
     NoteList
         The notes; velocities grow with the level of the attacks.
 
-    Raises
-    ------
-    ParameterError
-        If a threshold or the latency is not finite.
-
     Examples
     --------
-    >>> import numpy as np
     >>> attack, sustain = np.zeros((2, 88, 100), dtype=np.float32)
     >>> attack[39, 50], sustain[39, 60:80] = 1.0, 0.2
     >>> piano = PianoActivations(attack, sustain, np.arange(21, 109), 0.02, 10, 0.02)
@@ -270,7 +234,7 @@ def decode_notes(
     (array([60]), array([1.012]), array([1.6]))
     """
     check_thresholds(onset_threshold, offset_threshold, latency)
-    frames = _Frames(activations.hop_duration)
+    frames = partial(_whole_frames, activations.hop_duration)
     attack, evidence = onset_evidence(activations)
     highest = ndimage.maximum_filter1d(attack, 2 * frames(_REPETITION) + 1, axis=1)
     keys, peaks = np.nonzero((attack == highest) & (attack > _FLOOR))
@@ -318,16 +282,8 @@ def note_ends(
 ) -> NDArray[np.int64]:
     """Find the first frame after each onset that is quiet, or in which the key is struck again.
 
-    Parameters
-    ----------
-    level : ndarray, shape (n_pitches, n_frames)
-        Level of each key.
-    quiet : ndarray, shape (n_notes,)
-        Level below which each note has ended.
-    keys, peaks : ndarray of int, shape (n_notes,)
-        Row and frame of each onset, sorted.
-    shortest : int
-        Minimum length of a note in frames.
+    `level` has a row for each key; `quiet`, `keys` and `peaks` have the level below which a note
+    has ended, its row and its first frame, sorted; `shortest` is the minimum length in frames.
     """
     ends = np.full(len(keys), level.shape[1])
     ends[:-1] = np.where(np.diff(keys) == 0, peaks[1:], ends[:-1])
@@ -338,14 +294,8 @@ def note_ends(
     return ends
 
 
-class _Frames:
-    """Converts seconds to whole frames, at least one."""
-
-    def __init__(self, hop_duration: float) -> None:
-        self.hop_duration = hop_duration
-
-    def __call__(self, seconds: float) -> int:
-        return max(1, round(seconds / self.hop_duration))
+def _whole_frames(hop_duration: float, seconds: float) -> int:
+    return max(1, round(seconds / hop_duration))
 
 
 def _moved(levels: NDArray[np.float32], n_frames: int) -> NDArray[np.float32]:

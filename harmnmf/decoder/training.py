@@ -28,30 +28,10 @@ _KIND = "note-training"
 
 
 def note_loss(logits: NoteLogits, targets: NoteLogits) -> dict[str, torch.Tensor]:
-    """Compute the terms of the loss.
+    """Compute the terms of the loss by the names of the fields; targets are from 0 to 1.
 
     Binary cross entropies, and the squared error of velocities, are summed over keys and frames
     and divided by the number of onsets, so that dense music does not count for more.
-
-    Parameters
-    ----------
-    logits : NoteLogits
-        Output of the network.
-    targets : NoteLogits
-        Targets from 0 to 1, of the same shapes.
-
-    Returns
-    -------
-    dict
-        Terms by the names of the fields.
-
-    Examples
-    --------
-    >>> targets = NoteLogits(*torch.zeros(4, 1, 88, 50), torch.zeros(1, 50))
-    >>> wrong, right = (NoteLogits(*(x + level for x in targets)) for level in (9.0, -9.0))
-    >>> all(note_loss(right, targets)[name] <= loss for name, loss in
-    ...     note_loss(wrong, targets).items())
-    True
     """
     n_onsets = targets.onset.sum() + 1
     terms = {
@@ -100,19 +80,8 @@ def train_note_network(
     seed : int, default=0
         Random seed. Each step has its own generator, so that a resumed training gives the same
         result as an uninterrupted one.
-    validate : callable, optional
-        Called with the network before each checkpoint; returns numbers for ``metrics.jsonl``.
-    progress : callable, optional
-        Called with the number of steps done.
-
-    Raises
-    ------
-    ParameterError
-        If there are no excerpts or no steps.
-    FormatError
-        If the folder's checkpoint is damaged, or of another network.
-    HarmnmfError
-        If the loss is not finite; the batch is saved.
+    validate, progress : callable, optional
+        As in :func:`harmnmf.training.loop.train_network`.
     """
     if not excerpts:
         raise ParameterError("training needs at least one excerpt")

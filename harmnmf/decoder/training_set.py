@@ -62,11 +62,6 @@ class ExcerptSource:
         Length of an excerpt in seconds.
     seed : int, default=0
         Random seed.
-
-    Raises
-    ------
-    ParameterError
-        If there are no pianos, no performances, or a piano without a dictionary.
     """
 
     pianos: Mapping[str, Path]
@@ -116,22 +111,10 @@ class ExcerptSource:
 
 
 def split_performances(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Find the MIDI files in a folder, and hold out some of them for validation.
+    """Find the MIDI files in a folder and its subfolders, for training and for validation.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder, searched recursively.
-
-    Returns
-    -------
-    training, validation : list of Path
-        The files; the first and every twentieth after it are for validation.
-
-    Raises
-    ------
-    ParameterError
-        If there are fewer than two files.
+    The first and every twentieth after it are for validation. Raises ParameterError if there are
+    fewer than two.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MIDI_SUFFIXES)
     if len(files) < 2:
@@ -145,19 +128,9 @@ def learn_foreign_dictionaries(
 ) -> dict[str, Path]:
     """Learn a dictionary for each piano from the notes of the others.
 
-    Parameters
-    ----------
-    pianos : mapping of str to Path
-        Folders of isolated notes; a single piano learns from itself.
-    folder : Path
-        Folder of the dictionaries; those that exist are kept.
-    progress : callable, optional
-        Called with the name of each piano whose dictionary is done.
-
-    Returns
-    -------
-    dict of str to Path
-        Files by piano.
+    `pianos` are folders of isolated notes; a single piano learns from itself. Dictionaries that
+    exist in `folder` are kept. `progress` is called with the name of each piano whose dictionary is
+    done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     dictionaries = {}
@@ -204,6 +177,13 @@ def write_excerpts(
     paths = [folder / f"{index:06}.safetensors" for index in indices]
     missing = [(index, path) for index, path in zip(indices, paths, strict=True)
                if not path.exists()]  # fmt: skip
+    if n_jobs == 1:
+        for path, index in zip(paths, indices, strict=True):
+            if not path.exists():
+                _write(source, index, path)
+            if progress is not None:
+                progress(path)
+        return paths
     # Forking a process that has used threads may hang.
     pool = ProcessPoolExecutor(n_jobs, get_context("spawn"), torch.set_num_threads, (1,))
     try:

@@ -52,8 +52,7 @@ class Evaluation:
     Parameters
     ----------
     pieces : dict of str to dict of str to float
-        Scores from :func:`evaluate_notes` by name of the piece: the path of its reference below
-        the folder, without suffix.
+        Scores from :func:`evaluate_notes` by piece: the path of its reference, without suffix.
     failures : dict of str to str
         Error message of each piece that could not be scored.
     unused : list of Path
@@ -273,7 +272,7 @@ def _first_frame(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _piano_roll(notes: NoteList, changes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each pitch sounds between two changes, shape (128, n_changes - 1)."""
+    """Piano roll between changes, True where a pitch sounds, shape (128, n_changes - 1)."""
     steps = np.zeros((128, len(changes)), dtype=np.int64)
     for times, step in ((notes.onset, 1), (notes.offset, -1)):
         np.add.at(steps, (notes.pitch, np.searchsorted(changes, _first_frame(times))), step)

@@ -120,8 +120,6 @@ def write_midi(path: str | Path, notes: NoteList) -> None:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_midi(Path(folder, "song.mid"), NoteList([0.5], [1.0], [60], [70]))
-    ...     read_notes(Path(folder, "song.mid")).pitch
-    array([60])
     """
     start = np.rint(notes.onset * _TICKS_PER_SECOND)
     end = np.maximum(np.rint(notes.offset * _TICKS_PER_SECOND), start + 1)

@@ -105,16 +105,7 @@ class NoteList:
         Parameters
         ----------
         start, end : float
-            Seconds. Offsets are cut at `end`, the pedal at both.
-
-        Returns
-        -------
-        NoteList
-
-        Raises
-        ------
-        ParameterError
-            If `end` is not after `start`.
+            Seconds, in ascending order. Offsets are cut at `end`, the pedal at both.
 
         Examples
         --------
@@ -141,10 +132,6 @@ class NoteList:
         seconds : float
             Positive is later. Notes are cut at time zero, and dropped if they end before it.
 
-        Returns
-        -------
-        NoteList
-
         Examples
         --------
         >>> NoteList([0.01, 1], [0.5, 2], [60, 62], [70, 70]).shift(-0.25).intervals
@@ -164,10 +151,6 @@ class NoteList:
         """Cut each note at the next onset of its pitch.
 
         Of notes with equal onset and pitch the longest is kept.
-
-        Returns
-        -------
-        NoteList
 
         Examples
         --------

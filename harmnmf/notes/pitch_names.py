@@ -24,10 +24,6 @@ def pitch_name(pitch: int) -> str:
     pitch : int
         MIDI number.
 
-    Returns
-    -------
-    str
-
     Examples
     --------
     >>> [pitch_name(pitch) for pitch in (21, 60, 61)]
@@ -43,11 +39,6 @@ def parse_pitch(text: str) -> int:
     ----------
     text : str
         ``C4``, ``Bb3``, ``F#5`` or ``Fs5``, in either case; or a number from 0 to 127.
-
-    Returns
-    -------
-    int
-        MIDI number.
 
     Raises
     ------
@@ -81,11 +72,6 @@ def pitch_from_name(path: str | PathLike[str]) -> int:
         The file name, without suffix, begins with a MIDI number from 0 to 127 (``060_loud.wav``)
         or contains a pitch name (``Piano.ff.Bb3.wav``; C4 is 60, sharps are # or s; the last name
         counts).
-
-    Returns
-    -------
-    int
-        MIDI number.
 
     Raises
     ------

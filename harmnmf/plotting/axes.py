@@ -11,8 +11,9 @@ from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
+from scipy.interpolate import interp1d
 
 from harmnmf.errors import ParameterError
 from harmnmf.notes.pitch_names import pitch_name
@@ -28,35 +29,28 @@ RANGE = 60.0  # dynamic range of images in dB
 # Colours of a spectrogram in the background.
 SOFT_GREY = LinearSegmentedColormap.from_list("soft grey", ["#ffffff", "#8c8c8c"])
 _MAX_DURATION = 60.0  # seconds to draw by default: in more, notes are thinner than a pixel
-_MAX_COLUMNS = 4000  # of an image: more than a screen shows
+_MAX_COLUMNS = 4000  # columns of an image; a screen shows no more
 _HZ_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000)
 _SUFFIXES = (".png", ".svg", ".pdf")
 _DPI = 150
 _NATURALS = (0, 2, 4, 5, 7, 9, 11)
 
 
-def decibels(values: NDArray) -> NDArray[np.float32]:
-    """Convert magnitudes to decibels relative to their maximum, clipped to -RANGE to 0 dB.
+def decibels(values: NDArray, maximum: float | None = None) -> NDArray[np.float32]:
+    """Convert magnitudes to decibels relative to `maximum`, by default their own.
 
-    Examples
-    --------
-    >>> decibels(np.array([2.0, 0.2, 0.0]))
-    array([  0., -20., -60.], dtype=float32)
+    Levels below -RANGE are clipped.
     """
-    greatest = max(float(values.max(initial=0.0)), np.finfo(np.float32).tiny)
+    greatest = float(values.max(initial=0.0)) if maximum is None else maximum
     floor = 10 ** (-RANGE / 20)
-    return (20 * np.log10(np.maximum(values / greatest, floor))).astype(np.float32)
+    ratio = values / max(greatest, np.finfo(np.float32).tiny)
+    return (20 * np.log10(np.maximum(ratio, floor))).astype(np.float32)
 
 
 def frames_between(start: float, end: float | None, n_frames: int, hop: float) -> tuple[int, int]:
     """Convert times in seconds to the first frame and the one after the last.
 
-    `end` defaults to a minute after the start. Raises ParameterError for an empty range.
-
-    Examples
-    --------
-    >>> frames_between(1.0, None, n_frames=500, hop=0.02)
-    (50, 500)
+    `end` defaults to a minute after the start. An empty range raises ParameterError.
     """
     if end is None:
         end = start + _MAX_DURATION
@@ -84,20 +78,13 @@ def draw_image(
     bottom: float,
     step: float,
     cmap: str | Colormap,
+    maximum: float | None = None,
 ) -> AxesImage:
     """Draw magnitudes, shape (n_rows, n_frames), in decibels over time and pitch or frequency.
 
     `left` and `bottom` are the centres of the first frame and row; `hop` is in seconds, `step` in
-    semitones or hertz. Frames are max-pooled if there are more than a screen shows.
-
-    Examples
-    --------
-    >>> _, axes = wide_figure(4.0)
-    >>> image = draw_image(
-    ...     axes, np.eye(4), left=0.0, hop=1.0, bottom=60, step=1, cmap="magma"
-    ... )
-    >>> [float(edge) for edge in image.get_extent()]
-    [-0.5, 3.5, 59.5, 63.5]
+    semitones or hertz. Levels are relative to `maximum`, by default that of the values. Frames are
+    max-pooled if there are more than a screen shows.
     """
     share = -(-values.shape[1] // _MAX_COLUMNS)
     if share > 1:
@@ -105,7 +92,7 @@ def draw_image(
     n_rows, n_columns = values.shape
     begin, low = left - 0.5 * hop, bottom - 0.5 * step
     return axes.imshow(
-        decibels(values),
+        decibels(values, maximum),
         cmap=cmap,
         vmin=-RANGE,
         vmax=0.0,
@@ -117,27 +104,16 @@ def draw_image(
 
 def at_pitches(
     values: NDArray[np.float32], axis: FrequencyAxis, pitches: NDArray[np.float64]
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating]:
     """Interpolate a spectrogram at MIDI numbers; the result is zero beyond the ends of the axis."""
-    bins = axis.to_bin(pitch_to_hz(pitches))
-    is_inside = (bins >= -0.5) & (bins <= axis.n_bins - 0.5)
-    bins = np.clip(bins, 0, axis.n_bins - 1)
-    below = bins.astype(int)
-    above = np.minimum(below + 1, axis.n_bins - 1)
-    weight = (bins - below)[:, None].astype(values.dtype)
-    return is_inside[:, None] * ((1 - weight) * values[below] + weight * values[above])
+    interpolate = interp1d(
+        np.arange(axis.n_bins), values, axis=0, bounds_error=False, fill_value=0.0
+    )
+    return np.asarray(interpolate(axis.to_bin(pitch_to_hz(pitches))))
 
 
 def label_pitches(axis: Axis, low: float, high: float) -> None:
-    """Label an axis of MIDI numbers: every C over three octaves or more, else every natural.
-
-    Examples
-    --------
-    >>> _, axes = wide_figure(1.0)
-    >>> label_pitches(axes.yaxis, 36, 84)
-    >>> [label.get_text() for label in axes.yaxis.get_ticklabels()]
-    ['C2', 'C3', 'C4', 'C5', 'C6']
-    """
+    """Label an axis of MIDI numbers: every C over three octaves or more, else every natural."""
     steps = (0,) if high - low >= 36 else _NATURALS
     ticks = [pitch for pitch in range(int(np.ceil(low)), int(high) + 1) if pitch % 12 in steps]
     axis.set_ticks(ticks, labels=[pitch_name(pitch) for pitch in ticks])
@@ -146,7 +122,7 @@ def label_pitches(axis: Axis, low: float, high: float) -> None:
 def label_hz(axis: Axis) -> None:
     """Label a logarithmic frequency axis in hertz, without powers of ten."""
     axis.set_major_locator(FixedLocator(_HZ_TICKS))
-    axis.set_major_formatter(FuncFormatter(lambda hz, _: f"{hz:g}"))
+    axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
 
 
@@ -166,13 +142,6 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
         If the suffix is not supported.
     HarmnmfError
         If the file cannot be written.
-
-    Examples
-    --------
-    >>> save_figure(Figure(), "picture.jpg")
-    Traceback (most recent call last):
-        ...
-    harmnmf.errors.ParameterError: picture.jpg: a picture's name must end in .png, .svg or .pdf
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _SUFFIXES:

@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
@@ -48,7 +47,7 @@ _ROWS_PER_SEMITONE = 4
 # Colour-blind safe palette of Okabe and Ito.
 _BLUE, _VERMILION, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#111111"
 _EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}  # separates repeated notes
-_MIN_HZ = 25.0  # of logarithmic frequency axes
+_MIN_HZ = 25.0  # lower end of logarithmic frequency axes
 _MAX_NOTE = 30.0  # seconds
 # Metrics of a training that are not terms of the loss.
 _SCORES = {"f_measure": "F-measure", "si_sdr_gain": "SI-SDR gain (dB)"}
@@ -70,11 +69,6 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     matplotlib.figure.Figure
         One image for the strongest attack frame and one for each later timbre, in decibels
         relative to the maximum of the image.
-
-    Raises
-    ------
-    ParameterError
-        If the dictionary has no such key.
 
     Examples
     --------
@@ -152,11 +146,6 @@ def plot_activations(
     matplotlib.figure.Figure
         Image in decibels relative to the maximum.
 
-    Raises
-    ------
-    ParameterError
-        If the shapes do not match, or nothing lies between `start` and `end`.
-
     Examples
     --------
     >>> figure = plot_activations(np.eye(3), [60, 61, 62], hop_seconds=0.5)
@@ -210,15 +199,6 @@ def plot_transcription(
         Time range in seconds; by default the first minute.
     title : str, optional
         Title.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ParameterError
-        If nothing lies between `start` and `end`.
 
     Examples
     --------
@@ -280,11 +260,6 @@ def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "
     matplotlib.figure.Figure
         Two images of the first minute in decibels, both relative to the maximum of the first.
 
-    Raises
-    ------
-    ParameterError
-        If the frequency axes differ or are not linear.
-
     Examples
     --------
     >>> from harmnmf.signal.spectrogram import STFT
@@ -298,24 +273,18 @@ def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "
         raise ParameterError("both spectrograms must have the same linear axis from 0 Hz")
     hop = before.hop_length / before.sample_rate
     figure = Figure(figsize=(12, 8), layout="constrained")
-    images: list[AxesImage] = []
-    maxima: list[float] = []
+    first, last = frames_between(0.0, None, before.n_frames, hop)
+    maximum = float(before.values[:, first:last].max())
     for part, spectrogram, name in zip(
         figure.subplots(2, 1, sharex=True), (before, after), ("Before", "After"), strict=True
     ):
-        first, last = frames_between(0.0, None, spectrogram.n_frames, hop)
-        values = spectrogram.values[:, first:last]
-        maxima.append(max(float(values.max()), float(np.finfo(np.float32).tiny)))
         image = draw_image(
-            part, values, left=0.0, hop=hop, bottom=0.0, step=float(axis.to_hz(1)), cmap="magma"
-        )
-        # draw_image is relative to the maximum of each image.
-        top = 20 * np.log10(maxima[0] / maxima[-1])
-        image.set_clim(top - RANGE, top)
-        images.append(image)
+            part, spectrogram.values[:, first:last], left=0.0, hop=hop, bottom=0.0,
+            step=float(axis.to_hz(1)), cmap="magma", maximum=maximum,
+        )  # fmt: skip
         part.set(title=name, ylabel="Frequency (Hz)")
     figure.axes[1].set_xlabel("Time (s)")
-    figure.colorbar(images[0], ax=figure.axes, label="Level (dB)", pad=0.01, aspect=40)
+    figure.colorbar(image, ax=figure.axes, label="Level (dB)", pad=0.01, aspect=40)
     figure.suptitle(title, fontweight="bold")
     return figure
 
@@ -323,22 +292,10 @@ def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "
 def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     """Plot the learning curve of a training run.
 
-    Parameters
-    ----------
-    metrics : sequence of mapping
-        Lines of ``metrics.jsonl``: "step", the terms of the loss, and optionally a validation
-        score ("f_measure" or "si_sdr_gain") and terms of the validation loss, prefixed by
-        "validation_". Terms with negative values (decibels) are left out.
-
-    Examples
-    --------
-    >>> lines = [{"step": 100, "onset": 4.0, "f_measure": 0.2},
-    ...          {"step": 200, "onset": 1.0, "f_measure": 0.8}]
-    >>> [axes.get_ylabel() for axes in plot_learning_curve(lines).axes]
-    ['Loss relative to the first value', 'Validation F-measure']
+    `metrics` are the lines of ``metrics.jsonl``: "step", the terms of the loss, and optionally a
+    validation score ("f_measure" or "si_sdr_gain") and terms of the validation loss, prefixed by
+    "validation_". Terms with negative values (decibels) are left out.
     """
-    if not metrics:
-        raise ParameterError("a learning curve needs at least one line of metrics")
     steps = np.array([line["step"] for line in metrics])
     score = next((name for name in _SCORES if name in metrics[0]), None)
     figure = Figure(figsize=(10 if score else 5, 4), layout="constrained")

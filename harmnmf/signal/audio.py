@@ -96,18 +96,7 @@ class Audio:
         return 1 if self.samples.ndim == 1 else self.samples.shape[0]
 
     def to_mono(self) -> Audio:
-        """Average the channels.
-
-        Returns
-        -------
-        Audio
-            With samples of shape (n_samples,).
-
-        Examples
-        --------
-        >>> Audio(np.array([[0.0, 1.0], [1.0, 1.0]]), 8000).to_mono().samples
-        array([0.5, 1. ], dtype=float32)
-        """
+        """Average the channels: returns an `Audio` with samples of shape (n_samples,)."""
         if self.samples.ndim == 1:
             return self
         return Audio(self.samples.mean(axis=0), self.sample_rate)
@@ -131,11 +120,6 @@ class Audio:
             If the rate is out of range.
         AudioError
             If the audio is too short to have a sample at the new rate.
-
-        Examples
-        --------
-        >>> Audio(np.zeros(44100), 44100).resample(22050).samples.shape
-        (22050,)
         """
         _check_rate(sample_rate)
         if sample_rate == self.sample_rate:
@@ -235,7 +219,7 @@ def read_audio(
     Warns
     -----
     UserWarning
-        If the file ends before its header says; the samples before that are returned.
+        If the file is shorter than its header announces; the samples up to there are returned.
 
     Examples
     --------
@@ -288,7 +272,7 @@ def stream_audio(
     Warns
     -----
     UserWarning
-        If the file ends before its header says.
+        If the file is shorter than its header announces.
 
     Examples
     --------
@@ -356,11 +340,9 @@ def write_blocks(
 
     Raises
     ------
-    AudioError
+    AudioError, HarmnmfError
         As in `write_audio`, and if there are no blocks, a block is not valid as `Audio`, or the
         format cannot hold as many samples.
-    HarmnmfError
-        If the file cannot be written.
 
     Examples
     --------
@@ -394,7 +376,7 @@ def _decode(
     duration: float | None,
     block_duration: float,
 ) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
-    """Open a recording: its sample rate, and blocks of shape (n_samples, n_channels)."""
+    """Open a recording; yield its sample rate and blocks of shape (n_samples, n_channels)."""
     if not 0 <= offset < float("inf"):
         raise ParameterError(f"offset must be seconds, 0 or more, not {offset}")
     if duration is not None and not duration > 0:

@@ -17,34 +17,11 @@ AUDIO_SUFFIXES = (
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """List the audio files in a folder and its subfolders, sorted.
+    """List the audio files in a folder and its subfolders, sorted; HarmnmfError if there are none.
 
     Hidden files are left out: macOS writes one, ``._song.wav``, beside each file that it copies.
     So are folders that are links, which may be circular. Other names with an audio suffix are
     listed, broken links and pipes too, which fail when they are read.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder to search.
-
-    Returns
-    -------
-    list of Path
-        At least one file.
-
-    Raises
-    ------
-    HarmnmfError
-        If there are no audio files, no such folder, or a folder that cannot be read.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Path(folder, "song.FLAC").touch()
-    ...     [path.name for path in audio_files(Path(folder))]
-    ['song.FLAC']
     """
     if not folder.is_dir():
         raise HarmnmfError(f"{folder}: no such folder; check the name")

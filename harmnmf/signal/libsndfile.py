@@ -1,8 +1,7 @@
 """Reading and writing with libsndfile, and clear errors for damaged files and full disks.
 
 libsndfile believes headers, stops decoding where a file is damaged, and does not report that the
-end of a file could not be written. Its MP3 decoder, mpg123, prints notes on damaged files to
-standard error.
+end of a file could not be written. Its MP3 decoder prints notes on damaged files to standard error.
 """
 
 from __future__ import annotations
@@ -52,30 +51,7 @@ class _Sound(soundfile.SoundFile):
 
 
 def open_sound(path: str | os.PathLike[str]) -> soundfile.SoundFile:
-    """Open an audio file for reading.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file.
-
-    Returns
-    -------
-    soundfile.SoundFile
-        Open file; the caller closes it.
-
-    Raises
-    ------
-    AudioError
-        If the file is not audio, or cannot be opened.
-
-    Examples
-    --------
-    >>> open_sound("missing.wav")
-    Traceback (most recent call last):
-        ...
-    harmnmf.errors.AudioError: missing.wav: no such file; check the name
-    """
+    """Open an audio file for reading, which the caller closes, or raise AudioError."""
     # libsndfile reports all these as "System error" or "Format not recognised".
     try:
         with open_plain(path) as file:
@@ -105,35 +81,10 @@ def decode_blocks(
     duration: float | None,
     block_duration: float,
 ) -> Iterator[NDArray[np.float32]]:
-    """Read a part of a file block by block; if it is damaged, what precedes the damage.
+    """Read a part of a file in blocks of shape (n_samples, n_channels).
 
-    Parameters
-    ----------
-    file : soundfile.SoundFile
-        Open file.
-    path : path-like
-        Name of the file, for messages.
-    offset : float
-        Seconds to skip.
-    duration : float or None
-        Seconds to read; None for all.
-    block_duration : float
-        Seconds in a block, at most 2**25 samples of all channels together.
-
-    Yields
-    ------
-    ndarray, shape (n_samples, n_channels)
-        Samples at the rate of the file.
-
-    Raises
-    ------
-    AudioError
-        If nothing can be decoded, or there are NaN or infinite samples.
-
-    Warns
-    -----
-    UserWarning
-        If the file ends before the length in its header.
+    A damaged file is read up to the damage, with a warning if it ends before the length in its
+    header. `offset`, `duration` (None for all) and `block_duration` are in seconds.
     """
     rate = file.samplerate
     first = round(min(offset * rate, file.frames))
@@ -182,40 +133,12 @@ def decode_blocks(
 def sound_writer(
     path: Path, target: str | os.PathLike[str], sample_rate: int, n_samples: int | None
 ) -> Iterator[Callable[[NDArray[np.float32]], None]]:
-    """Write an audio file in the format of its suffix, and check that it is complete.
+    """Write an audio file, and check that it is complete.
 
-    Parameters
-    ----------
-    path : Path
-        File to write.
-    target : path-like
-        Its final name, for the format and for messages.
-    sample_rate : int
-        Samples per second.
-    n_samples : int, optional
-        Approximate length, which decides whether a WAV file must be RF64.
-
-    Yields
-    ------
-    callable
-        Writes a block, of shape (n_samples,) or (n_channels, n_samples).
-
-    Raises
-    ------
-    AudioError
-        If the format is unknown or cannot hold these samples, or if there are none.
-    OSError
-        If the file cannot be written, for example because the disk is full.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "a.wav")
-    ...     with sound_writer(path, path, 8000, None) as write:
-    ...         write(np.zeros(8, np.float32))
-    ...     soundfile.info(path).frames
-    8
+    The suffix of `target`, its final name, decides the format; the approximate length `n_samples`
+    decides whether WAV must be RF64. Yields a function that writes a block, of shape (n_samples,)
+    or (n_channels, n_samples). Raises AudioError if the format cannot hold the samples or there are
+    none, and OSError if the disk is full, for example.
     """
     suffix = Path(target).suffix.lower()
     file: soundfile.SoundFile | None = None

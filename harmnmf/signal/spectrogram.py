@@ -93,17 +93,7 @@ class Spectrogram:
 
 @dataclass(frozen=True)
 class FrontEnd(ABC):
-    """Base class of the front ends: framing and streaming.
-
-    Parameters
-    ----------
-    sample_rate : int
-        Samples per second that the signal must have.
-    hop_length : int
-        Samples from frame to frame, at most `n_fft`.
-    n_fft : int
-        Samples in a frame, even.
-    """
+    """Base class of the front ends: framing and streaming. Parameters as in :class:`STFT`."""
 
     sample_rate: int = SAMPLE_RATE
     hop_length: int = 320
@@ -179,26 +169,17 @@ class FrontEnd(ABC):
 
 
 class SpectrogramStream:
-    """Spectrogram of a signal that arrives in blocks.
+    """Spectrogram of a signal that arrives in blocks, computed by a front end.
 
     The concatenated frames are the spectrogram of the whole signal.
-
-    Parameters
-    ----------
-    front_end : FrontEnd
-        Computes the frames.
 
     Examples
     --------
     >>> noise = np.random.default_rng(0).normal(size=4000)
-    >>> front_end = STFT(n_fft=512, hop_length=160)
-    >>> stream = front_end.stream()
+    >>> stream = STFT(n_fft=512, hop_length=160).stream()
     >>> parts = [stream.push(noise[:1000]), stream.push(noise[1000:]), stream.finish()]
     >>> [part.shape[1] for part in parts]
     [5, 19, 2]
-    >>> whole = front_end.transform(noise).values
-    >>> bool(np.allclose(np.concatenate(parts, axis=1), whole, atol=1e-6))
-    True
     """
 
     def __init__(self, front_end: FrontEnd) -> None:
@@ -207,12 +188,7 @@ class SpectrogramStream:
         self._is_empty = True
 
     def push(self, samples: ArrayLike) -> NDArray[np.float32]:
-        """Take the next samples.
-
-        Parameters
-        ----------
-        samples : array_like, shape (n_samples,)
-            Mono signal, of any length.
+        """Take the next samples, any number of them.
 
         Returns
         -------
@@ -416,22 +392,7 @@ _FRONT_ENDS: dict[str, type[FrontEnd]] = {"STFT": STFT, "LogFrequency": LogFrequ
 
 
 def front_end_from_dict(description: Mapping[str, Any]) -> FrontEnd:
-    """Build a front end from the result of :meth:`FrontEnd.to_dict`.
-
-    Parameters
-    ----------
-    description : mapping
-        Name and parameters.
-
-    Returns
-    -------
-    FrontEnd
-        The front end.
-
-    Raises
-    ------
-    FormatError
-        If the name or a parameter is unknown or invalid.
+    """Build a front end from the result of :meth:`FrontEnd.to_dict`, or raise FormatError.
 
     Examples
     --------

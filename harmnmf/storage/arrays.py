@@ -30,22 +30,9 @@ def save_arrays(
 ) -> None:
     """Write arrays and metadata to a safetensors file, atomically.
 
-    Parameters
-    ----------
-    path : str or os.PathLike
-        File to write or replace; ``.safetensors`` by convention.
-    arrays : mapping of str to ndarray
-        Booleans or numbers, of any shape.
-    metadata : mapping
-        JSON-serialisable, up to about 1 MB. ``"kind"``, a string, names the kind of content, which
-        `load_arrays` checks. The key ``"version"`` is reserved.
-
-    Raises
-    ------
-    ParameterError
-        If `metadata` or an array cannot be stored.
-    HarmnmfError
-        If the file cannot be written.
+    The metadata can be held by JSON, and take up to about 1 MB. Its ``"kind"``, a string, names the
+    kind of content, which `load_arrays` checks; ``"version"`` is reserved. Raises ParameterError if
+    something cannot be stored.
 
     Examples
     --------
@@ -76,35 +63,10 @@ def save_arrays(
 def load_arrays(
     path: str | os.PathLike[str], *, kind: str, max_bytes: int = 2**30
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read arrays and metadata that `save_arrays` wrote.
+    """Read arrays by name and metadata that `save_arrays` wrote.
 
-    Parameters
-    ----------
-    path : str or os.PathLike
-        File to read.
-    kind : str
-        Kind of content that the file must have.
-    max_bytes : int
-        Maximum size of the file.
-
-    Returns
-    -------
-    arrays : dict of str to ndarray
-        Arrays by name.
-    metadata : dict
-        The metadata given to `save_arrays`.
-
-    Raises
-    ------
-    FormatError
-        If the file is missing, corrupt, too large, of another kind, or of another version.
-
-    Examples
-    --------
-    >>> load_arrays("missing.safetensors", kind="dictionary")
-    Traceback (most recent call last):
-        ...
-    harmnmf.errors.FormatError: missing.safetensors: cannot be opened (No such file or directory)
+    Raises FormatError if the file is missing, corrupt, larger than `max_bytes`, of another kind, or
+    of another version.
     """
     try:
         with open_plain(path) as file:

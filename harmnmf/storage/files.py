@@ -27,38 +27,21 @@ _TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}(\..*)?", re.DOTALL
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    r"""Write a file atomically.
+    r"""Write a file atomically; its folder must exist, and a symbolic link is followed.
 
-    The content is flushed to the disk before the file gets its name, so that neither a reader nor a
-    power cut ever finds half of it.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        File to write. Its folder must exist; a symbolic link is followed.
-
-    Yields
-    ------
-    pathlib.Path
-        An empty, hidden, locked temporary file in the same folder with the same suffix. It
-        replaces `path` when the block ends, and is removed when the block raises.
-        `remove_leftovers` removes those of killed processes.
-
-    Raises
-    ------
-    HarmnmfError
-        If the folder is missing or not writable, if `path` exists and is not a plain file, or if
-        the disk is full, for example.
+    Yields an empty, hidden, locked temporary file in the same folder with the same suffix. When the
+    block ends, its content is flushed to the disk and it replaces `path`, so that neither a reader
+    nor a power cut ever finds half a file. When the block raises, it is removed; `remove_leftovers`
+    removes those of killed processes. Raises HarmnmfError if the file cannot be written.
 
     Examples
     --------
     >>> import tempfile
-    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_path(Path(folder, "notes.csv")) as temporary:
-    ...         _ = temporary.write_text("onset,offset\n")
+    ...         _ = temporary.write_text("onset,offset")
     ...     Path(folder, "notes.csv").read_text()
-    'onset,offset\n'
+    'onset,offset'
     """
     target = Path(os.path.realpath(path))
     try:
@@ -114,22 +97,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Remove the temporary files of `atomic_path` that killed processes have left in a folder.
 
     Files that are being written, by any process, stay. Without file locks (on Windows), all stay.
-
-    Parameters
-    ----------
-    folder : str or os.PathLike
-        Folder, which may be missing. Folders inside it are not searched.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     left = Path(folder, ".harmnmf-0123456789abcdef.mid")
-    ...     left.touch()
-    ...     with atomic_path(Path(folder, "song.mid")) as temporary:
-    ...         remove_leftovers(folder)
-    ...         left.exists(), temporary.exists()
-    (False, True)
+    The folder may be missing; folders inside it are not searched.
     """
     for path in Path(folder).glob(f"{_PREFIX}*"):
         if not _TEMPORARY.fullmatch(path.name):
@@ -141,24 +109,9 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
 
 
 def try_lock(file: IO[Any]) -> bool:
-    """Lock an open file for this process until it is closed, unless it is locked already.
+    """Lock a file that is open for writing, for this process until it is closed.
 
-    Parameters
-    ----------
-    file : file object
-        File that is open for writing.
-
-    Returns
-    -------
-    bool
-        False if it is locked already; True also if the system has no file locks.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile() as file, open(file.name, "ab") as other:
-    ...     try_lock(file), try_lock(other)
-    (True, False)
+    Returns False if it is locked already; True also if the system has no file locks.
     """
     return _lock(file) is not False
 
@@ -177,32 +130,7 @@ def _lock(file: IO[Any]) -> bool | None:
 
 
 def open_plain(path: str | os.PathLike[str], mode: str = "rb") -> BinaryIO:
-    """Open a file; raise OSError for pipes and devices, where reading may never end.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file.
-    mode : {"rb", "rb+"}
-        As in `open`.
-
-    Returns
-    -------
-    file object
-        The open file.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened, or is a pipe or a device.
-
-    Examples
-    --------
-    >>> open_plain(os.devnull)
-    Traceback (most recent call last):
-        ...
-    OSError: [Errno 22] a pipe or a device, not a file: '/dev/null'
-    """
+    """Open a file; raise OSError for pipes and devices, where reading may never end."""
     kind = os.stat(path).st_mode
     if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         raise OSError(errno.EINVAL, "a pipe or a device, not a file", os.fspath(path))

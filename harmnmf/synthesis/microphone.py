@@ -25,7 +25,7 @@ from harmnmf.signal.audio import SAMPLE_RATE
 
 __all__ = ["RecordingConditions", "simulate_recording"]
 
-_LOUD_QUANTILE = 0.95  # of the powers of the frames: the level of the loud parts
+_LOUD_QUANTILE = 0.95  # quantile of frame powers that gives the level of the loud parts
 # Relative to the loud parts.
 _NOISE_DB = (-80.0, -45.0)
 _HUM_DB = (-80.0, -50.0)
@@ -62,16 +62,6 @@ class RecordingConditions:
         A low cut at 30 to 200 Hz and a high cut at 4 to 7 kHz.
     level : float, default=1.0
         A peak level of -25 to -0.5 dBFS; without it the level is not normalised.
-
-    Raises
-    ------
-    ParameterError
-        If a probability is not between 0 and 1.
-
-    Examples
-    --------
-    >>> RecordingConditions(room=0.0).equalizer
-    0.9
     """
 
     room: float = 0.9
@@ -90,40 +80,14 @@ class RecordingConditions:
 
 
 def simulate_recording(
-    samples: ArrayLike,
-    rng: np.random.Generator,
-    conditions: RecordingConditions | None = None,
+    samples: ArrayLike, rng: np.random.Generator, conditions: RecordingConditions | None = None
 ) -> NDArray[np.float32]:
-    """Simulate a recording under random conditions.
+    """Simulate a recording, shape (n_samples,), of dry mono sound at 16 kHz.
 
-    Parameters
-    ----------
-    samples : array_like, shape (n_samples,)
-        Dry sound at 16 kHz.
-    rng : numpy.random.Generator
-        Random number generator.
-    conditions : RecordingConditions, optional
-        Probabilities of the conditions; by default those of the class.
-
-    Returns
-    -------
-    ndarray, shape (n_samples,)
-        Recording. If its level was not normalised it may exceed full scale.
-
-    Raises
-    ------
-    ParameterError
-        If the samples are not mono, or not finite.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> simulate_recording(rng.normal(size=16000), rng).shape
-    (16000,)
+    If its level is not normalised it may exceed full scale. `conditions` are by default those of
+    the class.
     """
     audio = np.array(samples, dtype=np.float32)
-    if audio.ndim != 1 or not np.isfinite(audio).all():
-        raise ParameterError("samples must be finite and have the shape (n_samples,)")
     conditions = conditions or RecordingConditions()
     parts = (
         (conditions.room, _reverberate),

@@ -64,8 +64,8 @@ class _Key:
     """Layers of a key from soft to loud, with attacks at `_LEAD`, in phase, RMS 1."""
 
     layers: list[NDArray[np.float32]]
-    correlations: list[float]  # of each layer with the next
-    level_db: float  # of the loudest layer before scaling
+    correlations: list[float]  # correlation of each layer with the next
+    level_db: float  # level of the loudest layer before scaling
 
 
 class SampledPiano:
@@ -109,7 +109,7 @@ class SampledPiano:
                 raise ParameterError(f"a piano has no key {pitch}, only 21 to 108")
         self._keys = {pitch: _prepare(pitch, layers) for pitch, layers in sorted(samples.items())}
         self._level_db = _smooth_levels(self._keys)
-        # Of this piano, so that the samples do not outlive it.
+        # A cache per piano, which is freed with it.
         self._transposed = lru_cache(_MAX_CACHED)(self._transpose)
 
     @classmethod
@@ -122,28 +122,12 @@ class SampledPiano:
             Files named ``<MIDI number>_<layer>.<flac, ogg or wav>``, such as ``060_ff.flac``.
             Other suffixes are ignored. Layers can have any names.
 
-        Returns
-        -------
-        SampledPiano
-
         Raises
         ------
         FormatError
             If there is no such file, or one has another name.
         AudioError
             If a file cannot be read.
-        ParameterError
-            If a note is not on a piano, or silent.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from harmnmf import Audio, write_audio
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for layer in ("pp", "ff"):
-        ...         click = Audio(np.eye(1, 8000)[0], 16000)
-        ...         write_audio(f"{folder}/060_{layer}.flac", click)
-        ...     piano = SampledPiano.load(folder)
         """
         samples = defaultdict(list)
         for path in sorted(Path(folder).glob("*")):
@@ -188,10 +172,6 @@ class SampledPiano:
             3 ms of the onsets, those of soft low notes within 10 ms. A note of velocity 127 has an
             RMS of about -20 dBFS; loud chords may exceed full scale.
 
-        Raises
-        ------
-        ParameterError
-            If a note is not on a piano, or `detuning` is not 88 finite numbers.
         """
         outside = [pitch for pitch in notes.pitch.tolist() if pitch not in PIANO_PITCHES]
         if outside:
@@ -360,10 +340,7 @@ def _decay(n_samples: int, n_damping: float) -> NDArray[Any]:
 
 
 def _resonance(
-    dry: NDArray[np.float32],
-    pedal: NDArray[np.float64],
-    level_db: float,
-    rng: np.random.Generator,
+    dry: NDArray[np.float32], pedal: NDArray[np.float64], level_db: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Resonance of all strings while the pedal is down.
 

@@ -32,35 +32,9 @@ def rebuild_network(
 ) -> Network:
     """Build a network from an untrusted file, allocating no more than its weights take.
 
-    Parameters
-    ----------
-    build : callable
-        Builds a network from the entries of the configuration as keywords.
-    config : mapping
-        The configuration: what JSON can hold.
-    arrays : mapping of str to ndarray
-        Weights by state-dict name.
-
-    Returns
-    -------
-    torch.nn.Module
-        The network with these weights, in evaluation mode.
-
-    Raises
-    ------
-    ParameterError
-        If the configuration has a number above 10,000 or is of other weights.
-
-    Examples
-    --------
-    >>> weights = {"weight": np.ones((1, 2), np.float32), "bias": np.zeros(1, np.float32)}
-    >>> config = {"in_features": 2, "out_features": 1}
-    >>> rebuild_network(nn.Linear, config, weights)(torch.ones(2))
-    tensor([2.], grad_fn=<ViewBackward0>)
-    >>> rebuild_network(nn.Linear, config | {"in_features": 10**9}, weights)
-    Traceback (most recent call last):
-        ...
-    harmnmf.errors.ParameterError: the configuration has 1000000000, above the limit 10000
+    `build` gets the entries of the configuration, JSON data, as keywords; `arrays` are the weights
+    by state-dict name. The network is in evaluation mode. Raises ParameterError if the
+    configuration has a number above 10,000 or is of other weights.
     """
     for number in _numbers(dict(config)):
         if not abs(number) <= _LARGEST:
@@ -83,42 +57,11 @@ def save_checkpoint(
     average: nn.Module | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write the state of a training to a file, atomically.
+    """Write the state of a training to a safetensors file, atomically.
 
-    Parameters
-    ----------
-    path : str or os.PathLike
-        File to write or replace; ``.safetensors`` by convention.
-    network : torch.nn.Module
-        Network in training.
-    optimizer : torch.optim.Optimizer
-        Adam or AdamW, with parameters of the network in one group.
-    metadata : mapping
-        As for `harmnmf.storage.arrays.save_arrays`: the kind, and for example the step.
-    average : torch.nn.Module, optional
-        Network of averaged weights.
-    arrays : mapping of str to ndarray, optional
-        Further arrays, whose names contain no dot.
-
-    Raises
-    ------
-    ParameterError
-        If `metadata` or an array cannot be stored.
-    HarmnmfError
-        If the file cannot be written.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> network = nn.Linear(2, 1)
-    >>> optimizer = torch.optim.Adam(network.parameters())
-    >>> network(torch.ones(2)).sum().backward()
-    >>> optimizer.step()
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = f"{folder}/a.safetensors"
-    ...     save_checkpoint(path, network, optimizer, {"kind": "example", "step": 1})
-    ...     load_checkpoint(path, network, optimizer, kind="example")
-    ({}, {'kind': 'example', 'step': 1})
+    The optimizer is Adam or AdamW, with parameters of the network in one group; `average` is a
+    network of averaged weights. `metadata` is as for `save_arrays`, and the names of further
+    `arrays` contain no dot.
     """
     state = {f"network.{name}": x for name, x in state_arrays(network).items()}
     for name, parameter in network.named_parameters():
@@ -139,30 +82,8 @@ def load_checkpoint(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Restore the state of a training from a file that `save_checkpoint` wrote.
 
-    Parameters
-    ----------
-    path : str or os.PathLike
-        File to read.
-    network : torch.nn.Module
-        Gets the weights.
-    optimizer : torch.optim.Optimizer
-        Gets the moments and numbers of steps.
-    kind : str
-        Kind of training that the file must have.
-    average : torch.nn.Module, optional
-        Gets the averaged weights.
-
-    Returns
-    -------
-    arrays : dict of str to ndarray
-        The further arrays.
-    metadata : dict
-        The metadata.
-
-    Raises
-    ------
-    FormatError
-        If the file is missing, damaged, of another kind, or of another network.
+    Returns the further arrays and the metadata. Raises FormatError if the file is missing, damaged,
+    of another kind, or of another network.
     """
     arrays, metadata = load_arrays(path, kind=kind)
     try:

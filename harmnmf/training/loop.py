@@ -71,37 +71,12 @@ def train_network(
     learning_rate : float
         Peak learning rate.
     averaging : float, optional
-        Decay of a moving average of the weights, smaller in the first steps. The average is what is
-        validated, and what the network holds at the end.
+        Decay of a moving average of the weights, smaller in the first steps. The averaged
+        network is validated, and is the result.
     validate : callable, optional
         Called with the network before each checkpoint; returns numbers for ``metrics.jsonl``.
     progress : callable, optional
         Called with the number of steps done.
-
-    Raises
-    ------
-    ParameterError
-        If `n_steps` is less than 1.
-    FormatError
-        If the checkpoint in the folder is damaged or of another network.
-    HarmnmfError
-        If the loss is not finite; the batch is saved.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> network = nn.Linear(1, 1)
-    >>> def batches(first):
-    ...     for step in range(first, 300):
-    ...         x = torch.randn(32, 1, generator=torch.Generator().manual_seed(step))
-    ...         yield {"x": x, "y": 3 * x}
-    >>> def loss(network, batch):
-    ...     return {"error": (network(batch["x"]) - batch["y"]).square().mean()}
-    >>> with tempfile.TemporaryDirectory() as run:
-    ...     train_network(network, batches, loss, run, kind="example", weights={"error": 1.0},
-    ...                   n_steps=300, learning_rate=0.1)
-    >>> round(network.weight.item(), 1)
-    3.0
     """
     if n_steps < 1:
         raise ParameterError(f"training needs at least one step, not {n_steps}")

@@ -9,13 +9,14 @@ import pytest
 from works import Copy, make_tasks
 
 from harmnmf.batch.processes import run_processes
-from harmnmf.batch.task import Task, run_serial, run_task
+from harmnmf.batch.task import run_serial
 
 FAILURES = {
     "refuse": "is bad",
     "fault": "KeyError: 'no such thing' (a bug in harmnmf: please report it)",
     "memory": "not enough memory",
     "full": "No space left on device",
+    "missing": "No such file or directory",
 }
 DEATHS = {
     "die": "the worker process was killed by SIGKILL, perhaps out of memory; try this file alone",
@@ -31,6 +32,8 @@ def in_processes(n_jobs):
 @pytest.mark.parametrize("run", [run_serial, in_processes(1), in_processes(3)])
 def test_every_task_runs_once(tmp_path, run):
     tasks = make_tasks(tmp_path, "good", *FAILURES, "warn", "good")
+    missing = tasks[len(FAILURES)]
+    missing.source.unlink()
     reported = []
     outcomes = dict(run(Copy(), tasks, lambda task, seconds: reported.append((task, seconds))))
     assert set(outcomes) == set(tasks)
@@ -39,7 +42,9 @@ def test_every_task_runs_once(tmp_path, run):
         assert outcome.error == f"{task.source}: {reason}"
         assert outcome.summary == ""
         assert not task.outputs[0].exists()
-        assert outcome.seconds == 1
+        assert (outcome.seconds, outcome.sha256 is None) == (
+            (0, True) if task is missing else (1, False)
+        )
         assert (outcome.trace is not None) == (word == "fault")
     for task in tasks[-2:] + tasks[:1]:
         assert outcomes[task].error is None
@@ -48,15 +53,8 @@ def test_every_task_runs_once(tmp_path, run):
         assert outcomes[task].elapsed > 0
     assert outcomes[tasks[-2]].warnings == (f"{tasks[-2].source}: is doubtful",)
     assert outcomes[tasks[-1]].warnings == ()
-    assert all(reported.count((task, 1.0)) == 1 for task in tasks)
+    assert all(reported.count((task, 1.0)) == (task is not missing) for task in tasks)
     assert reported.count((tasks[0], 2.0)) == 1
-
-
-def test_a_missing_file_has_no_hash(tmp_path):
-    task = Task(tmp_path / "missing", ())
-    outcome = run_task(Copy(), task, lambda seconds: None)
-    assert outcome.sha256 is None
-    assert outcome.error == f"{task.source}: No such file or directory"
 
 
 def test_a_task_that_kills_its_process_is_named(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 from works import Cluster, Copy, make_tasks
@@ -29,7 +28,8 @@ def run(cluster, tasks, **options):
 @pytest.mark.parametrize("send", [False, True])
 def test_results_are_those_of_one_process(tmp_path, cluster, send):
     cluster.add_worker()
-    tasks = make_tasks(tmp_path, "good", "refuse", "fault", "warn", "full", "good")
+    tasks = make_tasks(tmp_path, "good", "refuse", "fault", "warn", "full", "good", "missing")
+    tasks[6].source.unlink()
     reported = {}
     run_all = run_cluster(Copy(), tasks, reported.__setitem__, cluster.address, send=send)
     outcomes = dict(run_all)
@@ -44,17 +44,7 @@ def test_results_are_those_of_one_process(tmp_path, cluster, send):
     assert outcomes[tasks[2]].error.startswith(f"{tasks[2].source}: KeyError")
     assert outcomes[tasks[3]].warnings == (f"{tasks[3].source}: is doubtful",)
     assert outcomes[tasks[4]].error == f"{tasks[4].source}: No space left on device"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("send", [False, True])
-def test_missing_files_are_named(tmp_path, cluster, send, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    cluster.add_worker()
-    [task] = make_tasks(Path("."), "good")
-    task.source.unlink()
-    [(_, outcome)] = run(cluster, [task], send=send)
-    assert outcome.error == "0.txt: No such file or directory"
+    assert outcomes[tasks[6]].error == f"{tasks[6].source}: No such file or directory"
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.data import INPUTS, aligned, detuned, evenly_spaced, mp3, phone, room_response
+from benchmarks.data import INPUTS, aligned, detuned, phone, room_response
 from harmnmf import Audio, NoteList
 
 RATE = 16000
@@ -68,22 +68,9 @@ def test_a_flat_piano_plays_lower_and_slower():
     assert (notes.pitch == NOTES.pitch).all()
 
 
-def test_an_mp3_is_alike_but_not_the_same():
-    audio = Audio(0.3 * tone(440.0) * (tone(2.0) > 0), RATE)
-    compressed = mp3(audio, NOTES)[0]
-    original = audio.resample(44100).samples
-    assert compressed.samples.shape == original.shape
-    assert 20 < power_db(original) - power_db(compressed.samples - original) < 60
-
-
 @pytest.mark.parametrize("delay", [0, 1105])
 def test_delays_are_removed(delay):
     original = np.random.default_rng(0).standard_normal(44100).astype(np.float32)
     delayed = np.pad(original, (delay, 100))
     assert (aligned(delayed, original) == original).all()
     assert (aligned(delayed[:-200], original)[:-200] == original[:-200]).all()
-
-
-def test_items_are_evenly_spaced():
-    assert evenly_spaced(range(9), 3) == [0, 4, 8]
-    assert evenly_spaced(range(3), 5) == [0, 1, 2]

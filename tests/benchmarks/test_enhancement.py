@@ -83,21 +83,15 @@ def test_singing(data, models):
     assert {f"Spectrogram Fusion, {name}" for name in singing.OUTPUTS} <= set(rows)
 
 
-def test_missing_peers_are_left_out(monkeypatch, capsys):
-    monkeypatch.setattr(enhancement.importlib.util, "find_spec", lambda name: None)
-    assert enhancement.available(["x.safetensors", "noisereduce"]) == ["x.safetensors"]
-    assert "noisereduce is not installed" in capsys.readouterr().err
-
-
 class Layers(nn.Module):
     """One of each kind of layer, at a known cost."""
 
     def __init__(self):
         super().__init__()
-        self.transform = ShortTimeFourier(64, 32)
+        self.transform = ShortTimeFourier(640, 320)
         self.conv = nn.Conv2d(1, 3, (5, 1), padding=(2, 0))
         self.depthwise = nn.Conv2d(3, 3, (3, 1), padding=(1, 0), groups=3)
-        self.linear = nn.Linear(33, 8)
+        self.linear = nn.Linear(321, 8)
         self.gru = nn.GRU(8, 8, batch_first=True)
         self.lstm = nn.LSTM(8, 4, batch_first=True, bidirectional=True)
 
@@ -110,19 +104,9 @@ class Layers(nn.Module):
 
 def test_multiply_accumulates_are_those_of_the_layers():
     model = Layers()
-    n_frames = 1 + enhancement_costs.COUNTED * 16000 // 32
-    a_frame = 33 * (5 * 3 + 3 * 3) + 33 * 8 + 3 * (8 * 8 + 8 * 8) + 2 * 4 * (4 * 8 + 4 * 4)
+    n_frames = 1 + enhancement_costs.COUNTED * 16000 // 320
+    a_frame = 321 * (5 * 3 + 3 * 3) + 321 * 8 + 3 * (8 * 8 + 8 * 8) + 2 * 4 * (4 * 8 + 4 * 4)
     a_frame += 2 * 8 * n_frames
     expected = a_frame * n_frames / enhancement_costs.COUNTED
     assert enhancement_costs.multiply_accumulates(model) == pytest.approx(expected, rel=1e-6)
-    assert enhancement_costs.n_parameters(model.linear) == 33 * 8 + 8
-
-
-@pytest.mark.slow
-def test_costs_of_a_model(models):
-    row = enhancement_costs.cost_row(models["harmonic-light"])
-    _, size, rate, one, two, memory = (cell.split()[0] for cell in row)
-    assert 10 < float(size) < 60
-    assert 1 < float(rate) < 100
-    assert min(float(one), float(two)) > 0
-    assert 0.1 < float(memory) < 2
+    assert enhancement_costs.n_parameters(model.linear) == 321 * 8 + 8

@@ -40,10 +40,8 @@ def with_steady(rows, lag=0.0):
 @pytest.mark.parametrize(
     ("played", "expected"),
     [
-        ([(1.0, 2.0, 60)], "other"),
         ([(0.5, 0.98, 60), (1.0, 2.0, 60)], "repeated"),
         ([(0.5, 0.94, 60), (1.0, 2.0, 60)], "other"),
-        ([(1.0, 2.0, 60), (1.04, 2.0, 48)], "octave"),
         ([(1.0, 2.0, 60), (1.04, 2.0, 79)], "octave"),
         ([(1.0, 2.0, 60, 65), (1.04, 2.0, 48, 64)], "other"),  # the octave is softer
         ([(1.0, 2.0, 60), (1.06, 2.0, 48)], "other"),  # the octave comes later
@@ -70,15 +68,12 @@ def test_missed_notes(played, expected):
 @pytest.mark.parametrize(
     ("heard", "expected"),
     [
-        ((1.5, 2.0, 60), "repetition"),
         ((1.03, 2.0, 60), "repetition"),
-        ((1.0, 2.0, 72), "overtone"),
         ((1.0, 2.0, 84), "overtone"),
         ((1.0, 2.0, 41), "undertone"),
         ((1.0, 2.0, 59), "neighbour"),
         ((1.0, 2.0, 66), "with others"),
         ((1.06, 2.0, 72), "alone"),
-        ((3.0, 4.0, 72), "alone"),
     ],
 )
 def test_extra_notes(heard, expected):
@@ -93,8 +88,6 @@ def test_extra_notes(heard, expected):
     [
         (0.06, 0.02, "detected late"),
         (0.06, 0.04, "annotated early"),
-        (0.14, 0.15, "annotated early"),
-        (-0.06, -0.02, "detected early"),
         (-0.06, 0.04, "detected early"),
         (-0.06, -0.04, "annotated late"),
     ],
@@ -107,11 +100,6 @@ def test_notes_at_a_wrong_time_are_missed_and_extra_in_pairs(delay, sound, expec
     assert result.lag == pytest.approx(0.0)
 
 
-def test_notes_too_far_away_are_two_errors():
-    result = errors(with_steady([(1.0, 1.1, 60)]), with_steady([(1.16, 2.0, 60)]))
-    assert (result.missed[0], result.extra[0]) == ("other", "alone")
-
-
 @pytest.mark.parametrize("heard", [[(1.12, 2.0, 60)], []])
 def test_extra_notes_are_compared_with_onsets_as_estimated_or_shifted_by_the_lag(heard):
     lag = 0.04
@@ -120,12 +108,6 @@ def test_extra_notes_are_compared_with_onsets_as_estimated_or_shifted_by_the_lag
     result = errors(with_steady([(1.0, 2.0, 60)]), with_steady(shifted).shift(lag), sound=0.1)
     assert result.lag == pytest.approx(lag)
     assert result.extra[result.extra != ""].tolist()[-1] == "overtone"
-
-
-def test_too_soft_comes_before_repeated():
-    played = notes((0.5, 1.0, 60), (1.0, 2.0, 60))
-    assert errors(played, notes(), rise=[5.0, 0.9]).missed.tolist() == ["other", "too soft"]
-    assert errors(played, notes(), rise=[5.0, 1.1]).missed.tolist() == ["other", "repeated"]
 
 
 def test_a_right_note_is_not_compared_with_itself():
@@ -144,9 +126,8 @@ def random_notes(rng, n):
     ).without_overlaps()
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_counts_add_up_and_agree_with_the_scores(seed):
-    rng = np.random.default_rng(seed)
+def test_counts_add_up_and_agree_with_the_scores():
+    rng = np.random.default_rng(0)
     played, heard = random_notes(rng, 200), random_notes(rng, 250)
     result = errors(played, heard, rise=rng.uniform(-5, 20, len(played)))
     scores = evaluate_notes(played, heard)
@@ -165,15 +146,13 @@ def test_counts_add_up_and_agree_with_the_scores(seed):
     assert (right[found[found >= 0]] == np.flatnonzero(found >= 0)).all()
 
 
-@pytest.mark.parametrize("empty", ["played", "heard", "both"])
-def test_empty_lists(empty):
+def test_empty_lists():
     some = notes((1.0, 2.0, 60))
-    played = notes() if empty in ("played", "both") else some
-    heard = notes() if empty in ("heard", "both") else some
-    result = errors(played, heard)
-    assert len(result.missed) == len(played)
-    assert len(result.extra) == len(heard)
-    assert result.lag == 0.0
+    for played, heard in ((some, notes()), (notes(), some), (notes(), notes())):
+        result = errors(played, heard)
+        assert len(result.missed) == len(played)
+        assert len(result.extra) == len(heard)
+        assert result.lag == 0.0
 
 
 def test_polyphony():
@@ -198,8 +177,6 @@ def test_the_sound_is_found_near_its_annotation(pitch, late):
     assert sound.rise[2] < 0.5
 
 
-@pytest.mark.parametrize("played", [notes((0.5, 1.0, 60)), notes()])
-def test_silence_does_not_rise(played):
-    sound = find_sound(Audio(np.zeros(RATE), RATE), played)
-    assert sound.rise.tolist() == [0.0] * len(played)
-    assert len(sound.onset) == len(played)
+def test_silence_does_not_rise():
+    sound = find_sound(Audio(np.zeros(RATE), RATE), notes((0.5, 1.0, 60)))
+    assert sound.rise.tolist() == [0.0]

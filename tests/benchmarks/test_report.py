@@ -4,7 +4,6 @@ import json
 import sys
 from itertools import chain
 
-import pytest
 from click.testing import CliRunner
 
 from benchmarks import report
@@ -57,8 +56,3 @@ def test_a_source_is_named_once_for_tables_of_the_same_run():
     text = page({"engine": result, "engine_long": result, "singing": result})
     assert text.count("`C`: M, D.") == 2
     assert "## Transcription" not in text
-
-
-@pytest.mark.parametrize(("cells", "line"), [(["a", ""], "| a | |"), ([], "|")])
-def test_rows_of_markdown(cells, line):
-    assert report.markdown_row(cells) == line

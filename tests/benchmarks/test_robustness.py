@@ -1,17 +1,15 @@
-"""The counters of what goes wrong."""
+"""Judgement of outputs, and slow runs of the benchmark of robustness."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from benchmarks import faults, robustness
+from benchmarks import robustness
 from benchmarks.broken_audio import Case
-from benchmarks.faults import COMMANDS, Command, finish
+from benchmarks.faults import COMMANDS
 from benchmarks.robustness import judge
 from harmnmf import Audio, NoteList, write_audio, write_midi
 
@@ -45,7 +43,7 @@ def failed(error):
         (ENHANCE, BAD, failed("a.wav: is 3 bad"), None),
     ],
 )
-def test_what_became_of_a_file(outputs, command, case, record, problem):
+def test_judged_records(outputs, command, case, record, problem):
     found = judge(command, case, record, outputs)
     assert (found is None) == (problem is None)
     assert problem is None or problem in found
@@ -57,72 +55,6 @@ def test_outputs_that_are_done_must_be_right(outputs):
     done = {"status": "done", "error": None}
     assert judge(ENHANCE, GOOD, done, outputs) == "lasts 1.0 s"
     assert "cannot be read as MIDI" in judge(TRANSCRIBE, GOOD, done, outputs)
-
-
-@pytest.mark.parametrize(
-    ("program", "code", "is_right"),
-    [
-        ("", 0, True),
-        ("sys.exit('harmnmf: error: a.wav')", 1, True),
-        ("sys.exit('Traceback')", 1, False),
-        ("sys.exit('harmnmf: error: a.wav')", 0, False),
-        ("open('.harmnmf-1', 'w')", 0, False),
-    ],
-)
-def test_how_a_run_ends(tmp_path, program, code, is_right):
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"import sys; {program}"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert (finish(process, code, tmp_path) == []) == is_right
-
-
-# Copies each file after a while; the next run copies what a killed one has not.
-COPY = """
-import pathlib, sys, time
-source, output = map(pathlib.Path, sys.argv[1:3])
-output.mkdir(exist_ok=True)
-for path in sorted(source.iterdir()):
-    target = output / f"{path.stem}.copy"
-    if not target.exists():
-        time.sleep(0.005)
-        WRITE
-"""
-
-
-class Copy(Command):
-    """A faster command."""
-
-    def line(self, source, output, *options):
-        return [sys.executable, "-c", COPY.replace("WRITE", self.name), str(source), str(output)]
-
-
-def whole(path):
-    return path.read_bytes()
-
-
-def test_kills_of_an_atomic_command_are_survived(tmp_path):
-    atomic = "part = output / 'part'; part.write_bytes(path.read_bytes()); part.rename(target)"
-    runs = faults.Runs(Copy(atomic, "{}.copy", whole), tmp_path, duration=0.1)
-    assert runs.kill(3) == []
-    output = tmp_path / "undisturbed"
-    (output / "0.copy").write_bytes(b"half")
-    (output / "1.copy").unlink()
-    assert runs.compare(output, partly=True) == [f"{output / '0.copy'}: differs"]
-    assert f"{output / '1.copy'}: is lost" in runs.compare(output, partly=False)
-
-
-def test_a_full_disk_is_survived_or_not(tmp_path):
-    runs = faults.Runs(
-        Copy("try: target.write_bytes(path.read_bytes())\n"
-             "        except OSError as error: sys.exit(f'harmnmf: {error}')", "{}.copy", whole),
-        tmp_path,
-        duration=0.5,
-    )  # fmt: skip
-    n_faults, wrong = runs.fill()
-    if n_faults == 0:
-        pytest.skip("no rights to mount a disk")
-    assert any("full/" in problem and "differs" in problem for problem in wrong)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from commands import assert_error, contents, invoke
 from works import Harmnmf, copy
 
 from harmnmf.cli._support.paths import plan_outputs
@@ -29,34 +29,15 @@ def takes(song):
         Path(name).write_text(name)
 
 
+COPY = Harmnmf(copy)
+
+
 def run(*args):
-    result = CliRunner().invoke(Harmnmf(copy), ["copy", *map(str, args)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def contents(folder="."):
-    return {
-        str(path.relative_to(folder)): None if path.is_dir() else path.read_text()
-        for path in Path(folder).rglob("*")
-    }
+    return invoke(COPY, "copy", *args)
 
 
 def files(folder="."):
     return sorted(name for name, content in contents(folder).items() if content is not None)
-
-
-def assert_error(args, *parts, exit_code=1):
-    """The command prints one error with these parts and leaves every file as it was."""
-    before = contents()
-    result = run(*args)
-    assert (result.exit_code, result.stdout) == (exit_code, "")
-    error, *rest = result.stderr.splitlines()
-    assert rest in ([], ["harmnmf: 1 of 1 recordings failed"])
-    for part in ("harmnmf: error: ", *parts):
-        assert part in error
-    assert contents() == before
 
 
 def test_outputs_are_beside_the_recording(song):
@@ -65,7 +46,7 @@ def test_outputs_are_beside_the_recording(song):
     assert run("song.wav", "--overwrite").stdout.startswith("song.mid: ")
 
 
-@pytest.mark.parametrize("name", ["out.mid", "OUT.MIDI", "new/folder/take.1.mid", "out.csv"])
+@pytest.mark.parametrize("name", ["OUT.MIDI", "new/folder/take.1.mid"])
 def test_a_file(song, name):
     assert run(song, "-o", name).exit_code == 0
     assert files() == sorted([name, "song.wav"])
@@ -81,7 +62,6 @@ def test_a_folder(song, name):
 @pytest.mark.parametrize(
     ("output", "endings", "names"),
     [
-        (None, [".mid", ".csv"], ["song.mid", "song.csv"]),
         (None, ["_voice.wav", "_rest.wav"], ["song_voice.wav", "song_rest.wav"]),
         ("a.MIDI", [".mid", ".csv", ".png"], ["a.MIDI", "a.csv", "a.png"]),
         ("a.flac", ["_enhanced.wav", "_enhanced.png"], ["a.flac", "a.png"]),
@@ -94,7 +74,7 @@ def test_names_of_several_outputs(song, output, endings, names):
     assert [path.name for path in plan[song]] == names
 
 
-def test_inputs_of_a_folder(takes):
+def test_folders_are_searched_for_audio(takes):
     assert run("takes").exit_code == 0
     new = [name for name in files("takes") if name.endswith(".mid")]
     assert new == [os.path.join("more", "two.mid"), "one.mid"]
@@ -104,9 +84,7 @@ def test_inputs_of_a_folder(takes):
     ("pattern", "outputs"),
     [
         ("takes", ["one.mid", os.path.join("more", "two.mid")]),
-        ("takes/*.wav", ["one.mid"]),
         ("takes/**/*.[wf]*", ["one.mid", "two.mid"]),
-        ("t*", ["one.mid", os.path.join("more", "two.mid")]),
     ],
 )
 def test_patterns_and_the_folders_of_their_outputs(takes, pattern, outputs):
@@ -130,9 +108,9 @@ def test_a_recording_counts_once(song):
 def test_existing_outputs_are_kept(song):
     Path("song.csv").write_text("precious")
     endings = ["--ending", ".mid", "--ending", ".csv"]
-    assert_error([song, *endings], "song.csv: exists already", "--overwrite")
+    assert_error(COPY, ["copy", song, *endings], "song.csv: exists already", "--overwrite")
     song.write_text("refuse")
-    assert_error([song, *endings, "--overwrite"], "song.wav: is bad")
+    assert_error(COPY, ["copy", song, *endings, "--overwrite"], "song.wav: is bad")
     song.write_text("good")
     assert run(song, *endings, "--overwrite").exit_code == 0
     assert Path("song.csv").read_text() == "good"
@@ -148,7 +126,7 @@ def test_collisions(song):
         ["song.wav", "other/song.wav", "-o", "midi"],
         ["song.wav", "other", "-o", "midi"],
     ):
-        assert_error(args, "song.mid: would be written for both", "song.wav")
+        assert_error(COPY, ["copy", *args], "song.mid: would be written for both", "song.wav")
 
 
 def test_collisions_behind_links(song):
@@ -156,17 +134,15 @@ def test_collisions_behind_links(song):
         os.symlink(song.parent, "link")
     except OSError:
         pytest.skip("links are not allowed here")
-    assert_error(["song.wav", "link/song.wav"], "both")
+    assert_error(COPY, ["copy", "song.wav", "link/song.wav"], "both")
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["missing.wav"], "missing.wav: No such file or directory"),
         (["no/such/folder/x.wav"], "no/such/folder/x.wav: No such file or directory"),
         (["x*.wav"], "x*.wav: No such file or directory"),
         (["empty"], "empty: no audio files"),
-        (["song.wav", "-o", "file"], "file is not a folder"),
         (["song.wav", "-o", "file/folder"], "file is not a folder"),
         (["song.wav", "-o", "file/song.mid"], "file is not a folder"),
     ],
@@ -174,25 +150,13 @@ def test_collisions_behind_links(song):
 def test_wrong_files_and_folders(song, args, message):
     Path("empty").mkdir()
     Path("file").write_text("text")
-    assert_error(args, message)
-
-
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
-)
-def test_a_folder_that_is_not_writable(song):
-    song.parent.chmod(0o555)
-    try:
-        for options in ([], ["-o", "new"], ["-o", "new.mid"]):
-            assert_error(["song.wav", *options], "cannot write to the folder")
-    finally:
-        song.parent.chmod(0o755)
+    assert_error(COPY, ["copy", *args], message)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="Linux's /proc")
 def test_a_folder_that_nobody_can_write(song):
     for output in ("/proc/harmnmf", "/proc/harmnmf.mid"):
-        assert_error(["song.wav", "-o", output], "/proc")
+        assert_error(COPY, ["copy", "song.wav", "-o", output], "/proc")
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from harmnmf import (
-    Audio,
-    HarmnmfError,
-    NoteList,
-    read_audio,
-    write_audio,
-    write_blocks,
-    write_csv,
-    write_midi,
-)
+from harmnmf import Audio, HarmnmfError, NoteList, read_audio, write_audio, write_blocks, write_midi
 from harmnmf.plotting.figures import save_figure
 from harmnmf.storage.arrays import save_arrays
 
@@ -42,27 +33,14 @@ def noise(n_samples):
     return np.random.default_rng(0).uniform(-0.5, 0.5, n_samples)
 
 
-def many_notes():
-    onset = np.arange(2000) / 10
-    return NoteList(onset, onset + 0.05, np.full(2000, 60), np.full(2000, 70))
-
-
-def picture():
-    figure = Figure()
-    figure.add_subplot().imshow(noise(10_000).reshape(100, 100))
-    return figure
-
-
+NOTES = NoteList(np.arange(2000), np.arange(2000) + 0.5, [60] * 2000, [70] * 2000)
+PICTURE = Figure()
+PICTURE.add_subplot().imshow(noise(10_000).reshape(100, 100))
 WRITERS = {
     "a.npz": lambda path: save_arrays(path, {"W": noise(10_000)}, {"kind": "test"}),
-    "a.mid": lambda path: write_midi(path, many_notes()),
-    "a.csv": lambda path: write_csv(path, many_notes()),
-    "a.png": lambda path: save_figure(picture(), path),
-    "a.pdf": lambda path: save_figure(picture(), path),
-    **{
-        f"a.{suffix}": lambda path: write_audio(path, Audio(noise(44_100), 44_100))
-        for suffix in ("wav", "flac", "ogg", "mp3", "aiff", "w64")
-    },
+    "a.mid": lambda path: write_midi(path, NOTES),
+    "a.png": lambda path: save_figure(PICTURE, path),
+    "a.wav": lambda path: write_audio(path, Audio(noise(44_100), 44_100)),
 }
 
 
@@ -79,7 +57,7 @@ def test_a_full_disk_gives_one_line_and_leaves_no_file(tmp_path, capfd, name):
     assert (tmp_path / name).stat().st_size > ROOM
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_no_part_of_audio_is_lost_silently(tmp_path, suffix):
     # Closing the file also writes, and may fail.
     path, other = (tmp_path / f"{name}.{suffix}" for name in "ab")

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import soxr
-from click.testing import CliRunner
+from commands import assert_error, contents, invoke
 
 from harmnmf import read_notes, shipped_dictionaries
 from harmnmf.cli.main import main
-from harmnmf.decoder.posteriors import decode_posteriors
+from harmnmf.decoder.posteriors import PosteriorDecoder
 from harmnmf.decoder.rules import decode_notes
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -38,35 +37,12 @@ def song(tmp_path, monkeypatch, excerpt):
 
 
 def transcribe(*args):
-    result = CliRunner().invoke(main, ["transcribe", *map(str, args)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception  # a traceback is a bug
-    return result
-
-
-def contents():
-    return {path.name: path.is_file() and path.read_bytes() for path in Path().iterdir()}
-
-
-def assert_error(args, *parts):
-    """The command prints one error with these parts and leaves every file as it was."""
-    before = contents()
-    result = transcribe(*args)
-    assert (result.exit_code, result.stdout) == (1, "")
-    error, *rest = result.stderr.splitlines()
-    assert rest in ([], ["harmnmf: 1 of 1 recordings failed"])
-    for part in ("harmnmf: error: ", *parts):
-        assert part in error
-    assert contents() == before
+    return invoke(main, "transcribe", *args)
 
 
 @pytest.mark.parametrize(
     ("options", "names"),
-    [
-        ([], ["song.mid"]),
-        (["-o", "out.csv"], ["out.csv"]),
-        (["-o", "out.midi", "--format", "csv,mid"], ["out.csv", "out.midi"]),
-    ],
+    [([], ["song.mid"]), (["-o", "out.midi", "--format", "csv,mid"], ["out.csv", "out.midi"])],
 )
 def test_notes_are_written(song, options, names):
     result = transcribe("song.wav", *options)
@@ -108,12 +84,10 @@ def test_adaptation_is_the_default_without_a_network(song):
         assert np.abs(default - changed).max() > 1e-3
 
 
-@pytest.mark.parametrize(("decoder", "thresholds"), [("learned", (0.05, 1)), ("nmf", (-45, 5))])
-def test_a_higher_threshold_gives_fewer_notes(song, decoder, thresholds):
+def test_a_higher_threshold_gives_fewer_notes(song):
     counts = []
-    for threshold in thresholds:
-        options = ("--decoder", decoder, "--no-adapt", "--onset-threshold", threshold)
-        assert transcribe(song, *options, "--overwrite").exit_code == 0
+    for threshold in (0.05, 1):
+        assert transcribe(song, "--onset-threshold", threshold, "--overwrite").exit_code == 0
         counts.append(len(read_notes("song.mid")))
     assert counts[0] > counts[1]
 
@@ -122,26 +96,13 @@ def test_help_tells_the_default_threshold():
     text = " ".join(transcribe("--help").stdout.split())
     learned, nmf = (
         inspect.signature(function).parameters["onset_threshold"].default
-        for function in (decode_posteriors, decode_notes)
+        for function in (PosteriorDecoder, decode_notes)
     )
     assert f"[default: {learned:g}; {nmf:g} with nmf]" in text
 
 
-@pytest.mark.parametrize(
-    ("rate", "channels", "subtype"), [(3000, 1, "PCM_U8"), (8000, 2, "PCM_24"), (96000, 6, "FLOAT")]
-)
-def test_clipped_audio_of_any_rate(song, excerpt, rate, channels, subtype):
-    samples = np.clip(20 * soxr.resample(*excerpt, rate), -1, 1)
-    soundfile.write(song, np.stack([samples] * channels, axis=1), rate, subtype=subtype)
-    result = transcribe(song)
-    assert (result.exit_code, result.stderr) == (0, "")
-    if rate >= 8000:
-        assert len(read_notes("song.mid")) > 3
-
-
-@pytest.mark.parametrize("n_samples", [10, 44100])
-def test_silence_has_no_notes(song, n_samples):
-    soundfile.write(song, np.zeros(n_samples), 44100)
+def test_silence_has_no_notes(song):
+    soundfile.write(song, np.zeros(10), 44100)
     result = transcribe(song, "--format", "mid,csv", "--plot")
     assert (result.exit_code, result.stderr) == (0, "")
     assert ": 0 notes in " in result.stdout
@@ -149,42 +110,16 @@ def test_silence_has_no_notes(song, n_samples):
     assert Path("song.png").read_bytes().startswith(PNG)
 
 
-def test_a_truncated_file_gives_a_warning(song):
-    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 160000)
-    soundfile.write("song.flac", noise, 16000)
-    data = Path("song.flac").read_bytes()
-    Path("song.flac").write_bytes(data[: len(data) // 2])
-    result = transcribe("song.flac", "--quiet")
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith("harmnmf: warning: song.flac: is truncated")
-    assert result.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is empty (0 bytes)"),
-        (b"Dear diary,\n", "is not audio"),
-        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "is not audio"),
-    ],
-)
-@pytest.mark.parametrize("options", [["-o", "new/x.mid"], ["--plot", "--format", "npz"]])
-def test_files_that_are_no_audio(song, content, message, options):
-    song.write_bytes(content)
-    assert_error(["song.wav", *options], "song.wav: ", message)
-
-
-@pytest.mark.parametrize(
-    ("samples", "message"),
-    [(np.full(100, np.nan), "contains NaN"), (np.zeros(0), "has no samples")],
-)
-def test_samples_that_are_no_sound(song, samples, message):
-    soundfile.write(song, samples, 16000, subtype="FLOAT")
-    assert_error(["song.wav"], f"song.wav: {message}")
-
-
-def test_missing_audio(song):
-    assert_error(["missing.wav"], "missing.wav: no such file")
+def test_files_without_sound(song):
+    soundfile.write(song, np.full(100, np.nan), 16000, subtype="FLOAT")
+    Path("text.wav").write_text("Dear diary,\n")
+    for name, message in (
+        ("song.wav", "contains NaN"),
+        ("text.wav", "is not audio"),
+        ("missing.wav", "no such file"),
+    ):
+        args = ["transcribe", name, "-o", "new/x.npz"]
+        assert_error(main, args, f"{name}: {message}")
 
 
 def test_wrong_parameters(song):
@@ -197,11 +132,9 @@ def test_wrong_parameters(song):
         ("--decoder", "rules", "rules: no such network"),
         ("--decoder", "dictionary.safetensors", "dictionary.safetensors: holds timbre-dictionary"),
         ("--device", "gpu", "cannot be used here"),
-        ("--device", "cuda:99", "cannot be used here"),
-        ("--device", "meta", "cannot be used here"),
         ("--onset-threshold", "nan", "finite"),
     ):
-        assert_error(["song.wav", option, value], message)
+        assert_error(main, ["transcribe", "song.wav", option, value], message)
 
 
 @pytest.mark.parametrize(
@@ -209,11 +142,8 @@ def test_wrong_parameters(song):
     [
         ([], "Missing argument 'AUDIO...'"),
         (["song.wav", "--format", "mid,xml"], "'xml' is not one of mid, csv, npz"),
-        (["song.wav", "--format", ""], "'' is not one of"),
         (["song.wav", "-o", "out.csv", "--format", "mid"], "out.csv: is neither"),
         (["song.wav", "-o", "out.png", "--plot"], "out.png: is neither"),
-        (["song.wav", "--onset-threshold", "high"], "not a valid float"),
-        (["song.wav", "--faster"], "No such option"),
     ],
 )
 def test_wrong_use(song, args, message):

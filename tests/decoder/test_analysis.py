@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harmnmf.decoder.analysis import OverlappingBlocks
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(
     st.lists(st.integers(0, 40), min_size=1, max_size=12),
     st.integers(1, 25),

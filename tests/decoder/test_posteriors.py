@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -50,16 +48,11 @@ def test_targets_decode_to_their_notes(notes: NoteList) -> None:
     np.testing.assert_array_equal(decoded.velocity[found], notes.velocity[order])
 
 
-def test_pedal_comes_back() -> None:
-    notes = NoteList([0.5], [1.0], [60], [64], pedal=[[0.4, 1.2], [2.0, 3.0]])
-    decoded = decode_posteriors(posteriors_of(notes))
-    np.testing.assert_allclose(decoded.pedal, notes.pedal, atol=HOP)
-
-
 def test_pedal_holds_notes() -> None:
     notes = NoteList([0.5, 1.5], [1.0, 1.7], [60, 60], [64, 64], pedal=[[0.8, 2.5]])
     decoded = decode_posteriors(posteriors_of(notes), latency=0.0)
     np.testing.assert_allclose(decoded.offset, [1.5, 2.5], atol=HOP)
+    np.testing.assert_allclose(decoded.pedal, notes.pedal, atol=HOP)
 
 
 def test_latency_moves_onsets_and_threshold_removes_them() -> None:
@@ -100,9 +93,9 @@ any_posteriors = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(posteriors=any_posteriors, data=st.data())
-def test_wherever_the_frames_are_cut(posteriors: NotePosteriors, data: st.DataObject) -> None:
+def test_blocks_give_the_same_notes(posteriors: NotePosteriors, data: st.DataObject) -> None:
     n_frames = len(posteriors.pedal)
     cuts = sorted(data.draw(st.lists(st.integers(0, n_frames), max_size=70), label="cuts"))
     decoder = PosteriorDecoder(posteriors.pitches, posteriors.hop_duration)
@@ -112,7 +105,7 @@ def test_wherever_the_frames_are_cut(posteriors: NotePosteriors, data: st.DataOb
     assert decoder.finish() == decode_posteriors(posteriors)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(posteriors=any_posteriors)
 def test_onsets_are_the_first_of_the_highest_within_60_ms(posteriors: NotePosteriors) -> None:
     hop = posteriors.hop_duration
@@ -134,11 +127,7 @@ def test_onsets_are_the_first_of_the_highest_within_60_ms(posteriors: NotePoster
     assert (np.abs(notes.onset[order] / hop - frames) <= 0.5 + 1e-9).all()
 
 
-def test_no_frames_have_no_notes() -> None:
-    assert len(PosteriorDecoder(KEYS, HOP).finish()) == 0
-
-
-def test_posteriors_are_checked() -> None:
+def test_invalid_posteriors() -> None:
     arrays = [*np.zeros((4, 88, 10), np.float32), np.zeros(10, np.float32)]
     NotePosteriors(*arrays, KEYS, HOP)
     wrongs = (arrays[0] - 1, arrays[1] + np.nan, arrays[2][:, :5], arrays[3][1:])
@@ -151,19 +140,3 @@ def test_posteriors_are_checked() -> None:
         NotePosteriors(*arrays, KEYS, 0.0)
     with pytest.raises(ParameterError, match="finite"):
         decode_posteriors(NotePosteriors(*arrays, KEYS, HOP), onset_threshold=np.nan)
-
-
-def test_parts_are_joined() -> None:
-    posteriors = posteriors_of(NoteList([0.5, 2.0], [1.0, 2.5], [60, 64], [64, 80]))
-    joined = NotePosteriors.join([posteriors[:100], posteriors[100:]])
-    for whole, again in zip(posteriors.probabilities, joined.probabilities, strict=True):
-        np.testing.assert_array_equal(again, whole)
-    assert decode_posteriors(joined) == decode_posteriors(posteriors)
-
-
-def test_posteriors_are_saved(tmp_path: Path) -> None:
-    posteriors = posteriors_of(NoteList([0.5], [1.0], [60], [64]))
-    posteriors.save(tmp_path / "song.npz")
-    with np.load(tmp_path / "song.npz") as arrays:
-        np.testing.assert_array_equal(arrays["onset"], posteriors.onset)
-        assert arrays["hop_duration"] == HOP

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from harmnmf import FormatError, HarmnmfError, NoteList, ParameterError
+from harmnmf import FormatError, NoteList, ParameterError
 from harmnmf.decoder.excerpts import NoteExcerpt
 from harmnmf.decoder.features import NoteFeatures
 from harmnmf.decoder.network import NoteLogits, NoteNetwork, NoteNetworkConfig
 from harmnmf.decoder.training import note_loss, train_note_network
-from harmnmf.storage.arrays import load_arrays
 
 SMALL = NoteNetworkConfig(n_channels=6, n_partials=2, time_dilations=(1,), key_dilations=(12,))
 
@@ -32,7 +31,7 @@ def excerpt(seed: int) -> NoteExcerpt:
     return NoteExcerpt(NoteFeatures(levels, levels, activations), notes, 0.02)
 
 
-def trained(run: Path, n_steps: int, *calls: int, seed: int = 0) -> NoteNetwork:
+def trained(run: Path, n_steps: int, *calls: int) -> NoteNetwork:
     """Train in several calls, interrupted after some steps."""
     for stop in (*calls, n_steps):
         torch.manual_seed(0)
@@ -45,7 +44,7 @@ def trained(run: Path, n_steps: int, *calls: int, seed: int = 0) -> NoteNetwork:
 
         try:
             train_note_network(
-                network, excerpts, run, n_steps=n_steps, batch_size=2, n_frames=40, seed=seed,
+                network, excerpts, run, n_steps=n_steps, batch_size=2, n_frames=40,
                 progress=interrupt,
             )  # fmt: skip
         except KeyboardInterrupt:
@@ -64,7 +63,7 @@ def test_loss_falls(tmp_path: Path) -> None:
     assert loss(trained(tmp_path, 100)) < 0.7 * loss(NoteNetwork(SMALL).eval())
 
 
-def test_interrupted_training_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_resumed_training_equals_uninterrupted_training(tmp_path: Path) -> None:
     whole, parts = trained(tmp_path / "a", 8), trained(tmp_path / "b", 8, 3, 5)
     metrics = (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in metrics] == [3, 5, 8]
@@ -73,29 +72,12 @@ def test_interrupted_training_ends_as_if_it_had_not_been(tmp_path: Path) -> None
     assert not whole.training
 
 
-def test_another_networks_checkpoint_is_refused(tmp_path: Path) -> None:
-    trained(tmp_path, 1)
-    other = NoteNetwork(NoteNetworkConfig(8, 2, (1,), (12,)))
-    with pytest.raises(FormatError, match="another network"):
-        train_note_network(other, [excerpt(0)], tmp_path, n_steps=2)
-
-
-def test_losses_that_are_not_finite_end_it(tmp_path: Path) -> None:
-    network = NoteNetwork(SMALL)
-    with torch.no_grad():
-        network.stem.weight.fill_(torch.nan)
-    with pytest.raises(HarmnmfError, match="not finite"):
-        train_note_network(network, [excerpt(0)], tmp_path, n_steps=2, n_frames=40)
-    arrays, _ = load_arrays(tmp_path / "failed_batch.safetensors", kind="batch")
-    assert arrays["spectrum"].shape == (4, 390, 40)
-
-
-def test_there_must_be_something_to_learn(tmp_path: Path) -> None:
+def test_training_needs_excerpts(tmp_path: Path) -> None:
     with pytest.raises(ParameterError):
         train_note_network(NoteNetwork(SMALL), [], tmp_path, n_steps=1)
 
 
-def test_excerpts_are_kept(tmp_path: Path) -> None:
+def test_excerpt_files(tmp_path: Path) -> None:
     one = excerpt(0)
     one.save(tmp_path / "0.safetensors")
     again = NoteExcerpt.load(tmp_path / "0.safetensors")

@@ -30,21 +30,21 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> ExcerptSource:
     return ExcerptSource(pianos, dictionaries, [folder / "song.mid"], DRY, duration=3.0)
 
 
-def test_dictionaries_are_of_the_other_pianos(material: ExcerptSource) -> None:
+@pytest.fixture(scope="module")
+def excerpt(material: ExcerptSource) -> NoteExcerpt:
+    return material.render(0)
+
+
+def test_dictionaries_are_learned_once_from_the_other_pianos(material: ExcerptSource) -> None:
     for name, path in material.dictionaries.items():
         sources = TimbreDictionary.load(path).metadata["instruments"]
         assert set(sources) == set(material.pianos) - {name}
-
-
-def test_dictionaries_are_learned_once(material: ExcerptSource) -> None:
-    path = material.dictionaries["a"]
     before = path.stat().st_mtime_ns
     assert learn_foreign_dictionaries(material.pianos, path.parent) == material.dictionaries
     assert path.stat().st_mtime_ns == before
 
 
-def test_excerpt_sounds_where_its_notes_are(material: ExcerptSource) -> None:
-    excerpt = material.render(0)
+def test_excerpt_sounds_where_its_notes_are(excerpt: NoteExcerpt) -> None:
     assert excerpt.features.n_frames == 151
     assert 4 < len(excerpt.notes) < 20
     assert len(excerpt.notes.pedal)
@@ -58,22 +58,21 @@ def test_excerpt_sounds_where_its_notes_are(material: ExcerptSource) -> None:
     assert np.mean(at_onsets) > np.mean(attack[played]) + 40
 
 
-def test_index_decides(material: ExcerptSource) -> None:
-    one, same, other = (material.render(index) for index in (1, 1, 2))
-    assert one.notes == same.notes
-    np.testing.assert_array_equal(one.features.spectrum, same.features.spectrum)
-    assert one.notes != other.notes
-
-
-def test_excerpts_are_written_once(material: ExcerptSource, tmp_path: Path) -> None:
-    one = tmp_path / "000000.safetensors"
-    one.write_text("kept")
+def test_excerpts_are_written_once(
+    material: ExcerptSource, excerpt: NoteExcerpt, tmp_path: Path
+) -> None:
+    kept = tmp_path / "000001.safetensors"
+    kept.write_text("kept")
     done: list[Path] = []
     paths = write_excerpts(material, tmp_path, range(2), progress=done.append)
     assert done == paths
-    assert paths[0] == one
-    assert one.read_text() == "kept"
-    assert NoteExcerpt.load(paths[1]).notes == material.render(1).notes
+    assert paths[1] == kept
+    assert kept.read_text() == "kept"
+    # An excerpt depends on its index and the seed only.
+    written = NoteExcerpt.load(paths[0])
+    assert written.notes == excerpt.notes
+    np.testing.assert_array_equal(written.features.spectrum, excerpt.features.spectrum)
+    assert material.render(1).notes != excerpt.notes
 
 
 def test_source_needs_pianos_performances_and_dictionaries(material: ExcerptSource) -> None:
@@ -86,7 +85,7 @@ def test_source_needs_pianos_performances_and_dictionaries(material: ExcerptSour
             ExcerptSource(pianos, dictionaries, performances)
 
 
-def test_failures_of_workers_are_named(material: ExcerptSource, tmp_path: Path) -> None:
+def test_damaged_performances_are_named(material: ExcerptSource, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mid"
     broken.write_bytes(b"no MIDI")
     source = ExcerptSource(material.pianos, material.dictionaries, [broken])

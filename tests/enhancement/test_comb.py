@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harmnmf import FrequencyAxis, ParameterError, harmonic_templates
+from harmnmf import FrequencyAxis, ParameterError
 from harmnmf.enhancement import comb_matrix, comb_pitch
 from harmnmf.signal.spectrogram import STFT
 
@@ -16,15 +16,12 @@ CONSTRUCTIONS = ["smooth", "published"]
 
 
 def dense_comb(f0, n_fft, rate, construction):
-    """The definition of a comb, one number at a time."""
+    """The definition of a comb."""
     n_bins = n_fft // 2 + 1
-    row = [0.0] * n_bins
     if construction == "smooth":
-        for i in range(n_bins):
-            h = i * rate / n_fft / f0
-            if h >= 0.5 - 1e-9:
-                row[i] = math.cos(2 * math.pi * h) / math.sqrt(h + 1)
-        return row
+        h = np.arange(n_bins) * rate / n_fft / f0
+        return np.where(h >= 0.5 - 1e-9, np.cos(2 * np.pi * h) / np.sqrt(h + 1), 0)
+    row = np.zeros(n_bins)
     peaks, heights, k = [], [], 1
     while k * f0 * n_fft / rate <= n_bins - 1 + 1e-9:
         peaks.append(math.floor(k * f0 * n_fft / rate + 1e-9))
@@ -49,48 +46,22 @@ def dense_comb(f0, n_fft, rate, construction):
     [
         (512, 16000, range(60, 420)),
         (512, 16000, [31.25, 62.5, 125, 8000]),
-        (1000, 44100, np.arange(50, 2000, 7.3)),
         (4096, 8000, [2, 60.5, 3999]),
         (401, 16000, [40, 100]),
     ],
 )
-@pytest.mark.parametrize("normalize", [False, True])
-def test_rows_are_their_definition(construction, n_fft, rate, candidates, normalize):
+def test_rows_are_their_definition(construction, n_fft, rate, candidates):
     axis = FrequencyAxis.linear(n_fft, rate)
-    combs = comb_matrix(axis, candidates, construction=construction, normalize=normalize)
+    combs, normalized = (
+        comb_matrix(axis, candidates, construction=construction, normalize=normalize)
+        for normalize in (False, True)
+    )
     expected = np.array([dense_comb(f0, n_fft, rate, construction) for f0 in candidates])
-    if normalize:
-        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(combs[1:], expected, atol=1e-8)
-    assert (combs[0] == 0).all()
-
-
-def test_the_published_matrix_has_its_published_range():
-    published = comb_matrix(AXIS, construction="published", normalize=False)[:, :-1]
-    assert published.shape == (361, 256)
-    # The valley between the first two partials, and the first partial.
-    assert published.min() == pytest.approx(-(1 / 2**0.5 + 1 / 3**0.5) / 2)
-    assert published.max() == pytest.approx(1 / 2**0.5)
-
-
-@pytest.mark.parametrize("construction", CONSTRUCTIONS)
-@pytest.mark.parametrize(("n_fft", "rate"), [(2048, 16000), (4096, 22050)])
-def test_combs_peak_where_templates_have_partials(construction, n_fft, rate):
-    axis = FrequencyAxis.linear(n_fft, rate)
-    candidates = np.arange(60, 420, 3.7)
-    combs = comb_matrix(axis, candidates, construction=construction)[1:]
-    templates = harmonic_templates(
-        axis,
-        69 + 12 * np.log2(candidates / 440),
-        window_durations=n_fft / rate,
-        n_templates=1,
-        inharmonicity=0,
-    )[:, :, 0]
-    inner = combs[:, 1:-1]
-    is_peak = (inner > combs[:, :-2]) & (inner > combs[:, 2:])
-    for f0, support, peaks in zip(candidates, templates.T[:, 1:-1] > 0, is_peak, strict=True):
-        assert not (peaks & ~support).any()
-        assert peaks.sum() == pytest.approx(axis.frequencies[-1] / f0, abs=1.5)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(normalized[1:], expected, atol=1e-8)
+    assert not combs[0].any()
+    assert not normalized[0].any()
 
 
 def tone(f0, rate, falling):
@@ -120,18 +91,13 @@ def test_the_pitch_of_tones_is_found(f0, rate, falling, comb):
     np.testing.assert_array_equal(comb_pitch(1024 * values, axis, candidates, **options), pitch)
 
 
-def test_silence_has_no_pitch():
-    values = np.zeros((257, 3))
-    values[4::4, 1] = 1
-    pitch = comb_pitch(values, AXIS)
-    np.testing.assert_array_equal(np.isnan(pitch), [True, False, True])
-    assert pitch[1] == pytest.approx(125, abs=1)
+def test_silence_and_valleys_have_no_pitch():
+    valleys = np.maximum(-comb_matrix(AXIS, [200])[1], 0)
+    harmonics = np.zeros(257)
+    harmonics[4::4] = 1
+    assert comb_pitch(harmonics[:, None], AXIS)[0] == pytest.approx(125, abs=1)
+    assert np.isnan(comb_pitch(np.stack([0 * valleys, valleys], 1), AXIS, [200])).all()
     assert comb_pitch(np.zeros((257, 0)), AXIS).shape == (0,)
-
-
-def test_valleys_have_no_pitch():
-    comb = comb_matrix(AXIS, [200])[1]
-    assert np.isnan(comb_pitch(np.maximum(-comb, 0)[:, None], AXIS, [200])).all()
 
 
 @pytest.mark.parametrize(
@@ -140,22 +106,15 @@ def test_valleys_have_no_pitch():
         ({"axis": FrequencyAxis.logarithmic(50, 36, 257)}, "a comb needs a linear"),
         ({"axis": FrequencyAxis("linear", 257, 100.0, 0.032)}, "from 100 Hz"),
         ({"candidates": []}, "candidates"),
-        ({"candidates": 100}, "candidates"),
         ({"candidates": [100, 0]}, "candidates"),
-        ({"candidates": [-100]}, "candidates"),
         ({"candidates": [np.nan]}, "candidates"),
-        ({"candidates": [np.inf]}, "candidates"),
         ({"candidates": [100, 8001]}, "8000 Hz, the last bin"),
         ({"candidates": [31, 100]}, r"31\.25 Hz, the width of a bin"),
         ({"construction": "rounded"}, "construction must be 'smooth' or 'published'"),
         ({"spectrogram": -np.ones((257, 2))}, "spectrogram must be finite and not negative"),
-        ({"spectrogram": np.full((257, 2), np.nan)}, "spectrogram must be finite"),
         ({"spectrogram": np.ones((256, 2))}, r"shape \(257, n_frames\), not \(256, 2\)"),
-        ({"spectrogram": np.ones(257)}, "spectrogram must have shape"),
     ],
 )
 def test_invalid_parameters_raise(options, message):
-    arguments = {"spectrogram": np.ones((257, 2)), "axis": AXIS, **options}
-    with pytest.raises(ParameterError, match=message) as refused:
-        comb_pitch(**arguments)
-    assert "\n" not in str(refused.value)
+    with pytest.raises(ParameterError, match=message):
+        comb_pitch(**{"spectrogram": np.ones((257, 2)), "axis": AXIS, **options})

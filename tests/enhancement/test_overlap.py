@@ -27,12 +27,6 @@ def test_segments_join_to_the_signal(n_samples, n_block, n_step, data):
     np.testing.assert_allclose(joined, signal, atol=1e-6)
 
 
-def test_a_crossfade_is_linear():
-    first, second = np.zeros(6, np.float32), np.ones(5, np.float32)
-    joined = np.concatenate(list(crossfade([first, second], n_step=4, n_overlap=2)))
-    np.testing.assert_allclose(joined, [0, 0, 0, 0, 0.25, 0.75, 1, 1, 1])
-
-
 @pytest.mark.parametrize("n_block", [10, 30, 250])
 def test_segments_are_delayed_by_no_more_than_a_segment_and_a_block(n_block):
     n_read = n_joined = 0

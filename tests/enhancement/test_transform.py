@@ -62,24 +62,19 @@ def test_waveforms_keep_their_shape():
         torch.testing.assert_close(Waveform(Half())(samples), samples / 2)
 
 
-def test_compression_keeps_phases():
-    spectrum = torch.randn(50, dtype=torch.complex128)
+def test_compression_of_magnitudes():
+    spectrum = torch.randn(2, 5, 3, dtype=torch.complex128)
     compressed = compress(spectrum, 0.3)
     torch.testing.assert_close(compressed.abs(), spectrum.abs() ** 0.3)
     torch.testing.assert_close(compressed.angle(), spectrum.angle())
+    parts = compress_parts(torch.stack([spectrum.real, spectrum.imag], dim=1), 0.3)
+    torch.testing.assert_close(torch.complex(*parts.unbind(1)), compressed)
 
 
 def test_compression_has_a_gradient_in_silence():
     spectrum = torch.zeros(3, dtype=torch.complex64, requires_grad=True)
     compress(spectrum).abs().sum().backward()
-    assert spectrum.grad is not None
     assert torch.isfinite(torch.view_as_real(spectrum.grad)).all()
-
-
-def test_compression_of_real_and_imaginary_parts():
-    spectrum = torch.randn(2, 5, 3, dtype=torch.complex64)
-    parts = compress_parts(torch.stack([spectrum.real, spectrum.imag], dim=1), 0.3)
-    torch.testing.assert_close(torch.complex(*parts.unbind(1)), compress(spectrum, 0.3))
 
 
 def test_training_after_inference():

@@ -6,8 +6,6 @@ import warnings
 import mir_eval
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from harmnmf import (
     FormatError,
@@ -18,19 +16,6 @@ from harmnmf import (
     write_csv,
     write_midi,
 )
-
-SHARED = ["Precision", "Recall", "F-measure", "Average_Overlap_Ratio"]
-SHARED += [f"{key}_no_offset" for key in SHARED]
-TIMES = [f"{what}_{key}" for what in ("Onset", "Offset") for key in SHARED[:3]]
-ERRORS = ["Substitution Error", "Miss Error", "False Alarm Error", "Total Error"]
-FRAMES = ["Precision", "Recall", "Accuracy", *ERRORS]
-KEYS = {
-    *SHARED,
-    *TIMES,
-    *(f"Velocity_{key}" for key in SHARED),
-    *(f"Frame_{chroma}{key}" for key in FRAMES for chroma in ("", "Chroma ")),
-    "Frame_F-measure",
-}
 
 
 def random_notes(seed, n=60, pitches=(40, 80)):
@@ -68,11 +53,6 @@ def pair(request):
 
 
 class TestAgainstMirEval:
-    def test_keys(self, pair):
-        scores = evaluate_notes(*pair)
-        assert set(scores) == KEYS
-        assert {type(value) for value in scores.values()} == {float}
-
     @pytest.mark.parametrize("options", [{}, {"onset_tolerance": 0.02, "offset_ratio": 0.5}])
     def test_notes_and_velocity(self, pair, options):
         ref, est = pair
@@ -93,23 +73,15 @@ class TestAgainstMirEval:
         scores = evaluate_notes(*pair)
         for key, value in mir_eval.multipitch.evaluate(times, ref, times, est).items():
             assert scores[f"Frame_{key}"] == pytest.approx(value, abs=1e-12), key
+        f_measure = mir_eval.util.f_measure(scores["Frame_Precision"], scores["Frame_Recall"])
+        assert scores["Frame_F-measure"] == pytest.approx(f_measure)
 
 
 class TestFrames:
-    def test_f_measure(self, pair):
-        scores = evaluate_notes(*pair)
-        precision, recall = scores["Frame_Precision"], scores["Frame_Recall"]
-        expected = 2 * precision * recall / (precision + recall)
-        assert scores["Frame_F-measure"] == pytest.approx(expected)
-
     def test_times_on_the_grid_are_not_moved_by_rounding(self):
         # 0.07 * 100 and 0.57 * 100 are not whole numbers in floating point.
         reference = NoteList([0.07], [0.57], [60], [70])
         assert evaluate_notes(reference, reference.slice(0, 0.32))["Frame_Recall"] == 25 / 50
-
-    def test_note_between_two_frames(self):
-        scores = evaluate_notes(NoteList([0.001], [0.002], [60], [70]), NoteList([], [], [], []))
-        assert scores["Frame_Recall"] == 0
 
     def test_extreme_times_and_pitches(self):
         notes = NoteList([0, 1e12], [1, 2e12], [0, 127], [70, 70])
@@ -122,25 +94,10 @@ class TestScores:
         for key, score in evaluate_notes(notes, notes).items():
             assert score == pytest.approx(0 if "Error" in key else 1), key
 
-    @pytest.mark.parametrize(("late", "score"), [(0.04, 1.0), (0.05, 1.0), (0.06, 0.0)])
-    def test_late_onsets(self, late, score):
-        notes = NoteList(np.arange(10), np.arange(10) + 0.5, np.arange(50, 60), [70] * 10)
-        scores = evaluate_notes(notes, notes.shift(late))
-        assert scores["F-measure_no_offset"] == score
-        assert evaluate_notes(notes, notes.shift(late), onset_tolerance=0.1)["F-measure"] == 1
-
-    def test_velocity_is_compared_after_a_line_fit(self):
-        ref = NoteList([0, 1, 2], [1, 2, 3], [60, 62, 64], [40, 60, 80])
-        louder = NoteList(ref.onset, ref.offset, ref.pitch, ref.velocity + 20)
-        assert evaluate_notes(ref, louder)["Velocity_F-measure"] == 1
-        mixed = NoteList(ref.onset, ref.offset, ref.pitch, [80, 40, 80])
-        assert evaluate_notes(ref, mixed)["Velocity_F-measure"] < 1
-
     def test_empty_estimate(self):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             scores = evaluate_notes(random_notes(0), NoteList([], [], [], []))
-        assert set(scores) == KEYS
         for key, score in scores.items():
             missed = key.endswith(("Miss Error", "Total Error"))
             assert score == (1 if missed else 0), key
@@ -154,22 +111,6 @@ class TestScores:
     def test_rejects(self, option, value):
         with pytest.raises(ParameterError, match="must be positive"):
             evaluate_notes(random_notes(0), random_notes(0), **{option: value})
-
-    @settings(deadline=None, max_examples=20)
-    @given(st.integers(0, 10**6), st.integers(0, 20))
-    def test_is_invariant_to_shifts(self, seed, frames):
-        ref = random_notes(seed, 20)
-        est = imperfect(ref, seed)
-        moved = evaluate_notes(ref.shift(frames / 100), est.shift(frames / 100))
-        assert moved == pytest.approx(evaluate_notes(ref, est), abs=1e-9)
-
-    @settings(deadline=None, max_examples=20)
-    @given(st.integers(0, 10**6))
-    def test_swapping_the_lists_swaps_precision_and_recall(self, seed):
-        one, two = random_notes(seed, 20), random_notes(seed, 30)
-        there, back = evaluate_notes(one, two), evaluate_notes(two, one)
-        for kind in ("Precision_no_offset", "Onset_Precision", "Frame_Precision"):
-            assert there[kind] == back[kind.replace("Precision", "Recall")]
 
 
 @pytest.fixture
@@ -185,41 +126,12 @@ def folders(tmp_path):
 
 
 class TestFiles:
-    def test_folders(self, folders):
+    def test_files_in_folders_are_paired(self, folders):
+        (folders[1] / ".harmnmf-0.mid").write_bytes(b"")
         result = evaluate_files(*folders)
         assert set(result.pieces) == {"one", "below/two"}
-        assert result.failures == {}
-        assert result.unused == []
+        assert (result.failures, result.unused) == ({}, [])
         assert result.mean["F-measure_no_offset"] == 1
-
-    def test_two_files_of_any_name(self, folders):
-        ref, est = folders
-        result = evaluate_files(ref / "one.csv", est / "below/two.mid")
-        assert result.pieces["one"]["F-measure"] < 1
-
-    def test_mean_is_over_pieces(self, folders):
-        write_midi(folders[1] / "one.mid", NoteList([], [], [], []))
-        result = evaluate_files(*folders)
-        assert result.pieces["one"]["Recall"] == 0
-        assert result.mean["Recall"] == pytest.approx(result.pieces["below/two"]["Recall"] / 2)
-
-    def test_missing_and_unused_estimates(self, folders):
-        ref, est = folders
-        (est / "one.mid").rename(est / "three.mid")
-        result = evaluate_files(*folders)
-        assert set(result.pieces) == {"below/two"}
-        assert str(ref / "one.csv") in result.failures["one"]
-        assert result.unused == [est / "three.mid"]
-
-    def test_damaged_and_empty_files_do_not_stop_the_rest(self, folders):
-        ref, est = folders
-        (est / "one.mid").write_bytes(b"MThd")
-        write_csv(ref / "none.csv", NoteList([], [], [], []))
-        write_midi(est / "none.mid", random_notes(0))
-        result = evaluate_files(*folders)
-        assert set(result.pieces) == {"below/two"}
-        assert "one.mid" in result.failures["one"]
-        assert "none.csv: this reference has no notes" in result.failures["none"]
 
     def test_references_and_estimates_in_one_folder(self, folders):
         ref, est = folders
@@ -231,33 +143,11 @@ class TestFiles:
         # A reference compared with itself would have exactly 1.
         assert 0.99 < result.mean["Average_Overlap_Ratio"] < 1
 
-    def test_hidden_files_are_ignored(self, folders):
-        (folders[1] / ".harmnmf-0.mid").write_bytes(b"")
-        assert evaluate_files(*folders).unused == []
-
-    def test_duration(self, tmp_path):
-        write_csv(tmp_path / "ref.csv", NoteList([0, 5], [4, 6], [60, 62], [70, 70]))
-        write_csv(tmp_path / "est.csv", NoteList([0], [2], [60], [70]))
-        files = tmp_path / "ref.csv", tmp_path / "est.csv"
-        assert evaluate_files(*files).mean["Recall_no_offset"] == 0.5
-        assert evaluate_files(*files, duration=2).mean["F-measure"] == 1
-        with pytest.raises(ParameterError, match="duration"):
-            evaluate_files(*files, duration=0)
-
     def test_duration_before_the_first_note(self, tmp_path):
         write_csv(tmp_path / "a.csv", NoteList([5], [6], [62], [70]))
         result = evaluate_files(tmp_path / "a.csv", tmp_path / "a.csv", duration=2)
         assert "a.csv: this reference has no notes in its first 2 s" in result.failures["a"]
         assert result.mean == {}
-
-    def test_offset(self, tmp_path):
-        (tmp_path / "ref.tsv").write_text(
-            "onset\tkey_offset\tpedal_offset\tnote\tvelocity\n0\t1\t3\t60\t70\n"
-        )
-        write_midi(tmp_path / "est.mid", NoteList([0], [1], [60], [70]))
-        files = tmp_path / "ref.tsv", tmp_path / "est.mid"
-        assert evaluate_files(*files, offset="key").mean["F-measure"] == 1
-        assert evaluate_files(*files).mean["F-measure"] == 0
 
     def test_wrong_paths(self, folders):
         ref, est = folders
@@ -268,7 +158,7 @@ class TestFiles:
         (est / "empty").mkdir()
         with pytest.raises(FormatError, match="empty: no note files"):
             evaluate_files(est / "empty", est)
-
-    def test_wrong_options_raise(self, folders):
         with pytest.raises(ParameterError, match="'pedal' or 'key'"):
             evaluate_files(*folders, offset="sound")
+        with pytest.raises(ParameterError, match="duration"):
+            evaluate_files(*folders, duration=0)

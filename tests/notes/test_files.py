@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 import mido
 import numpy as np
-import pretty_midi
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from note_strategies import crowded, note_lists
 
 from harmnmf import (
@@ -61,52 +58,10 @@ class TestMidi:
             assert once == notes.without_overlaps()
         assert read_notes(path) == once.pedalled()
 
-    def test_other_programs_read_the_same(self, tmp_path):
-        path = tmp_path / "song.mid"
-        write_midi(path, NoteList([0, 0.5], [1, 2], [60, 60], [70, 80], pedal=[[0.25, 3]]))
-        [piano] = pretty_midi.PrettyMIDI(str(path)).instruments
-        notes = [(n.start, n.end, n.pitch, n.velocity) for n in piano.notes]
-        assert notes == [(0, 0.5, 60, 70), (0.5, 2, 60, 80)]
-        midi = mido.MidiFile(path)
-        assert (midi.type, midi.ticks_per_beat) == (1, 480)
-        tempo, piano = midi.tracks
-        assert [event.tempo for event in tempo if event.type == "set_tempo"] == [500_000]
-        tick, events = 0, []
-        for message in piano:
-            tick += message.time
-            if message.type == "note_on":
-                events.append((tick, message.note, message.velocity))
-            elif message.type == "control_change":
-                events.append((tick, f"controller {message.control}", message.value))
-            else:
-                events.append((tick, message.type))
-        assert events == [
-            (0, "program_change"),
-            (0, 60, 70),
-            (240, "controller 64", 127),
-            (480, 60, 0),
-            (480, 60, 80),
-            (1920, 60, 0),
-            (2880, "controller 64", 0),
-            (2881, "end_of_track"),
-        ]
-
     def test_pedal_shorter_than_a_tick(self, tmp_path):
         path = tmp_path / "song.mid"
-        write_midi(path, NoteList([0], [3], [60], [70], pedal=[[1, 1.0001], [2, 2.5], [2.5, 3]]))
-        assert read_notes(path, offset="key").pedal.tolist() == [[2, 2.5], [2.5, 3]]
-
-    def test_six_hours(self, tmp_path):
-        path = tmp_path / "song.mid"
-        notes = NoteList([0, 6 * 3600 - 1], [1, 6 * 3600], [60, 61], [70, 80])
-        write_midi(path, notes)
-        np.testing.assert_allclose(read_notes(path).intervals, notes.intervals, rtol=0, atol=1e-6)
-
-    def test_damaged_times(self, tmp_path):
-        path = tmp_path / "song.mid"
-        write_midi(path, NoteList([0, 24 * 3600], [1, 25 * 3600], [60, 61], [70, 80]))
-        with pytest.raises(FormatError, match=r"song\.mid: cannot be read .*it lasts 25 hours"):
-            read_notes(path)
+        write_midi(path, NoteList([0], [3], [60], [70], pedal=[[1, 1.0001], [2, 2.5]]))
+        assert read_notes(path, offset="key").pedal.tolist() == [[2, 2.5]]
 
     def test_tempo_changes_tracks_channels_and_drums(self, tmp_path):
         message, meta = mido.Message, mido.MetaMessage
@@ -173,7 +128,6 @@ class TestMidi:
         [
             b"",
             b"not MIDI at all",
-            b"MThd\0\0\0\6\0\1\0\1",
             b"MThd\0\0\0\6\0\1\0\0\xe7\x28",  # no track
             b"MThd\0\0\0\6\0\1\0\1\1\xe0MTrk\0\0\0\0",  # nothing in the track
         ],
@@ -182,18 +136,6 @@ class TestMidi:
         path = tmp_path / "song.mid"
         path.write_bytes(data)
         with pytest.raises(FormatError, match=r"song\.mid: cannot be read as MIDI \(.+\)$"):
-            read_notes(path)
-
-    @files
-    @given(st.data())
-    def test_damaged_bytes_raise_format_errors(self, tmp_path_factory, data):
-        path = tmp_path_factory.getbasetemp() / "damaged.mid"
-        write_midi(path, NoteList([0, 1], [1, 2], [60, 61], [70, 80], pedal=[[0, 3]]))
-        raw = bytearray(path.read_bytes())
-        for _ in range(data.draw(st.integers(1, 4))):
-            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-        path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
-        with suppress(FormatError):
             read_notes(path)
 
 
@@ -207,10 +149,6 @@ class TestTables:
         assert len(read) == len(notes)
         np.testing.assert_allclose(read.onset, notes.onset, rtol=0, atol=1e-6)
         np.testing.assert_allclose(np.sort(read.offset), np.sort(notes.offset), rtol=0, atol=2e-6)
-
-    def test_short_note_keeps_a_length(self, tmp_path):
-        write_csv(tmp_path / "a.csv", NoteList([1], [1 + 1e-9], [60], [70]))
-        assert read_notes(tmp_path / "a.csv").offset[0] > 1
 
     @pytest.mark.parametrize(
         ("header", "row", "pedal", "key"),
@@ -227,51 +165,36 @@ class TestTables:
         assert read_notes(path) == NoteList([1], [pedal], [60], [70])
         assert read_notes(path, offset="key") == NoteList([1], [key], [60], [70])
 
-    def test_header_only(self, tmp_path):
-        (tmp_path / "a.csv").write_text("onset,offset,pitch,velocity\n")
-        assert len(read_notes(tmp_path / "a.csv")) == 0
-
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("", ": the first line names no column onset"),
-            ("0.5,1,60,70\n", ": the first line names no column onset"),
-            ("onset,offset,velocity\n", ": the first line names no column note or pitch"),
-            ("onset,offset,pitch,velocity\n0,1,60,70\n\n0,1,C4,70\n", ", line 4: no numbers for"),
-            ("onset,offset,pitch,velocity\n0,1,60\n", ", line 2: no numbers for"),
-            ("onset,offset,pitch,velocity\n0,1,60,70\n2,1,60,70\n", ": note 1: offset 1.0 s is"),
-            ("onset,offset,pitch,velocity\nnan,1,60,70\n", ": note 0: onset nan"),
+            (b"", ": the first line names no column onset"),
+            (b"onset,offset,velocity\n", ": the first line names no column note or pitch"),
+            (b"onset,offset,pitch,velocity\n0,1,60,70\n\n0,1,C4,70\n", ", line 4: no numbers for"),
+            (b"onset,offset,pitch,velocity\n0,1,60,70\n2,1,60,70\n", ": note 1: offset 1.0 s is"),
+            (b"onset,offset,pitch,velocity\nnan,1,60,70\n", ": note 0: onset nan"),
+            (b"\xff\xfe\x00\x80", ": not a text file"),
         ],
     )
     def test_malformed(self, tmp_path, text, message):
-        (tmp_path / "a.csv").write_text(text)
+        (tmp_path / "a.csv").write_bytes(text)
         with pytest.raises(FormatError, match=rf"a\.csv{message}"):
             read_notes(tmp_path / "a.csv")
-
-    def test_binary(self, tmp_path):
-        (tmp_path / "a.tsv").write_bytes(b"\xff\xfe\x00\x80")
-        with pytest.raises(FormatError, match=r"a\.tsv: not a text file"):
-            read_notes(tmp_path / "a.tsv")
 
 
 @pytest.mark.parametrize("suffix", [".mid", ".csv"])
 def test_missing_files_and_folders(tmp_path, suffix):
-    with pytest.raises(FormatError, match=rf"missing{suffix}: cannot be read .*\(No such file"):
-        read_notes(tmp_path / f"missing{suffix}")
-    folder = tmp_path / f"folder{suffix}"
-    folder.mkdir()
-    with pytest.raises(FormatError, match=rf"folder{suffix}: cannot be read"):
-        read_notes(folder)
+    for path in (tmp_path / f"missing{suffix}", tmp_path / f"folder{suffix}"):
+        with pytest.raises(FormatError, match=rf"{path.name}: cannot be read \("):
+            read_notes(path)
+        (tmp_path / f"folder{suffix}").mkdir(exist_ok=True)
     with pytest.raises(HarmnmfError):
-        write_midi(folder, NoteList([], [], [], []))
+        write_midi(tmp_path / f"folder{suffix}", NoteList([], [], [], []))
 
 
-def test_unknown_suffix(tmp_path):
+def test_wrong_use(tmp_path):
     with pytest.raises(FormatError, match=r"song\.wav: not a note file"):
         read_notes(tmp_path / "song.wav")
-
-
-def test_unknown_offset(tmp_path):
     with pytest.raises(ParameterError, match="'pedal' or 'key'"):
         read_notes(tmp_path / "song.mid", offset="sound")
 
@@ -288,7 +211,6 @@ class TestHostileFiles:
     @pytest.mark.parametrize(
         ("events", "ticks_per_beat", "message"),
         [
-            (b"\0\x90\x3c\x40\x60\x3c\0", 0, "in frames of film"),
             (b"\0\x90\x3c\x40\x60\x3c\0", 0xE728, "in frames of film"),
             (b"\xff" * 10**6 + b"\x7f\x90\x3c\x40\0\x3c\0", 480, "a number without an end"),
             (b"\xff" * 9000 + b"\x7f\x90\x3c\x40\x60\x3c\0", 480, "too large"),
@@ -318,7 +240,7 @@ class TestHostileFiles:
         with pytest.raises(FormatError, match=rf"{name}: cannot be read \(a pipe or a device"):
             read_notes(tmp_path / name)
 
-    @pytest.mark.parametrize("number", ["1e999", "9" * 5000, "-0.1", "nan", "0x1", ""])
+    @pytest.mark.parametrize("number", ["1e999", "9" * 5000, "-0.1", "0x1", ""])
     def test_numbers_of_a_table(self, tmp_path, number):
         (tmp_path / "a.csv").write_text(f"onset,offset,pitch,velocity\n{number},1,60,70\n")
         with pytest.raises(FormatError, match=r"a\.csv"):

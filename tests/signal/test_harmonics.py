@@ -39,23 +39,13 @@ def test_positions_are_the_bins_of_the_frequencies(axis, harmonics, f0):
     np.testing.assert_allclose(axis.to_hz(positions), harmonics.frequencies(f0), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("n_fft", "sample_rate"), [(2048, 22050), (1023, 8000), (4096, 96000)])
-def test_linear_axis_equals_numpy(n_fft, sample_rate):
-    axis = FrequencyAxis.linear(n_fft, sample_rate)
-    np.testing.assert_allclose(axis.frequencies, np.fft.rfftfreq(n_fft, 1 / sample_rate))
-
-
-def test_logarithmic_axis_equals_librosa():
+def test_axes_equal_those_of_numpy_and_librosa():
+    for n_fft, sample_rate in ((2048, 22050), (1023, 8000)):
+        axis = FrequencyAxis.linear(n_fft, sample_rate)
+        np.testing.assert_allclose(axis.frequencies, np.fft.rfftfreq(n_fft, 1 / sample_rate))
     axis = FrequencyAxis.logarithmic(27.5, 36, 288)
     expected = librosa.cqt_frequencies(288, fmin=27.5, bins_per_octave=36)
     np.testing.assert_allclose(axis.frequencies, expected)
-
-
-def test_conversions_keep_shapes():
-    for axis in (FrequencyAxis.linear(512, 16000), FrequencyAxis.logarithmic(50, 24, 100)):
-        for shape in ((), (2, 0), (2, 3, 4)):
-            assert np.shape(axis.to_bin(np.full(shape, 100))) == shape
-            assert np.shape(axis.to_hz(np.full(shape, 3))) == shape
 
 
 def test_frequencies_not_positive_are_off_a_logarithmic_axis():
@@ -89,13 +79,6 @@ def test_frequencies_not_positive_are_off_a_logarithmic_axis():
 def test_invalid_parameters(make, message):
     with pytest.raises(ParameterError, match=message):
         make()
-
-
-@given(fundamentals, st.integers(1, 200))
-def test_without_inharmonicity_partials_are_integer_multiples(f0, n_partials):
-    np.testing.assert_array_equal(
-        HarmonicSeries(n_partials).frequencies(f0), f0 * np.arange(1, n_partials + 1)
-    )
 
 
 @given(series, logarithmic_axes, fundamentals, st.integers(-50, 50))

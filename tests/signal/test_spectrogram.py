@@ -44,7 +44,7 @@ def sinusoid(frequency, n_samples, rate=RATE, phase=0.0):
 
 
 def inner_product(samples, front_end, k, n):
-    """The magnitude of one bin and frame as LogFrequency defines it, sample by sample."""
+    """Magnitude of one bin and frame by the definition of LogFrequency, sample by sample."""
     rate = front_end.sample_rate
     f = front_end.fmin * 2 ** (k / front_end.bins_per_octave)
     duration = min(max(front_end.n_cycles / f, front_end.min_window), front_end.max_window)
@@ -65,7 +65,7 @@ def inner_product(samples, front_end, k, n):
     ("n_fft", "hop_length", "n_samples"),
     [(2048, 320, 9000), (512, 512, 4096), (512, 400, 700), (64, 7, 20), (2, 1, 9)],
 )
-def test_fourier_magnitudes_are_those_of_librosa(noise, n_fft, hop_length, n_samples):
+def test_stft_equals_librosa(noise, n_fft, hop_length, n_samples):
     signal = noise[:n_samples]
     ours = STFT(n_fft=n_fft, hop_length=hop_length).transform(signal)
     # A frame is centred on its sample, with zeros beyond the ends; the periodic Hann window
@@ -85,7 +85,7 @@ def test_fourier_magnitudes_are_those_of_librosa(noise, n_fft, hop_length, n_sam
     [(SMALL, range(SMALL.n_bins), [0, 3, 45, 90]), (LOG, [0, 100, 250, 389], [0, 14, 28])],
     ids=["small", "default"],
 )
-def test_logarithmic_magnitudes_are_those_of_the_definition(noise, front_end, bins, frames):
+def test_log_frequency_equals_its_definition(noise, front_end, bins, frames):
     values = front_end.transform(noise).values
     for n in frames:
         exact = [inner_product(noise, front_end, k, n) for k in bins]
@@ -93,31 +93,8 @@ def test_logarithmic_magnitudes_are_those_of_the_definition(noise, front_end, bi
         np.testing.assert_allclose(values[bins, n], exact, atol=4e-4)
 
 
-@given(st.integers(1, 1023), st.floats(0, 2 * np.pi))
-@settings(max_examples=25, deadline=None)
-def test_sinusoid_on_a_fourier_bin_has_magnitude_one(k, phase):
-    front_end = STFT()
-    tone = sinusoid(front_end.axis.frequencies[k], 3 * front_end.n_fft, phase=phase)
-    values = front_end.transform(tone).values[:, 8:-8]
-    # The neighbours of 0 Hz and of the Nyquist frequency also see the mirrored sinusoid.
-    if 2 <= k <= 1022:
-        np.testing.assert_allclose(values[k], 1, rtol=1e-5)
-        np.testing.assert_allclose(values[[k - 1, k + 1]], 0.5, atol=1e-5)
-    assert (np.delete(values, [k - 1, k, k + 1], axis=0) < 1e-5).all() or k in (1, 1023)
-
-
-@given(st.integers(0, 389), st.floats(0, 2 * np.pi))
-@settings(max_examples=25, deadline=None)
-def test_sinusoid_on_a_logarithmic_bin_has_magnitude_one(k, phase):
-    tone = sinusoid(LOG.axis.frequencies[k], 2 * LOG.n_fft, phase=phase)
-    column = LOG.transform(tone).values[:, LOG.n_fft // LOG.hop_length]
-    # The tails that the kernels lack take 2e-4 at most; no other bin is above.
-    assert column[k] == pytest.approx(1, abs=5e-4)
-    assert column.max() == pytest.approx(1, abs=5e-4)
-
-
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
-def test_sinusoids_are_drawn_as_templates_draw_partials(front_end):
+def test_sinusoids_match_templates(front_end):
     axis, rate = front_end.axis, front_end.sample_rate
     pitch = 81.3  # between bins
     f0 = 440 * 2 ** ((pitch - 69) / 12)
@@ -152,7 +129,7 @@ def test_sinusoids_are_drawn_as_templates_draw_partials(front_end):
 )
 @given(st.data())
 @settings(max_examples=30, deadline=None)
-def test_blocks_of_any_lengths_give_the_whole(front_end, data):
+def test_stream_equals_transform(front_end, data):
     n_samples = data.draw(st.integers(1, 1200))
     cuts = data.draw(st.lists(st.integers(0, n_samples), max_size=12))
     singles = data.draw(st.integers(0, min(n_samples, 40)))
@@ -168,7 +145,7 @@ def test_blocks_of_any_lengths_give_the_whole(front_end, data):
     np.testing.assert_allclose(joined, whole.values, atol=2e-6)
 
 
-def test_frames_come_as_soon_as_their_samples_are_there():
+def test_frames_are_returned_when_complete():
     stream = STFT(n_fft=512, hop_length=160).stream()
     n_frames = 0
     for n_blocks in range(1, 101):
@@ -178,108 +155,26 @@ def test_frames_come_as_soon_as_their_samples_are_there():
     assert n_frames + stream.finish().shape[1] == 101
 
 
-@pytest.mark.parametrize("front_end", FRONT_ENDS)
-@pytest.mark.parametrize("n_samples", [1, 99, 2048])
-def test_short_signals_have_frames_too(front_end, n_samples):
-    values = front_end.transform(np.ones(n_samples)).values
-    assert values.shape == (front_end.axis.n_bins, 1 + n_samples // front_end.hop_length)
-    assert values.dtype == np.float32
-    assert np.isfinite(values).all()
-    assert values[:, 0].max() > 0
-
-
 def test_no_samples_give_no_frames():
     stream = STFT().stream()
     assert stream.push([]).shape == stream.finish().shape == (1025, 0)
-    with pytest.raises(ParameterError, match="at least one sample"):
-        STFT().transform([])
 
 
-@pytest.mark.parametrize("front_end", FRONT_ENDS)
-def test_silence_is_zero_and_a_click_is_seen_where_its_windows_are(front_end):
-    assert not front_end.transform(np.zeros(20000)).values.any()
-    click = np.zeros(20000)
-    click[10000] = 1
-    values = front_end.transform(click).values
-    distance = np.abs(np.arange(values.shape[1]) * front_end.hop_length - 10000)
-    outside = distance > front_end.window_durations.max() * front_end.sample_rate / 2
-    peak = values.max()
-    # Short kernels leak a little (-60 dB) beyond their window.
-    assert values[:, outside].max() < 2e-3 * peak
-    assert np.abs(values.argmax(axis=1) - 10000 / front_end.hop_length).max() <= 1
-
-
-@pytest.mark.parametrize("front_end", FRONT_ENDS)
 @pytest.mark.filterwarnings("error")
-def test_any_array_of_numbers_is_a_signal(front_end, noise):
+def test_any_array_of_numbers_is_a_signal(noise):
     noise = np.round(noise * 100)
-    expected = front_end.transform(noise).values
-    strided = np.zeros((len(noise), 2), np.float32)
-    strided[:, 0] = noise
+    expected = STFT().transform(noise).values
     readonly = noise.copy()
     readonly.flags.writeable = False
-    variants = [
-        noise.astype(np.float64),
-        noise.astype(np.int16),
-        noise.astype(">f4"),
-        noise.astype(int).tolist(),
-        strided[:, 0],
-        noise[::-1].copy()[::-1],
-        readonly,
-    ]
-    for samples in variants:
-        for values in (
-            front_end.transform(samples).values,
-            front_end.stream().push(samples),
-        ):
-            assert values.dtype == np.float32
-            np.testing.assert_array_equal(values, expected[:, : values.shape[1]])
+    strided = np.repeat(noise, 2)[::2]
+    for samples in (noise.astype(">f4"), noise.astype(int).tolist(), strided, readonly):
+        values = STFT().transform(samples).values
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, expected)
     np.testing.assert_array_equal(readonly, noise)
 
 
-@pytest.mark.parametrize("samples", [np.ones((2, 100)), np.ones((100, 1)), np.float32(1)])
-def test_only_mono_signals_are_transformed(samples):
-    with pytest.raises(ParameterError, match="mono"):
-        STFT().transform(samples)
-    with pytest.raises(ParameterError, match="mono"):
-        STFT().stream().push(samples)
-
-
-@given(st.floats(1e-3, 1e3))
-@settings(max_examples=10, deadline=None)
-def test_magnitudes_are_proportional_to_the_signal(gain):
-    signal = np.random.default_rng(1).uniform(-1, 1, 2000)
-    for front_end in (STFT(), SMALL):
-        np.testing.assert_allclose(
-            front_end.transform(gain * signal).values,
-            gain * front_end.transform(signal).values,
-            rtol=1e-5,
-            atol=1e-6 * gain,
-        )
-
-
-def test_lowest_two_keys_are_told_apart():
-    frame = LOG.n_fft // LOG.hop_length
-
-    def spectrum(*fundamentals):
-        tones = [
-            sinusoid(h * f0, 2 * LOG.n_fft, phase=h) for f0 in fundamentals for h in range(1, 13)
-        ]
-        return LOG.transform(np.sum(tones, axis=0)).values[:, frame]
-
-    a, b = librosa.midi_to_hz([21, 22])
-    both = spectrum(a, b)
-    for h in range(5, 9):
-        # Four bins to a semitone: a peak at each partial, and 6 dB less between them.
-        k = round(float(LOG.axis.to_bin(h * a)))
-        low, high = both[k - 1 : k + 2].max(), both[k + 3 : k + 6].max()
-        assert min(low, high) > 0.8
-        assert both[k + 2] < min(low, high) / 2
-    alone = [spectrum(f) / np.linalg.norm(spectrum(f)) for f in (a, b)]
-    assert alone[0] @ alone[1] < 0.5
-
-
-def test_bins_stand_in_the_middle_of_semitones():
+def test_semitones_have_a_central_bin():
     axis = LOG.axis
     bins = axis.to_bin(librosa.midi_to_hz(np.arange(21, 109)))
     np.testing.assert_allclose(bins, 2 + 4 * np.arange(88), atol=1e-6)
@@ -298,7 +193,7 @@ def test_windows_follow_the_frequency_within_bounds():
 
 
 @pytest.mark.parametrize("front_end", [STFT(), STFT(44100, 441, 4096), LOG, SMALL], ids=repr)
-def test_front_ends_survive_json(front_end):
+def test_front_ends_round_trip_through_json(front_end):
     again = front_end_from_dict(json.loads(json.dumps(front_end.to_dict())))
     assert again == front_end
     assert type(again) is type(front_end)
@@ -309,19 +204,15 @@ def test_front_ends_survive_json(front_end):
     "description",
     [
         None,
-        3,
         {},
-        {"n_fft": 512},
         {"name": "CQT"},
-        {"name": ["STFT"]},
         {"name": "STFT", "colour": "red"},
         {"name": "STFT", "n_fft": 511},
-        {"name": "STFT", "n_fft": "512"},
         {"name": "LogFrequency", "fmin": None},
         {"name": "LogFrequency", "n_cycles": "many"},
     ],
 )
-def test_damaged_descriptions_are_refused_in_one_line(description):
+def test_damaged_descriptions(description):
     with pytest.raises(FormatError) as caught:
         front_end_from_dict(description)
     assert "\n" not in str(caught.value)
@@ -332,7 +223,6 @@ def test_damaged_descriptions_are_refused_in_one_line(description):
     [
         (lambda: STFT(n_fft=0), "n_fft"),
         (lambda: STFT(n_fft=511), "even"),
-        (lambda: STFT(n_fft=512.0), "n_fft"),
         (lambda: STFT(hop_length=0), "hop_length"),
         (lambda: STFT(hop_length=True), "hop_length"),
         (lambda: STFT(n_fft=512, hop_length=513), "hop_length"),
@@ -341,25 +231,17 @@ def test_damaged_descriptions_are_refused_in_one_line(description):
         (lambda: LogFrequency(min_window=0.6), "min_window"),
         (lambda: LogFrequency(max_window=math.nan), "max_window"),
         (lambda: LogFrequency(n_cycles=0.0), "n_cycles"),
-        (lambda: LogFrequency(n_cycles=math.nan), "n_cycles"),
         (lambda: LogFrequency(n_fft=4096), "does not fit"),
-        (lambda: LogFrequency(sample_rate=44100), "does not fit"),
         (lambda: LogFrequency(n_bins=400), "Nyquist"),
         (lambda: LogFrequency(n_bins=0), "n_bins"),
         (lambda: LogFrequency(fmin=0.0), "fmin"),
         (lambda: LogFrequency(bins_per_octave=0), "resolution"),
-        (lambda: Spectrogram(np.ones(3), FrequencyAxis.linear(4, 8), 8, 2), "shape"),
+        (lambda: STFT().transform([]), "at least one sample"),
+        (lambda: STFT().transform(np.ones((2, 100))), "mono"),
+        (lambda: STFT().stream().push(np.float32(1)), "mono"),
         (lambda: Spectrogram(np.ones((2, 3)), FrequencyAxis.linear(4, 8), 8, 2), "shape"),
     ],
 )
-def test_invalid_parameters_are_refused(make, message):
+def test_invalid_parameters(make, message):
     with pytest.raises(ParameterError, match=message):
         make()
-
-
-def test_frames_are_timed_by_their_centres():
-    front_end = STFT(sample_rate=1000, hop_length=125, n_fft=256)
-    result = front_end.transform(np.ones(1000))
-    np.testing.assert_allclose(result.times, np.arange(9) / 8)
-    assert (result.sample_rate, result.hop_length) == (1000, 125)
-    assert result.axis == front_end.axis

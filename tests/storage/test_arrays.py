@@ -1,10 +1,8 @@
-"""Files of named arrays: what is written is read, and damaged files raise FormatError."""
+"""Round trips of named arrays, and errors of damaged files."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tracemalloc
 
 import numpy as np
@@ -58,34 +56,26 @@ def test_arrays_in_any_memory_layout(tmp_path):
     loaded["T"][0, 0] = 1.0
 
 
-def test_equal_content_gives_equal_bytes(tmp_path):
-    for name in "ab":
-        save_arrays(tmp_path / name, {"W": np.eye(3)}, {"kind": "test", "axis": [1, 2]})
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
 @pytest.mark.parametrize(
     ("arrays", "metadata"),
     [
         ({}, {}),
-        ({}, {"kind": 3}),
         ({}, {"kind": "test", "version": 2}),
         ({}, {"kind": "test", "x": float("nan")}),
         ({}, {"kind": "test", "x": np.float32(1)}),
         ({}, {"kind": "test", "x": " " * 2**21}),
         ({"W": np.array([None])}, {"kind": "test"}),
         ({"W": np.array(["A0"])}, {"kind": "test"}),
-        ({"W": np.zeros(1, "f4,f4")}, {"kind": "test"}),
     ],
 )
-def test_what_cannot_be_stored_raises(tmp_path, arrays, metadata):
+def test_unsuitable_content(tmp_path, arrays, metadata):
     with pytest.raises(ParameterError):
         save_arrays(tmp_path / "a", arrays, metadata)
     assert not any(tmp_path.iterdir())
 
 
 def packed(header, data=b""):
-    """A file with this header: bytes, or what JSON can hold."""
+    """Build a file with a header, of bytes or JSON data."""
     if not isinstance(header, bytes):
         header = json.dumps(header).encode()
     return len(header).to_bytes(8, "little") + header + data
@@ -119,12 +109,10 @@ def with_item(item):
         (with_array("F32", [3], 12), None),
         (with_array("BF16", [3], 6), "corrupt"),
         (with_array("F8_E4M3", [3], 3), "corrupt"),
-        (with_array("F8_E5M2", [3], 3), "corrupt"),
         (with_array("F32", [10**12], 4 * 10**12), "corrupt"),
         (with_array("F32", [0, 2**62], 0), "corrupt"),
         (with_array("F32", [1] * 65, 4), "corrupt"),
         (with_metadata("3"), "corrupt"),
-        (with_metadata("[1, 2]"), "corrupt"),
         (with_item("[" * 100_000 + "]" * 100_000), "corrupt"),
         (with_item("[" * 65 + "]" * 65), "corrupt"),
         (with_item(f'"{" " * 2**21}"'), "corrupt"),
@@ -136,7 +124,7 @@ def with_item(item):
         (with_metadata('{"version": 3, "kind": "dictionary"}'), "has format version 3"),
     ],
 )
-def test_files_from_elsewhere(tmp_path, content, message):
+def test_foreign_and_damaged_files(tmp_path, content, message):
     path = tmp_path / "a.safetensors"
     path.write_bytes(content)
     if message is None:
@@ -161,13 +149,6 @@ def test_files_that_cannot_be_opened(tmp_path):
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(FormatError, match="cannot be opened"):
             load_arrays(path, kind="test")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
-def test_pipes_are_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "a")
-    with pytest.raises(FormatError, match=r"a: cannot be opened \(a pipe or a device"):
-        load_arrays(tmp_path / "a", kind="test")
 
 
 def test_truncated_files(tmp_path):

@@ -63,7 +63,7 @@ def test_atomic_path_follows_a_link(tmp_path):
     assert (tmp_path / "target.mid").read_bytes() == b"new"
 
 
-def test_atomic_path_takes_the_longest_names(tmp_path):
+def test_atomic_path_accepts_the_longest_names(tmp_path):
     path = tmp_path / ("n" * 251 + ".mid")
     with atomic_path(path) as temporary:
         temporary.write_bytes(b"new")
@@ -76,13 +76,6 @@ def test_atomic_path_without_a_writable_folder(tmp_path):
         message = f"^{folder}: cannot write .*$"
         with pytest.raises(HarmnmfError, match=message), atomic_path(folder / "song.mid"):
             pass
-
-
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_atomic_path_in_a_read_only_folder(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(HarmnmfError, match="cannot write"), atomic_path(tmp_path / "song.mid"):
-        pass
 
 
 @pytest.mark.parametrize("path", [".", os.devnull])
@@ -149,7 +142,7 @@ def test_leftovers_of_killed_processes_are_removed_and_open_files_stay(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
-def test_a_file_that_is_removed_as_a_leftover_is_made_again(tmp_path, monkeypatch):
+def test_a_temporary_file_removed_before_it_is_locked_is_recreated(tmp_path, monkeypatch):
     flock, taken = files.fcntl.flock, []
 
     def remove_first(file, operation):
@@ -170,6 +163,7 @@ def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
     left = tmp_path / ".harmnmf-0123456789abcdef.wav"
     left.touch()
     remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path / "missing")
     with atomic_path(tmp_path / "song.mid") as temporary:
         temporary.write_bytes(b"new")
     with open(left, "ab") as one, open(left, "ab") as other:
@@ -178,12 +172,8 @@ def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == [left.name, "song.mid"]
 
 
-def test_leftovers_of_a_missing_folder(tmp_path):
-    remove_leftovers(tmp_path / "missing")
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
-def test_pipes_are_not_waited_for(tmp_path):
+def test_pipes_raise(tmp_path):
     os.mkfifo(tmp_path / "a.mid")
     os.mkfifo(tmp_path / ".harmnmf-0123456789abcdef.mid")
     with pytest.raises(OSError, match="a pipe or a device"):

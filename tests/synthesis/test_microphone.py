@@ -45,67 +45,45 @@ class TestProbabilities:
     @pytest.mark.parametrize("part", PARTS)
     def test_each_changes_something(self, sound, part):
         changed = record(sound, only(part))
+        np.testing.assert_array_equal(changed, record(sound, only(part)))
         assert changed.shape == sound.shape
         assert changed.dtype == np.float32
         assert np.isfinite(changed).all()
         assert np.abs(changed - sound).max() > 0
 
-    @pytest.mark.parametrize(
-        ("part", "other"),
-        [("room", "equalizer"), ("equalizer", "room"), ("equalizer", "band_limit")],
-    )
-    def test_linear_parts_do_the_same_with_others(self, click, part, other):
-        both = np.fft.rfft(record(click, only(part, other)), 2 * RATE)
-        product = np.prod([np.fft.rfft(record(click, only(p)), 2 * RATE) for p in (part, other)], 0)
+    def test_linear_parts_do_the_same_with_others(self, click):
+        parts = ("room", "equalizer")
+        both = np.fft.rfft(record(click, only(*parts)), 2 * RATE)
+        product = np.prod([np.fft.rfft(record(click, only(p)), 2 * RATE) for p in parts], 0)
         audible = np.abs(product) > 0.1 * np.median(np.abs(product))
         # Both are cut after a second.
         error = np.abs(both - product)[audible] / np.abs(product)[audible]
         assert np.median(error) < 0.02
 
-    @pytest.mark.parametrize("other", ["room", "equalizer", "hum"])
-    def test_noise_is_the_same_with_others(self, sound, other):
+    def test_noise_is_the_same_with_others(self, sound):
         noise = record(sound, only("noise")) - sound
-        among = record(sound, only("noise", other)) - record(sound, only(other))
+        among = record(sound, only("noise", "room")) - record(sound, only("room"))
         assert np.corrcoef(noise, among)[0, 1] > 0.99
-
-    def test_level_is_the_last_part(self, sound):
-        level = np.abs(record(sound, RecordingConditions())).max()
-        assert level == pytest.approx(np.abs(record(sound, only("level"))).max(), rel=1e-5)
 
     def test_probability(self, sound):
         sometimes = replace(only(), level=0.3)
         changed = [np.any(record(sound[:99], sometimes, s) != sound[:99]) for s in range(200)]
         assert np.mean(changed) == pytest.approx(0.3, abs=0.1)
 
-    @pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])
-    def test_not_a_probability(self, probability):
-        with pytest.raises(ParameterError, match="hum must be a probability"):
-            RecordingConditions(hum=probability)
 
-
-def test_seed(sound):
-    a, b, c = (record(sound, seed=seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(a, b)
-    assert np.abs(a - c).max() > 0
-
-
-def test_silence_stays_silent():
-    assert not record(np.zeros(1000)).any()
-    assert record(np.zeros(0)).shape == (0,)
-
-
-@pytest.mark.parametrize("n_samples", [1, 2, 159, 161, 5000])
+@pytest.mark.parametrize("n_samples", [0, 1, 159, 161])
 def test_short_sounds(n_samples):
     everything = RecordingConditions(**dict.fromkeys(PARTS, 1.0))
     recorded = record(np.full(n_samples, 0.5), everything)
     assert recorded.shape == (n_samples,)
     assert np.isfinite(recorded).all()
+    assert not record(np.zeros(n_samples), everything).any()
 
 
-@pytest.mark.parametrize("samples", [np.zeros((2, 10)), [0.0, np.nan], [np.inf]])
-def test_rejects(samples):
-    with pytest.raises(ParameterError, match="finite"):
-        record(samples)
+def test_not_a_probability():
+    for probability in (1.1, np.nan):
+        with pytest.raises(ParameterError, match="hum must be a probability"):
+            RecordingConditions(hum=probability)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -123,9 +101,7 @@ class TestParts:
         # Most of the energy has gone after half of the longest time.
         decay = np.cumsum(reverberant[::-1] ** 2)[::-1] / np.sum(reverberant**2)
         assert 0.1 * RATE < np.argmax(decay < 1e-4) < 1.8 * RATE
-
-    def test_treble_decays_faster(self, seed):
-        response = room_response(np.random.default_rng(seed))
+        # The treble decays faster.
         centroid = []
         for part in np.array_split(response[RATE // 20 : RATE // 4], 2):
             spectrum = np.abs(np.fft.rfft(part)) ** 2
@@ -140,12 +116,9 @@ class TestParts:
         assert np.ptp(gain) > 1
         assert np.abs(np.diff(gain)).max() < 1.0
 
-    def test_noise_is_far_below_the_loud_part(self, sound, seed):
+    def test_noise(self, sound, seed):
         noise = record(sound, only("noise"), seed) - sound
         assert -81 < 10 * np.log10(power(noise) / power(sound[:RATE])) < -44
-
-    def test_noise_is_no_brighter_than_white(self, sound, seed):
-        noise = record(sound, only("noise"), seed) - sound
         low, high = np.array_split(np.abs(np.fft.rfft(noise)) ** 2, 2)
         assert low.mean() > 0.8 * high.mean()
 

@@ -5,7 +5,6 @@ import pytest
 
 from harmnmf import (
     Audio,
-    AudioError,
     FormatError,
     NoteList,
     ParameterError,
@@ -69,29 +68,24 @@ def piano():
 
 
 class TestTime:
-    @pytest.mark.parametrize("pitch", [48, 57, 77])
-    @pytest.mark.parametrize(("onset", "tuning"), [(0.0, 0.0), (0.3, -0.4), (0.712345, 0.4)])
+    @pytest.mark.parametrize(
+        ("pitch", "onset", "tuning"), [(48, 0.0, 0.0), (57, 0.3, -0.4), (77, 0.712345, 0.4)]
+    )
     def test_attack_is_at_the_onset(self, piano, pitch, onset, tuning):
         audio = play(piano, one(pitch, onset=onset, offset=onset + 1), tuning=tuning)
         assert attack(audio) == pytest.approx(onset, abs=0.003)
 
-    @pytest.mark.parametrize("lead", [0.0, 0.0005, 0.05])
-    def test_attack_is_measured(self, lead):
-        piano = SampledPiano({60: [string(60, attack=lead)]})
-        assert attack(play(piano, one())) == pytest.approx(0.5, abs=0.003)
-
     @pytest.mark.parametrize("velocity", [10, 64, 120])
-    def test_layers_cut_at_different_times(self, velocity):
-        layers = [string(60, level=x, attack=t) for x, t in ((0.1, 0.02), (0.3, 0.001), (1, 0.01))]
+    def test_attacks_are_measured(self, velocity):
+        layers = [string(60, level=x, attack=t) for x, t in ((0.1, 0.05), (0.3, 0.0), (1, 0.01))]
         audio = play(SampledPiano({60: layers}), one(velocity=velocity))
         assert attack(audio) == pytest.approx(0.5, abs=0.003)
 
     def test_duration(self, piano):
         assert len(play(piano, one(), tuning=0.37)) == round(2.5 * SAMPLE_RATE)
         assert len(play(piano, one(pedal=[[1, 3]]), tuning=-0.2)) == 4 * SAMPLE_RATE
-
-    def test_no_notes(self, piano):
         assert not play(piano, NoteList([], [], [], []), tuning=0.1).any()
+        assert play(piano, one(100))[-1] == 0  # faded out
 
     def test_damper(self, piano):
         audio = play(piano, one())
@@ -107,11 +101,6 @@ class TestTime:
         held = play(piano, one(offset=1.5), resonance_db=None)
         np.testing.assert_array_equal(audio, held)
 
-    def test_end_is_faded(self, piano):
-        audio = play(piano, one(100))
-        assert audio[-1] == 0
-        assert np.abs(np.diff(audio[-200:])).max() < 1e-3
-
     def test_notes_end_after_12_s(self):
         piano = SampledPiano({60: [string(60, seconds=14, decay=0.1)]})
         audio = play(piano, one(offset=13.5))
@@ -120,36 +109,23 @@ class TestTime:
 
 
 class TestPitch:
-    @pytest.mark.parametrize("pitch", [45, 60, 66])
-    @pytest.mark.parametrize(("tuning", "cents_60"), [(0.0, 0), (-0.5, 0), (0.13, 0), (0.2, -15)])
+    @pytest.mark.parametrize("pitch", [45, 60])
+    @pytest.mark.parametrize(("tuning", "cents_60"), [(-0.5, 0), (0.2, -15)])
     def test_tuning_and_detuning_add_up(self, piano, pitch, tuning, cents_60):
         detuning = np.where(np.array(PIANO_PITCHES) == 60, cents_60, 0)
         audio = play(piano, one(pitch), tuning=tuning, detuning=detuning)
         expected = 100 * tuning + (cents_60 if pitch == 60 else 0)
         assert cents(peak_hz(audio), pitch) == pytest.approx(expected, abs=1.5)
 
-    @pytest.mark.parametrize("detuning", [np.zeros(87), 3.0, np.full(88, np.nan)])
-    def test_not_88_numbers(self, piano, detuning):
-        with pytest.raises(ParameterError, match="88"):
-            play(piano, one(), detuning=detuning)
-
 
 class TestVelocity:
-    def test_level_rises(self, piano):
-        levels = [rms_db(play(piano, one(velocity=v)), 0.5, 0.8) for v in range(1, 128, 18)]
-        assert (np.diff(levels) > 0).all()
-
-    @pytest.mark.parametrize("layers", [1, 2, 5])
+    @pytest.mark.parametrize("layers", [1, 5])
     def test_20_db_from_soft_to_loud(self, layers):
         piano = SampledPiano({60: [string(60, brightness=0.3 + 0.1 * i) for i in range(layers)]})
         soft, loud = (rms_db(play(piano, one(velocity=v)), 0.5, 0.8) for v in (30, 110))
         assert loud - soft == pytest.approx(20, abs=1.0)
 
-    def test_full_velocity_is_20_db_below_full_scale(self):
-        piano = SampledPiano({60: [string(60)]})
-        assert rms_db(play(piano, one(velocity=127)), 0.5, 0.8) == pytest.approx(-20, abs=0.5)
-
-    @pytest.mark.parametrize("pitch", [60, 100])
+    @pytest.mark.parametrize("pitch", [60, 100])  # with two layers, and with one
     def test_louder_is_brighter(self, piano, pitch):
         def centroid(velocity):
             spectrum = np.abs(np.fft.rfft(play(piano, one(pitch, velocity=velocity))))
@@ -184,20 +160,15 @@ class TestResonance:
 
     def test_level(self, piano):
         dry = play(piano, self.NOTES, resonance_db=None)
-        for level_db in (-35, -20):
-            wet = self.resonance(piano, self.NOTES, level_db)
-            measured = 10 * np.log10(np.sum(wet**2) / np.sum(dry**2))
-            assert measured == pytest.approx(level_db, abs=1)
+        wet = self.resonance(piano, self.NOTES, -20)
+        assert 10 * np.log10(np.sum(wet**2) / np.sum(dry**2)) == pytest.approx(-20, abs=1)
 
     def test_begins_and_ends_with_the_pedal(self, piano):
         wet = self.resonance(piano, one(60, onset=0.1, offset=1.5, pedal=[[0.6, 1.2]]))
         assert not wet[: round(0.6 * SAMPLE_RATE)].any()
         assert rms_db(wet, 1.4, 1.5) < rms_db(wet, 1.0, 1.2) - 30
         assert not wet[round(1.6 * SAMPLE_RATE) :].any()
-
-    def test_none_without_a_pedal(self, piano):
-        assert not self.resonance(piano, one()).any()
-        assert not self.resonance(piano, one(pedal=[[1.6, 2.0]], offset=0.6, onset=0.5)).any()
+        assert not self.resonance(piano, one(onset=0.5, offset=0.6, pedal=[[1.6, 2.0]])).any()
 
     def test_other_strings_resonate(self, piano):
         wet = self.resonance(piano, self.NOTES)
@@ -212,14 +183,12 @@ class TestResonance:
 
 
 class TestFiles:
-    def save(self, folder, name, samples, rate=SAMPLE_RATE):
-        write_audio(folder / name, Audio(samples, rate))
-
     def test_load(self, tmp_path):
         for layer, level in (("ff", 0.5), ("a_soft_one", 0.1)):
-            self.save(tmp_path, f"048_{layer}.flac", string(48, level=level))
+            write_audio(tmp_path / f"048_{layer}.flac", Audio(string(48, level=level), SAMPLE_RATE))
         time = np.arange(48000) / 48000
-        self.save(tmp_path, "069_v1.wav", np.sin(2 * np.pi * 440 * time) * np.exp(-time), 48000)
+        tone = np.sin(2 * np.pi * 440 * time) * np.exp(-time)
+        write_audio(tmp_path / "069_v1.wav", Audio(tone, 48000))
         (tmp_path / "README.txt").write_text("no note")
         piano = SampledPiano.load(str(tmp_path))
         for pitch in (48, 69):
@@ -227,20 +196,12 @@ class TestFiles:
             assert attack(audio) == pytest.approx(0.5, abs=0.003)
             assert cents(peak_hz(audio), pitch) == pytest.approx(0, abs=1.5)
 
-    def test_empty_folder(self, tmp_path):
-        for folder in (tmp_path, tmp_path / "missing"):
-            with pytest.raises(FormatError, match="has no notes called"):
-                SampledPiano.load(folder)
-
-    @pytest.mark.parametrize("name", ["C4_ff.flac", "60.flac", "_ff.flac", "60_.flac", "-1_v.wav"])
+    @pytest.mark.parametrize("name", ["C4_ff.flac", "60.flac", "60_.flac"])
     def test_bad_names(self, tmp_path, name):
-        self.save(tmp_path, name, string(60))
-        with pytest.raises(FormatError, match=f"{name}: a note is called"):
+        with pytest.raises(FormatError, match="has no notes called"):
             SampledPiano.load(tmp_path)
-
-    def test_damaged_file(self, tmp_path):
-        (tmp_path / "60_ff.ogg").write_bytes(b"OggS")
-        with pytest.raises(AudioError, match="60_ff"):
+        (tmp_path / name).touch()
+        with pytest.raises(FormatError, match=f"{name}: a note is called"):
             SampledPiano.load(tmp_path)
 
 
@@ -259,10 +220,13 @@ def test_rejected_samples(samples, message):
         SampledPiano(samples)
 
 
-@pytest.mark.parametrize("pitch", [20, 109])
-def test_rejected_notes(piano, pitch):
-    with pytest.raises(ParameterError, match=f"no key {pitch}"):
-        play(piano, one(pitch))
+@pytest.mark.parametrize(
+    ("pitch", "detuning", "message"),
+    [(20, None, "no key 20"), (60, np.zeros(87), "88"), (60, np.full(88, np.nan), "88")],
+)
+def test_wrong_notes_and_detuning(piano, pitch, detuning, message):
+    with pytest.raises(ParameterError, match=message):
+        play(piano, one(pitch), detuning=detuning)
 
 
 def test_every_key_plays(piano):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from note_strategies import crowded, note_lists
 
-from harmnmf import NoteList, ParameterError
+from harmnmf import NoteList
 from harmnmf.synthesis.variation import excerpt, vary_performance
 
 seeds = st.integers(0, 2**32)
@@ -33,10 +33,7 @@ class TestVary:
         assert ((varied.pitch >= 21) & (varied.pitch <= 108)).all()
         assert ((varied.velocity >= 1) & (varied.velocity <= 127)).all()
         assert varied == varied.without_overlaps()
-
-    @given(note_lists, seeds)
-    def test_seed(self, notes, seed):
-        assert vary(notes, seed) == vary(notes, seed)
+        assert varied == vary(notes, seed)
 
     @pytest.mark.parametrize("seed", SEEDS[:8])
     def test_keeps_the_melody(self, scale, seed):
@@ -64,11 +61,6 @@ class TestVary:
         length = np.array([v.onset[-1] for v in varied]) / scale.onset[-1]
         assert length.min() < 0.85
         assert length.max() > 1.2
-
-    def test_drops_notes_off_the_keyboard(self):
-        edge = NoteList([0, 1, 2], [1, 2, 3], [21, 60, 108], [70, 70, 70])
-        lengths = {len(vary(edge, seed)) for seed in SEEDS}
-        assert lengths == {2, 3}
 
     def test_drops_very_short_notes(self):
         notes = NoteList([0, 1, 2], [0.5, 1.005, 2.005], [60, 61, 62], [70] * 3, [[1.9, 3.0]])
@@ -103,17 +95,8 @@ class TestExcerpt:
             assert part.onset[0] == 0
             assert len(part) == len(notes)
 
-    def test_begins_anywhere(self, scale):
-        parts = [excerpt(scale, np.random.default_rng(seed), 4.0) for seed in SEEDS]
+    def test_begins_anywhere_in_the_music(self, scale):
+        late = scale.shift(1000.0)
+        parts = [excerpt(late, np.random.default_rng(seed), 4.0) for seed in SEEDS]
         assert {len(part) for part in parts} <= {15, 16}
         assert len({int(part.pitch[0]) for part in parts}) > 15
-
-    def test_leaves_out_silence_before_the_music(self, scale):
-        late = scale.shift(1000.0)
-        for seed in SEEDS:
-            assert len(excerpt(late, np.random.default_rng(seed), 4.0)) >= 15
-
-    @pytest.mark.parametrize("duration", [0.0, -1.0, float("nan")])
-    def test_needs_a_duration(self, scale, duration):
-        with pytest.raises(ParameterError, match="duration"):
-            excerpt(scale, np.random.default_rng(0), duration)

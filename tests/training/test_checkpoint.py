@@ -30,22 +30,6 @@ def go_on(network: nn.Module, optimizer: torch.optim.Optimizer, n_steps: int) ->
         optimizer.step()
 
 
-@pytest.mark.parametrize("n_before", [0, 3])
-def test_resumed_training_equals_uninterrupted_training(tmp_path, n_before):
-    whole, stopped, resumed = start(), start(), start()
-    go_on(*whole, n_before + 2)
-    go_on(*stopped, n_before)
-    metadata = {"kind": "test", "step": n_before}
-    save_checkpoint(tmp_path / "a.safetensors", *stopped, metadata, arrays={"more": np.arange(3)})
-    go_on(*resumed, 1)
-    arrays, found = load_checkpoint(tmp_path / "a.safetensors", *resumed, kind="test")
-    go_on(*resumed, 2)
-    assert found == metadata
-    assert arrays["more"].tolist() == [0, 1, 2]
-    for name, x in whole[0].state_dict().items():
-        torch.testing.assert_close(resumed[0].state_dict()[name], x, rtol=0, atol=0)
-
-
 def test_a_checkpoint_of_another_network_raises(tmp_path):
     one, other = start(), start(n_out=2)
     go_on(*one, 1)
@@ -62,12 +46,9 @@ def test_a_checkpoint_of_another_network_raises(tmp_path):
         lambda arrays: arrays.pop("network.2.bias"),
         lambda arrays: arrays.pop("optimizer.0.bias.exp_avg"),
         lambda arrays: arrays.update({"network.0.weight": arrays["network.0.weight"].T}),
-        lambda arrays: arrays.update({"network.0.weight": arrays["network.0.weight"] > 0}),
         lambda arrays: arrays.update({"network.0.bias": np.full(4, np.nan, np.float32)}),
         lambda arrays: arrays.update({"network.0.bias": np.zeros(4, np.float64)}),
         lambda arrays: arrays.update({"optimizer.0.bias.exp_avg": np.zeros((1, 4), np.float32)}),
-        lambda arrays: arrays.update({"optimizer.0.bias.exp_avg_sq": np.full(4, np.inf, "f4")}),
-        lambda arrays: arrays.update({"optimizer.0.bias.step": np.ones(3, np.float32)}),
         lambda arrays: arrays.update({"optimizer.0.bias.step": np.zeros((), np.float32)}),
     ],
 )
@@ -101,6 +82,7 @@ def test_layers_of_equal_shape_that_change_places_keep_their_weights(tmp_path):
     save_checkpoint(tmp_path / "a", before, optimizers[0], {"kind": "test"})
     load_checkpoint(tmp_path / "a", after, optimizers[1], kind="test")
     rebuilt = rebuild_network(Pair, {"names": "ba"}, state_arrays(before))
+    assert not rebuilt.training
     for network in (after, rebuilt):
         for name, x in before.state_dict().items():
             torch.testing.assert_close(network.state_dict()[name], x, rtol=0, atol=0)
@@ -113,7 +95,7 @@ def test_layers_of_equal_shape_that_change_places_keep_their_weights(tmp_path):
 
 
 class Chain(nn.Module):
-    """As many layers as the configuration says."""
+    """Network of a configurable number of layers, which counts those that are built."""
 
     built = 0
 
@@ -148,17 +130,9 @@ def test_a_network_is_no_larger_than_its_file(config, message):
     assert peak < 10 * 2**20
 
 
-def test_a_faulty_network_is_not_called_a_damaged_file():
+def test_errors_of_the_network_pass_through():
     def build() -> nn.Module:
         raise RuntimeError("a programming error")
 
     with pytest.raises(RuntimeError, match="a programming error"):
         rebuild_network(build, {}, {})
-
-
-def test_a_network_is_built_again(recwarn):
-    arrays = {f"layers.{i}.weight": np.full((2, 2), i, np.float32) for i in range(2)}
-    network = rebuild_network(Chain, {"n_layers": 2}, arrays)
-    assert [layer.weight.mean().item() for layer in network.layers] == [0, 1]
-    assert not network.training
-    assert not recwarn

@@ -15,14 +15,9 @@ __all__ = ["Integration", "integrate_harmonics", "pitch_combs"]
 
 
 class Integration(NamedTuple):
-    """Result of harmonic integration.
+    """Match of each comb, K Uᵀ, and the harmonics of the selected pitches, softmax(K Uᵀ) U.
 
-    Attributes
-    ----------
-    significance : Tensor, shape (..., n_candidates, n_frames)
-        K Uᵀ, the match of each comb.
-    harmonics : Tensor, shape (..., n_bins, n_frames)
-        softmax(K Uᵀ) U, the harmonics of the selected pitches.
+    Their shapes are (..., n_candidates, n_frames) and (..., n_bins, n_frames).
     """
 
     significance: torch.Tensor
@@ -32,17 +27,8 @@ class Integration(NamedTuple):
 def integrate_harmonics(K: torch.Tensor, U: torch.Tensor) -> Integration:
     """Select combs by their match and mix them: softmax(K Uᵀ) U.
 
-    Parameters
-    ----------
-    K : Tensor, shape (..., n_bins, n_frames)
-        Features to be compared with the combs.
-    U : Tensor, shape (n_candidates, n_bins)
-        Combs, including a row of zeros for frames without pitch.
-
-    Returns
-    -------
-    Integration
-        Significance of each candidate, and the harmonics of the selected ones.
+    K are features, (..., n_bins, n_frames), and U combs, (n_candidates, n_bins), including a row of
+    zeros for frames without pitch.
 
     Examples
     --------

@@ -11,11 +11,6 @@ def bounded_mask(z: torch.Tensor) -> torch.Tensor:
     """Bound complex numbers to the unit disc: z tanh|z| / |z|.
 
     Real and imaginary part are on axis 1 of (batch, 2, n_bins, n_frames); the result is float32.
-
-    Examples
-    --------
-    >>> bounded_mask(torch.tensor([3.0, -4.0]).reshape(1, 2, 1, 1)).flatten()
-    tensor([ 0.5999, -0.7999])
     """
     # PyTorch has no complex numbers of lower precision.
     z = z.float()

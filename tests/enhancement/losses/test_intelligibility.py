@@ -20,9 +20,7 @@ def test_it_is_one_minus_stoi(voice: torch.Tensor, pause: int) -> None:
 
 
 def test_clean_speech_has_no_loss_at_any_level(voice: torch.Tensor) -> None:
-    assert lost_intelligibility(0.05 * voice[None], voice[None]).item() == pytest.approx(
-        0, abs=1e-6
-    )
+    assert lost_intelligibility(0.05 * voice[None], voice[None]).abs() < 1e-6
 
 
 def test_items_of_a_batch_are_independent(voice: torch.Tensor) -> None:
@@ -34,7 +32,7 @@ def test_items_of_a_batch_are_independent(voice: torch.Tensor) -> None:
     torch.testing.assert_close(together, torch.cat(each))
 
 
-@pytest.mark.parametrize("n_samples", [1, 300, 6354, 6355, 9000])
+@pytest.mark.parametrize("n_samples", [1, 6354, 6355])
 @pytest.mark.parametrize("silent", [False, True])
 def test_short_and_silent_sounds_have_finite_gradients(n_samples: int, silent: bool) -> None:
     clean = torch.zeros(2, n_samples) if silent else torch.randn(2, n_samples)

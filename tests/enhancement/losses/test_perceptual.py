@@ -41,7 +41,7 @@ def test_noise_below_the_threshold_of_hearing_does_not_count(voice: torch.Tensor
     assert perceptual_disturbance(voice + noise, voice) < 1e-3
 
 
-@pytest.mark.parametrize("n_samples", [1, 300, 5000])
+@pytest.mark.parametrize("n_samples", [1, 5000])
 def test_short_sounds_have_finite_gradients(n_samples: int) -> None:
     clean = torch.randn(2, n_samples)
     estimate = (clean + 0.1 * torch.randn(2, n_samples)).requires_grad_()

@@ -17,19 +17,11 @@ from harmnmf.enhancement.metrics.scores import si_sdr
 
 def test_si_snr_is_minus_the_metric() -> None:
     clean, noise = torch.randn(2, 8000, dtype=torch.float64)
-    for gain in (0.1, 0.3, 1.0):
+    for gain in (0.1, 1.0):
         noisy = 0.7 * clean + gain * noise
         # The loss counts a thousandth of the signal as noise.
         metric = 10 ** (-si_sdr(clean.numpy(), noisy.numpy()) / 10) + 1e-3
         assert negative_si_snr(noisy, clean).item() == pytest.approx(10 * np.log10(metric))
-
-
-def test_si_snr_is_scale_invariant_and_zero_without_speech() -> None:
-    clean, noise = torch.randn(2, 1, 800, dtype=torch.float64)
-    loss = negative_si_snr(clean + noise, clean)
-    torch.testing.assert_close(negative_si_snr(5 * (clean + noise), clean), loss)
-    torch.testing.assert_close(negative_si_snr(clean + noise, 5 * clean), loss)
-    assert negative_si_snr(noise, torch.zeros(1, 800)).item() == 0
 
 
 def test_compressed_error_is_the_plain_formula() -> None:
@@ -72,12 +64,9 @@ def test_loud_and_soft_mixtures_have_the_same_loss() -> None:
 @pytest.mark.parametrize("silent", ["estimate", "clean", "all"])
 def test_silence_gives_finite_losses_and_gradients(silent: str) -> None:
     clean, noise = torch.randn(2, 2, 4000)
-    estimate = clean + noise
-    if silent in ("estimate", "all"):
-        estimate = torch.zeros_like(estimate)
-    if silent in ("clean", "all"):
-        clean = torch.zeros_like(clean)
-    noisy = torch.zeros_like(noise) if silent == "all" else clean + noise
+    estimate = (silent == "clean") * (clean + noise)
+    clean = (silent == "estimate") * clean
+    noisy = (silent != "all") * (clean + noise)
     estimate.requires_grad_()
     terms = speech_loss(estimate, clean, noisy)
     sum(terms.values()).backward()
@@ -85,4 +74,4 @@ def test_silence_gives_finite_losses_and_gradients(silent: str) -> None:
     assert estimate.grad is not None
     assert torch.isfinite(estimate.grad).all()
     if silent != "estimate":
-        assert terms["perceptual"] == 0
+        assert terms["perceptual"] == terms["si_snr"] == 0

@@ -121,38 +121,18 @@ def test_scores_do_not_depend_on_gains(gain, gain_of_estimate):
     assert other == pytest.approx(log_likelihood_ratio(ref, est, RATE), rel=1e-6)
 
 
-def test_integer_samples():
-    ref, est = (np.round(32767 * x).astype(np.int16) for x in (SPEECH, NOISY / 2))
-    for measure in (segmental_snr, weighted_spectral_slope, log_likelihood_ratio):
-        expected = measure(ref / 32768, est / 32768, RATE)
-        assert measure(ref, est, RATE) == pytest.approx(expected)
-
-
-def test_identical_signals():
-    assert segmental_snr(SPEECH, SPEECH, RATE) == 35
-    assert log_likelihood_ratio(SPEECH, SPEECH, RATE) == 0
-    assert weighted_spectral_slope(SPEECH, SPEECH, RATE) == 0
-
-
 def test_segmental_snr_is_clamped():
     assert segmental_snr(SPEECH, SPEECH + noise_for(SPEECH, 120), RATE) == 35
     assert segmental_snr(SPEECH, SPEECH + noise_for(SPEECH, -90), RATE) == -10
     assert segmental_snr(SPEECH, 1.5 * SPEECH, RATE) == pytest.approx(20 * math.log10(2))
 
 
-def test_more_noise_is_worse():
-    signals = [(SPEECH, SPEECH + noise_for(SPEECH, snr), RATE) for snr in (30, 20, 10, 0)]
-    for measure, sign in zip(FRAME_MEASURES, (-1, 1, 1), strict=True):
-        scores = [sign * measure(*each) for each in signals]
-        assert scores == sorted(scores)
-        assert len(set(scores)) == 4
-
-
-def test_padding_has_no_effect():
-    hop = 120
-    padded = [np.concatenate([np.zeros(40 * hop), x]) for x in (SPEECH, NOISY)]
+def test_silence_before_the_signals_and_integers_have_no_effect():
+    scaled = (np.round(2**30 * x).astype(np.int64) for x in (SPEECH, NOISY))
+    padded = [np.pad(x, (40 * 120, 0)) for x in scaled]
     for measure in FRAME_MEASURES:
-        assert measure(*padded, RATE) == pytest.approx(measure(SPEECH, NOISY, RATE), rel=0.05)
+        expected = measure(SPEECH, NOISY, RATE)
+        assert measure(*padded, RATE) == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("gap", ["reference", "estimate", "both"])
@@ -171,9 +151,9 @@ def test_silence_and_tones_have_scores(gap, tone):
 
 @pytest.mark.parametrize("measure", FRAME_MEASURES)
 def test_signals_that_are_too_short(measure):
-    measure(SPEECH[:600], NOISY[:600], RATE)
+    assert np.isfinite(measure(SPEECH[:600], NOISY[:600], RATE))
     with pytest.raises(ParameterError, match="at least 600 samples are needed at 16000 Hz, not 5"):
         measure(SPEECH[:599], NOISY[:599], RATE)
-    end = np.eye(1, 700, 699)[0]
+    click = np.eye(1, 700, 699)[0]
     with pytest.raises(ParameterError, match="silent except for the last samples"):
-        measure(end, end, RATE)
+        measure(click, click, RATE)

@@ -21,30 +21,18 @@ def test_size_is_as_documented() -> None:
     assert counter.get_total_flops() / 2 <= 2 * 100e6
 
 
-@pytest.mark.parametrize("sizes", [(1,) * 20, (3, 1, 9, 7)])
 @torch.no_grad()
-def test_streams_equal_the_whole(sizes: tuple[int, ...]) -> None:
+def test_streams_equal_the_whole() -> None:
     model, spectrum = build("harmonic-light"), spectra(20)
     parts, state = [], None
-    for part in spectrum.split(sizes, dim=-1):
+    for part in spectrum.split((3, 1, 9, 1, 6), dim=-1):
         estimate, state = model.step(part, state)
         parts.append(estimate)
     torch.testing.assert_close(torch.cat(parts, dim=-1), model(spectrum), atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
-def test_real_and_imaginary_parts_suffice() -> None:
-    model, spectrum = build("harmonic-light"), spectra(20)
-    parts = torch.view_as_real(spectrum).permute(0, 3, 1, 2)
-    expected, expected_state = model.step(spectrum, None)
-    estimate, state = model.step_parts(parts, torch.zeros_like(expected_state))
-    torch.testing.assert_close(torch.complex(*estimate.unbind(1)), expected)
-    torch.testing.assert_close(state, expected_state)
-    assert expected_state.shape == (2, 2 * 257 * 2 + 2 * 6 * 4)
-
-
-@torch.no_grad()
-def test_it_masks_and_filters_as_the_formula_says() -> None:
+def test_output_is_a_filter_below_2_khz_and_a_mask_above() -> None:
     model, spectrum = build("harmonic-light"), spectra(6)
     z: dict[str, torch.Tensor] = {}
     for name in ("low", "high"):
@@ -62,16 +50,6 @@ def test_it_masks_and_filters_as_the_formula_says() -> None:
                 expected += complex(spectrum[b, k, t - age] * tap * tap.abs().tanh() / tap.abs())
         assert estimate[b, k, t].item() == pytest.approx(expected, abs=1e-5)
     assert not estimate[:, 256].any()
-
-
-@torch.no_grad()
-def test_masks_are_bounded() -> None:
-    model, spectrum = build("harmonic-light"), spectra(10)
-    for parameter in model.last.parameters():
-        parameter.mul_(1000)
-    ratio = model(spectrum).abs() / spectrum.abs()
-    assert ratio[:, 64:-1].max() <= 1 + 1e-5
-    assert ratio[:, :64, 0].max() <= 1 + 1e-5
 
 
 @torch.no_grad()

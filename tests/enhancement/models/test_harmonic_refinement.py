@@ -1,4 +1,4 @@
-"""Harmonic Refinement: what it reads, how it combines spectra, and its fixed first part."""
+"""Harmonic Refinement: how it combines spectra, and its fixed first part."""
 
 from __future__ import annotations
 
@@ -7,14 +7,6 @@ import math
 import numpy as np
 import torch
 from small_networks import build, randomized, spectra
-
-from harmnmf.enhancement import HarmonicRefinement
-
-
-def test_size_is_as_documented():
-    model = HarmonicRefinement()
-    trained = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
-    assert f"{trained / 1000:.0f} thousand parameters" in HarmonicRefinement.__doc__
 
 
 @torch.no_grad()
@@ -41,22 +33,6 @@ def test_untrained_masks_prefer_the_first_estimate():
     np.testing.assert_allclose(M, 1 / (1 + math.e**3), rtol=1e-5)
     np.testing.assert_allclose(M_1, 1 / (1 + math.e**-3), rtol=1e-5)
     assert not B.any()
-
-
-@torch.no_grad()
-def test_encoders_read_both_spectra():
-    model, spectrum = build("harmonic-refinement"), spectra()
-    X, X_1 = spectrum[:1], spectrum[1:]
-    inputs = []
-    for encoder in (model.polar_encoder, model.cartesian_encoder):
-        encoder.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
-    model.decode(X, X_1)
-    for found, expected in zip(
-        inputs,
-        [[X.abs(), X_1.abs(), X.angle() / math.pi], [X.real, X_1.real, X.imag, X_1.imag]],
-        strict=True,
-    ):
-        torch.testing.assert_close(found, torch.stack(expected, dim=1)[:, :, :-1])
 
 
 @torch.no_grad()

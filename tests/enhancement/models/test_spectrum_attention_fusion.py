@@ -1,4 +1,4 @@
-"""Spectrum Attention Fusion: its parts against plain formulas, and its options."""
+"""Spectrum Attention Fusion: its parts against their formulas, and its size."""
 
 from __future__ import annotations
 
@@ -10,33 +10,30 @@ from small_networks import build, spectra
 from harmnmf.enhancement import SpectrumAttentionFusion
 
 NAME = "spectrum-attention-fusion"
-OPTIONS = [
-    {"phase_input": False},
-    {"bias_decoder": False},
-    {"band_window": 1},
-    {"band_window": 7},
-    {"kernel_size": 3},
-    {"time_dilations": ()},
-    {"normalization": "batch"},
-    {"normalization": "instance"},
-    {"normalization": "none"},
-]
 
 
-def noise(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+def noise(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def n_parameters(model):
+    return sum(weights.numel() for weights in model.parameters())
 
 
 def test_size_is_that_of_the_paper():
-    n_parameters = sum(weights.numel() for weights in SpectrumAttentionFusion().parameters())
-    assert 570_000 <= n_parameters <= 590_000
+    assert 570_000 <= n_parameters(SpectrumAttentionFusion()) <= 590_000
+    # A bias for each relative band, and taps of a depthwise convolution, in two blocks.
+    small = n_parameters(build(NAME))
+    assert n_parameters(build(NAME, band_window=7)) - small == 2 * 4 * 2
+    assert small - n_parameters(build(NAME, kernel_size=3)) == 2 * 8 * (11**2 - 3**2)
 
 
-@pytest.mark.parametrize("dilation", [1, 2, 8])
+@pytest.mark.parametrize("dilation", [1, 8])
+@torch.no_grad()
 def test_temporal_convolution_is_its_formula(dilation):
     layer = build(NAME, time_dilations=(dilation,)).double().blocks[0][-1]
     x = noise(8, 5, 20).double().numpy()
-    weights = {name: values.detach().numpy() for name, values in layer.named_parameters()}
+    weights = {name: values.numpy() for name, values in layer.named_parameters()}
 
     def normalize(x):
         return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
@@ -55,10 +52,11 @@ def test_temporal_convolution_is_its_formula(dilation):
         for i in range(3)
     )
     expected = x + mix("5", activate(normalize(convolved)))
-    np.testing.assert_allclose(layer(torch.from_numpy(x)[None])[0].detach(), expected, atol=1e-10)
+    np.testing.assert_allclose(layer(torch.from_numpy(x)[None])[0], expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("n_bins", [9, 10])
+@torch.no_grad()
 def test_bands_are_spread_by_a_transposed_convolution(n_bins):
     decoder, x = build(NAME).mask_decoder, noise(2, 8, 5, 4)
     decoder.bins = torch.nn.Identity()
@@ -66,7 +64,7 @@ def test_bands_are_spread_by_a_transposed_convolution(n_bins):
     expected = torch.nn.functional.conv_transpose2d(
         decoder.bands(x), weight, bias, (2, 1), (1, 0), (n_bins - 9, 0), groups=8
     )
-    np.testing.assert_allclose(decoder(x, n_bins).detach(), expected.detach(), atol=1e-6)
+    torch.testing.assert_close(decoder(x, n_bins), expected)
 
 
 @torch.no_grad()
@@ -76,70 +74,23 @@ def test_output_is_mask_and_bias_of_compressed_spectra():
         level = np.sqrt(np.mean(np.abs(x) ** 2))
         X = np.abs(x / level) ** 0.3 * np.exp(1j * np.angle(x))
         M, B = (part[0].numpy() for part in model.decode(torch.from_numpy(X)[None]))
-        assert (M >= 0).all()
-        assert (M <= 1).all()
+        assert ((M >= 0) & (M <= 1)).all()
         S = M * X + B
         expected = level * np.abs(S) ** (1 / 0.3) * np.exp(1j * np.angle(S))
         np.testing.assert_allclose(estimate, expected, rtol=1e-4, atol=1e-8)
 
 
 @torch.no_grad()
-def test_without_bias_the_phase_stays():
-    spectrum = spectra(n_bins=21)
-    ratio = build(NAME, bias_decoder=False)(spectrum) / spectrum
-    np.testing.assert_allclose(ratio.imag, 0, atol=1e-6)
-    assert (ratio.real > 0).all()
-    assert not np.allclose(build(NAME)(spectrum).angle(), spectrum.angle(), atol=0.01)
-
-
-@pytest.mark.parametrize("phase_input", [True, False])
-@torch.no_grad()
-def test_encoders_read_polar_and_cartesian_parts(phase_input):
-    model, X = build(NAME, phase_input=phase_input), spectra(n_bins=21)
+def test_encoders_read_polar_and_cartesian_parts():
+    model, X = build(NAME), spectra(n_bins=21)
     inputs = []
     for encoder in (model.polar_encoder, model.cartesian_encoder):
         encoder.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
     model.decode(X)
-    polar = [X.abs(), X.angle() / np.pi] if phase_input else [X.abs()]
-    for found, expected in zip(inputs, [polar, [X.real, X.imag]], strict=True):
+    for found, expected in zip(
+        inputs, [[X.abs(), X.angle() / np.pi], [X.real, X.imag]], strict=True
+    ):
         torch.testing.assert_close(found, torch.stack(expected, dim=1))
-
-
-@pytest.mark.parametrize("option", OPTIONS, ids=str)
-@torch.no_grad()
-def test_options_change_the_estimate(option):
-    spectrum = spectra(n_bins=21)
-    default, model = build(NAME), build(NAME, **option)
-    same = default.state_dict()
-    # Equal weights as far as both have them.
-    model.load_state_dict(
-        {
-            name: same[name] if name in same and same[name].shape == values.shape else values
-            for name, values in model.state_dict().items()
-        }
-    )
-    assert not np.allclose(model(spectrum), default(spectrum), atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("normalization", "axes"), [("layer", 1), ("batch", (0, 2, 3)), ("instance", (2, 3))]
-)
-def test_normalization_axes(normalization, axes):
-    norm = build(NAME, normalization=normalization).train().blocks[0][0].norm
-    x = norm(3 * noise(2, 8, 5, 6) + noise(2, 8, 1, 1, seed=1)).detach().numpy()
-    np.testing.assert_allclose(x.mean(axes), 0, atol=1e-5)
-    np.testing.assert_allclose(x.std(axes), 1, atol=1e-3)
-    for other in {1, (0, 2, 3), (2, 3)} - {axes, (0, 2, 3) if axes == (2, 3) else axes}:
-        assert np.abs(x.mean(other)).max() > 0.1
-
-
-@torch.no_grad()
-def test_the_level_does_not_matter():
-    model, spectrum = build(NAME), spectra(n_bins=21)
-    for factor in (1e-4, 3.0, 1e4):
-        np.testing.assert_allclose(
-            model(factor * spectrum) / factor, model(spectrum), rtol=1e-3, atol=1e-6
-        )
 
 
 def test_the_receptive_field_is_as_documented():
@@ -152,14 +103,3 @@ def test_the_receptive_field_is_as_documented():
     (M[..., n].sum() + B[..., n].abs().sum()).backward()
     seen = np.flatnonzero(parts.grad.abs().sum((0, 1, 3)))
     assert (seen[0], seen[-1]) == (n - reach, n + reach)
-
-
-@torch.no_grad()
-def test_mixed_precision_is_close():
-    model, spectrum = build(NAME), spectra(n_bins=21)
-    with torch.autocast("cpu", torch.bfloat16):
-        mixed = model(spectrum)
-    assert mixed.dtype == torch.complex64
-    expected = model(spectrum)
-    error = (mixed - expected).abs().square().sum() / expected.abs().square().sum()
-    assert error < 0.01

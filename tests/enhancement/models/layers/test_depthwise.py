@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from harmnmf.enhancement.models.layers.depthwise import DepthwiseConv2d, DilatedConv2d
-
-LAYERS = [
-    *((DepthwiseConv2d, (5, size), (size, size), 1) for size in (1, 3, 5, 11)),
-    *((DilatedConv2d, (5, dilation), (1, 3), dilation) for dilation in (1, 2, 8)),
-]
-MEMORY = [torch.contiguous_format, torch.channels_last]
 
 
 def results(layer, x, direction):
@@ -24,24 +17,31 @@ def results(layer, x, direction):
     return [y.detach(), x.grad, layer.weight.grad, layer.bias.grad]
 
 
-@pytest.mark.parametrize(("kind", "arguments", "kernel", "dilation"), LAYERS)
-@pytest.mark.parametrize("memory", MEMORY)
-@pytest.mark.parametrize("n_frames", [1, 8, 13])
-def test_numbers_and_gradients_are_those_of_conv2d(
-    kind, arguments, kernel, dilation, memory, n_frames
-):
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(DepthwiseConv2d(5, size) for size in (1, 5, 11)),
+        *(DilatedConv2d(5, dilation) for dilation in (1, 2, 8)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("n_frames", [1, 13])
+def test_numbers_and_gradients_are_those_of_conv2d(layer, memory, n_frames):
     torch.manual_seed(0)
-    layer = kind(*arguments).double()
-    padding = kernel[0] // 2, kernel[1] // 2 * dilation
-    usual = nn.Conv2d(5, 5, kernel, padding=padding, dilation=(1, dilation), groups=5).double()
+    layer = layer.double()
+    layer.zero_grad()
+    usual = nn.Conv2d(
+        5, 5, layer.kernel_size, padding=layer.padding, dilation=layer.dilation, groups=5
+    ).double()
     usual.load_state_dict(layer.state_dict())
-    x, direction = torch.randn(2, 2, 5, 6, n_frames).double().contiguous().unbind(0)
+    x, direction = torch.randn(2, 2, 5, 6, n_frames).double().unbind(0)
     x = x.contiguous(memory_format=memory)
-    found, expected = results(layer, x, direction), results(usual, x, direction)
-    for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-12)
+    expected = results(usual, x, direction)
+    for a, b in zip(results(layer, x, direction), expected, strict=True):
+        torch.testing.assert_close(a, b)
     with torch.no_grad():
-        np.testing.assert_allclose(layer(x), expected[0], atol=1e-12)
+        torch.testing.assert_close(layer(x), expected[0])
 
 
 @pytest.mark.parametrize("layer", [DepthwiseConv2d(4, 11), DilatedConv2d(4, 2)], ids=str)
@@ -54,4 +54,4 @@ def test_weights_are_trained_in_mixed_precision(layer):
         found = results(layer, x, direction)
     assert found[0].dtype == torch.bfloat16
     for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a.float(), b, atol=0.02 * b.abs().max())
+        torch.testing.assert_close(a.float(), b, rtol=0, atol=0.02 * b.abs().max().item())

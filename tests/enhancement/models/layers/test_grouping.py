@@ -1,16 +1,8 @@
-"""Groups of bins: the bins of each, and the way back."""
-
 from __future__ import annotations
 
 import torch
 
-from harmnmf.enhancement.models.layers.grouping import (
-    N_GROUPS,
-    N_LOW,
-    SPLIT,
-    Grouping,
-    Ungrouping,
-)
+from harmnmf.enhancement.models.layers.grouping import N_GROUPS, N_LOW, SPLIT, Grouping
 
 
 def test_groups_see_their_bins_and_half_of_their_neighbours() -> None:
@@ -27,23 +19,3 @@ def test_groups_see_their_bins_and_half_of_their_neighbours() -> None:
         expected = torch.zeros(256)
         expected[max(first, start - width // 2) : min(last, start + width + width // 2)] = 1
         assert torch.equal(bins, expected)
-
-
-def test_earlier_frames_are_convolved_with_each() -> None:
-    group, x = Grouping(2, 3, n_frames=3), torch.randn(1, 2, 256, 5)
-    with torch.no_grad():
-        whole = group(x)
-        assert whole.shape == (1, 3, 56, 3)
-        for i in range(3):
-            torch.testing.assert_close(group(x[..., i : i + 3])[..., 0], whole[..., i])
-
-
-def test_the_way_back_is_the_transpose() -> None:
-    group, ungroup = Grouping(4, 3).double(), Ungrouping(3, 4, 4).double()
-    with torch.no_grad():
-        for layer, back in ((group.low, ungroup.low), (group.high, ungroup.high)):
-            torch.nn.init.zeros_(layer.bias)
-            torch.nn.init.zeros_(back.bias)
-            back.weight.copy_(layer.weight)
-        x, y = torch.randn(1, 4, 256, 2).double(), torch.randn(1, 3, 56, 2).double()
-        torch.testing.assert_close((group(x) * y).sum(), (x * torch.cat(ungroup(y), dim=2)).sum())
