@@ -146,10 +146,9 @@ def learn_from_score(
     )
     prior = dictionary.W[:, np.searchsorted(dictionary.pitches, played)].astype(np.float64)
     learned = _factorize(V, roll, prior, dictionary, solver, options)
-    n_heard = roll.sum(axis=2)
     keys = {}
     for k, pitch in enumerate(played.tolist()):
-        trust = (n_heard[k] > 0) * n_notes[pitch] / (n_notes[pitch] + prior_weight)
+        trust = n_notes[pitch] / (n_notes[pitch] + prior_weight)
         keys[pitch] = _mixed(learned[:, k], prior[:, k], trust, dictionary.n_attack)
     missing = [pitch for pitch in dictionary.pitches.tolist() if pitch not in keys]
     if missing:
@@ -316,19 +315,19 @@ def _factorize(
 def _mixed(
     learned: NDArray[np.float64],
     prior: NDArray[np.float64],
-    trust: NDArray[np.float64],
+    trust: float,
     n_attack: int,
 ) -> NDArray[np.float64]:
     """Geometric mean of a key's timbres, (n_bins, n_timbres), at the levels of the prior.
 
-    `trust`, (n_timbres,), is the weight of the learned timbres, at most 1.
+    `trust` is the weight of the learned timbres, at most 1; those that were not heard are zero.
     """
     current, target = learned.sum(axis=0), prior.sum(axis=0)
-    trust = trust * (current > 0)
-    level = np.ones(len(trust))
+    weight = trust * (current > 0)
+    level = np.ones(len(weight))
     # The frames of an attack keep their levels relative to each other.
-    for timbres in (slice(n_attack), *range(n_attack, len(trust))):
-        known = trust[timbres] > 0
+    for timbres in (slice(n_attack), *range(n_attack, len(weight))):
+        known = weight[timbres] > 0
         if known.any():
             level[timbres] = (target[timbres] * known).sum() / (current[timbres] * known).sum()
-    return prior ** (1 - trust) * (learned * level) ** trust
+    return prior ** (1 - weight) * (learned * level) ** weight
