@@ -43,6 +43,7 @@ from harmnmf.signal.spectrogram import STFT, LogFrequency
 from harmnmf.training.checkpoint import load_checkpoint, save_checkpoint
 
 from .damage import REMADE, WORDS, damaged
+from .report import help_text
 
 MAX_SECONDS = 2.0
 MAX_BYTES = 500 * 2**20
@@ -264,7 +265,7 @@ def explore(reader: Reader, n_tries: int, first: int, kept: Path) -> list[Attemp
     return attempts
 
 
-@click.command(help=__doc__)
+@click.command(help=help_text(__doc__))
 @click.option("--seconds", default=600.0, show_default=True)
 @click.option(
     "--keep",

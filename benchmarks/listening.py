@@ -34,7 +34,7 @@ from harmnmf.signal.spectrogram import STFT
 from harmnmf.storage.files import atomic_path
 
 from .data import SAMPLE_RATE
-from .report import data_option
+from .report import data_option, help_text
 
 N_PAIRS = 10
 SECONDS = 6.0
@@ -95,7 +95,7 @@ def draw_harmonics(model: nn.Module, mixture: Mixture) -> Figure:
     return plot_integration(spectrogram, significance[0], harmonics[0], model.candidates)
 
 
-@click.command(help=__doc__)
+@click.command(help=help_text(__doc__))
 @data_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="PAGE")
 @click.option("--model", default="harmonic-light", show_default=True, help="Name or file.")

@@ -20,7 +20,7 @@ from harmnmf.synthesis.sampled_piano import SAMPLE_RATE, SampledPiano
 from harmnmf.synthesis.variation import excerpt
 
 from .data import isolated_notes
-from .report import data_option
+from .report import data_option, help_text
 
 PEAK = 0.5
 
@@ -36,7 +36,7 @@ def render_pianos(data: Path, output: Path, duration: float) -> None:
         write_audio(folder / "piano.flac", Audio(PEAK * samples / abs(samples).max(), SAMPLE_RATE))
 
 
-@click.command(help=__doc__)
+@click.command(help=help_text(__doc__))
 @data_option
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option("--duration", default=60.0, show_default=True, help="Seconds of each performance.")

@@ -195,9 +195,14 @@ def benchmark(
                     click.echo(f"recorded in {path}: are its notes still right?", err=True)
 
         run = data_option(run) if data else run
-        return click.command(help=function.__globals__["__doc__"])(run)
+        return click.command(help=help_text(function.__globals__["__doc__"]))(run)
 
     return decorate
+
+
+def help_text(docstring: str | None) -> str:
+    """Mark the code blocks of a docstring for click, which would fill their lines otherwise."""
+    return (docstring or "").replace("::\n\n", "\b\n")
 
 
 def _kept(rows: Rows, kept: list[Sequence[str]]) -> Iterator[Sequence[str]]:

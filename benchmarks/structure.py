@@ -16,6 +16,8 @@ from pathlib import Path
 
 import click
 
+from .report import help_text
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("harmnmf", "enhancement", "cli")
 
@@ -85,7 +87,7 @@ def tested(root: Path, test: Path) -> str:
     return "harmnmf" if is_inside else ""
 
 
-@click.command(help=__doc__)
+@click.command(help=help_text(__doc__))
 @click.argument("root", default=ROOT, type=click.Path(exists=True, file_okay=False, path_type=Path))
 def main(root: Path) -> None:
     print("| folder | files | lines | imports from |\n|---|---|---|---|")

@@ -36,7 +36,7 @@ from .note_errors import (
     find_errors,
     find_sound,
 )
-from .report import data_option, markdown
+from .report import data_option, help_text, markdown
 from .transcription import DECODERS, transcribe_recordings
 
 # The lines of the document between which everything is replaced.
@@ -307,7 +307,7 @@ def replace_tables(document: str, tables: str) -> str:
     return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
 
 
-@click.command(help=__doc__)
+@click.command(help=help_text(__doc__))
 @data_option
 @click.option("--duration", default=30.0, show_default=True, help="Seconds of each recording.")
 @click.option("--threads", default=2, show_default=True, help="Threads of PyTorch.")
