@@ -118,3 +118,11 @@ def test_every_public_name_loads():
     assert set(harmnmf.__all__) <= set(dir(harmnmf))
     with pytest.raises(AttributeError):
         harmnmf.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("path", python_files(ROOT, "tests"), ids=str)
+def test_tests_import_public_names(path):
+    for name, _ in imported_names(ROOT, path):
+        private = [part for part in name.split(".") if part.startswith("_")]
+        # Commands share the modules of a folder that is not part of the library.
+        assert not name.startswith("harmnmf.") or private in ([], ["_support"]), f"imports {name}"
