@@ -22,10 +22,10 @@ __version__ = "0.1.0"
 
 
 class _SisterFolders:
-    """Finder of `harmnmf.enhancement` and `harmnmf.cli` beside this folder, as in a checkout.
+    """Import finder for `harmnmf.enhancement` and `harmnmf.cli`, beside harmnmf in a checkout.
 
-    An installed harmnmf has them inside (package_dir in setup.cfg). It comes first among the
-    finders, since another checkout may be installed.
+    In an installed harmnmf they lie inside it (package_dir in setup.cfg). This finder comes before
+    the others, because the installed harmnmf may be that of another checkout.
     """
 
     names = ("harmnmf.enhancement", "harmnmf.cli")

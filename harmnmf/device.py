@@ -10,7 +10,7 @@ __all__ = ["resolve_device"]
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the PyTorch device of a name, or for "auto" a GPU if there is one."""
+    """Return the PyTorch device with a name; "auto" is a GPU if there is one, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -20,6 +20,6 @@ def resolve_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]
         raise ParameterError(
-            f"device {name!r} cannot be used here ({reason}); `harmnmf info` lists those that can"
+            f"device {name!r} cannot be used here ({reason}); `harmnmf info` lists those available"
         ) from error
     return device

@@ -6,7 +6,7 @@ what is wrong and what to do about it.
 
 __all__ = ["AudioError", "FormatError", "HarmnmfError", "ParameterError"]
 
-_LONGEST = 2000  # characters
+_MAX_LENGTH = 2000  # characters
 
 
 class HarmnmfError(Exception):
@@ -22,10 +22,10 @@ class HarmnmfError(Exception):
     """
 
     def __str__(self) -> str:
-        """Return the message in one line of limited length: it may quote a damaged file."""
+        """Return the message in one line of limited length, as it may quote a damaged file."""
         text = " ".join(super().__str__().splitlines())
-        half = _LONGEST // 2
-        return text if len(text) <= _LONGEST else f"{text[:half]} … {text[-half:]}"
+        half = _MAX_LENGTH // 2
+        return text if len(text) <= _MAX_LENGTH else f"{text[:half]} … {text[-half:]}"
 
 
 class ParameterError(HarmnmfError, ValueError):
@@ -37,4 +37,4 @@ class AudioError(HarmnmfError):
 
 
 class FormatError(HarmnmfError):
-    """A file is corrupt, of another kind, or of a newer version."""
+    """A file is missing, corrupt, or of another kind or version than expected."""

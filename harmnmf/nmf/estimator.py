@@ -36,16 +36,16 @@ from .templates import harmonic_templates, initial_weights
 
 __all__ = ["ConvergenceWarning", "HarmonicNMF", "NotFittedError"]
 
-# On piano recordings, Adam from the result of two multiplicative updates came as low in 110
-# iterations as Adam or L-BFGS from the beginning in 200. Nearer to the minimum its steps climb at
-# first, which would count as convergence.
+# Multiplicative updates before Adam. On piano recordings, Adam then reaches in 110 iterations the
+# objective that Adam or L-BFGS alone reach in 200. After more of them, its first steps would raise
+# the objective, which counts as convergence.
 _DECIBEL_START = 2
-# Relative to the largest magnitude: -50 dB. On piano recordings keys were told from silence better
-# with this floor than with one of rounding errors, most of all by "bayesian", for which noise
-# between partials is as surprising as a note.
+# -50 dB relative to the largest magnitude. On piano recordings this floor separates notes from
+# silence better than one at the machine precision, above all with "bayesian": the Itakura-Saito
+# divergence does not depend on scale, so that noise between partials weighs as much as notes.
 _FLOOR = 10 ** (-50 / 20)
-# The last template of a key's last timbre starts this much above that of its first, 20 dB.
-_BRIGHTEST = 10.0
+# Initial ratio between the weights of the last template in a key's last timbre and in its first.
+_MAX_TILT = 10.0
 
 _Array = NDArray[np.floating]
 
@@ -75,11 +75,13 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Narrow-band harmonic templates, with the bins of `X`. Default: :func:`harmonic_templates`
         of a piano's 88 keys for :class:`harmnmf.signal.spectrogram.LogFrequency`.
     weights : ndarray, shape (n_templates, n_pitches), optional
-        Start of the weights. Default: :func:`harmnmf.nmf.templates.initial_weights` with the
-        default templates, otherwise ones. Zeros stay zero.
+        Initial weights. Default: :func:`harmnmf.nmf.templates.initial_weights` with the default
+        templates, otherwise ones. Zeros stay zero.
     solver : {"multiplicative", "bayesian", "decibel"}, default="multiplicative"
-        Function of :mod:`harmnmf.nmf.solvers`. ``X ≈ H @ components_``, but "bayesian" factorises
-        squares and returns square roots: ``X**2 ≈ H**2 @ components_**2``.
+        Algorithm, from :mod:`harmnmf.nmf.solvers`: beta-divergence with hard templates [1]_,
+        Itakura-Saito divergence with a smoothness prior [2]_, or soft templates, a prior in
+        decibels [3]_. ``X ≈ H @ components_``, but "bayesian" factorises squares and returns
+        square roots: ``X**2 ≈ H**2 @ components_**2``.
     n_timbres : int, default=1
         Number of components of each pitch, each of which starts brighter than the one before.
     beta : float, default=0.5
@@ -131,8 +133,17 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     Notes
     -----
-    Except with "decibel", data count neither in the objective nor in the error where all
-    components that may sound are zero: no model explains them, and for β < 1 they would dominate.
+    Except with "decibel", bins of a frame in which all allowed components are zero count neither in
+    the objective nor in the error: no model explains them, and for β < 1 they would dominate.
+
+    References
+    ----------
+    .. [1] E. Vincent, N. Bertin and R. Badeau, "Adaptive harmonic spectral decomposition for
+       multiple pitch estimation", IEEE TASLP 18(3), 2010, pp. 528-537.
+    .. [2] N. Bertin, R. Badeau and E. Vincent, "Enforcing harmonicity and smoothness in Bayesian
+       non-negative matrix factorization applied to polyphonic music transcription", IEEE TASLP
+       18(3), 2010, pp. 538-549.
+    .. [3] T. Lu, "Harmonic Constraint in Music Spectrogram Reconstruction", 2021.
 
     Examples
     --------
@@ -179,7 +190,18 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def fit(
         self, X: ArrayLike, y: object = None, *, activations: ArrayLike | None = None
     ) -> HarmonicNMF:
-        """Learn the components of a recording, as in :meth:`fit_transform`."""
+        """Learn the components of a recording.
+
+        Parameters
+        ----------
+        X, y, activations
+            As in :meth:`fit_transform`.
+
+        Returns
+        -------
+        HarmonicNMF
+            The estimator itself.
+        """
         self.fit_transform(X, activations=activations)
         return self
 
@@ -195,8 +217,8 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         y : object
             Ignored.
         activations : array_like, shape (n_frames, n_components), optional
-            Start of the activations, by default the same for all components. Zeros stay zero, so
-            that the piano roll of a score can say which keys may sound when.
+            Initial activations, by default equal for all components. Zeros stay zero, so that the
+            piano roll of a score can restrict which keys sound in which frames.
 
         Returns
         -------
@@ -353,7 +375,7 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         # Timbres that start equal would stay equal.
         if n > 1 and len(E) == 1:
             raise ParameterError("n_timbres above 1 needs more than one template for each pitch")
-        tilt = _BRIGHTEST ** np.outer(np.linspace(0, 1, len(E)), np.linspace(0, 1, n))
+        tilt = _MAX_TILT ** np.outer(np.linspace(0, 1, len(E)), np.linspace(0, 1, n))
         E = (E[:, :, None] * tilt[:, None]).reshape(len(E), -1)
         return np.repeat(P, n, axis=1), E
 
@@ -367,14 +389,14 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             raise NotFittedError("this HarmonicNMF is not fitted yet; call fit first")
 
     def _tensors(self, dtype: np.dtype, *arrays: _Array) -> list[torch.Tensor]:
-        """Move magnitudes to the device as what the solver factorises."""
+        """Move magnitudes to the device, raised to the power that the solver factorises."""
         device = resolve_device(self.device)
         # PyTorch takes no read-only or reversed views; require copies nothing else.
         contiguous = (np.require(array, dtype, ["C", "W"]) for array in arrays)
         return [torch.from_numpy(array).to(device) ** self._solver.power for array in contiguous]
 
     def _array(self, X: torch.Tensor) -> _Array:
-        """Copy what the solver returns into an array of magnitudes."""
+        """Convert a result of the solver to an array of magnitudes."""
         array: _Array = (X if self._solver.power == 1 else X.sqrt()).numpy(force=True).copy()
         return array
 
@@ -426,9 +448,9 @@ def _solve_decibel(
 
 
 class _Solver(NamedTuple):
-    """How to solve, the power of magnitudes that is factorised, β if it is not a parameter.
+    """Function, exponent of the magnitudes that it factorises, and β unless it is a parameter.
 
-    `ignores_unexplained`: data are set to zero where all components that may sound are.
+    `ignores_unexplained`: whether data are set to zero where all allowed components are zero.
     """
 
     solve: Callable[..., HarmonicFactorization]
@@ -447,7 +469,7 @@ _MAGNITUDES: dict[str, Any] = {"dtype": [np.float32, np.float64], "ensure_non_ne
 
 
 def _check(name: str, array: ArrayLike) -> _Array:
-    """Check an array of magnitudes that is not the data; it may have three dimensions."""
+    """Validate an array of magnitudes other than the data, of two or three dimensions."""
     with _parameter_errors():
         valid: _Array = check_array(array, input_name=name, allow_nd=True, **_MAGNITUDES)
     return valid

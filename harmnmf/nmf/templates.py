@@ -46,7 +46,7 @@ def harmonic_templates(
     spacing_erb: float = _SPACING_ERB,
     width_erb: float = 2 * _SPACING_ERB,
 ) -> NDArray[np.float64]:
-    """Build the narrow-band harmonic templates of Vincent, Bertin and Badeau.
+    """Build the narrow-band harmonic templates of Vincent, Bertin and Badeau [1]_.
 
     In template m of a pitch each partial f_h is the main lobe of the analysis window, weighted by
     a gammatone around the template's centre c_m::
@@ -89,6 +89,12 @@ def harmonic_templates(
     ------
     ParameterError
         If a parameter is outside its domain or has another shape.
+
+    References
+    ----------
+    .. [1] E. Vincent, N. Bertin and R. Badeau, "Adaptive harmonic spectral decomposition for
+       multiple pitch estimation", IEEE Trans. Audio, Speech, Lang. Process. 18(3), 2010,
+       pp. 528–537.
 
     Examples
     --------

@@ -6,8 +6,8 @@ Updates start from extrapolated factors [1]_, which saves about half of the iter
     α_i = (t_i - 1) / t_{i+1},   t_1 = 1,   t_{i+1} = (1 + √(1 + 4t_i²)) / 2
 
 Only values that grow are extrapolated: one that falls to zero could not recover. Descent is
-proven without extrapolation only. If the objective rises, the solver goes back to where it last
-computed it, and continues without.
+proven only without extrapolation. If the objective rises, the solver returns to the factors at
+which it was last computed, and continues without extrapolation.
 
 References
 ----------
@@ -41,9 +41,9 @@ __all__ = ["Constraint", "MultiplicativeOptions", "alternate"]
 # Exponent of accelerated updates for 1 ≤ β ≤ 2, where 1 is proven without momentum. Steps longer
 # than 4/3 of the proven ones do not converge with a momentum near 1, even if D is quadratic.
 _LONG_STEP = 4 / 3
-# Bins times frames of a block: what the cache of a processor holds, and for other devices.
-_CACHED = 2**21
-_LARGE = 2**26
+# Bins times frames of a block: on a CPU so many that they fit into its cache.
+_CPU_BLOCK = 2**21
+_GPU_BLOCK = 2**26
 
 _Terms = tuple[torch.Tensor, torch.Tensor]
 
@@ -84,7 +84,7 @@ def alternate(
     *,
     block_size: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, Iterations]:
-    """Update activations H and the dictionary's parameters X in turn, and return X, H, the record.
+    """Update activations H and the dictionary's parameters X in turn; return X, H and the record.
 
     X has shape (..., n_rows, n_components); without a constraint it is the dictionary, and fixed.
     H starts at `start`, or at ones. `block_size` is the number of bins times frames to process at
@@ -104,8 +104,8 @@ def alternate(
     H = V.new_ones(shape) if start is None else start.expand(shape)
     X = X if constraint is None else X.expand(*batch, *X.shape[-2:])
     if block_size is None:
-        block_size = _CACHED if V.device.type == "cpu" else _LARGE
-    # Each block is contiguous in memory, however long the rows of the whole.
+        block_size = _CPU_BLOCK if V.device.type == "cpu" else _GPU_BLOCK
+    # Adding the floor makes each block contiguous in memory.
     blocks = [(n, V[..., n] + floor) for n in _frames(V, math.prod(batch), block_size)]
     X_before, H_before = X, H
     momentum = _momentum() if options.accelerate else None

@@ -63,7 +63,7 @@ class BayesianOptions(SolverOptions):
     Raises
     ------
     ParameterError
-        If `algorithm` is none of the three, or `smoothness` is negative or not finite.
+        If `algorithm` is unknown, or `smoothness` is negative or not finite.
     """
 
     algorithm: str = "em"
@@ -90,13 +90,13 @@ def factorize_bayesian(
 ) -> HarmonicFactorization:
     """Estimate activations and envelopes of harmonic templates from a power spectrogram.
 
-    ``"em"`` repeats the updates of Bertin, Badeau and Vincent, with V̂ computed anew before each::
+    ``"em"`` repeats the updates of Bertin, Badeau and Vincent, with V̂ recomputed before each::
 
         h_kn ← h_kn (1 + 1/S_k  Σ_fm (h_kn e_mk P_fkm / v̂_fn) (v_fn / v̂_fn - 1))      (14)
         e_mk ← e_mk (1 + 1/S_mk Σ_fn (h_kn e_mk P_fkm / v̂_fn) (v_fn / v̂_fn - 1))      (15)
 
     The paper divides by FM and FN; S counts the support only: (f, m) with e_mk P_fkm > 0, and
-    (f, n) with h_kn P_fkm > 0. ``"sage"`` updates pitch after pitch, with V̂ computed anew for
+    (f, n) with h_kn P_fkm > 0. ``"sage"`` updates pitch after pitch, with V̂ recomputed for
     each; S_k then counts bins only. ``"multiplicative"`` needs far fewer iterations: without
     smoothness its updates are those of
     :func:`harmnmf.nmf.solvers.multiplicative.factorize_harmonic` for β = 0, not accelerated.
@@ -108,10 +108,10 @@ def factorize_bayesian(
     P : Tensor, shape (n_bins, n_pitches, n_templates)
         Narrow-band harmonic templates in power.
     E : Tensor, shape (..., n_templates, n_pitches)
-        Start of the weights, in power. Zeros stay zero.
+        Initial weights, in power. Zeros stay zero.
     H : Tensor, shape (..., n_pitches, n_frames), optional
-        Start, by default the level of each frame, the same for all pitches. Zeros stay zero and
-        break the chain of the prior: with a piano roll, each note is smoothed by itself.
+        Initial activations, by default the level of each frame, equal for all pitches. Zeros stay
+        zero and break the chain of the prior: with a piano roll, notes are smoothed separately.
     options : BayesianOptions, optional
         Options. Default: ``BayesianOptions()``.
 

@@ -7,9 +7,9 @@ are activated freely, and continue the sound for as long as the key is held::
     V̂[f, n] = r[f] · Σ_k ( Σ_{j<T} W[f, k, j] A[k, n - j]  +  Σ_{j≥T} W[f, k, j] S[k, j-T, n] )
 
 An attack that must explain T frames at once marks an onset far more clearly than the rise of an
-ordinary activation. The response r is what piano, room and microphones do to every note alike,
-relative to those of the dictionary. It is a smooth curve ``r = G u`` over broad bands G, so that
-it can learn an equaliser but not a chord.
+ordinary activation. The response r is the frequency response of piano, room and microphones, the
+same for all notes, relative to those of the dictionary. It is a smooth curve ``r = G u`` over
+broad bands G, so that it can learn an equaliser but not a chord.
 
 References
 ----------
@@ -32,7 +32,7 @@ from .loop import SolverOptions, check_nonnegative, data_floor, iterate, multipl
 
 __all__ = ["NoteActivations", "estimate_note_activations", "raised_cosine_bands", "room_bands"]
 
-# The response stays at 1 until the activations have found the notes, and takes turns with them.
+# Iteration that first updates the response, when the activations have found the notes.
 _FIRST_RESPONSE = 5
 _RESPONSE_PERIOD = 3
 _RESPONSE_SPACING = 1 / 6  # octaves: the response is smooth over a third of an octave
@@ -109,7 +109,7 @@ def estimate_note_activations(
 ) -> NoteActivations:
     """Estimate the attacks and the sustained activations of a dictionary's keys.
 
-    All activations are updated at once, as in
+    All activations are updated simultaneously, as in
     :func:`harmnmf.nmf.solvers.multiplicative.estimate_activations`; every third iteration updates
     the response instead, ``u ← u · [Gᵀ(V̂₀ · V · V̂^(β-2))1 / Gᵀ(V̂₀ · V̂^(β-1))1]^γ``, where V̂₀ is
     the model without the response and γ is
@@ -142,7 +142,7 @@ def estimate_note_activations(
     Raises
     ------
     ParameterError
-        If an array is empty, or negative or not finite anywhere, or `n_attack` is out of range.
+        If an array is empty, or holds negative or non-finite values, or `n_attack` is out of range.
 
     Examples
     --------

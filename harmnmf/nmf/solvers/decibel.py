@@ -2,16 +2,16 @@
 
 The dictionary W ("realistic") is free, and the harmonic PE ("idealistic") is the mean of its
 prior. In decibels both are unconstrained, and their difference is Gaussian with a standard
-deviation of σ dB in every bin [1]_. The solver minimises over W_dB, E and, if wanted, H::
+deviation of σ dB in every bin [1]_. The solver minimises over W_dB, E and optionally H::
 
     D(V | WH) + λ ‖W_dB − (PE)_dB‖²,   W = 10^(W_dB / 10),   λ = 1 / (2σ²)
 
 σ controls how rigid the constraint is, from plain factorisation for σ = ∞ to W = PE for σ = 0.
-Here x_dB is 10 log₁₀ x of whatever V holds: for magnitudes, half the usual level.
+Here x_dB is 10 log₁₀ x for magnitudes as for powers: for magnitudes, half the usual level.
 
 Deviations need not be independent. With bases over bins, keys and timbres they are
 ``W_dB − (PE)_dB = (B_f ⊗ B_k ⊗ B_j) c``, and the prior is on c instead, ‖c‖² / (2σ²). With
-:func:`smooth_basis` the deviation is a Gaussian process: neighbours deviate alike.
+:func:`smooth_basis` the deviation is a Gaussian process: neighbours have similar deviations.
 
 References
 ----------
@@ -43,12 +43,12 @@ __all__ = [
     "smooth_basis",
 ]
 
-# Principal directions of a smooth deviation are left out below this fraction of the largest
+# Principal components of a smooth deviation are left out below this fraction of the largest
 # variance.
-_LEAST_VARIANCE = 1e-4
-# An optimiser's step too far must not overflow, as 386 dB do in single precision. Above this
-# level the gradient is zero.
-_CEILING = 150.0
+_MIN_VARIANCE = 1e-4
+# A long step of an optimiser must not overflow: single precision ends at 386 dB. Above this level
+# the gradient is zero.
+_MAX_DB = 150.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ def decibels_to_amplitude(x: torch.Tensor) -> torch.Tensor:
     >>> decibels_to_amplitude(torch.tensor([-10.0, 0.0, 20.0]))
     tensor([  0.1000,   1.0000, 100.0000])
     """
-    return 10 ** (x.clamp_max(_CEILING) / 10)
+    return 10 ** (x.clamp_max(_MAX_DB) / 10)
 
 
 def smooth_basis(positions: torch.Tensor, length: float) -> torch.Tensor:
@@ -153,7 +153,7 @@ def smooth_basis(positions: torch.Tensor, length: float) -> torch.Tensor:
     Parameters
     ----------
     positions : Tensor, shape (n,)
-        Where the curve is wanted.
+        Points of the curve.
     length : float
         Correlation length, in units of the positions: the correlation at a distance d is
         exp(−(d / length)² / 2).
@@ -161,7 +161,7 @@ def smooth_basis(positions: torch.Tensor, length: float) -> torch.Tensor:
     Returns
     -------
     Tensor, shape (n, n_components)
-        B, where B Bᵀ is the correlation up to its least likely directions.
+        B, for which B Bᵀ is the correlation matrix without its smallest principal components.
 
     Examples
     --------
@@ -172,7 +172,7 @@ def smooth_basis(positions: torch.Tensor, length: float) -> torch.Tensor:
     x = positions.double()
     correlation = torch.exp(-((x[:, None] - x) ** 2) / (2 * length**2))
     variances, directions = torch.linalg.eigh(correlation)
-    kept = variances > _LEAST_VARIANCE * variances.max()
+    kept = variances > _MIN_VARIANCE * variances.max()
     return (directions[:, kept] * variances[kept].sqrt()).to(positions.dtype)
 
 
@@ -222,10 +222,10 @@ def factorize_decibel(
         Templates of :func:`harmnmf.harmonic_templates`, or of each timbre, (n_bins, n_pitches,
         n_timbres, n_templates): a dictionary W₀ as ``W0[..., None]``, with `E` fixed at ones.
     E : Tensor, shape (n_templates, n_pitches, n_timbres)
-        Start of the weights. Zeros stay zero.
+        Initial weights. Zeros stay zero.
     H : Tensor, shape (n_pitches, n_timbres, n_frames), optional
-        Activations, such as the piano roll of a score, or their start, by default ones. Zeros
-        stay zero.
+        Activations, such as the piano roll of a score, or initial activations if they are
+        estimated, by default ones. Zeros stay zero.
     options : DecibelOptions, optional
         Options. Default: ``DecibelOptions()``.
 
@@ -347,7 +347,7 @@ def _check_shapes(
     if len(bases) != 3 or not all(
         B is None or (B.ndim == 2 and len(B) == n) for B, n in zip(bases, shape, strict=False)
     ):
-        raise ParameterError(f"bases must be three, (n, n_components) with n from {shape}")
+        raise ParameterError(f"bases must be three, None or (n, n_components) for n in {shape}")
 
 
 class _BetaDivergence(torch.autograd.Function):

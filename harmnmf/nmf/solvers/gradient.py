@@ -21,7 +21,7 @@ def minimise(
     """Minimise an objective over its parameters, in place.
 
     "lbfgs" is L-BFGS with a strong Wolfe line search, which never raises the objective; "adam"
-    takes steps of 1 and may climb. The parameters are left where the objective was lowest. The
+    takes steps of 1 and may raise it. The parameters are left where it was lowest. The
     record has the objective, shape (), before the first iteration and after each.
 
     Examples

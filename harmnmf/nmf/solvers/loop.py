@@ -1,4 +1,4 @@
-"""What the iterative solvers share: options, floors, the multiplicative update, when to stop."""
+"""Parts of all iterative solvers: options, floors, multiplicative updates, convergence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 # Iterations over which solvers judge convergence. A single one is not enough: the first step of
-# L-BFGS is short, Adam may climb, and extrapolated updates gather momentum.
+# L-BFGS is short, Adam may raise the objective, and extrapolation starts slowly.
 PERIOD = 10
 
 

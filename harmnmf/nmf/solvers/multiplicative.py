@@ -80,8 +80,8 @@ def estimate_activations(
 
         H ← H · [Wᵀ(V · V̂^(β-2)) / Wᵀ V̂^(β-1)]^γ
 
-    where γ is :func:`~harmnmf.nmf.solvers.divergence.majorisation_exponent`; of extrapolated
-    updates it is 1 for 0 ≤ β < 1 and 4/3 for 1 ≤ β ≤ 2.
+    where γ is :func:`~harmnmf.nmf.solvers.divergence.majorisation_exponent`; for extrapolated
+    updates it is 1 if 0 ≤ β < 1 and 4/3 if 1 ≤ β ≤ 2.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def estimate_activations(
     W : Tensor, shape (..., n_bins, n_components)
         Dictionary, not negative; its leading dimensions broadcast with those of `V`.
     H : Tensor, shape (..., n_components, n_frames), optional
-        Start, by default ones. Zeros stay zero.
+        Initial activations, by default ones. Zeros stay zero.
     options : MultiplicativeOptions, optional
         Options. Default: ``MultiplicativeOptions()``. Frames are independent of each other:
         with the floor of the whole, and ``tol=None``, blocks of frames give the same result.
@@ -137,7 +137,7 @@ def factorize(
     V : Tensor, shape (..., n_bins, n_frames)
         Spectrogram, not negative.
     W : Tensor, shape (..., n_bins, n_components)
-        Start of the dictionary. Zeros stay zero; equal columns stay equal.
+        Initial dictionary. Zeros stay zero; equal columns stay equal.
     H, options
         As in :func:`estimate_activations`.
 
@@ -190,7 +190,7 @@ def factorize_harmonic(
     P : Tensor, shape (n_bins, n_pitches, n_templates)
         Narrow-band harmonic templates, as :func:`harmnmf.harmonic_templates` makes them.
     E : Tensor, shape (..., n_templates, n_pitches)
-        Start of the weights, as :func:`harmnmf.nmf.templates.initial_weights` makes them.
+        Initial weights, as :func:`harmnmf.nmf.templates.initial_weights` makes them.
     H, options
         As in :func:`estimate_activations`.
 
