@@ -90,16 +90,14 @@ def notes(
     from harmnmf.decoder.training import train_note_network
     from harmnmf.decoder.training_set import (
         ExcerptSource,
-        learn_foreign_dictionaries,
+        learn_leave_one_out,
         split_performances,
         write_excerpts,
     )
 
     training, validation = split_performances(performances)
     with ProgressBar("Dictionaries", len(folders), quiet=quiet) as bar:
-        dictionaries = learn_foreign_dictionaries(
-            folders, output / "dictionaries", progress=bar.advance
-        )
+        dictionaries = learn_leave_one_out(folders, output / "dictionaries", progress=bar.advance)
     parts = (
         ("validation", validation, max(1, excerpts // TRAINING_PER_VALIDATION)),
         ("training", training, excerpts),

@@ -26,8 +26,8 @@ __all__ = ["Transcriber"]
 class Transcriber:
     """Transcribe piano recordings with a timbre dictionary.
 
-    A recording is analysed in blocks, with a network in memory that hardly grows with its length.
-    Notes across the borders of blocks are transcribed whole. Each block estimates the response of
+    A recording is analysed in blocks; with a network, memory hardly grows with the duration. Notes
+    across the borders of blocks are transcribed whole. Each block estimates the response of
     the room for itself, so that a few notes depend on the length of the blocks.
 
     Parameters
@@ -58,10 +58,10 @@ class Transcriber:
 
     Raises
     ------
-    FormatError
-        If the dictionary or the network is damaged.
+    HarmnmfError
+        If there is no such dictionary or network, or (FormatError) its file is damaged.
     ParameterError
-        If there is no such device, a threshold, the latency or the tuning is not finite, or the
+        If the device is not available, a threshold, the latency or the tuning is not finite, or the
         network was trained with other dictionaries.
 
     Examples
@@ -130,12 +130,12 @@ class Transcriber:
         Returns
         -------
         NoteList
-            The notes.
+            Notes, with offsets where their sound ends, and with a network the sustain pedal.
 
         Raises
         ------
         AudioError
-            If the file cannot be read.
+            If the file cannot be read, or is too short to be resampled.
         """
         decoder, blocks = self._open(source, progress)
         for block in blocks:
@@ -174,6 +174,7 @@ class Transcriber:
         Returns
         -------
         NoteList
+            Notes, with the thresholds of this transcriber.
         """
         if isinstance(analysis, NotePosteriors):
             return decode_posteriors(analysis, **self.thresholds)
@@ -191,6 +192,11 @@ class Transcriber:
         -------
         Recording
             For :meth:`transcribe` and :meth:`analyse`, with the spectrogram of the beginning.
+
+        Raises
+        ------
+        AudioError
+            As in :meth:`transcribe`.
         """
         beginning = read_audio(source, duration=self.calibration_duration)
         dictionary, tuning = self.dictionary, self.tuning
@@ -202,7 +208,7 @@ class Transcriber:
             name = "the audio" if isinstance(source, Audio) else source
             raise AudioError(f"{name}: is too short; choose a longer recording") from error
         if beginning.duration < self.calibration_duration:
-            source = beginning  # all of it: need not be read again
+            source = beginning  # the whole recording, which is not read again
         if self.adapt:
             dictionary = adapt_dictionary(
                 spectrogram, dictionary, n_iter=self.n_iter, device=self.device
@@ -215,7 +221,7 @@ class Transcriber:
         Parameters
         ----------
         source : Audio, str or path-like
-            The recording, of which the beginning is used.
+            Recording; only its beginning is read.
 
         Returns
         -------

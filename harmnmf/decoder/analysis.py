@@ -163,7 +163,7 @@ class BlockAnalysis:
         return [self._analyse(*block) for block in blocks]
 
     def run(self, progress: Callable[[float], None] | None = None) -> Iterator[AnalysedBlock]:
-        """Read the recording from its source, and yield its blocks, whose inner frames make it up.
+        """Read the recording from its source, and yield its blocks; their inner frames cover it.
 
         `progress` is called with the seconds of audio done so far.
         """

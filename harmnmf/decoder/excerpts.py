@@ -44,8 +44,8 @@ class NoteExcerpt:
     def targets(self) -> NoteProbabilities:
         """Compute the targets of a network.
 
-        Onsets and offsets are triangles, whose neighbouring frames tell fractions of frames;
-        velocities are defined where onsets are not 0.
+        Onsets and offsets are triangles, so that neighbouring frames encode positions between
+        frames; velocities are defined where onsets are not 0.
 
         Examples
         --------

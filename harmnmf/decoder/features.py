@@ -19,16 +19,16 @@ from harmnmf.nmf.solvers.convolutive import NoteActivations
 from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.signal.spectrogram import FrontEnd, LogFrequency, front_end_from_dict
 
-__all__ = ["FeatureSettings", "NoteFeatures", "reference_level"]
+__all__ = ["UNIT_DB", "FeatureSettings", "NoteFeatures", "reference_level"]
 
-# Limit on the numbers in a file.
+# Limit on the integers in a file.
 _LARGEST = 10_000
 _FRONT_END = LogFrequency()
 _ONSET_FRONT_END = LogFrequency(n_cycles=25.0, min_window=0.03, max_window=0.12)
 # Decibels in a unit of the network's input.
 UNIT_DB = 20.0
-# The loud parts: this quantile of the loudest row of each frame. Frames 40 dB below another
-# quantile do not count, or a long silence would make everything loud.
+# The loud parts: this quantile of the loudest row of each frame. Frames 40 dB below the second
+# quantile are left out, or a recording with long silences would have too low a level.
 _LOUD = 0.99
 _LOUD_OF_ALL = 0.995
 _AUDIBLE = 0.01

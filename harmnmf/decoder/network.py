@@ -1,6 +1,6 @@
 """A small network that detects onsets, sustained notes, offsets, velocities and the pedal.
 
-Its input are the activations of each key and the spectra at the key's partials. All keys share
+Its inputs are the activations of each key and the spectra at the key's partials. All keys share
 the same weights; layers along the keys compare those that share partials, an octave or a twelfth
 apart, and neighbours.
 """
@@ -177,6 +177,13 @@ class NoteNetwork(nn.Module):
     settings : FeatureSettings, optional
         How its input is measured.
 
+    Attributes
+    ----------
+    config, metadata, settings
+        The parameters.
+    context : int
+        Frames on either side that the output of a frame depends on.
+
     Examples
     --------
     >>> network = NoteNetwork().eval()
@@ -258,7 +265,18 @@ class NoteNetwork(nn.Module):
 
     @torch.inference_mode()
     def probabilities(self, features: NoteFeatures) -> NoteProbabilities:
-        """Compute probabilities for consecutive frames; the network must be in evaluation mode."""
+        """Compute probabilities for consecutive frames; the network must be in evaluation mode.
+
+        Parameters
+        ----------
+        features : NoteFeatures
+            Features, measured with `settings`.
+
+        Returns
+        -------
+        NoteProbabilities
+            Probabilities of each key and frame, (n_pitches, n_frames), and of the pedal.
+        """
         n_frames = features.n_frames
         parts = []
         for start in range(0, n_frames, _FRAMES_AT_ONCE):
@@ -273,7 +291,7 @@ class NoteNetwork(nn.Module):
         return join_frames(parts)
 
     def check_dictionary(self, dictionary: TimbreDictionary) -> None:
-        """Raise ParameterError unless a dictionary is like those that the network learned from."""
+        """Raise ParameterError if a dictionary does not match those of the training."""
         settings = self.settings
         n_rows = 1 + dictionary.W.shape[2] - dictionary.n_attack
         if (
@@ -282,9 +300,9 @@ class NoteNetwork(nn.Module):
             or n_rows != settings.n_rows
         ):
             raise ParameterError(
-                f"the network was trained with dictionaries of {len(settings.pitches)} keys, "
-                f"{settings.n_rows - 1} sustained timbres and another front end or other keys than "
-                'this one; choose another dictionary, or decoder="nmf"'
+                "the network needs a dictionary with the front end of its training, the same "
+                f"{len(settings.pitches)} keys and {settings.n_rows - 1} sustained timbres; choose "
+                'another dictionary, or decoder="nmf"'
             )
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -312,6 +330,11 @@ class NoteNetwork(nn.Module):
             If the file is not a network, or damaged.
         HarmnmfError
             If there is no such file.
+
+        Examples
+        --------
+        >>> NoteNetwork.load("learned").settings.n_iter
+        30
         """
         path = find_file(source, shipped_networks(), "network")
         arrays, metadata = load_arrays(path, kind=_KIND)

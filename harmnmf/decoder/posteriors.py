@@ -21,8 +21,8 @@ from .rules import check_thresholds, note_ends
 
 __all__ = ["NetworkDecoder", "NotePosteriors", "PosteriorDecoder", "decode_posteriors"]
 
-# Seconds. Two onsets of a key are further apart.
-_REPETITION = 0.06
+# Seconds.
+_REPETITION = 0.06  # within which a key has no two onsets
 _SHORTEST_NOTE = 0.04
 _SHORTEST_PEDAL = 0.1
 # Row of the key, frame of the peak, its interpolated position in frames, and MIDI velocity.
@@ -91,8 +91,8 @@ class NotePosteriors:
 class PosteriorDecoder:
     """Decode notes from the probabilities of consecutive frames.
 
-    The notes do not depend on where the frames are cut. Of past frames only whether each key
-    sounds and whether the pedal is down is kept, 89 bytes for 88 keys.
+    The notes do not depend on where the frames are cut. For each past frame, 89 bytes are kept for
+    88 keys: whether each key sounds, and whether the pedal is down.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Decode notes from activations by rules: onsets, offsets and velocities.
 
 An onset is a peak of a key's attack activation. Whether it is a note depends on more than its
-height: a real note goes on sounding after its attack, and did not sound before; a spurious one
-usually accompanies louder notes, and the ends of the keyboard are seldom played. The evidence for
+height: a real note sounds after its attack and not before; a spurious one usually accompanies
+louder notes, and the ends of the keyboard are seldom played. The evidence for
 an onset weighs these levels, all in decibels relative to the recording's own loud attacks::
 
     evidence[k, n] = attack[k, n] - 0.25 mixture[n] - 16 overtone[k, n]
@@ -52,8 +52,8 @@ _AFTER = ((0.1, 0.15), (0.24, 0.05))
 _SHORTEST_NOTE = 0.04
 # Decibels. Below the floor levels make no difference.
 _FLOOR = -60.0
-# How much stronger the octave below may be before a note is taken for its overtone, from first
-# doubts to certainty, and what that costs.
+# Levels of the octave below, relative to a note, between which the penalty for an overtone rises
+# from 0 to its maximum; and this maximum.
 _OCTAVE_GAP = (2.0, 6.0)
 _OVERTONE = 16.0
 # MIDI velocity of an attack as strong as the loud ones, and its change per decibel, from a
@@ -186,8 +186,8 @@ def onset_evidence(activations: PianoActivations) -> tuple[NDArray[np.float32], 
     pitches = activations.pitches
     rows, below = np.nonzero(pitches[:, None] - pitches == 12)
     octave_below[rows] = together[below]
-    doubt, certainty = _OCTAVE_GAP
-    overtone = (decibels(octave_below) - attack - doubt) / (certainty - doubt)
+    low, high = _OCTAVE_GAP
+    overtone = (decibels(octave_below) - attack - low) / (high - low)
 
     evidence = attack - np.float32(0.25) * decibels(nearby.sum(axis=0))
     evidence -= np.float32(_OVERTONE) * overtone.clip(0, 1)
@@ -224,6 +224,11 @@ def decode_notes(
     NoteList
         The notes; velocities grow with the level of the attacks.
 
+    Raises
+    ------
+    ParameterError
+        If a threshold or the latency is not finite.
+
     Examples
     --------
     >>> attack, sustain = np.zeros((2, 88, 100), dtype=np.float32)
@@ -238,11 +243,11 @@ def decode_notes(
     attack, evidence = onset_evidence(activations)
     highest = ndimage.maximum_filter1d(attack, 2 * frames(_REPETITION) + 1, axis=1)
     keys, peaks = np.nonzero((attack == highest) & (attack > _FLOOR))
-    # A plateau is one onset, in its middle, and as evident as it is anywhere on it.
+    # A plateau is one onset, at its middle, with the largest evidence along it.
     first = np.flatnonzero((np.diff(keys, prepend=-1) != 0) | (np.diff(peaks, prepend=-1) != 1))
     last = np.append(first[1:], len(keys))[: len(first)] - 1
-    evident = np.maximum.reduceat(evidence[keys, peaks], first) > onset_threshold
-    keys, peaks = keys[first][evident], ((peaks[first] + peaks[last]) // 2)[evident]
+    is_onset = np.maximum.reduceat(evidence[keys, peaks], first) > onset_threshold
+    keys, peaks = keys[first][is_onset], ((peaks[first] + peaks[last]) // 2)[is_onset]
 
     hop, lead = activations.hop_duration, activations.attack_lead
     onsets = (_refined(activations.attack, keys, peaks) * hop + lead - latency).clip(min=0.0)

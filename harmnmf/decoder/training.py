@@ -19,7 +19,7 @@ from .network import NoteLogits, NoteNetwork, NoteProbabilities
 
 __all__ = ["note_loss", "train_note_network"]
 
-# Weights of the terms of the loss: of a trained network, onsets make up half of it.
+# Weights of the loss terms: in a trained network, onsets make up half of the loss.
 _WEIGHTS = {"onset": 1.0, "sounding": 0.1, "offset": 0.3, "velocity": 10.0, "pedal": 0.1}
 # Standard deviations in dB of an excerpt's random gain and equaliser, and the equaliser's bands.
 _GAIN, _EQUALISER, _N_BANDS = 5.0, 3.0, 8
@@ -82,6 +82,11 @@ def train_note_network(
         result as an uninterrupted one.
     validate, progress : callable, optional
         As in :func:`harmnmf.training.loop.train_network`.
+
+    Raises
+    ------
+    ParameterError
+        If there are no excerpts, or `n_steps` is not positive.
     """
     if not excerpts:
         raise ParameterError("training needs at least one excerpt")
@@ -120,7 +125,7 @@ def _batch(
     n_frames: int,
     augment: bool,
 ) -> Batch:
-    """Take random frames of random excerpts."""
+    """Draw random frames of random excerpts."""
     inputs, wanted = [], []
     for index in rng.integers(len(excerpts), size=batch_size):
         features = excerpts[index].features

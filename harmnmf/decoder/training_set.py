@@ -33,14 +33,14 @@ from .excerpts import NoteExcerpt
 from .features import FeatureSettings
 
 __all__ = [
-    "ExcerptSource", "learn_foreign_dictionaries", "split_performances", "write_excerpts"
+    "ExcerptSource", "learn_leave_one_out", "split_performances", "write_excerpts"
 ]  # fmt: skip
 
 # Standard deviation in semitones of the error of the tuning's estimate.
 _MISTUNING = 0.04
 # Level range in dB of the resonance of open strings, relative to the notes.
 _RESONANCE_DB = (-38.0, -24.0)
-# One of so many performances is held out for validation.
+# Every twentieth performance is held out for validation.
 _HELD_OUT = 20
 
 
@@ -123,7 +123,7 @@ def split_performances(folder: Path) -> tuple[list[Path], list[Path]]:
     return [path for path in files if path not in set(validation)], validation
 
 
-def learn_foreign_dictionaries(
+def learn_leave_one_out(
     pianos: Mapping[str, Path], folder: Path, *, progress: Callable[[str], None] | None = None
 ) -> dict[str, Path]:
     """Learn a dictionary for each piano from the notes of the others.
@@ -175,8 +175,6 @@ def write_excerpts(
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{index:06}.safetensors" for index in indices]
-    missing = [(index, path) for index, path in zip(indices, paths, strict=True)
-               if not path.exists()]  # fmt: skip
     if n_jobs == 1:
         for path, index in zip(paths, indices, strict=True):
             if not path.exists():
@@ -187,7 +185,11 @@ def write_excerpts(
     # Forking a process that has used threads may hang.
     pool = ProcessPoolExecutor(n_jobs, get_context("spawn"), torch.set_num_threads, (1,))
     try:
-        pending = {path: pool.submit(_write, source, index, path) for index, path in missing}
+        pending = {
+            path: pool.submit(_write, source, index, path)
+            for path, index in zip(paths, indices, strict=True)
+            if not path.exists()
+        }
         for path in paths:
             if path in pending:
                 pending.pop(path).result()

@@ -10,7 +10,7 @@ from pianos import write_piano
 
 from harmnmf import FormatError, NoteList, ParameterError, TimbreDictionary
 from harmnmf.decoder.excerpts import NoteExcerpt
-from harmnmf.decoder.training_set import ExcerptSource, learn_foreign_dictionaries, write_excerpts
+from harmnmf.decoder.training_set import ExcerptSource, learn_leave_one_out, write_excerpts
 from harmnmf.notes.files import write_midi
 from harmnmf.synthesis.microphone import RecordingConditions
 
@@ -21,7 +21,7 @@ DRY = RecordingConditions(*[0.0] * 7)
 def material(tmp_path_factory: pytest.TempPathFactory) -> ExcerptSource:
     folder = tmp_path_factory.mktemp("material")
     pianos = {name: write_piano(folder / "pianos" / name, b) for name, b in (("a", 1), ("b", 2))}
-    dictionaries = learn_foreign_dictionaries(pianos, folder / "dictionaries")
+    dictionaries = learn_leave_one_out(pianos, folder / "dictionaries")
     onsets = np.arange(0.5, 8.0, 0.25)
     notes = NoteList(
         onsets, onsets + 0.2, 50 + np.arange(30) % 20, [80] * 30, pedal=[[1.0, 2.0], [4.0, 7.0]]
@@ -40,7 +40,7 @@ def test_dictionaries_are_learned_once_from_the_other_pianos(material: ExcerptSo
         sources = TimbreDictionary.load(path).metadata["instruments"]
         assert set(sources) == set(material.pianos) - {name}
     before = path.stat().st_mtime_ns
-    assert learn_foreign_dictionaries(material.pianos, path.parent) == material.dictionaries
+    assert learn_leave_one_out(material.pianos, path.parent) == material.dictionaries
     assert path.stat().st_mtime_ns == before
 
 
