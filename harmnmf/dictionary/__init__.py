@@ -1,1 +1,1 @@
-"""Timbre dictionaries: what the keys of a piano sound like."""
+"""Timbre dictionaries: spectra of the keys of a piano."""

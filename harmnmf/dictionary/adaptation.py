@@ -7,8 +7,8 @@ filtered by the response r of the room::
     V ≈ Σ_kj W[f, k, j] H[k, j, n],   W_dB = (r W₀)_dB + d[f, k],   d ~ Gaussian process
 
 Some activations are wrong, and a free dictionary would fit them. So the deviation d of a key is
-the same for all its timbres, and smooth: it correlates over half a semitone in frequency and four
-keys.
+the same for all its timbres, and smooth, with correlation lengths of half a semitone in frequency
+and four keys.
 """
 
 from __future__ import annotations
@@ -74,7 +74,6 @@ def adapt_dictionary(
 
     Examples
     --------
-    >>> from harmnmf import read_audio
     >>> dictionary = TimbreDictionary.load("default")
     >>> noise = np.random.default_rng(0).normal(size=16000)
     >>> adapted = adapt_dictionary(dictionary.front_end.transform(noise), dictionary)
@@ -85,7 +84,7 @@ def adapt_dictionary(
         raise ParameterError("the spectrogram and the dictionary have different bins")
     if not sigma > 0:
         raise ParameterError(f"sigma must be positive, not {sigma}")
-    # Divergences grow with the level: without this, it would change the weight of the prior.
+    # Divergences depend on the level, and so would the weight of the prior relative to them.
     level = spectrogram.values.mean() if spectrogram.values.size else 0.0
     if not level > 0:
         return dictionary

@@ -63,7 +63,7 @@ def learn_from_score(
     progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> TimbreDictionary:
-    """Learn a dictionary of one piano from recordings and their notes.
+    """Learn a dictionary of one piano from recordings and their notes [1]_.
 
     The notes must be aligned with the recording, as those of a Disklavier are, up to one constant
     offset, which is estimated (:func:`estimate_offset`). A recording that is not in tune with the
@@ -100,6 +100,11 @@ def learn_from_score(
         If there are no recordings or no notes, or notes do not fit their recording or the
         dictionary; or an option is invalid.
 
+    References
+    ----------
+    .. [1] S. Ewert and M. Müller, "Using score-informed constraints for NMF-based source
+       separation", ICASSP 2012, pp. 129-132.
+
     Examples
     --------
     >>> t = np.arange(32000) / 16000
@@ -125,7 +130,7 @@ def learn_from_score(
             progress(name)
         take = _read_take(recording, name, score, _name(score, f"notes of {name}"), dictionary)
         takes.append(take)
-        # The folders of files are private.
+        # Without folders, which may be private.
         title = Path(name).name
         sources[f"{title} ({number})" if title in sources else title] = {
             "notes": len(take.notes),
@@ -163,7 +168,7 @@ def learn_from_score(
         dictionary.front_end,
         dictionary.n_attack,
         dictionary.attack_lead,
-        {**(metadata or {}), "recordings": sources, "solver": solver, "began with": about},
+        {**(metadata or {}), "recordings": sources, "solver": solver, "initial dictionary": about},
     )
 
 
@@ -198,7 +203,7 @@ def timbre_roll(
     hop_duration: float,
     n_attack: int,
 ) -> NDArray[np.bool_]:
-    """Make a piano roll that says which timbre of each key may sound in each frame.
+    """Make a piano roll of the timbres of each key that may sound in each frame.
 
     A note begins with the frames of its attack, the first of them one frame before its onset. Its
     sustain follows until 0.6 s, then its decay until 1 s after its end, or until the key is
@@ -320,7 +325,7 @@ def _mixed(
 ) -> NDArray[np.float64]:
     """Geometric mean of a key's timbres, (n_bins, n_timbres), at the levels of the prior.
 
-    `trust` is the weight of the learned timbres, at most 1; those that were not heard are zero.
+    `trust` is the weight of the learned timbres, at most 1; those that did not sound are zero.
     """
     current, target = learned.sum(axis=0), prior.sum(axis=0)
     weight = trust * (current > 0)

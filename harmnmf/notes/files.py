@@ -39,7 +39,7 @@ _OFFSET_COLUMNS = {
 _DRUM_CHANNEL = 9
 _MAX_DURATION = 24 * 3600  # seconds; longer times are those of damaged files
 _MAX_BYTES = 2**23  # more than ten hours of playing; mido takes 180 times as much memory
-# A variable-length number of so many bytes would take mido very long.
+# mido is very slow with variable-length numbers of this many bytes.
 _ENDLESS_NUMBER = re.compile(rb"[\x80-\xff]{10000}")
 
 
@@ -58,7 +58,7 @@ def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
     Parameters
     ----------
     path : str or Path
-        File to read; its suffix tells the format.
+        File to read; its suffix determines the format.
     offset : {"pedal", "key"}
         Whether offsets include the sustain pedal, as in MAPS, or are key releases. With "key" the
         pedal of a MIDI file is kept in `NoteList.pedal`. A table with only one kind of offset
@@ -192,12 +192,12 @@ def _read_midi(path: Path) -> NoteList:
     data = _read(path)
     try:
         if _ENDLESS_NUMBER.search(data):
-            raise ValueError("it has a number without an end")
+            raise ValueError("a variable-length number does not end")
         midi = mido.MidiFile(file=io.BytesIO(data))
         if not any(midi.tracks):
             raise ValueError("it has no events")
         if midi.ticks_per_beat <= 0:
-            raise ValueError("it counts time in frames of film, not in beats")
+            raise ValueError("times in SMPTE frames are not supported")
         return _merged_tracks(midi)
     except Exception as error:  # mido raises nearly anything on damaged bytes
         reason = str(error) or "it ends too early"

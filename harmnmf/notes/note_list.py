@@ -107,6 +107,11 @@ class NoteList:
         start, end : float
             Seconds, in ascending order. Offsets are cut at `end`, the pedal at both.
 
+        Raises
+        ------
+        ParameterError
+            If `end` is not after `start`.
+
         Examples
         --------
         >>> notes = NoteList([0, 1, 2], [1.5, 4, 4], [60, 62, 64], [70, 70, 70])
@@ -130,7 +135,8 @@ class NoteList:
         Parameters
         ----------
         seconds : float
-            Positive is later. Notes are cut at time zero, and dropped if they end before it.
+            Positive values move to later times. Notes are cut at time zero, and dropped if they end
+            before it.
 
         Examples
         --------
@@ -150,7 +156,7 @@ class NoteList:
     def without_overlaps(self) -> NoteList:
         """Cut each note at the next onset of its pitch.
 
-        Of notes with equal onset and pitch the longest is kept.
+        Among notes with equal onset and pitch, the longest is kept.
 
         Examples
         --------

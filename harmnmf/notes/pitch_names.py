@@ -24,6 +24,11 @@ def pitch_name(pitch: int) -> str:
     pitch : int
         MIDI number.
 
+    Returns
+    -------
+    str
+        Pitch name, such as ``C#4``.
+
     Examples
     --------
     >>> [pitch_name(pitch) for pitch in (21, 60, 61)]
@@ -39,6 +44,11 @@ def parse_pitch(text: str) -> int:
     ----------
     text : str
         ``C4``, ``Bb3``, ``F#5`` or ``Fs5``, in either case; or a number from 0 to 127.
+
+    Returns
+    -------
+    int
+        MIDI number.
 
     Raises
     ------
@@ -73,6 +83,11 @@ def pitch_from_name(path: str | PathLike[str]) -> int:
         or contains a pitch name (``Piano.ff.Bb3.wav``; C4 is 60, sharps are # or s; the last name
         counts).
 
+    Returns
+    -------
+    int
+        MIDI number.
+
     Raises
     ------
     AudioError
@@ -93,7 +108,7 @@ def pitch_from_name(path: str | PathLike[str]) -> int:
         return pitches.pop()
     found = f"two pitches ({min(pitches)} and {max(pitches)})" if pitches else "no pitch"
     raise AudioError(
-        f"{path}: its name tells {found}; begin it with the MIDI number (060_loud.wav) "
+        f"{path}: its name has {found}; begin it with the MIDI number (060_loud.wav) "
         "or include the note's name (C4.wav)"
     )
 

@@ -92,7 +92,7 @@ def test_wrong_notes_and_outputs(notes, tmp_path):
         ("missing", "a.safetensors", "missing: no such file or folder"),
         ("060.wav", "mine.safetensors", "mine.safetensors: exists already"),
         ("empty", "a.safetensors", "empty: no audio files in this folder"),
-        ("noise.wav", "a.safetensors", "noise.wav: its name tells no pitch"),
+        ("noise.wav", "a.safetensors", "noise.wav: its name has no pitch"),
         ("060.wav", "a.safetensors", "060.wav: is not audio"),
         ("060.wav", "missing/a.safetensors", "there is no folder"),
     ):
@@ -129,7 +129,7 @@ def test_several_recordings_go_with_their_notes_in_order(music, tmp_path):
     result = learn(audio, "--midi", midi, "--dictionary", output, "-o", tmp_path / "b.safetensors")
     assert result.exit_code == 0
     about = TimbreDictionary.load(tmp_path / "b.safetensors").metadata
-    assert about["began with"] == {"name": "mine"}
+    assert about["initial dictionary"] == {"name": "mine"}
 
 
 def test_silent_and_missing_recordings(music, tmp_path):

@@ -156,7 +156,7 @@ def test_bad_recordings(tmp_path, samples, message):
 
 
 def test_names_are_checked_before_the_first_file_is_read(tmp_path):
-    with pytest.raises(AudioError, match=r"piano\.wav: its name tells no pitch"):
+    with pytest.raises(AudioError, match=r"piano\.wav: its name has no pitch"):
         learn_from_notes({"a": [tmp_path / "missing_C4.wav"], "b": [tmp_path / "piano.wav"]})
 
 

@@ -107,7 +107,7 @@ def test_an_attack_rises_and_a_key_that_is_not_played_is_like_its_neighbours(not
     )
 
 
-def test_less_is_learned_of_a_key_that_is_played_once(notes, harmonic):
+def test_less_is_learned_about_a_key_that_is_played_once(notes, harmonic):
     few, many = (
         learn_from_score([(play(part), part)] * n, dictionary=harmonic)
         for part, n in ((notes.slice(0, 1.7), 1), (notes, 3))
@@ -169,7 +169,7 @@ def test_files_and_their_names(notes, harmonic, tmp_path):
     assert about["recordings"]["take.wav"]["notes"] == len(notes)
     assert list(about["recordings"]) == ["take.wav", "take.wav (2)"]
     assert (about["a"], about["solver"]) == (1, "multiplicative")
-    assert about["began with"] == {"name": "harmonic"}
+    assert about["initial dictionary"] == {"name": "harmonic"}
 
 
 def test_a_linear_front_end():

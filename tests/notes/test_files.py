@@ -199,7 +199,7 @@ def test_wrong_use(tmp_path):
         read_notes(tmp_path / "song.mid", offset="sound")
 
 
-class TestHostileFiles:
+class TestFilesThatExhaustResources:
     """Files that would take all memory or time."""
 
     @staticmethod
@@ -211,8 +211,8 @@ class TestHostileFiles:
     @pytest.mark.parametrize(
         ("events", "ticks_per_beat", "message"),
         [
-            (b"\0\x90\x3c\x40\x60\x3c\0", 0xE728, "in frames of film"),
-            (b"\xff" * 10**6 + b"\x7f\x90\x3c\x40\0\x3c\0", 480, "a number without an end"),
+            (b"\0\x90\x3c\x40\x60\x3c\0", 0xE728, "SMPTE frames"),
+            (b"\xff" * 10**6 + b"\x7f\x90\x3c\x40\0\x3c\0", 480, "number does not end"),
             (b"\xff" * 9000 + b"\x7f\x90\x3c\x40\x60\x3c\0", 480, "too large"),
             (b"\xff\xff\xff\xff\x7f\x90\x3c\x40\x60\x3c\0", 480, "it lasts"),
             (b"\0\xff\x51\3\0\0\0\0\x90\x3c\x40\x60\x3c\0", 480, "offset 0.0 s is not after"),

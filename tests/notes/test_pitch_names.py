@@ -46,10 +46,10 @@ def test_pitches_of_files(name, pitch):
 
 @pytest.mark.parametrize("name", ["piano.wav", "take_128.wav", "200_x.wav", "C44.wav", "hub4.wav"])
 def test_files_without_a_pitch(name):
-    with pytest.raises(AudioError, match=rf"{name}: its name tells no pitch; .* \(C4.wav\)"):
+    with pytest.raises(AudioError, match=rf"{name}: its name has no pitch; .* \(C4.wav\)"):
         pitch_from_name(name)
 
 
 def test_ambiguous_file_name():
-    with pytest.raises(AudioError, match=r"tells two pitches \(1 and 60\)"):
+    with pytest.raises(AudioError, match=r"has two pitches \(1 and 60\)"):
         pitch_from_name("01_C4.wav")
