@@ -190,7 +190,7 @@ def test_files_are_decoded_once_or_twice(
     )
 
 
-def test_borders_leave_no_trace(transcriber, start, monkeypatch):
+def test_borders_of_blocks_do_not_change_the_notes(transcriber, start, monkeypatch):
     """Blocks differ from the whole in the response of the room only.
 
     With a constant response, notes are the same to less than 0.1 ms and one step of velocity,

@@ -1,6 +1,6 @@
 """Tasks in several processes of one machine; a process that crashes fails its own task only.
 
-`concurrent.futures` will not do: there, one killed process breaks the whole pool.
+`concurrent.futures` is not used, because there one killed process breaks the whole pool.
 """
 
 from __future__ import annotations

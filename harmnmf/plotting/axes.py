@@ -142,9 +142,15 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
         If the suffix is not supported.
     HarmnmfError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_figure(Figure(), f"{folder}/empty.png")
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _SUFFIXES:
-        raise ParameterError(f"{path}: a picture's name must end in .png, .svg or .pdf")
+        raise ParameterError(f"{path}: the suffix of a figure must be .png, .svg or .pdf")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=suffix[1:], dpi=_DPI)

@@ -48,7 +48,7 @@ _ROWS_PER_SEMITONE = 4
 _BLUE, _VERMILION, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#111111"
 _EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}  # separates repeated notes
 _MIN_HZ = 25.0  # lower end of logarithmic frequency axes
-_MAX_NOTE = 30.0  # seconds
+_MAX_NOTE = 30.0  # seconds before the time range from which notes may still sound
 # Metrics of a training that are not terms of the loss.
 _SCORES = {"f_measure": "F-measure", "si_sdr_gain": "SI-SDR gain (dB)"}
 _VALIDATION = "validation_"
@@ -69,6 +69,11 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     matplotlib.figure.Figure
         One image for the strongest attack frame and one for each later timbre, in decibels
         relative to the maximum of the image.
+
+    Raises
+    ------
+    ParameterError
+        If the dictionary does not have the key.
 
     Examples
     --------
@@ -146,6 +151,11 @@ def plot_activations(
     matplotlib.figure.Figure
         Image in decibels relative to the maximum.
 
+    Raises
+    ------
+    ParameterError
+        If the shapes disagree, pitches have gaps, or the time range is empty.
+
     Examples
     --------
     >>> figure = plot_activations(np.eye(3), [60, 61, 62], hop_seconds=0.5)
@@ -199,6 +209,16 @@ def plot_transcription(
         Time range in seconds; by default the first minute.
     title : str, optional
         Title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Bars over the spectrogram in decibels; the title counts the notes.
+
+    Raises
+    ------
+    ParameterError
+        If the time range is empty.
 
     Examples
     --------
@@ -259,6 +279,11 @@ def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "
     -------
     matplotlib.figure.Figure
         Two images of the first minute in decibels, both relative to the maximum of the first.
+
+    Raises
+    ------
+    ParameterError
+        If the axes differ, or are not linear from 0 Hz.
 
     Examples
     --------

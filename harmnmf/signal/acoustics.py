@@ -8,7 +8,9 @@ from scipy.signal import butter, oaconvolve, sosfilt
 
 from .audio import SAMPLE_RATE
 
-__all__ = ["colored_noise", "equalize", "frame_power", "limit_band", "room_response"]
+__all__ = [
+    "FRAME_LENGTH", "colored_noise", "equalize", "frame_power", "limit_band", "room_response",
+]  # fmt: skip
 
 FRAME_LENGTH = 160  # samples of a frame of `frame_power`: 10 ms
 
@@ -40,7 +42,7 @@ def room_response(
 ) -> NDArray[np.float64]:
     """Draw the impulse response of a room, shape (n_samples,).
 
-    It has the direct sound, which is 1 and not delayed, a few early reflections and a decaying
+    It consists of the direct sound, 1 in the first sample, a few early reflections and a decaying
     tail.
 
     Parameters

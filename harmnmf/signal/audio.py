@@ -22,14 +22,15 @@ from harmnmf.storage.files import atomic_path
 from .libsndfile import UNKNOWN_LENGTH, decode_blocks, open_sound, sound_writer
 
 __all__ = [
-    "Audio", "AudioInfo", "audio_info", "read_audio", "stream_audio", "write_audio", "write_blocks",
+    "SAMPLE_RATE", "Audio", "AudioInfo", "audio_info", "read_audio", "stream_audio", "write_audio",
+    "write_blocks",
 ]  # fmt: skip
 
 # Sample rate in Hz at which recordings are analysed and networks are trained.
 SAMPLE_RATE = 16_000
-MIN_SAMPLE_RATE = 1_000
-MAX_SAMPLE_RATE = 768_000
-_RATE_NEEDED = f"is not a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
+_MIN_SAMPLE_RATE = 1_000
+_MAX_SAMPLE_RATE = 768_000
+_RATE_NEEDED = f"is not a whole number from {_MIN_SAMPLE_RATE} to {_MAX_SAMPLE_RATE}"
 _MAX_CHANNELS = 1024  # libsndfile's own limit
 
 
@@ -138,7 +139,7 @@ class AudioInfo:
     Parameters
     ----------
     duration : float
-        Length in seconds; 0 if the header does not say, as in a FLAC that was streamed.
+        Length in seconds; 0 if the header has none, as in a FLAC that was streamed.
     sample_rate : int
         Samples per second.
     n_channels : int
@@ -212,7 +213,7 @@ def read_audio(
     Raises
     ------
     AudioError
-        If the file cannot be read as audio, has no samples there, or has NaN or infinite ones.
+        If the file cannot be read as audio, or the part has no samples, or NaN or infinite ones.
     ParameterError
         If a parameter is out of range.
 
@@ -437,7 +438,7 @@ def _resample(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iter
 
 
 def _is_valid_rate(sample_rate: float) -> bool:
-    return MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE and sample_rate == int(sample_rate)
+    return _MIN_SAMPLE_RATE <= sample_rate <= _MAX_SAMPLE_RATE and sample_rate == int(sample_rate)
 
 
 def _check_rate(sample_rate: int) -> None:

@@ -1,7 +1,7 @@
 """Reading and writing with libsndfile, and clear errors for damaged files and full disks.
 
-libsndfile believes headers, stops decoding where a file is damaged, and does not report that the
-end of a file could not be written. Its MP3 decoder prints notes on damaged files to standard error.
+libsndfile trusts headers, stops decoding where a file is damaged, and does not report that the
+end of a file could not be written. Its MP3 decoder prints messages on damaged files to stderr.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UNKNOWN_LENGTH = 2**63 - 1
 _SYSTEM_ERROR = 2
 # Limit on the values in one block: headers may announce thousands of channels at any rate.
 _LARGEST_BLOCK = 2**25
-# Samples before a damaged place that need not be recovered.
+# Up to so many samples before the damage are not recovered.
 _SMALLEST_BLOCK = 64
 # Seconds that may be missing at the end before a file counts as truncated: lossy formats
 # announce their length only to within a packet or two.

@@ -30,9 +30,9 @@ def save_arrays(
 ) -> None:
     """Write arrays and metadata to a safetensors file, atomically.
 
-    The metadata can be held by JSON, and take up to about 1 MB. Its ``"kind"``, a string, names the
-    kind of content, which `load_arrays` checks; ``"version"`` is reserved. Raises ParameterError if
-    something cannot be stored.
+    The metadata are JSON data of up to about 1 MB. Their ``"kind"``, a string, names the kind of
+    content, which `load_arrays` checks; ``"version"`` is reserved. Raises ParameterError if arrays
+    or metadata cannot be stored.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def save_arrays(
         raise ParameterError('metadata needs a string under "kind", and nothing under "version"')
     try:
         text = json.dumps({"version": _VERSION, **metadata}, allow_nan=False)
-        # safetensors takes the memory of an array as it lies.
+        # safetensors ignores strides.
         tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         data = save(tensors, {"harmnmf": text})
     except (SafetensorError, TypeError, ValueError) as error:

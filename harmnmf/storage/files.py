@@ -27,12 +27,13 @@ _TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}(\..*)?", re.DOTALL
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    r"""Write a file atomically; its folder must exist, and a symbolic link is followed.
+    """Write a file atomically; its folder must exist, and a symbolic link is followed.
 
     Yields an empty, hidden, locked temporary file in the same folder with the same suffix. When the
-    block ends, its content is flushed to the disk and it replaces `path`, so that neither a reader
-    nor a power cut ever finds half a file. When the block raises, it is removed; `remove_leftovers`
-    removes those of killed processes. Raises HarmnmfError if the file cannot be written.
+    block ends, its content is flushed to the disk and it replaces `path`, so that no reader finds
+    an incomplete file, even after a power cut. When the block raises, it is removed;
+    `remove_leftovers` removes those of killed processes. Raises HarmnmfError if the file cannot be
+    written.
 
     Examples
     --------

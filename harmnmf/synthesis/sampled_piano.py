@@ -48,7 +48,7 @@ _LEVEL_SMOOTHING = 4.0
 _SOFTER_PARTIALS = (3.0, 9.0)
 _SOFTER_RANGE = (500.0, 5000.0)  # Hz
 
-# Dampers take 30 dB in these seconds on the lowest key and on the highest that has one.
+# Seconds in which dampers attenuate by 30 dB, on the lowest key and on the highest with a damper.
 _DAMPING = (0.15, 0.08)
 _DAMPED_KEYS = (21, 88)
 
@@ -125,7 +125,7 @@ class SampledPiano:
         Raises
         ------
         FormatError
-            If there is no such file, or one has another name.
+            If the folder has no such file, or a file has another name.
         AudioError
             If a file cannot be read.
         """
@@ -172,6 +172,10 @@ class SampledPiano:
             3 ms of the onsets, those of soft low notes within 10 ms. A note of velocity 127 has an
             RMS of about -20 dBFS; loud chords may exceed full scale.
 
+        Raises
+        ------
+        ParameterError
+            If a note is not on a piano, or `detuning` is not 88 finite numbers.
         """
         outside = [pitch for pitch in notes.pitch.tolist() if pitch not in PIANO_PITCHES]
         if outside:

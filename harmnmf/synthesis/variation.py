@@ -27,8 +27,8 @@ _PEDAL_DELAY = (0.05, 0.25)  # seconds from the release of the pedal until it is
 def excerpt(notes: NoteList, rng: np.random.Generator, duration: float) -> NoteList:
     """Draw a random excerpt of some seconds, shifted to time zero.
 
-    It lies between the first onset and the last offset. Of a shorter performance it is everything
-    from the first onset.
+    It lies between the first onset and the last offset. A shorter performance is returned whole,
+    from its first onset.
     """
     # Some files begin with minutes of silence.
     earliest = notes.onset[0] if len(notes) else 0.0
@@ -45,7 +45,8 @@ def vary_performance(notes: NoteList, rng: np.random.Generator) -> NoteList:
     Each onset moves by up to 5 ms; notes that sound for less than 20 ms are dropped. The pedal is
     removed from one performance in ten; half of those without one get a legato pedal, changed at
     some of the onsets.
-    `notes` have key offsets; the varied ones have no overlaps.
+
+    `notes` have key offsets; the result has no overlaps.
     """
     notes = notes.without_overlaps()
     sounding = notes.pedalled()

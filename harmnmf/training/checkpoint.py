@@ -34,7 +34,7 @@ def rebuild_network(
 
     `build` gets the entries of the configuration, JSON data, as keywords; `arrays` are the weights
     by state-dict name. The network is in evaluation mode. Raises ParameterError if the
-    configuration has a number above 10,000 or is of other weights.
+    configuration has a number above 10,000 or does not match the weights.
     """
     for number in _numbers(dict(config)):
         if not abs(number) <= _LARGEST:
@@ -137,7 +137,7 @@ class _CallLimit(TorchFunctionMode):
     ) -> Any:
         self.n_left -= 1
         if self.n_left < 0:
-            raise ParameterError("the configuration is of more weights than there are")
+            raise ParameterError("the configuration needs more weights than there are")
         return func(*args, **(kwargs or {}))
 
 

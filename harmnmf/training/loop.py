@@ -54,7 +54,7 @@ def train_network(
     Parameters
     ----------
     network : torch.nn.Module
-        Network to train; weights that require no gradient stay.
+        Network to train; weights that require no gradient do not change.
     batches : callable
         Called with the number of steps done; returns an iterable of the remaining batches, each a
         mapping of names to tensors.
@@ -77,6 +77,13 @@ def train_network(
         Called with the network before each checkpoint; returns numbers for ``metrics.jsonl``.
     progress : callable, optional
         Called with the number of steps done.
+
+    Raises
+    ------
+    ParameterError
+        If `n_steps` is not positive.
+    HarmnmfError
+        If the loss is not finite, or (FormatError) the checkpoint does not match the network.
     """
     if n_steps < 1:
         raise ParameterError(f"training needs at least one step, not {n_steps}")

@@ -75,7 +75,7 @@ def test_hits_false_alarms_and_misses():
     assert summary == "hits: 1, false alarms: 2, missed: 2"
 
 
-def test_a_part_has_what_sounds_in_it():
+def test_a_part_shows_all_notes_that_sound_in_it():
     figure = plot_transcription(silence(4), NOTES, NOTES, start=1.2, end=2.0)
     assert bars(figure)["hit"] == [(0.5, 1.5, 48), (1, 2, 60)]
     axes = figure.axes[0]

@@ -23,7 +23,7 @@ def start(n_out: int = 1) -> tuple[nn.Module, torch.optim.Optimizer]:
     return network, torch.optim.Adam(network.parameters())
 
 
-def go_on(network: nn.Module, optimizer: torch.optim.Optimizer, n_steps: int) -> None:
+def train(network: nn.Module, optimizer: torch.optim.Optimizer, n_steps: int) -> None:
     for _ in range(n_steps):
         optimizer.zero_grad()
         network(torch.linspace(-1, 1, 15).view(5, 3)).square().sum().backward()
@@ -32,7 +32,7 @@ def go_on(network: nn.Module, optimizer: torch.optim.Optimizer, n_steps: int) ->
 
 def test_a_checkpoint_of_another_network_raises(tmp_path):
     one, other = start(), start(n_out=2)
-    go_on(*one, 1)
+    train(*one, 1)
     save_checkpoint(tmp_path / "a.safetensors", *one, {"kind": "test"})
     with pytest.raises(FormatError, match=r"a\.safetensors: a checkpoint of another network"):
         load_checkpoint(tmp_path / "a.safetensors", *other, kind="test")
@@ -55,7 +55,7 @@ def test_a_checkpoint_of_another_network_raises(tmp_path):
 def test_a_damaged_checkpoint_raises(tmp_path, recwarn, damage):
     path = tmp_path / "a.safetensors"
     one = start()
-    go_on(*one, 1)
+    train(*one, 1)
     save_checkpoint(path, *one, {"kind": "test"})
     arrays, metadata = load_arrays(path, kind="test")
     damage(arrays)
