@@ -1,1 +1,1 @@
-"""Audio, spectrograms, and where the partials of a harmonic sound lie."""
+"""Audio, spectrograms, tuning, and the frequencies of partials."""

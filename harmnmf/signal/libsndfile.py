@@ -27,7 +27,7 @@ UNKNOWN_LENGTH = 2**63 - 1
 _SYSTEM_ERROR = 2
 # Limit on the values in one block: headers may announce thousands of channels at any rate.
 _LARGEST_BLOCK = 2**25
-# Up to so many samples before the damage are not recovered.
+# Up to this many samples before the damage are not recovered.
 _SMALLEST_BLOCK = 64
 # Seconds that may be missing at the end before a file counts as truncated: lossy formats
 # announce their length only to within a packet or two.

@@ -88,7 +88,7 @@ def test_level_is_the_sum_of_attacks_and_sustain(n_frames, n_attack):
 
 
 @pytest.mark.parametrize("n_frames", [1, 3, 60])
-def test_against_plain_loops(n_frames):
+def test_evidence_equals_its_definition(n_frames):
     activations = busy(3, n_frames)
     attack, sustain = (
         values.astype(np.float64) for values in (activations.attack, activations.sustain)

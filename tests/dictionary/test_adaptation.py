@@ -69,7 +69,7 @@ def test_spectra_move_towards_those_of_the_piano(dictionary, adapted):
         assert learned.std() > 0.4 * true.std()
 
 
-def test_all_timbres_of_a_key_deviate_alike_and_all_else_is_kept(dictionary, adapted):
+def test_timbres_of_a_key_have_the_same_deviation_and_settings_are_kept(dictionary, adapted):
     in_all = (dictionary.W > 1e-6).all(axis=2)
     ratio = adapted.W[in_all] / dictionary.W[in_all]
     np.testing.assert_allclose(ratio, ratio[:, :1].repeat(ratio.shape[1], axis=1), rtol=1e-3)
@@ -78,7 +78,7 @@ def test_all_timbres_of_a_key_deviate_alike_and_all_else_is_kept(dictionary, ada
     assert adapted.metadata == {**dictionary.metadata, "adapted": True}
 
 
-def test_a_narrow_prior_prevails(dictionary, recording):
+def test_a_narrow_prior_keeps_the_dictionary(dictionary, recording):
     rigid = adapt_dictionary(recording, dictionary, sigma=1e-3)
     np.testing.assert_allclose(rigid.W, dictionary.W, rtol=1e-3, atol=1e-12)
 

@@ -108,7 +108,7 @@ def test_damaged_files(tmp_path, recwarn, damage):
     assert not recwarn
 
 
-def test_files_of_something_else(tmp_path):
+def test_files_of_another_kind(tmp_path):
     path = tmp_path / "other.safetensors"
     for content in (b"", b"text", None):
         if content is None:

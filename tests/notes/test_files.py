@@ -192,7 +192,7 @@ def test_missing_files_and_folders(tmp_path, suffix):
         write_midi(tmp_path / f"folder{suffix}", NoteList([], [], [], []))
 
 
-def test_wrong_use(tmp_path):
+def test_unknown_suffix_and_offset(tmp_path):
     with pytest.raises(FormatError, match=r"song\.wav: not a note file"):
         read_notes(tmp_path / "song.wav")
     with pytest.raises(ParameterError, match="'pedal' or 'key'"):

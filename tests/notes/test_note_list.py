@@ -34,7 +34,7 @@ class TestNoteList:
             ({"pedal": [[1.0, np.nan]]}, "pedal"),
         ],
     )
-    def test_rejects(self, changed, message):
+    def test_invalid_notes_and_slices(self, changed, message):
         good = {"onset": [0.5], "offset": [1.0], "pitch": [60], "velocity": [70]}
         with pytest.raises(ParameterError, match=message):
             NoteList(**{**good, **changed})
@@ -107,7 +107,7 @@ class TestOverlaps:
             own = clean.pitch == pitch
             assert (clean.offset[own][:-1] <= clean.onset[own][1:]).all()
 
-    def test_of_coinciding_notes_the_longest_is_kept(self):
+    def test_the_longest_of_coinciding_notes_is_kept(self):
         clean = NoteList([0, 0, 0], [2, 5, 3], [60, 60, 60], [1, 2, 3]).without_overlaps()
         assert clean == NoteList([0], [5], [60], [2])
 

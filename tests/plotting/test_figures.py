@@ -169,7 +169,7 @@ def test_dictionary_images_and_spectra():
     ("n_timbres", "pitches", "keys"),
     [(1, [60], "C4 to C4 (60 to 60)"), (6, [30, 60, 90], "F#1 to F#6 (30 to 90)")],
 )
-def test_dictionaries_of_other_forms(tmp_path, n_timbres, pitches, keys):
+def test_dictionaries_of_other_shapes(tmp_path, n_timbres, pitches, keys):
     W = np.random.default_rng(0).uniform(size=(257, len(pitches), n_timbres))
     dictionary = TimbreDictionary(W, pitches, STFT(n_fft=512), 1, 0.02)
     figure = plot_dictionary(dictionary, pitch=60)

@@ -51,7 +51,7 @@ class TestProbabilities:
         assert np.isfinite(changed).all()
         assert np.abs(changed - sound).max() > 0
 
-    def test_linear_parts_do_the_same_with_others(self, click):
+    def test_linear_parts_do_not_depend_on_the_others(self, click):
         parts = ("room", "equalizer")
         both = np.fft.rfft(record(click, only(*parts)), 2 * RATE)
         product = np.prod([np.fft.rfft(record(click, only(p)), 2 * RATE) for p in parts], 0)
@@ -60,7 +60,7 @@ class TestProbabilities:
         error = np.abs(both - product)[audible] / np.abs(product)[audible]
         assert np.median(error) < 0.02
 
-    def test_noise_is_the_same_with_others(self, sound):
+    def test_noise_does_not_depend_on_the_other_parts(self, sound):
         noise = record(sound, only("noise")) - sound
         among = record(sound, only("noise", "room")) - record(sound, only("room"))
         assert np.corrcoef(noise, among)[0, 1] > 0.99

@@ -41,7 +41,7 @@ __all__ = ["Constraint", "MultiplicativeOptions", "alternate"]
 # Exponent of accelerated updates for 1 ≤ β ≤ 2, where 1 is proven without momentum. Steps longer
 # than 4/3 of the proven ones do not converge with a momentum near 1, even if D is quadratic.
 _LONG_STEP = 4 / 3
-# Bins times frames of a block: on a CPU so many that they fit into its cache.
+# Bins times frames of a block, which on a CPU fits into the cache.
 _CPU_BLOCK = 2**21
 _GPU_BLOCK = 2**26
 
