@@ -140,13 +140,14 @@ def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, floa
     from harmnmf.decoder.network import NoteNetwork
     from harmnmf.decoder.posteriors import NotePosteriors, decode_posteriors
     from harmnmf.notes.evaluation import evaluate_notes
-    from harmnmf.signal.harmonics import PIANO_PITCHES
 
     assert isinstance(network, NoteNetwork)
     scores = []
     for excerpt in excerpts:
         posteriors = NotePosteriors(
-            *network.probabilities(excerpt.features), np.array(PIANO_PITCHES), excerpt.hop_duration
+            *network.probabilities(excerpt.features),
+            np.array(excerpt.settings.pitches),
+            excerpt.hop_duration,
         )
         notes = decode_posteriors(posteriors, latency=0.0)
         scores.append(evaluate_notes(excerpt.notes, notes)["F-measure_no_offset"])

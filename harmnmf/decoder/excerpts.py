@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 
 import numpy as np
@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.storage.arrays import load_arrays, save_arrays
 
-from .features import NoteFeatures
+from .features import FeatureSettings, NoteFeatures
 from .network import NoteProbabilities
 
 __all__ = ["NoteExcerpt"]
@@ -30,12 +29,13 @@ class NoteExcerpt:
     """Features of an excerpt and its notes.
 
     Notes are in seconds from the first frame, with offsets where the sound ends, and the pedal;
-    `hop_duration` is in seconds.
+    `hop_duration` is in seconds. `settings` are those that the features were measured with.
     """
 
     features: NoteFeatures
     notes: NoteList
     hop_duration: float
+    settings: FeatureSettings = field(default_factory=FeatureSettings)
 
     def __post_init__(self) -> None:
         if not 0 < self.hop_duration < np.inf:
@@ -55,10 +55,10 @@ class NoteExcerpt:
         >>> NoteExcerpt(features, notes, 0.02).targets().onset[39, 8:14]
         array([0.  , 0.25, 0.75, 0.75, 0.25, 0.  ], dtype=float32)
         """
-        n_frames = self.features.n_frames
-        onset, sounding, offset, velocity = np.zeros((4, len(PIANO_PITCHES), n_frames), np.float32)
+        n_frames, pitches = self.features.n_frames, self.settings.pitches
+        onset, sounding, offset, velocity = np.zeros((4, len(pitches), n_frames), np.float32)
         for note in zip(
-            self.notes.pitch - PIANO_PITCHES[0],
+            self.notes.pitch - pitches[0],
             self.notes.onset / self.hop_duration,
             self.notes.offset / self.hop_duration,
             self.notes.velocity / 127,
@@ -78,7 +78,9 @@ class NoteExcerpt:
         """Write the excerpt to a safetensors file."""
         notes = {f"note_{name}": getattr(self.notes, name) for name in _NOTE_FIELDS}
         arrays = {**self.features.arrays, **notes}
-        save_arrays(path, arrays, {"kind": _KIND, "hop_duration": self.hop_duration})
+        settings = self.settings.to_dict()
+        metadata = {"kind": _KIND, "hop_duration": self.hop_duration, "settings": settings}
+        save_arrays(path, arrays, metadata)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> NoteExcerpt:
@@ -86,8 +88,9 @@ class NoteExcerpt:
         arrays, description = load_arrays(path, kind=_KIND)
         try:
             notes = NoteList(*(arrays.pop(f"note_{name}") for name in _NOTE_FIELDS))
-            return cls(NoteFeatures(**arrays), notes, description["hop_duration"])
-        except (KeyError, TypeError, ValueError) as error:
+            settings = FeatureSettings.from_dict(description["settings"])
+            return cls(NoteFeatures(**arrays), notes, description["hop_duration"], settings)
+        except (FormatError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged excerpt ({error})") from error
 
 

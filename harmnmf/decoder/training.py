@@ -86,10 +86,15 @@ def train_note_network(
     Raises
     ------
     ParameterError
-        If there are no excerpts, or `n_steps` is not positive.
+        If there are no excerpts, their features were measured with other settings than the
+        network's, or `n_steps` is not positive.
     """
     if not excerpts:
         raise ParameterError("training needs at least one excerpt")
+    if any(excerpt.settings != network.settings for excerpt in excerpts):
+        raise ParameterError(
+            "the excerpts were measured with other settings than the network's; render them again"
+        )
     targets = [excerpt.targets() for excerpt in excerpts]
 
     def batches(first: int) -> Iterator[Batch]:

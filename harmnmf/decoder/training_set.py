@@ -62,6 +62,8 @@ class ExcerptSource:
         Length of an excerpt in seconds.
     seed : int, default=0
         Random seed.
+    settings : FeatureSettings, optional
+        How features are measured.
     """
 
     pianos: Mapping[str, Path]
@@ -70,6 +72,7 @@ class ExcerptSource:
     conditions: RecordingConditions = field(default_factory=RecordingConditions)
     duration: float = 20.0
     seed: int = 0
+    settings: FeatureSettings = field(default_factory=FeatureSettings)
 
     def __post_init__(self) -> None:
         if not self.pianos or not self.performances:
@@ -104,9 +107,10 @@ class ExcerptSource:
         sounding = notes.pedalled()
         columns = (sounding.onset, sounding.offset, sounding.pitch, sounding.velocity)
         return NoteExcerpt(
-            measure_features(recording, FeatureSettings()),
+            measure_features(recording, self.settings),
             NoteList(*columns, notes.pedal),
             recording.hop_duration,
+            self.settings,
         )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from harmnmf import FormatError, NoteList, ParameterError
 from harmnmf.decoder.excerpts import NoteExcerpt
-from harmnmf.decoder.features import NoteFeatures
+from harmnmf.decoder.features import FeatureSettings, NoteFeatures
 from harmnmf.decoder.network import NoteLogits, NoteNetwork, NoteNetworkConfig
 from harmnmf.decoder.training import note_loss, train_note_network
 
@@ -75,6 +75,12 @@ def test_resumed_training_equals_uninterrupted_training(tmp_path: Path) -> None:
 def test_training_needs_excerpts(tmp_path: Path) -> None:
     with pytest.raises(ParameterError):
         train_note_network(NoteNetwork(SMALL), [], tmp_path, n_steps=1)
+
+
+def test_excerpts_of_other_settings_are_refused(tmp_path: Path) -> None:
+    network = NoteNetwork(SMALL, settings=FeatureSettings(n_iter=20))
+    with pytest.raises(ParameterError, match="render them again"):
+        train_note_network(network, [excerpt(0)], tmp_path, n_steps=1)
 
 
 def test_excerpt_files(tmp_path: Path) -> None:
