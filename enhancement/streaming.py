@@ -40,14 +40,14 @@ class EnhancementStream:
     model : StreamingModel
         A causal network, such as ``harmonic-light``.
     attenuation : Attenuation, optional
-        What is kept of the noise.
+        Dry/wet mix and attenuation limit; none by default.
     device : torch.device, optional
         Device of the network.
 
     Attributes
     ----------
     latency : int
-        Delay of the output in samples, whatever the length of the blocks.
+        Delay of the output in samples; independent of the length of the blocks.
 
     Examples
     --------

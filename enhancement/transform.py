@@ -1,4 +1,4 @@
-"""The short-time Fourier transform of networks: differentiable, with its inverse."""
+"""Differentiable short-time Fourier transform and its inverse."""
 
 from __future__ import annotations
 

@@ -97,6 +97,13 @@ def wb_pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> floa
     float
         Predicted score, from 1 to 4.64.
 
+    Raises
+    ------
+    ParameterError
+        If the signals or their length are invalid, or no speech is found.
+    HarmnmfError
+        If the package pesq is not installed.
+
     References
     ----------
     .. [1] ITU-T Recommendation P.862.2, "Wideband extension to Recommendation P.862 for the
@@ -138,6 +145,13 @@ def stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     -------
     float
         Predicted intelligibility; 1 is best.
+
+    Raises
+    ------
+    ParameterError
+        If the signals are invalid, or too short without their silent parts.
+    HarmnmfError
+        If the package pystoi is not installed.
 
     References
     ----------
@@ -257,6 +271,13 @@ def evaluate_singing(
     dict of str to ndarray, shape (n_sources,)
         "SDR", "SIR" and "SAR" in dB [1]_ and, if there is a mixture, "NSDR": the improvement of the
         SDR over that of the mixture [2]_.
+
+    Raises
+    ------
+    ParameterError
+        If the shapes or the signals are invalid.
+    HarmnmfError
+        If mir_eval has no module separation, as from version 0.9 on.
 
     References
     ----------

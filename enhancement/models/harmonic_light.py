@@ -119,7 +119,7 @@ class HarmonicLight(nn.Module):
         self.first = nn.Sequential(
             Grouping(3, channels, 1 + _PAST), nn.BatchNorm2d(channels), nn.SiLU()
         )
-        # Convolutions do not know where they are, and groups above 2 kHz are wider than below.
+        # Position along frequency: convolutions do not depend on it, but groups have two widths.
         self.place = nn.Parameter(torch.zeros(channels, N_GROUPS, 1))
         self.candidates = np.geomspace(*_VOICE, config.n_candidates)
         if config.n_candidates:
@@ -159,7 +159,7 @@ class HarmonicLight(nn.Module):
     def step_parts(
         self, parts: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Do `step` without complex numbers, which ONNX lacks: (batch, 2, n_bins, n_frames).
+        """Compute `step` without complex numbers, which ONNX lacks: (batch, 2, n_bins, n_frames).
 
         The state, (batch, n_values), holds the last two frames and the states of the recurrent
         layers; it is zero at the beginning.
@@ -298,5 +298,5 @@ class _Filter(nn.Module):
         )
         present = frames[..., _PAST:]
         high = _product(present[:, :, SPLIT:-1], bounded_mask(mask))
-        nothing = 0 * present[:, :, -1:]
-        return torch.cat([low, high, nothing], dim=2)  # type: ignore[list-item]
+        nyquist = 0 * present[:, :, -1:]
+        return torch.cat([low, high, nyquist], dim=2)  # type: ignore[list-item]

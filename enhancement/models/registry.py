@@ -1,4 +1,4 @@
-"""Networks by name, and files of their weights."""
+"""Registry of networks, and files of their weights."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ def build_model(name: str, **config: Any) -> nn.Module:
     -------
     torch.nn.Module
         The network; its configuration is the attribute `config`.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such network, or its configuration is invalid.
 
     Examples
     --------
