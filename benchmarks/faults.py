@@ -155,7 +155,7 @@ class Runs:
         n_faults : int
             Number of faults; 0 without the rights to mount a disk.
         wrong : list of str
-            What is wrong.
+            Problems.
         """
         output = self.folder / "full"
         n_pages = sum(-(-n_bytes // _PAGE) for n_bytes in self.n_bytes)

@@ -56,6 +56,11 @@ class Enhancer(AudioEnhancer):
     device : str, default="auto"
         Device of the computation.
 
+    Raises
+    ------
+    ParameterError
+        If a parameter is out of range, or the model has no transform.
+
     Examples
     --------
     >>> from harmnmf.enhancement.models.registry import build_model

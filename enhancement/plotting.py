@@ -56,6 +56,11 @@ def plot_integration(
     matplotlib.figure.Figure
         Figure; :func:`harmnmf.save_figure` writes it.
 
+    Raises
+    ------
+    ParameterError
+        If shapes or candidates do not fit the spectrogram, or the time range is empty.
+
     References
     ----------
     .. [1] T. Wang et al., "Harmonic attention for monaural speech enhancement", IEEE/ACM Trans.

@@ -49,6 +49,11 @@ class EnhancementStream:
     latency : int
         Delay of the output in samples; independent of the length of the blocks.
 
+    Raises
+    ------
+    ParameterError
+        If the network is not causal.
+
     Examples
     --------
     >>> from harmnmf.enhancement.models.registry import build_model
@@ -103,6 +108,13 @@ class EnhancementStream:
         -------
         ndarray, shape (n_samples,)
             Enhanced samples; the first `latency` ones of the stream are zeros.
+
+        Raises
+        ------
+        ParameterError
+            If the block is not one-dimensional.
+        AudioError
+            If a sample is invalid.
         """
         samples = np.asarray(block)
         if samples.ndim != 1:

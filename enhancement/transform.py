@@ -97,6 +97,11 @@ class Waveform(nn.Module):
     The network maps complex spectra, (batch, n_bins, n_frames), to the same shape; its attribute
     `transform` is the :class:`ShortTimeFourier` to use.
 
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network.
+
     Examples
     --------
     >>> model = nn.Identity()

@@ -63,6 +63,11 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
     float
         ‖αs‖² / ‖αs - ŝ‖² in dB, with α = ŝᵀs / ‖s‖² [1]_, for reference s and estimate ŝ.
 
+    Raises
+    ------
+    ParameterError
+        If the signals are invalid.
+
     References
     ----------
     .. [1] J. Le Roux, S. Wisdom, H. Erdogan and J. R. Hershey, "SDR – half-baked or well done?",
@@ -198,6 +203,11 @@ def composite(
         1.594 + 0.805 PESQ - 0.512 LLR - 0.007 WSS. These are the coefficients of the authors'
         implementation, which most published values come from; those of [1]_ differ.
 
+    Raises
+    ------
+    ParameterError, HarmnmfError
+        As in :func:`wb_pesq`.
+
     References
     ----------
     .. [1] Y. Hu and P. C. Loizou, "Evaluation of objective quality measures for speech
@@ -229,6 +239,11 @@ def evaluate_enhancement(
     -------
     dict of str to float
         "WB-PESQ", "STOI", "SI-SDR" and "SSNR" in dB, "CSIG", "CBAK" and "COVL".
+
+    Raises
+    ------
+    ParameterError, HarmnmfError
+        As in :func:`wb_pesq` and :func:`stoi`.
 
     Examples
     --------

@@ -82,6 +82,11 @@ def save_model(
     metadata : mapping
         Data, licence, scores; JSON-serialisable.
 
+    Raises
+    ------
+    HarmnmfError
+        If the file cannot be written.
+
     Examples
     --------
     >>> import tempfile
@@ -115,7 +120,14 @@ def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]
     Raises
     ------
     FormatError
-        If the file is missing, damaged, or not of a network that is known here.
+        If the file is missing, damaged, or not of a network of this version.
+
+    Examples
+    --------
+    >>> from harmnmf.enhancement import shipped_models
+    >>> model, metadata = load_model(shipped_models()["harmonic-light"])
+    >>> metadata["attenuation_limit"]
+    18
     """
     arrays, metadata = load_arrays(path, kind=_KIND)
     del metadata["kind"]
