@@ -14,16 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from harmnmf.errors import ParameterError
 from harmnmf.signal.harmonics import FrequencyAxis, HarmonicSeries
 
-__all__ = ["comb_matrix", "comb_pitch"]
+__all__ = ["VOICE", "comb_matrix", "comb_pitch"]
 
-_VOICE = range(60, 420)  # Hz
+VOICE = range(60, 420)  # fundamental frequencies in Hz
 # A partial at the edge of a bin counts as inside in spite of rounding.
 _BIN_TOLERANCE = 1e-6
 
 
 def comb_matrix(
     axis: FrequencyAxis,
-    candidates: ArrayLike = _VOICE,
+    candidates: ArrayLike = VOICE,
     *,
     construction: str = "smooth",
     normalize: bool = True,
@@ -89,7 +89,7 @@ def comb_matrix(
 def comb_pitch(
     spectrogram: ArrayLike,
     axis: FrequencyAxis,
-    candidates: ArrayLike = _VOICE,
+    candidates: ArrayLike = VOICE,
     *,
     construction: str = "smooth",
     normalize: bool = True,

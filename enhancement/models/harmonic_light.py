@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from harmnmf.enhancement.comb import VOICE
 from harmnmf.enhancement.models.layers.grouping import N_GROUPS, SPLIT, Grouping, Ungrouping
 from harmnmf.enhancement.models.layers.integration import (
     Integration,
@@ -25,7 +26,6 @@ from .config import check_multiple, check_positive
 __all__ = ["HarmonicLight", "HarmonicLightConfig"]
 
 _PAST = 2  # earlier frames that the first convolution and the filter see
-_VOICE = (60.0, 420.0)  # Hz
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class HarmonicLight(nn.Module):
         )
         # Position along frequency: convolutions do not depend on it, but groups have two widths.
         self.place = nn.Parameter(torch.zeros(channels, N_GROUPS, 1))
-        self.candidates = np.geomspace(*_VOICE, config.n_candidates)
+        self.candidates = np.geomspace(VOICE.start, VOICE.stop, config.n_candidates)
         if config.n_candidates:
             U = pitch_combs(self.candidates, self.transform.n_fft, config.comb)
             self.register_buffer("U", U, persistent=False)
