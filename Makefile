@@ -2,7 +2,7 @@
 # make test   lint, check types and run the tests
 # make slow   run the tests that take minutes
 #
-# Both first set up .venv, which needs nothing but Python 3.10 or newer with venv. The default
+# All first set up .venv, which needs nothing but Python 3.10 or newer with venv. The default
 # build of PyTorch for Linux includes CUDA and is large; the one for CPUs is at
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
 
@@ -39,7 +39,7 @@ typed:
 	mkdir -p build/typed/harmnmf
 	cd build/typed/harmnmf && ln -s ../../../harmnmf/* ../../../enhancement ../../../cli .
 
-# PyTorch first and by itself, so that a wheel on disk is taken as it is.
+# PyTorch first and by itself, so that a wheel on disk is used as it is.
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or newer is needed" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
@@ -47,7 +47,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --constraint constraints.txt --editable .
 	touch $@
 
-# Of what the tests need, pesq has to be compiled.
+# pesq, which the tests need, is compiled.
 $(TESTABLE): $(INSTALLED)
 	$(BIN)/pip install --constraint constraints.txt --editable '.[test]'
 	touch $@

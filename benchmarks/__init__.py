@@ -1,1 +1,1 @@
-"""Benchmarks: one question a file; each prints a Markdown table."""
+"""Benchmarks, one file per question, each of which prints Markdown tables."""

@@ -1,7 +1,7 @@
 """Corpus of broken and unusual audio files, with the expected result of each.
 
-All contain the same tone, so that what can be read is easy to check. Tests read them one by one;
-`benchmarks.robustness` reads them all by a command.
+All contain the same tone, so that readable parts are easy to check. Tests read them one by one;
+`benchmarks.robustness` runs commands on all.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Case:
     error : str, optional
         Regular expression of the error, after the file's name; None if it can be read.
     seconds : tuple of float
-        Shortest and longest duration of what can be read.
+        Shortest and longest duration of the readable part.
     hz : float, optional
         Frequency of the tone; None if there is none.
     listed : bool, default=True

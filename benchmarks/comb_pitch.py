@@ -8,7 +8,7 @@ The reference is pYIN (librosa) on the clean recordings of ``speech/voicebank_de
 the share of the frames with an estimated pitch in which it differs by more than 20 %; "none" is the
 share of all frames without an estimate. Only frames that pYIN calls voiced count.
 
-pYIN calls many frames voiced for the sake of their neighbours: half of them have a voiced
+pYIN calls many frames voiced only because their neighbours are: half of them have a voiced
 probability below 0.05, a third hardly more than the 0.01 of white noise. The columns "p ≥ 0.05"
 leave these out.
 """
@@ -54,7 +54,7 @@ SYSTEMS: dict[str, tuple[float, dict[str, Any]]] = {
 
 
 class Voice(NamedTuple):
-    """Spectrograms of a recording without and with noise, and what pYIN estimates.
+    """Spectrograms of a recording without and with noise, and the pitch estimated by pYIN.
 
     Attributes
     ----------

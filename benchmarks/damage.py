@@ -1,4 +1,4 @@
-"""Hypothesis strategies for damaged files and files that lie."""
+"""Hypothesis strategies for damaged and malformed files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import safetensors.numpy
 from hypothesis import strategies as st
 
-# Byte strings with a meaning in each format, which random bytes would hardly ever give.
+# Byte strings with a meaning in each format, which random bytes rarely contain.
 WORDS = {
     ".mid": [
         b"MThd", b"MTrk", b"\xff\x51\x03\0\0\0", b"\xff\x51\x03\xff\xff\xff", b"\xff\x2f\0",

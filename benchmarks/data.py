@@ -1,4 +1,4 @@
-"""Recordings that benchmarks read, and recordings altered as users have them.
+"""Recordings for benchmarks, and alterations that are common in practice.
 
 An altered input is a function of a recording and its notes that returns both after the change. They
 share no code with what makes the training data, and are the same in every run.
@@ -37,7 +37,7 @@ Change = Callable[[Audio, NoteList], tuple[Audio, NoteList]]
 
 
 def real_recordings(data: Path) -> list[Path]:
-    """List the recordings of both Disklaviers, beside each of which lies its table of notes."""
+    """List the recordings of both Disklaviers, each with its table of notes beside it."""
     return sorted(data.glob("piano/real/*/*.flac"))
 
 

@@ -1,13 +1,13 @@
-"""What each part of the learned decoder contributes.
+"""Ablation of the learned decoder.
 
 ::
 
     harmnmf train notes --pianos NOTES --performances MIDI -o RUN
     python -m benchmarks.decoder --data PATH/TO/data --run RUN
 
-Trains small networks on excerpts of a run, all in the same short way and one part left out of each,
-and transcribes the first 30 s of each recording in ``piano/real`` with them. Nothing is adapted, so
-that all read the same factorisation. Networks are kept in RUN/ablation, and not trained again.
+Trains small networks on excerpts of a run, each briefly and with one part left out, and transcribes
+the first 30 s of each recording in ``piano/real`` with them. There is no adaptation, so that all
+read the same factorisation. Networks are kept in RUN/ablation, and not trained again.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def load(paths: Sequence[Path]) -> list[NoteExcerpt]:
 def variants(
     data: Path, run: Path, n_excerpts: int, conditions: Sequence[str], sampled: bool
 ) -> Iterator[tuple[str, Variant]]:
-    """Yield what to train: the network, its excerpts and the options of the training."""
+    """Yield the name, configuration, excerpts and training options of each network."""
     rendered = load(sorted((run / "training").glob("*.safetensors"))[:n_excerpts])
     yield "all parts", (SMALL, rendered, {})
     yield "without activations", (replace(SMALL, activations=False), rendered, {})
@@ -131,7 +131,7 @@ def variants(
     type=click.Choice(["all", *CONDITIONS]),
     help="Recording conditions to leave out; renders new excerpts.",
 )
-@click.option("--sampled", is_flag=True, help="Train on piano/sampled, too.")
+@click.option("--sampled", is_flag=True, help="Also train on piano/sampled.")
 def main(
     data: Path, run: Path, steps: int, excerpts: int, conditions: tuple[str, ...], sampled: bool
 ) -> Iterator[Table]:

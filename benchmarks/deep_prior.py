@@ -1,4 +1,4 @@
-"""Whether harmonic convolutions are a prior for sound: SI-SDR and WB-PESQ over a fit.
+"""Denoising by the deep prior: SI-SDR and WB-PESQ over the steps of a fit.
 
 ::
 
@@ -113,7 +113,7 @@ def summarise(results: Results) -> Iterator[list[str]]:
 
 
 def draw(results: Results) -> Figure:
-    """Draw mean SI-SDR over steps, a panel a group."""
+    """Draw mean SI-SDR over steps, one panel per group."""
     figure = Figure(figsize=(12, 3.2), layout="constrained")
     panels = figure.subplots(1, len(results), squeeze=False)[0]
     for axes, (group, networks) in zip(panels, results.items(), strict=True):

@@ -1,4 +1,4 @@
-"""Speed of the multiplicative solver beside scikit-learn, torchnmf and sgemm.
+"""Speed of the multiplicative solver compared with scikit-learn, torchnmf and sgemm.
 
 ::
 
@@ -67,7 +67,7 @@ def torchnmf(
 
 
 def spectrogram(data: Path, n_frames: int) -> torch.Tensor:
-    """Magnitudes of real recordings, one after another, of shape (1025, n_frames)."""
+    """Concatenated magnitudes of real recordings, shape (1025, n_frames)."""
     parts: list[np.ndarray] = []
     for path in real_recordings(data):
         if sum(part.shape[1] for part in parts) >= n_frames:
@@ -117,8 +117,8 @@ def count(
 ) -> tuple[int, float]:
     """Count the iterations after which the objective is no greater than the target, and time them.
 
-    Without momentum, more iterations are those of a new start: they are made ten at a time, and
-    the last ten one by one.
+    Without momentum, a run can be continued from its result: iterations are done ten at a time,
+    and the last ten one by one.
     """
     n_iter, seconds, factors = 0, 0.0, (W, H)
     for chunk in (PERIOD, 1):

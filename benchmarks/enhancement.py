@@ -57,7 +57,7 @@ class Scored(NamedTuple):
 
 @cache
 def load_system(name: str) -> Enhance:
-    """Load what enhances samples at 16 kHz: "noisy" for the identity, a peer, or a network."""
+    """Load an enhancer of samples at 16 kHz: "noisy" (the identity), a peer, or a network."""
     if name == NOISY:
         return np.asarray
     if name == "noisereduce":

@@ -106,7 +106,7 @@ def _enhance_and_measure(name: str) -> float:
 
 
 def cost_row(name: str) -> list[str]:
-    """Measure what a system costs."""
+    """Measure the costs of a system."""
     system = load_system(name)
     enhancer = system.func if isinstance(system, partial) else None
     size = rate = ""

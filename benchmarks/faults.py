@@ -1,4 +1,4 @@
-"""Runs of a command that are killed, or whose disk fills up: for `robustness`."""
+"""Fault injection for `robustness`: killed processes and full disks."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ COMMANDS = [
 
 
 def finish(process: subprocess.Popen[str], code: int, output: Path) -> list[str]:
-    """Wait for a run and list what is wrong with how it ends.
+    """Wait for a run and list the problems of its end.
 
     It should have this exit code, an error message in lines of its own if the code is not 0, and no
     temporary files left in the folder of outputs.
@@ -124,7 +124,7 @@ class Runs:
         return wrong
 
     def kill(self, n: int) -> list[str]:
-        """Kill n runs at random moments, continue each time, and list what is wrong."""
+        """Kill n runs at random moments, continue each time, and list the problems."""
         rng = np.random.default_rng(0)
         output = self.folder / "killed"
         wrong: list[str] = []
@@ -155,7 +155,7 @@ class Runs:
         n_faults : int
             Number of faults; 0 without the rights to mount a disk.
         wrong : list of str
-            What is wrong.
+            Problems.
         """
         output = self.folder / "full"
         n_pages = sum(-(-n_bytes // _PAGE) for n_bytes in self.n_bytes)

@@ -1,4 +1,4 @@
-"""Accuracy and time of the choice of the front end.
+"""Accuracy and speed of front ends.
 
 ::
 
@@ -6,7 +6,7 @@
 
 For each front end a dictionary is learned from the same isolated notes, and the first 30 s of the
 recordings in ``piano/real`` are transcribed with it, without adaptation or network. Times are those
-of the front end alone on 30 s of noise, beside librosa's variable-Q transform of the same bins.
+of the front end alone on 30 s of noise, compared with librosa's variable-Q transform.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FRONT_ENDS: dict[str, FrontEnd] = {
     "67 periods, 60 ms to 0.5 s": LogFrequency(n_cycles=200 / 3),
     "67 periods, 30 ms to 0.25 s": LogFrequency(n_cycles=200 / 3, min_window=0.03, max_window=0.25),
     "133 periods, 60 ms to 0.5 s": LogFrequency(n_cycles=400 / 3),
-    "100 periods, 36 bins an octave": LogFrequency(bins_per_octave=36, n_bins=292),
+    "100 periods, 36 bins per octave": LogFrequency(bins_per_octave=36, n_bins=292),
     "128 ms for all bins": LogFrequency(min_window=0.128, max_window=0.128),
     "STFT, 128 ms": STFT(n_fft=2048),
 }

@@ -1,13 +1,13 @@
-"""Fuzzing of the readers of our own formats: damaged files, and files that lie.
+"""Fuzzing of the readers of harmnmf's file formats with damaged and malformed files.
 
 ::
 
     python -m benchmarks.fuzz --seconds 600
 
-Hypothesis changes valid files: bytes are flipped, cut off, inserted and repeated, and safetensors
-files are packed again with other arrays and metadata. A reader must return a result or raise an
-error of harmnmf in one line that names the file. All else is a failure: another error, a warning,
-more than two seconds, more than 500 MB. Files that fail are kept.
+Hypothesis changes valid files: bytes are flipped, cut off, inserted and repeated, and the
+arrays and metadata of safetensors files are changed. A reader must return a result or raise a
+HarmnmfError of one line that names the file. Everything else is a failure: another error, a
+warning, more than two seconds, more than 500 MB. Files that fail are kept.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ class Reader:
     files: list[bytes]
 
     def inputs(self) -> st.SearchStrategy[bytes]:
-        """Return a strategy for files, most of them damaged."""
+        """Build a strategy for files, most of them damaged."""
         valid, words = st.sampled_from(self.files), WORDS[self.suffix]
         strategies = [valid.flatmap(lambda content: damaged(content, words))]
         if self.suffix in REMADE:
-            # Most files with changed bytes are refused early.
+            # Most files with changed bytes are rejected early.
             strategies += 2 * [valid.flatmap(REMADE[self.suffix])]
         return st.one_of(strategies)
 
 
 class Attempt(NamedTuple):
-    """The outcome of reading one file: "read", "refused" or a description of the failure."""
+    """The outcome of reading one file: "read", "rejected" or a description of the failure."""
 
     outcome: str
     seconds: float
@@ -218,7 +218,7 @@ def try_file(reader: Reader, path: Path) -> Attempt:
         try:
             reader.read(path)
         except HarmnmfError as error:
-            outcome = "refused"
+            outcome = "rejected"
             if str(path) not in str(error) or "\n" in str(error):
                 outcome = f"not a line that names the file: {error!r}"
         except Exception as error:
@@ -258,7 +258,7 @@ def explore(reader: Reader, n_tries: int, first: int, kept: Path) -> list[Attemp
         path = kept / f"attempt{reader.suffix}"
         path.write_bytes(content)
         attempts.append(try_file(reader, path))
-        if attempts[-1].outcome not in ("read", "refused"):
+        if attempts[-1].outcome not in ("read", "rejected"):
             path.rename(kept / f"{hashlib.sha256(content).hexdigest()[:16]}{reader.suffix}")
 
     attempt()
@@ -288,18 +288,19 @@ def main(seconds: float, keep: Path, first: int) -> None:
     click.echo(
         f"{platform.machine()}, 1 thread, {date.today()}, {seconds:.0f} s of processor time\n"
     )
-    click.echo("| reader | tries | read | refused | failed | slowest | most memory |")
+    click.echo("| reader | tries | read | rejected | failed | slowest | most memory |")
     click.echo("|---|---|---|---|---|---|---|")
     for name, tries in attempts.items():
         outcomes = [attempt.outcome for attempt in tries]
-        n_read, n_refused = outcomes.count("read"), outcomes.count("refused")
+        n_read, n_rejected = outcomes.count("read"), outcomes.count("rejected")
+        n_failed = len(tries) - n_read - n_rejected
         click.echo(
-            f"| {name} | {len(tries)} | {n_read} | {n_refused} | {len(tries) - n_read - n_refused} "
+            f"| {name} | {len(tries)} | {n_read} | {n_rejected} | {n_failed} "
             f"| {max(attempt.seconds for attempt in tries):.2f} s "
             f"| {max(attempt.n_bytes for attempt in tries) / 2**20:.0f} MB |"
         )
     for name, tries in attempts.items():
-        for failure in {attempt.outcome for attempt in tries} - {"read", "refused"}:
+        for failure in {attempt.outcome for attempt in tries} - {"read", "rejected"}:
             click.echo(f"{name}: {failure}", err=True)
 
 

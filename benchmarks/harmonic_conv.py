@@ -1,4 +1,4 @@
-"""Time and memory of harmonic convolutions beside Conv2d of the same kernel and plain lowering.
+"""Time and memory of harmonic convolutions compared with Conv2d and harmonic lowering.
 
 ::
 
@@ -152,7 +152,7 @@ PASSES = (forward, backward)
 
 
 def times(systems: dict[str, System], setting: Setting, seconds: float) -> dict[str, list[float]]:
-    """Shortest times in ms. Systems take turns, so that other load affects all alike."""
+    """Shortest times in ms. Systems take turns, so that other load affects all equally."""
     runs = [
         (name, which, partial(PASSES[which], system, *arguments(setting, memory_format)))
         for memory_format in FORMATS
@@ -232,7 +232,7 @@ def main(
     labels = list(SYSTEMS)
     for kind, unit, measured in (("time", "ms", time_ms), ("memory", "MB", memory)):
         columns = ["setting", "n", "S", "K", f"{labels[0]}, {unit}", *labels[1:]]
-        title = f"{kind.capitalize()} beside Conv2d"
+        title = f"{kind.capitalize()} compared with Conv2d"
         yield Table(f"harmonic_conv_{kind}", title, columns, compare(measured, labels))
 
 

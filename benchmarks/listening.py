@@ -7,7 +7,7 @@
 Speech of LibriSpeech (CC BY 4.0) is mixed with noise of DEMAND (CC BY-SA 3.0) and ESC-10 (CC BY
 3.0), all of which may be distributed. The shipped networks were not trained on these speakers or
 recordings of noise, and nothing was selected by its sound. ``PAGE/index.html`` plays the files
-beside it and shows their spectrograms, and for networks that integrate harmonics, what they find.
+beside it and shows their spectrograms, and for networks with harmonic integration the pitches.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from harmnmf.enhancement.enhancer import Enhancer
 from harmnmf.enhancement.metrics.scores import si_sdr
 from harmnmf.enhancement.mixtures.mixing import Mixture, MixtureConditions
 from harmnmf.enhancement.mixtures.speech import SpeechMixtures, split_material
-from harmnmf.enhancement.models.layers.integration import Integration
 from harmnmf.enhancement.plotting import plot_integration
 from harmnmf.enhancement.transform import ShortTimeFourier
 from harmnmf.plotting.figures import plot_before_after, save_figure
@@ -87,9 +86,9 @@ def draw_mixtures(data: Path) -> list[Mixture]:
 def draw_harmonics(model: nn.Module, mixture: Mixture) -> Figure:
     """Draw the pitches and harmonics that a network finds in a mixture."""
     transform: ShortTimeFourier = model.transform
-    found = model.integrate(transform.analyze(torch.from_numpy(mixture.noisy)[None]))
-    # With several blocks, the result of the last one.
-    significance, harmonics = found if isinstance(found, Integration) else found[-1]
+    significance, harmonics = model.integrate(
+        transform.analyze(torch.from_numpy(mixture.noisy)[None])
+    )
     front_end = STFT(SAMPLE_RATE, hop_length=transform.hop_length, n_fft=transform.n_fft)
     spectrogram = front_end.transform(mixture.noisy)
     return plot_integration(spectrogram, significance[0], harmonics[0], model.candidates)

@@ -1,11 +1,11 @@
-"""Whether denoising a piano recording helps to transcribe it.
+"""Effect of denoising on the transcription of noisy piano recordings.
 
 ::
 
     python -m benchmarks.noisy_piano --data PATH/TO/data
 
 Adds noise 10 dB below the mean power of the real recordings: white noise, or noise of rooms and
-streets from DEMAND, one file a piece. Transcribes them as they are, and enhanced with attenuation
+streets from DEMAND, one file per piece. Transcribes them as they are, and enhanced with attenuation
 unlimited or limited to 12 or 6 dB. Scores are onset-only note F at 50 ms.
 """
 
@@ -96,13 +96,9 @@ def main(data: Path, model: str, duration: float) -> Iterator[Table]:
             yield row(name, "none", with_noise(make()))
             for limit in LIMITS_DB:
                 enhancer = Enhancer.load(model, attenuation_limit=limit, device="cpu")
-
-                def enhance(noisy: Audio, enhancer: Enhancer = enhancer) -> Audio:
-                    return Audio(enhancer(noisy.samples, noisy.sample_rate), noisy.sample_rate)
-
                 limited = f"at most {limit:.0f} dB" if limit else "no limit"
                 label = f"{Path(model).stem}, {limited}"
-                yield row(name, label, with_noise(make(), enhance))
+                yield row(name, label, with_noise(make(), enhancer.enhance))
 
     columns = ["noise", "enhancement", *PIANOS]
     yield Table("noisy_piano", "Transcription of noisy pianos", columns, rows())

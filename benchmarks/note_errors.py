@@ -276,15 +276,15 @@ def find_errors(reference: NoteList, estimated: NoteList, sound: Sound) -> Error
     mistimed, moved = lost[moved >= 0], spare[moved[moved >= 0]]
 
     timing = _timing(reference.onset[mistimed], estimated.onset[moved], sound.onset[mistimed])
-    is_heard_right = np.isin(timing, TIMING[:2])
-    heard = np.full(len(reference), np.nan)
-    heard[found >= 0] = estimated.onset[found[found >= 0]]
-    heard[mistimed[is_heard_right]] = estimated.onset[moved[is_heard_right]]
-    delay = heard - reference.onset
+    is_estimate_right = np.isin(timing, TIMING[:2])
+    estimated_onset = np.full(len(reference), np.nan)
+    estimated_onset[found >= 0] = estimated.onset[found[found >= 0]]
+    estimated_onset[mistimed[is_estimate_right]] = estimated.onset[moved[is_estimate_right]]
+    delay = estimated_onset - reference.onset
     lag = 0.0 if np.isnan(delay).all() else float(np.nanmedian(delay))
 
     missed_if = _missed_if(reference, sound.rise)
-    onset = np.where(np.isnan(heard), reference.onset + lag, heard)
+    onset = np.where(np.isnan(estimated_onset), reference.onset + lag, estimated_onset)
     extra_if = _extra_if(onset, reference, estimated, right)
     # Wide enough for every name: assignment would truncate longer ones.
     missed = np.select(list(missed_if.values()), list(missed_if), MISSED[-1]).astype("<U16")
@@ -295,10 +295,10 @@ def find_errors(reference: NoteList, estimated: NoteList, sound: Sound) -> Error
 
 
 def _timing(
-    annotated: NDArray[np.float64], heard: NDArray[np.float64], sound: NDArray[np.float64]
+    annotated: NDArray[np.float64], estimated: NDArray[np.float64], sound: NDArray[np.float64]
 ) -> NDArray[np.str_]:
-    is_late = heard > annotated
-    is_right = np.abs(heard - sound) < np.abs(annotated - sound)
+    is_late = estimated > annotated
+    is_right = np.abs(estimated - sound) < np.abs(annotated - sound)
     return np.select([is_right & ~is_late, is_right, is_late], TIMING[:3], TIMING[3])
 
 

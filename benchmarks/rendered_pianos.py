@@ -4,8 +4,8 @@
 
     python -m benchmarks.rendered_pianos --data PATH/TO/data -o PIANOS
 
-The pianos of isolated notes take turns. Each performance has its own folder, as each speaker has in
-the speech that ``harmnmf train harmonic-light --speech PIANOS ...`` reads.
+The pianos of isolated notes take turns. Each performance has its own folder, like a speaker in the
+speech that ``harmnmf train harmonic-light --speech PIANOS ...`` reads.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
     python -m benchmarks.report
 
 A benchmark prints its tables; with ``--record`` it also writes each as ``results/NAME.json``, with
-the command, the machine and the date. This command makes the page of them. The notes of a result
-are written by hand, and kept when it is recorded again.
+the command, the machine and the date. This command writes the page from them. The notes of a
+result are written by hand, and kept when it is recorded again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ SECTIONS = {
     "Harmonic convolutions": ("harmonic_conv_time", "harmonic_conv_memory", "deep_prior"),
     "Speech enhancement": (
         "enhancement",
-        "enhancement_limits",
         "enhancement_snr",
         "enhancement_costs",
         "comb_pitch",
@@ -56,13 +55,13 @@ SECTIONS = {
     ),
     "Separation of singing voices": ("singing",),
     "Many recordings": ("scale",),
-    "Robustness": ("robustness", "fuzz"),
+    "Robustness": ("robustness",),
 }
 INTRODUCTION = """# Results
 
 Written by `python -m benchmarks.report` from `benchmarks/results/`: run a benchmark with `--record`
 to replace its tables. Real-time factors are processing time over the duration of the audio.
-[docs/experiments.md](../docs/experiments.md) has what was tried besides.
+[docs/experiments.md](../docs/experiments.md) describes further experiments.
 """
 
 Rows = Iterable[Sequence[str]]

@@ -1,14 +1,14 @@
-"""What commands do about broken recordings, killed processes and full disks.
+"""Robustness of the commands to broken recordings, killed processes and full disks.
 
 ::
 
     python -m benchmarks.robustness [--long]
 
 Runs ``harmnmf transcribe FOLDER -o OUT -j 2`` and ``harmnmf enhance FOLDER -o OUT -j 2``: on the
-files of ``benchmarks/broken_audio.py``, one of which is removed meanwhile; on a disk that fills up
-and on a read-only one, which takes root to mount; and repeatedly with SIGKILL at random moments, to
-all processes or to the first only, until all is done. ``--long`` also measures the peak memory of a
-minute, an hour and three hours of stereo at 44.1 kHz, in an hour and with 6 GB of disk.
+files of ``benchmarks/broken_audio.py``, one of which is removed during the run; on a disk that
+fills up and on a read-only one, which only root can mount; and repeatedly with SIGKILL at random
+moments, to all processes or to the first only, until all is done. ``--long`` also measures the peak
+memory of a minute, an hour and three hours of stereo at 44.1 kHz, in an hour and with 6 GB of disk.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def judge(command: Command, case: Case, record: dict[str, Any] | None, folder: Path) -> str | None:
-    """Compare a record and the output with what a file should end in; return the difference."""
+    """Compare a record and the output with the expected result; return the difference."""
     if record is None:
         return LOST
     error = record.get("error")
@@ -109,7 +109,7 @@ def peak_memory(command: Command, folder: Path, seconds: int) -> float:
 
 
 def column(command: Command, folder: Path, n_kills: int) -> tuple[dict[str, str], list[str]]:
-    """Count what a command survives, and list the problems."""
+    """Count the faults that a command survives, and list the problems."""
     n_inputs, bad = bad_inputs(command, folder)
     runs = Runs(command, folder)
     killed = runs.kill(n_kills)

@@ -1,4 +1,4 @@
-"""Recordings transcribed per hour against the number of workers.
+"""Recordings transcribed per hour by number of workers.
 
 ::
 
@@ -33,9 +33,9 @@ from harmnmf.signal.audio_folders import audio_files
 from .data import real_recordings
 from .report import Table, benchmark
 
-# Dask's nannies have glibc return all memory at once, and the next block has to take it anew.
+# By default, Dask makes glibc return memory after each block, and the next one allocates it again.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**32)}
-# Options of the command, beside the number or the address of the workers.
+# Further options of the command than the number or the address of the workers.
 WHERE: dict[str, list[str]] = {
     "processes": [],
     "cluster, by path": [],
@@ -64,7 +64,7 @@ def timed_run(folder: Path, options: Sequence[str]) -> float:
         elapsed = time.perf_counter() - start
         n_done = len(list(Path(output).glob("*.mid")))
     if n_done != len(audio_files(folder)):
-        raise RuntimeError(f"only {n_done} recordings are there")
+        raise RuntimeError(f"only {n_done} recordings were transcribed")
     return elapsed
 
 
@@ -130,7 +130,7 @@ def main(data: Path, n_files: int, seconds: float, most: int) -> Iterator[Table]
 
     with tempfile.TemporaryDirectory() as name:
         write_archive(Path(name), data, n_files, seconds)
-        columns = ["where", "workers", "seconds", "files an hour", "× real time", "efficiency"]
+        columns = ["where", "workers", "seconds", "files per hour", "× real time", "efficiency"]
         title = f"Transcription of {n_files} recordings of {seconds:g} s"
         yield Table("scale", title, columns, rows(Path(name)))
 

@@ -1,4 +1,4 @@
-"""Print the structure of the code: files and lines a folder, and which folder imports which.
+"""Print the structure of the code: files, lines and imports of each folder.
 
 ::
 
@@ -94,8 +94,8 @@ def main(root: Path) -> None:
     for folder, counts in folder_imports(root).items():
         files = [p for p in python_files(root, *PACKAGES) if p.parent.as_posix() == folder]
         used = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-        rooms = [p for p in files if p.stem != "__init__"]
-        print(f"| {folder} | {len(rooms)} | {count_lines(root, files)} | {used} |")
+        modules = [p for p in files if p.stem != "__init__"]
+        print(f"| {folder} | {len(modules)} | {count_lines(root, files)} | {used} |")
     print("\n| lines of | code | tests |\n|---|---|---|")
     tests = python_files(root, "tests")
     for top in (*PACKAGES, "benchmarks"):

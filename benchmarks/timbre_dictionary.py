@@ -1,17 +1,17 @@
-"""Dictionaries learned from music and its score: free, harmonic, and in between.
+"""Dictionaries learned from music and its score, with more or less harmonic constraints.
 
 ::
 
     python -m benchmarks.timbre_dictionary --data PATH/TO/data --figures docs
 
-One spectrum a key: on each sampled piano, the piece with the most different keys is learned from,
-and the one with the fewest notes of other keys is held out. All dictionaries are learned from the
-same magnitudes, with activations only where the score has notes, and judged by the same divergence,
-β = 0.5 between magnitudes. Harmonicity is the share of a column's energy in the main lobes of its
-key's partials. Errors are relative to those of the free dictionary; the held-out error is that of
-activations restricted by the score, with the dictionary fixed. Frame F separates held keys from
-others without the score, by the best threshold for each piece and dictionary. Frames with keys that
-were not learned are left out.
+There is one spectrum per key. On each sampled piano, the piece with the most different keys is for
+training, and the one with the fewest notes of other keys is held out. All dictionaries are learned
+from the same magnitudes, with activations only where the score has notes, and judged by the same
+divergence, β = 0.5 between magnitudes. Harmonicity is the share of a column's energy in the main
+lobes of its key's partials. Errors are relative to those of the free dictionary; the held-out error
+is that of activations restricted by the score, with the dictionary fixed. Frame F separates held
+keys from others without the score, by the best threshold for each piece and dictionary. Frames with
+keys that were not learned are left out.
 
 Note F is that of dictionaries learned by :func:`harmnmf.learn_from_score` from the beginnings of
 one piece of each piano, close to the default dictionary instead of to templates, on the recordings
@@ -305,7 +305,7 @@ def note_measures(dictionary: TimbreDictionary | str, data: Path) -> list[float]
 
 
 class Curve(NamedTuple):
-    """Recorded iterations, their objective per value, and the seconds an iteration takes."""
+    """Recorded iterations, their objective per value, and the seconds per iteration."""
 
     iterations: NDArray[np.int64]
     objective: NDArray[np.float64]
@@ -382,7 +382,7 @@ def convergence_table(curves: dict[float, dict[str, Curve]]) -> Table:
             there = [n, f"{reached[0] * seconds:.1f}" if len(reached) else ""]
             start_of_W = f"PE, down to −{depth:g}"
             rows.append([start_of_W, name, f"{1000 * seconds:.0f}", *values, *there])
-    columns = ["start of W", "method", "ms an iteration"]
+    columns = ["start of W", "method", "ms per iteration"]
     columns += [*(f"1000 D after {n}" for n in looks), "iterations to the target", "s"]
     return Table("timbre_dictionary_convergence", "Convergence", columns, rows)
 
@@ -455,11 +455,11 @@ def draw_sweep(
         )
         label = f"{name}, nothing learned"
         music.axhline(default[piano], color=color, linestyle=":", label=label)
-    error.set(title="What is not explained", ylabel="Held-out divergence / free", yscale="log")
+    error.set(title="Held-out error", ylabel="Held-out divergence / free", yscale="log")
     harmonicity.set(
-        title="How harmonic columns are", ylabel="Energy on partials, 10th percentile (%)"
+        title="Harmonicity of the columns", ylabel="Energy on partials, 10th percentile (%)"
     )
-    music.set(title="What becomes of notes", ylabel="Onset F, piano/real")
+    music.set(title="Transcription", ylabel="Onset F, piano/real")
     plain_ticks(error.yaxis)
     for axes in (error, harmonicity, music):
         axes.set_xticks(list(ticks.values()), [sigma_name(sigma) for sigma in ticks])
@@ -540,7 +540,9 @@ def main(data: Path, duration: float, figures: Path | None) -> Iterator[Table]:
             yield [name, *decimals(F)]
 
     header = ["dictionary", *(f"{piano} F" for piano in PIANOS)]
-    yield Table("timbre_dictionary_notes", "Transcription with them", header, note_rows())
+    yield Table(
+        "timbre_dictionary_notes", "Transcription with these dictionaries", header, note_rows()
+    )
     if figures is not None:
         shown = {
             "Free": columns["free, from a flat start"],

@@ -6,9 +6,9 @@
     python -m benchmarks.transcription --data PATH/TO/data --inputs
 
 Transcribes the first 30 s of each recording in ``piano/real`` and scores the notes with mir_eval:
-means over the pieces of each piano. The rows of other systems are anchors, measured on the same
-excerpts; they are not run here. ``--inputs`` also scores the recordings through a phone, 35 cents
-flat and as MP3 (``benchmarks/data.py`` says how), which takes four times as long.
+means over the pieces of each piano. The rows of other systems were measured beforehand on the same
+excerpts. ``--inputs`` also scores the recordings through a phone, 35 cents flat and as MP3 (see
+``benchmarks/data.py``), which takes four times as long.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "harmnmf --decoder nmf": {"decoder": "nmf"},
     "harmnmf --decoder nmf --no-adapt": {"decoder": "nmf", "adapt": False},
 }
-# One system a decoder, with all else at its defaults.
+# One system per decoder, with defaults otherwise.
 DECODERS = {name: SYSTEMS[name] for name in ("harmnmf", "harmnmf --decoder nmf")}
 # Onset-only note F on ENSTDkCl and on ENSTDkAm, and real-time factor, on the same excerpts.
 ANCHORS = [
@@ -86,7 +86,7 @@ def transcribe_recordings(
         Real-time factor of reading and transcribing.
     """
     paths = real_recordings(data)
-    transcriber.transcribe(read_audio(paths[0], duration=1.0))  # what happens only once
+    transcriber.transcribe(read_audio(paths[0], duration=1.0))  # first call: initialisation
     pieces = []
     seconds = audio_seconds = 0.0
     for path in paths:
@@ -129,7 +129,7 @@ def means(scores: Scores, *names: str) -> list[float]:
 
 @benchmark()
 @click.option("--duration", default=30.0, show_default=True, help="Seconds of each recording.")
-@click.option("--inputs", is_flag=True, help="Score altered recordings, too.")
+@click.option("--inputs", is_flag=True, help="Also score altered recordings.")
 def main(data: Path, duration: float, inputs: bool) -> Iterator[Table]:
     scores: dict[str, Scores] = {}
 

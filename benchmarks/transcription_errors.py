@@ -1,4 +1,4 @@
-"""Where transcriptions err: the tables and the figure of docs/transcription_errors.md.
+"""Transcription errors by class: tables and figure of docs/transcription_errors.md.
 
 ::
 
@@ -108,7 +108,7 @@ def judge(data: Path, duration: float) -> Levels:
 
 
 def hits(
-    level: Iterable[Judged], feature: Feature, piano: str, *, heard: bool = False
+    level: Iterable[Judged], feature: Feature, piano: str, *, estimated: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count the notes of a piano in each band, and those of them that match.
 
@@ -120,7 +120,7 @@ def hits(
         The bands.
     piano : str
         Piano whose pieces count.
-    heard : bool, default=False
+    estimated : bool, default=False
         Count the estimated notes instead of the reference notes.
 
     Returns
@@ -132,8 +132,8 @@ def hits(
     counts = np.zeros((2, n_bands), dtype=np.int64)
     for piece in level:
         if piece.piano == piano:
-            notes = piece.estimated if heard else piece.reference
-            matched = (piece.errors.extra if heard else piece.errors.missed) == ""
+            notes = piece.estimated if estimated else piece.reference
+            matched = (piece.errors.extra if estimated else piece.errors.missed) == ""
             band = feature.band(notes)
             counts[0] += np.bincount(band, minlength=n_bands)
             counts[1] += np.bincount(band[matched], minlength=n_bands)
@@ -143,13 +143,13 @@ def hits(
 def accuracy_tables(levels: Levels) -> Iterator[str]:
     """Format recall by octave, velocity and polyphony, and precision by octave."""
     recall = [(feature, False) for feature in (OCTAVES, VELOCITIES, SOUNDING, STRUCK)]
-    for feature, heard in [*recall, (OCTAVES, True)]:
-        kind = "precision" if heard else "recall"
+    for feature, estimated in [*recall, (OCTAVES, True)]:
+        kind = "precision" if estimated else "recall"
         header, columns = [feature.name], [list(feature.bands)]
         for name, level in levels.items():
             for piano in PIANOS:
-                n_notes, n_matched = hits(level, feature, piano, heard=heard)
-                if heard or name == next(iter(levels)):
+                n_notes, n_matched = hits(level, feature, piano, estimated=estimated)
+                if estimated or name == next(iter(levels)):
                     header.append(f"notes, {piano}")
                     columns.append([str(n) for n in n_notes])
                 header.append(f"{kind}, {name}, {piano}")
@@ -231,13 +231,13 @@ def draw(levels: Levels) -> Figure:
     """Draw recall by octave, velocity and polyphony, precision by octave, and errors by class."""
     figure = Figure(figsize=(10, 6), layout="constrained")
     (keys, velocity, sounding), (precise, missed, extra) = figure.subplots(2, 3)
-    for axes, feature, heard in (
+    for axes, feature, estimated in (
         (keys, OCTAVES, False),
         (velocity, VELOCITIES, False),
         (sounding, SOUNDING, False),
         (precise, OCTAVES, True),
     ):
-        _draw_hits(axes, levels, feature, heard)
+        _draw_hits(axes, levels, feature, estimated)
     for axes, kind, names in ((missed, "missed", MISSED), (extra, "extra", EXTRA)):
         _draw_classes(axes, levels, kind, names)
     for axes in (velocity, sounding, precise):
@@ -247,14 +247,14 @@ def draw(levels: Levels) -> Figure:
     return figure
 
 
-def _draw_hits(axes: Axes, levels: Levels, feature: Feature, heard: bool) -> None:
+def _draw_hits(axes: Axes, levels: Levels, feature: Feature, estimated: bool) -> None:
     for (name, level), colour in zip(levels.items(), COLOURS, strict=False):
         for piano, (line, marker) in MARKS.items():
-            n_notes, n_matched = hits(level, feature, piano, heard=heard)
+            n_notes, n_matched = hits(level, feature, piano, estimated=estimated)
             shown = np.where(n_notes >= FEWEST, n_matched / np.maximum(1, n_notes), np.nan)
             axes.plot(shown, color=colour, linestyle=line, marker=marker, label=f"{name}, {piano}")
     axes.set_xticks(range(len(feature.bands)), list(feature.bands), fontsize="small", rotation=30)
-    kind = "Precision" if heard else "Recall"
+    kind = "Precision" if estimated else "Recall"
     axes.set(title=f"{kind} by {feature.name}", ylabel=kind)
     axes.grid(axis="y", color="#00000022", linewidth=0.6)
 
@@ -287,7 +287,7 @@ def _n_errors(
 
 
 def replace_tables(document: str, tables: str) -> str:
-    r"""Replace what stands between `BEGIN` and `END` in a document.
+    r"""Replace the text between `BEGIN` and `END` in a document.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The command line ``harmnmf``, one module per command."""
+"""Command line of harmnmf, one module per command."""
 
 if __name__ != "harmnmf.cli":
     raise ImportError("import it as harmnmf.cli")

@@ -1,4 +1,4 @@
-"""``harmnmf convert``: files of older versions to safetensors."""
+"""`harmnmf convert`: files of older versions to safetensors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harmnmf.cli._support.options import PATH, overwrite_option
+from harmnmf.cli._support.paths import check_output
 from harmnmf.errors import FormatError
-
-from ._support.options import PATH, overwrite_option
-from ._support.paths import check_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 def command(source: Path, output: Path | None, overwrite: bool) -> None:
     """Convert a file of an older harmnmf to safetensors.
 
-    Converts dictionaries and networks. Make training checkpoints and excerpts again.
+    Converts dictionaries and networks. Training checkpoints and excerpts cannot be converted.
     """
     output = output or source.with_suffix(".safetensors")
     check_output(output, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""`harmnmf deep-prior`: remove noise by an untrained network."""
+"""`harmnmf deep-prior`: remove noise with an untrained network."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class DeepPriorFit:
         try:
             enhanced = self._make_prior().enhance(noisy, checkpoint=checkpoint, progress=progress)
             write_audio(path, enhanced)
-            # Not before: a full disk must not cost an hour's work.
+            # Only now: if the disk is full, the fit must not be lost.
             checkpoint.unlink()
         except KeyboardInterrupt:
             click.echo(f"{checkpoint}: run the same command again to resume", err=True)

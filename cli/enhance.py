@@ -47,7 +47,7 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
     default=0.0,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="Part of the noisy recording in the output, from 0 to 1.",
+    help="Proportion of the noisy recording in the output, from 0 to 1.",
 )
 @click.option(
     "--atten-lim",
@@ -60,8 +60,8 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
 @click.option(
     "--stdin",
     is_flag=True,
-    help="Read raw samples from standard input and write the enhanced ones to standard output as "
-    "they come: 16-bit little-endian, mono, 16 kHz.",
+    help="Enhance raw samples from standard input as they arrive, and write them to standard "
+    "output: 16-bit little-endian, mono, 16 kHz.",
 )
 @device_option
 @batch_options
@@ -98,9 +98,11 @@ def command(
     is_singing = _is_for_singing(model)
     work = Enhancement(model, dry, attenuation_limit, device, is_singing)
     if stdin:
+        from harmnmf.signal.audio import SAMPLE_RATE
+
         stream = _load_enhancer(work).stream()
         if not batch.quiet:
-            click.echo(f"latency: {1000 * stream.latency / 16_000:.1f} ms", err=True)
+            click.echo(f"latency: {1000 * stream.latency / SAMPLE_RATE:.1f} ms", err=True)
         stream_pcm(stream, sys.stdin.buffer, sys.stdout.buffer)
         return
     names = ["_voice", "_accompaniment"] if is_singing else ["_enhanced"]

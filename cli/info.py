@@ -1,4 +1,4 @@
-"""``harmnmf info``: versions and devices, for bug reports."""
+"""`harmnmf info`: versions and devices, for bug reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIBRARIES = (
 
 @click.command()
 def command() -> None:
-    """Show versions, devices and what is shipped."""
+    """Show versions, devices and shipped models."""
     import torch
 
     from harmnmf.decoder.network import shipped_networks

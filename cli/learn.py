@@ -77,8 +77,8 @@ def command(
             f"{output}: a dictionary's name ends in .safetensors", param_hint="'--output'"
         )
     if scores and len(scores) != len(audio):
-        recordings = "1 recording needs" if len(audio) == 1 else f"{len(audio)} recordings need"
-        raise click.BadParameter(f"{recordings} as many, not {len(scores)}", param_hint="'--midi'")
+        message = f"give one per recording: {len(audio)} expected, not {len(scores)}"
+        raise click.BadParameter(message, param_hint="'--midi'")
     for name in ("solver", "dictionary"):
         given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
         if given and not scores:
@@ -116,7 +116,7 @@ def command(
         return
     if scores:
         for name, part in sources.items():
-            click.echo(f"{name}: {1000 * part['offset']:+.0f} ms later than its notes")
+            click.echo(f"{name}: delayed by {1000 * part['offset']:+.0f} ms relative to its notes")
     n_notes = sum(part["notes"] for part in sources.values())
     keys = {key for part in sources.values() for key in part["keys"]}
     counts = ((n_notes, "note"), (len(keys), "key"), (len(sources), source))

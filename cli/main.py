@@ -29,7 +29,7 @@ COMMANDS = {
     "evaluate": "Evaluate transcriptions against reference notes.",
     "dictionary": "List, show and plot timbre dictionaries.",
     "convert": "Convert a file of an older harmnmf to safetensors.",
-    "info": "Show versions, devices and installed models.",
+    "info": "Show versions, devices and shipped models.",
 }
 
 

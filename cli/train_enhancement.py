@@ -25,11 +25,10 @@ from harmnmf.errors import HarmnmfError
 MODELS = {
     "harmonic-light": "small causal network, fast on one CPU thread",
     "harmonic-attention": "larger causal network, from which harmonic-light is derived",
-    "harmonic-refinement": "harmonic-light and a second network that refines its estimate",
+    "harmonic-refinement": "second network that refines the estimate of harmonic-light",
     "spectrum-attention-fusion": "published network with attention over neighbouring bands",
     "spectrogram-fusion": "network that combines mapping and masking, for singing voice",
 }
-
 
 COUNT = click.IntRange(min=1)
 
@@ -88,8 +87,8 @@ def model_command(name: str) -> click.Command:
     @click.option(
         "--steps", "n_steps", default=20_000, type=COUNT, help="Number of training steps."
     )
-    @click.option("--batch-size", default=16, type=COUNT, help="Mixtures per step.")
-    @click.option("--seconds", default=2.0, help="Duration of a mixture.")
+    @click.option("--batch-size", default=16, type=COUNT, help="Mixtures per step and process.")
+    @click.option("--seconds", default=2.0, help="Duration of a mixture in seconds.")
     @click.option("--learning-rate", default=2e-3, help="Peak learning rate.")
     @seed_option
     @click.option(
@@ -97,7 +96,7 @@ def model_command(name: str) -> click.Command:
         "--jobs",
         "n_workers",
         default=1,
-        help="Number of processes that load and mix audio; 0 for none beside the main process.",
+        help="Number of processes that load and mix audio; 0 to do it in the main process.",
     )
     @click.option(
         "--precision",
@@ -177,7 +176,7 @@ _HELP = """Train {name}, a {about}.
 
 Mixtures are generated during training, with a tenth of the speakers and of the noise held out for
 validation. Run the same command again to resume, or with more --steps to continue. Use several GPUs
-with `torchrun -m harmnmf train ...`.
+with `torchrun --nproc-per-node N -m harmnmf train ...`.
 
 \b
 Example:

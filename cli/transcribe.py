@@ -44,7 +44,7 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     callback=_parse_formats,
     metavar="LIST",
     help="Output formats, separated by commas: mid (MIDI), csv (table of notes), npz (NumPy arrays "
-    "of the probability of each note in each frame).  [default: mid]",
+    "of note probabilities, or of activations with --decoder nmf).  [default: mid]",
 )
 @click.option(
     "--plot",

@@ -1,4 +1,4 @@
-"""How much of the noise is kept: a dry/wet mix, and a limit of the attenuation per bin."""
+"""Dry/wet mix, and limit of the attenuation per bin."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _Samples = TypeVar("_Samples", NDArray[np.float32], torch.Tensor)
 
 @dataclass(frozen=True)
 class Attenuation:
-    """What the enhanced signal keeps of the noisy one.
+    """Dry/wet mix and attenuation limit of an enhancer.
 
     Parameters
     ----------
     dry : float, default=0
-        Part of the noisy signal in the output, from 0 to 1.
+        Proportion of the noisy signal in the output, from 0 to 1.
     limit : float, optional
         Maximum attenuation of a bin in dB. A bin that the network attenuates more is replaced by
         the noisy one at the limit, so that the residual noise sounds natural. No limit by default.

@@ -1,4 +1,4 @@
-"""The interface that all enhancers share."""
+"""Common interface of all enhancers."""
 
 from __future__ import annotations
 

@@ -14,16 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from harmnmf.errors import ParameterError
 from harmnmf.signal.harmonics import FrequencyAxis, HarmonicSeries
 
-__all__ = ["comb_matrix", "comb_pitch"]
+__all__ = ["VOICE", "comb_matrix", "comb_pitch"]
 
-_VOICE = range(60, 420)  # Hz
-# A partial at the edge of a bin counts as inside, whatever rounding does.
+VOICE = range(60, 420)  # fundamental frequencies in Hz
+# A partial at the edge of a bin counts as inside in spite of rounding.
 _BIN_TOLERANCE = 1e-6
 
 
 def comb_matrix(
     axis: FrequencyAxis,
-    candidates: ArrayLike = _VOICE,
+    candidates: ArrayLike = VOICE,
     *,
     construction: str = "smooth",
     normalize: bool = True,
@@ -38,7 +38,7 @@ def comb_matrix(
     The published one [1]_ rounds each partial k down to a bin, where it is 1 / √(k + 1). Between
     two partials lies one period of a cosine, whose amplitude changes linearly from one peak to the
     other; adjacent peaks are lowered by a quarter of their sum. As a pitch detector it errs more
-    often than the smooth one (benchmarks/RESULTS.md).
+    often than the smooth one (docs/experiments.md).
 
     Parameters
     ----------
@@ -55,6 +55,11 @@ def comb_matrix(
     -------
     ndarray, shape (n_candidates + 1, n_bins)
         U. Row 0 is all zeros, for no pitch; row 1 + i is the comb of candidate i.
+
+    Raises
+    ------
+    ParameterError
+        If the axis is not linear from 0 Hz, or a candidate or the construction is invalid.
 
     References
     ----------
@@ -84,7 +89,7 @@ def comb_matrix(
 def comb_pitch(
     spectrogram: ArrayLike,
     axis: FrequencyAxis,
-    candidates: ArrayLike = _VOICE,
+    candidates: ArrayLike = VOICE,
     *,
     construction: str = "smooth",
     normalize: bool = True,
@@ -97,7 +102,7 @@ def comb_pitch(
     Parameters
     ----------
     spectrogram : array_like, shape (n_bins, n_frames)
-        Magnitudes. They are squared, which gives the fewest errors (benchmarks/RESULTS.md).
+        Magnitudes. They are squared, which gives the fewest errors (docs/experiments.md).
     axis : FrequencyAxis
         Frequencies of the bins, linear from 0 Hz.
     candidates, construction, normalize

@@ -1,8 +1,8 @@
-"""Deep audio prior: enhancement by an untrained network that is fitted to the recording.
+"""Deep audio prior: enhancement by fitting an untrained network to the recording.
 
 The network is fitted to one noisy spectrogram, from noise. A network of harmonic convolutions
 reproduces sustained harmonic sounds before it reproduces noise, so that stopping early removes
-noise [1]_ [2]_. benchmarks/deep_prior.py measures how far that holds.
+noise [1]_ [2]_. benchmarks/deep_prior.py measures for which sounds this holds.
 
 References
 ----------
@@ -112,14 +112,14 @@ class PriorNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class DeepPrior(AudioEnhancer):
-    """Enhance a recording by fitting an untrained network to it, and stopping early.
+    """Enhance a recording by fitting an untrained network to it, and stopping early [1]_.
 
     Parameters
     ----------
     convolution : {"harmonic", "dilated", "plain"}, default="harmonic"
         Kind of the network's convolutions.
     n_steps : int, default=500
-        Steps of the fit. More steps keep more of the sound, and of the noise.
+        Optimisation steps. More steps keep more of the sound, and of the noise.
     n_channels : tuple of int, default=(16, 32, 32)
         Channels per level of the network.
     anchor : int, default=3
@@ -130,6 +130,16 @@ class DeepPrior(AudioEnhancer):
         Random seed of the initial weights and of the input noise.
     device : str, default="auto"
         Device of the computation.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is invalid.
+
+    References
+    ----------
+    .. [1] Z. Zhang et al., "Deep audio priors emerge from harmonic convolutional networks", ICLR
+       2020.
 
     Examples
     --------

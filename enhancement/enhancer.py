@@ -1,12 +1,12 @@
 """Speech enhancement by trained networks, for any length, sample rate and number of channels.
 
-Networks work at 16 kHz. At higher sample rates, what they do not see is the difference between the
-recording and its version resampled to 16 kHz and back: the band above about 7.5 kHz. It is added to
-their output with the gain that they apply, frame by frame, from 4 to 8 kHz, since noise mostly has
-the same level on both sides of 8 kHz, and speech that reaches 8 kHz extends beyond.
+Networks work at 16 kHz. At higher sample rates, the band above about 7.5 kHz is the difference of
+the recording and its version resampled to 16 kHz and back. It is added to the output of the network
+with the gain of each frame from 4 to 8 kHz: noise mostly has the same level below and above 8 kHz,
+and speech that reaches 8 kHz extends beyond it.
 
-Long recordings are enhanced in overlapping segments that are crossfaded: a network has some context
-before its output counts, and memory does not grow with the length of the recording.
+Long recordings are enhanced in overlapping segments that are crossfaded. The overlap gives the
+network context, and memory does not grow with the length of the recording.
 """
 
 from __future__ import annotations
@@ -50,11 +50,16 @@ class Enhancer(AudioEnhancer):
         A network of :mod:`harmnmf.enhancement.models`. It is set to evaluation mode and moved to
         the device.
     dry : float, default=0
-        Part of the noisy signal in the output, from 0 to 1.
+        Proportion of the noisy signal in the output, from 0 to 1.
     attenuation_limit : float, optional
         Maximum attenuation of a time-frequency bin in dB.
     device : str, default="auto"
         Device of the computation.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is out of range, or the model has no transform.
 
     Examples
     --------
@@ -93,6 +98,11 @@ class Enhancer(AudioEnhancer):
             Name in :func:`harmnmf.enhancement.shipped_models`, or path of a file.
         **options
             Parameters of the class. `attenuation_limit` defaults to the one stored in the file.
+
+        Returns
+        -------
+        Enhancer
+            Enhancer with the loaded network.
 
         Raises
         ------

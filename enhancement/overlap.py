@@ -1,4 +1,4 @@
-"""Overlapping segments of long signals, and the crossfade that joins them again."""
+"""Overlapping segments of long signals, and the crossfade that joins them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def split_overlapping(
 ) -> Iterator[NDArray[np.floating]]:
     """Cut a signal into segments of `n_step + n_overlap` samples that begin every `n_step`.
 
-    The blocks may have any shape (..., n_samples). The last segment has what remains: at most
-    `n_step + n_overlap` samples, and more than `n_overlap` if there are others.
+    The blocks may have any shape (..., n_samples). The last segment may be shorter, but
+    is longer than `n_overlap` if there are others.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Figures of what networks find in spectrograms."""
+"""Figure of harmonic integration."""
 
 from __future__ import annotations
 
@@ -54,7 +54,12 @@ def plot_integration(
     Returns
     -------
     matplotlib.figure.Figure
-        Figure, to be written by :func:`harmnmf.save_figure`.
+        Figure; :func:`harmnmf.save_figure` writes it.
+
+    Raises
+    ------
+    ParameterError
+        If shapes or candidates do not fit the spectrogram, or the time range is empty.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The trained networks that come with the package; PyTorch is not loaded to list them."""
+"""Trained networks that come with the package; listing them does not load PyTorch."""
 
 from __future__ import annotations
 

@@ -40,14 +40,19 @@ class EnhancementStream:
     model : StreamingModel
         A causal network, such as ``harmonic-light``.
     attenuation : Attenuation, optional
-        What is kept of the noise.
+        Dry/wet mix and attenuation limit; none by default.
     device : torch.device, optional
         Device of the network.
 
     Attributes
     ----------
     latency : int
-        Delay of the output in samples, whatever the length of the blocks.
+        Delay of the output in samples; independent of the length of the blocks.
+
+    Raises
+    ------
+    ParameterError
+        If the network is not causal.
 
     Examples
     --------
@@ -103,6 +108,13 @@ class EnhancementStream:
         -------
         ndarray, shape (n_samples,)
             Enhanced samples; the first `latency` ones of the stream are zeros.
+
+        Raises
+        ------
+        ParameterError
+            If the block is not one-dimensional.
+        AudioError
+            If a sample is invalid.
         """
         samples = np.asarray(block)
         if samples.ndim != 1:

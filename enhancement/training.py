@@ -79,6 +79,8 @@ def train_enhancement(
 
     Raises
     ------
+    ParameterError
+        If a parameter is out of range.
     FormatError
         If the checkpoint is damaged or of another network.
     HarmnmfError

@@ -1,4 +1,4 @@
-"""The short-time Fourier transform of networks: differentiable, with its inverse."""
+"""Differentiable short-time Fourier transform and its inverse."""
 
 from __future__ import annotations
 
@@ -96,6 +96,11 @@ class Waveform(nn.Module):
 
     The network maps complex spectra, (batch, n_bins, n_frames), to the same shape; its attribute
     `transform` is the :class:`ShortTimeFourier` to use.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network.
 
     Examples
     --------

@@ -5,7 +5,7 @@
     python examples/render.py DATA_DIR OUTPUT_DIR
 
 writes example.flac and reference.mid, the notes that sound in it, to OUTPUT_DIR. README.md lists
-the material, and says how the committed files were made.
+the material and describes how the committed files were made.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def main(data_dir: Path, output_dir: Path) -> None:
     # 24 bits would store eight bits of noise with each sample.
     soundfile.write(output_dir / "example.flac", audio, SAMPLE_RATE, subtype="PCM_16")
 
-    # Offsets include the pedal: the transcription it was made from hears the ends of sounds better
-    # than the releases of keys.
+    # Offsets include the pedal: the transcription it was made from has better ends of sounds than
+    # releases of keys.
     sounding = notes.pedalled()
     reference = NoteList(
         sounding.onset, sounding.offset, sounding.pitch, sounding.velocity, notes.pedal

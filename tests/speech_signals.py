@@ -11,7 +11,7 @@ RATE = 16000
 
 
 def syllables(seconds=1.5, sample_rate=RATE, seed=0):
-    """Make noise with two resonances that comes and goes four times a second."""
+    """Make noise with two resonances, modulated at 4 Hz."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=int(seconds * sample_rate))
     for hz, radius in ((600, 0.97), (1800, 0.93)):
@@ -22,7 +22,7 @@ def syllables(seconds=1.5, sample_rate=RATE, seed=0):
 
 
 def noise_for(speech, snr, seed=1):
-    """Make noise at an SNR that has nothing of the speech."""
+    """Make noise at an SNR, orthogonal to the speech."""
     noise = np.random.default_rng(seed).normal(size=len(speech))
     noise -= (noise @ speech) / (speech @ speech) * speech
     return noise * np.sqrt((speech @ speech) / (noise @ noise)) * 10 ** (-snr / 20)

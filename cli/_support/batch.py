@@ -27,7 +27,7 @@ MANIFEST = "manifest.jsonl"
 
 
 class PreparedWork(Protocol):
-    """Processing of one recording by a command: a frozen dataclass of its parameters."""
+    """Processing of one recording: a frozen dataclass of the command's parameters."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -95,7 +95,7 @@ def process_each(
     """Process recordings, report each, and list the failures at the end with exit code 1.
 
     `plan` has the outputs of each recording. If all are in one `folder`, a manifest there records
-    what is done. Wrong plans and parameters of `work` raise HarmnmfError.
+    what is done. Invalid plans and parameters of `work` raise HarmnmfError.
     """
     tasks = [Task(source, tuple(outputs)) for source, outputs in plan.items()]
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The learning curve that every training draws."""
+"""Figure of the learning curve of a training run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def draw_learning_curve(run: Path) -> dict[str, float]:
-    """Draw the metrics of a training run, and return the last ones."""
+    """Plot the metrics of a training run, and return those of the last step."""
     from harmnmf.plotting.figures import plot_learning_curve, save_figure
 
     text = (run / "metrics.jsonl").read_text(encoding="utf-8")

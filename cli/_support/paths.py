@@ -19,8 +19,8 @@ FILE_SUFFIXES = (".mid", ".midi", ".csv", ".npz", ".png", *AUDIO_SUFFIXES)
 def find_recordings(arguments: Iterable[str]) -> list[tuple[Path, Path]]:
     """Find the audio files that files, folders and glob patterns name.
 
-    Each comes once, with its relative path in a folder of outputs. Missing files are kept, so that
-    they fail when they are read and do not stop the others.
+    Each is listed once, with its relative path in a folder of outputs. Missing files are kept: they
+    fail when they are read, without stopping the others.
     """
     found: dict[str, tuple[Path, Path]] = {}
     for argument in arguments:

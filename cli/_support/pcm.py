@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 _BYTES = 2  # per sample
 _FULL_SCALE = 32768
-# Bytes that are read at most at once: a second at 16 kHz.
+# Maximum number of bytes to read at once: one second at 16 kHz.
 _READ = 16_000 * _BYTES
 
 
 def stream_pcm(stream: EnhancementStream, source: BinaryIO, sink: BinaryIO) -> None:
-    """Enhance samples as they arrive; the output is aligned with the input, and as long."""
+    """Enhance samples as they arrive; the output is aligned with the input and has its length."""
     import numpy as np
 
     n_skipped = stream.latency

@@ -1,4 +1,4 @@
-"""The progress bar of all long commands."""
+"""Progress bar of long commands."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ _SMALL = 2**26
 _STRIDED_BYTES = 2**24
 _RESAMPLED_BYTES = 2**21
 
-# Output rows that taps are spread over at a time, for the cache likewise. The backward pass spreads
-# over all rows at once: it loses more by smaller operations than it gains.
+# Output rows that taps are spread over at a time, also for the cache. The backward pass spreads
+# over all rows at once, since smaller operations cost it more than the cache gains.
 _SPREAD_ROWS = 128
 
 

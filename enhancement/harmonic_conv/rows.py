@@ -227,7 +227,7 @@ class Gather(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """How each tap is computed."""
+    """Taps by the way in which they are computed."""
 
     n_outputs: int
     whole: Tap | None  # a strided tap that reaches all rows of the output

@@ -60,6 +60,11 @@ def segmental_snr(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -
         Segmental SNR in dB [1]_. The noise is the difference of the signals, so that a gain of the
         estimate counts as noise. Pauses that are not all zeros count as much as speech.
 
+    Raises
+    ------
+    ParameterError
+        If the signals or the sample rate are invalid.
+
     References
     ----------
     .. [1] J. H. L. Hansen and B. L. Pellom, "An effective quality evaluation protocol for speech
@@ -92,6 +97,11 @@ def log_likelihood_ratio(reference: ArrayLike, estimate: ArrayLike, sample_rate:
         autocorrelation matrix of a frame of the reference, a its prediction error filter and aₑ
         that of the estimate, of order 16, or 10 below 10 kHz. White noise at -100 dB is added to
         each frame. As in the authors' implementation, but not in [1]_, frames are not limited to 2.
+
+    Raises
+    ------
+    ParameterError
+        If the signals or the sample rate are invalid.
 
     References
     ----------
@@ -131,6 +141,11 @@ def weighted_spectral_slope(reference: ArrayLike, estimate: ArrayLike, sample_ra
         the highest band (constant 20) and below the nearest peak (constant 1) [1]_; as in the
         reference implementation, the nearest peak of a rise is its last band but one. Levels are at
         least -100 dB relative to the peak of the reference.
+
+    Raises
+    ------
+    ParameterError
+        If the signals or the sample rate are invalid.
 
     References
     ----------

@@ -63,6 +63,11 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
     float
         ‖αs‖² / ‖αs - ŝ‖² in dB, with α = ŝᵀs / ‖s‖² [1]_, for reference s and estimate ŝ.
 
+    Raises
+    ------
+    ParameterError
+        If the signals are invalid.
+
     References
     ----------
     .. [1] J. Le Roux, S. Wisdom, H. Erdogan and J. R. Hershey, "SDR – half-baked or well done?",
@@ -96,6 +101,13 @@ def wb_pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> floa
     -------
     float
         Predicted score, from 1 to 4.64.
+
+    Raises
+    ------
+    ParameterError
+        If the signals or their length are invalid, or no speech is found.
+    HarmnmfError
+        If the package pesq is not installed.
 
     References
     ----------
@@ -138,6 +150,13 @@ def stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     -------
     float
         Predicted intelligibility; 1 is best.
+
+    Raises
+    ------
+    ParameterError
+        If the signals are invalid, or too short without their silent parts.
+    HarmnmfError
+        If the package pystoi is not installed.
 
     References
     ----------
@@ -184,6 +203,11 @@ def composite(
         1.594 + 0.805 PESQ - 0.512 LLR - 0.007 WSS. These are the coefficients of the authors'
         implementation, which most published values come from; those of [1]_ differ.
 
+    Raises
+    ------
+    ParameterError, HarmnmfError
+        As in :func:`wb_pesq`.
+
     References
     ----------
     .. [1] Y. Hu and P. C. Loizou, "Evaluation of objective quality measures for speech
@@ -215,6 +239,11 @@ def evaluate_enhancement(
     -------
     dict of str to float
         "WB-PESQ", "STOI", "SI-SDR" and "SSNR" in dB, "CSIG", "CBAK" and "COVL".
+
+    Raises
+    ------
+    ParameterError, HarmnmfError
+        As in :func:`wb_pesq` and :func:`stoi`.
 
     Examples
     --------
@@ -257,6 +286,13 @@ def evaluate_singing(
     dict of str to ndarray, shape (n_sources,)
         "SDR", "SIR" and "SAR" in dB [1]_ and, if there is a mixture, "NSDR": the improvement of the
         SDR over that of the mixture [2]_.
+
+    Raises
+    ------
+    ParameterError
+        If the shapes or the signals are invalid.
+    HarmnmfError
+        If mir_eval has no module separation, as from version 0.9 on.
 
     References
     ----------

@@ -1,1 +1,1 @@
-"""Networks that turn noisy complex spectrograms into clean ones; one system a file."""
+"""Networks that turn noisy complex spectrograms into clean ones; one file per network."""

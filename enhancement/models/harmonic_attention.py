@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from harmnmf.enhancement.comb import VOICE
 from harmnmf.enhancement.models.layers.axial import (
     DualPath,
     FrameNorm,
@@ -25,7 +26,6 @@ __all__ = ["HarmonicAttention", "HarmonicAttentionConfig", "HarmonicIntegration"
 _N_FFT, _HOP_LENGTH = 512, 128
 _N_BINS = 256  # without the Nyquist bin
 _EXPANSION = 4  # of the channels in harmonic integration
-_CANDIDATES = range(60, 420)  # Hz
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class HarmonicAttention(nn.Module):
         super().__init__()
         self.config = config = config or HarmonicAttentionConfig()
         self.transform = ShortTimeFourier(_N_FFT, _HOP_LENGTH)
-        U = pitch_combs(_CANDIDATES, _N_FFT, config.comb)
+        U = pitch_combs(VOICE, _N_FFT, config.comb)
         self.blocks = nn.Sequential(
             *(_block(n_in, n_out, U, config) for n_in, n_out in pairwise((2, *config.n_channels)))
         )

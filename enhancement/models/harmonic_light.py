@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from harmnmf.enhancement.comb import VOICE
 from harmnmf.enhancement.models.layers.grouping import N_GROUPS, SPLIT, Grouping, Ungrouping
 from harmnmf.enhancement.models.layers.integration import (
     Integration,
@@ -25,7 +26,6 @@ from .config import check_multiple, check_positive
 __all__ = ["HarmonicLight", "HarmonicLightConfig"]
 
 _PAST = 2  # earlier frames that the first convolution and the filter see
-_VOICE = (60.0, 420.0)  # Hz
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ class HarmonicLight(nn.Module):
         self.first = nn.Sequential(
             Grouping(3, channels, 1 + _PAST), nn.BatchNorm2d(channels), nn.SiLU()
         )
-        # Convolutions do not know where they are, and groups above 2 kHz are wider than below.
+        # Position along frequency: convolutions do not depend on it, but groups have two widths.
         self.place = nn.Parameter(torch.zeros(channels, N_GROUPS, 1))
-        self.candidates = np.geomspace(*_VOICE, config.n_candidates)
+        self.candidates = np.geomspace(VOICE.start, VOICE.stop, config.n_candidates)
         if config.n_candidates:
             U = pitch_combs(self.candidates, self.transform.n_fft, config.comb)
             self.register_buffer("U", U, persistent=False)
@@ -159,7 +159,7 @@ class HarmonicLight(nn.Module):
     def step_parts(
         self, parts: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Do `step` without complex numbers, which ONNX lacks: (batch, 2, n_bins, n_frames).
+        """Compute `step` without complex numbers, which ONNX lacks: (batch, 2, n_bins, n_frames).
 
         The state, (batch, n_values), holds the last two frames and the states of the recurrent
         layers; it is zero at the beginning.
@@ -298,5 +298,5 @@ class _Filter(nn.Module):
         )
         present = frames[..., _PAST:]
         high = _product(present[:, :, SPLIT:-1], bounded_mask(mask))
-        nothing = 0 * present[:, :, -1:]
-        return torch.cat([low, high, nothing], dim=2)  # type: ignore[list-item]
+        nyquist = 0 * present[:, :, -1:]
+        return torch.cat([low, high, nyquist], dim=2)  # type: ignore[list-item]

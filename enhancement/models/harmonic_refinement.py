@@ -55,7 +55,7 @@ class HarmonicRefinementConfig:
 
 
 class HarmonicRefinement(nn.Module):
-    """Harmonic Light and fusion blocks [1]_, with 338 thousand parameters to be trained.
+    """Harmonic Light and fusion blocks [1]_, with 338 thousand trainable parameters.
 
     `HarmonicLight`, with fixed weights, gives a first estimate X₁ from the noisy spectrum X. The
     blocks of Spectrum Attention Fusion read both and give a mask for each and a bias:
@@ -103,7 +103,7 @@ class HarmonicRefinement(nn.Module):
         self.polar_encoder = _encoder(3, n_channels)
         self.cartesian_encoder = _encoder(4, n_channels)
         self.join = Pointwise(2 * n_channels, n_channels)
-        # Convolutions do not know where they are, and groups above 2 kHz are wider than below.
+        # Position along frequency: convolutions do not depend on it, but groups have two widths.
         self.place = nn.Parameter(torch.zeros(n_channels, N_GROUPS, 1))
         self.blocks = nn.Sequential(
             *(fusion_block(n_channels, n_heads=_N_HEADS) for _ in range(config.n_blocks))

@@ -1,4 +1,4 @@
-"""Networks by name, and files of their weights."""
+"""Registry of networks, and files of their weights."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def build_model(name: str, **config: Any) -> nn.Module:
     torch.nn.Module
         The network; its configuration is the attribute `config`.
 
+    Raises
+    ------
+    ParameterError
+        If there is no such network, or its configuration is invalid.
+
     Examples
     --------
     >>> build_model("harmonic-light").config.n_channels
@@ -76,6 +81,11 @@ def save_model(
         The network.
     metadata : mapping
         Data, licence, scores; JSON-serialisable.
+
+    Raises
+    ------
+    HarmnmfError
+        If the file cannot be written.
 
     Examples
     --------
@@ -110,7 +120,14 @@ def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]
     Raises
     ------
     FormatError
-        If the file is missing, damaged, or not of a network that is known here.
+        If the file is missing, damaged, or not of a network of this version.
+
+    Examples
+    --------
+    >>> from harmnmf.enhancement import shipped_models
+    >>> model, metadata = load_model(shipped_models()["harmonic-light"])
+    >>> metadata["attenuation_limit"]
+    18
     """
     arrays, metadata = load_arrays(path, kind=_KIND)
     del metadata["kind"]

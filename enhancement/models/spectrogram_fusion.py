@@ -109,7 +109,7 @@ class SpectrogramFusion(nn.Module):
     that training them together equals training one after the other.
 
     Magnitudes are divided by their root mean square over the mixture and compressed. The papers do
-    not state how the attention knows the order of frames, nor what surrounds it. Here the distance
+    not state how positions are encoded, nor the layers around the attention. Here the distance
     between frames, times a slope that differs from head to head, is subtracted from the scores
     [3]_, and the queries are added to the result, which is then normalised. Memory grows with the
     square of the number of frames: use it for a minute at most.

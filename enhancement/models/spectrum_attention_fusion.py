@@ -57,7 +57,7 @@ class SpectrumAttentionFusionConfig:
     normalization : {"layer", "batch", "instance", "none"}, default="layer"
         Normalisation over the channels of each band and frame, over a batch, or over a spectrum.
     phase_input : bool, default=True
-        Whether the first encoder reads the phase beside the magnitude.
+        Whether the first encoder reads the phase besides the magnitude.
     bias_decoder : bool, default=True
         Whether there is a bias B, or the mask alone.
     """

@@ -62,7 +62,7 @@ def test_a_lost_worker_loses_nothing(tmp_path, cluster):
 
 
 @pytest.mark.slow
-def test_what_kills_every_worker_is_given_up(tmp_path, cluster):
+def test_a_task_that_kills_every_worker_fails(tmp_path, cluster):
     tasks = make_tasks(tmp_path, "die", "once")
     outcomes = run(cluster, tasks)
     for _ in range(6):

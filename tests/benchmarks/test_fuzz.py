@@ -1,8 +1,9 @@
-"""Readers of our own formats: damaged files, and files that lie."""
+"""Readers of harmnmf's file formats with damaged and malformed files."""
 
 from __future__ import annotations
 
 import mmap
+import time
 import warnings
 from pathlib import Path
 
@@ -38,10 +39,10 @@ def test_files_are_read_or_rejected(tmp_path, name):
     def attempt(content):
         path.write_bytes(content)
         outcomes.append(fuzz.try_file(reader, path).outcome)
-        assert outcomes[-1] in ("read", "refused")
+        assert outcomes[-1] in ("read", "rejected")
 
     attempt()
-    assert outcomes.count("refused") > 5
+    assert outcomes.count("rejected") > 5
 
 
 def raise_another(path):
@@ -54,7 +55,9 @@ def take_memory(path):
 
 
 def take_time(path):
-    sum(range(10**7))
+    end = time.process_time() + 0.1
+    while time.process_time() < end:
+        pass
 
 
 def warn(path):
@@ -70,5 +73,5 @@ def test_faulty_readers_are_found(tmp_path, monkeypatch, fault):
     monkeypatch.setattr(fuzz, "MAX_SECONDS", 0.05)
     monkeypatch.setattr(fuzz, "MAX_BYTES", 50 * 2**20)
     [attempt] = fuzz.explore(fuzz.Reader(fault, ".csv", [b"1,2\n"]), 1, 0, tmp_path)
-    assert attempt.outcome not in ("read", "refused")
+    assert attempt.outcome not in ("read", "rejected")
     assert [path.suffix for path in tmp_path.iterdir()] == [".csv"]

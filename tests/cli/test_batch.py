@@ -145,7 +145,7 @@ def test_wrong_parameters_leave_nothing(texts):
         (["--send"], "--send needs --scheduler"),
     ],
 )
-def test_wrong_use(texts, options, message):
+def test_usage_errors(texts, options, message):
     result = run("good", *options)
     assert result.exit_code == 2
     assert message in result.stderr

@@ -19,7 +19,7 @@ def toy(tmp_path):
         "instruments": {"grand": {"notes": 5, "keys": [60, 62]}, "odd": ["what", 1]},
     }
     W = np.random.default_rng(0).uniform(size=(257, 2, 3))
-    path = tmp_path / "toy.npz"
+    path = tmp_path / "toy.safetensors"
     TimbreDictionary(W, [60, 62], STFT(n_fft=512), 1, 0.02, metadata).save(path)
     return path
 
@@ -74,18 +74,21 @@ def test_plot_a_shipped_one_here(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("args", "exit_code", "message"),
     [
-        (["plot", "toy.npz", "--pitch", "C#4"], 1, "no key 61, only C4 to D4"),
-        (["plot", "toy.npz", "-o", "toy.jpg"], 1, ".png, .svg or .pdf"),
-        (["plot", "toy.npz", "--pitch", "H4"], 2, "not a pitch"),
-        (["show", "text.npz"], 1, "text.npz: is corrupt"),
+        (["plot", "toy.safetensors", "--pitch", "C#4"], 1, "no key 61, only C4 to D4"),
+        (["plot", "toy.safetensors", "-o", "toy.jpg"], 1, ".png, .svg or .pdf"),
+        (["plot", "toy.safetensors", "--pitch", "H4"], 2, "not a pitch"),
+        (["show", "text.safetensors"], 1, "text.safetensors: is corrupt"),
         (["show", "nowhere"], 1, "nowhere: no such dictionary (shipped: default"),
     ],
 )
 def test_errors(toy, tmp_path, monkeypatch, args, exit_code, message):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.npz").write_text("no dictionary")
+    (tmp_path / "text.safetensors").write_text("no dictionary")
     result = dictionary(*args)
     assert (result.exit_code, result.stdout) == (exit_code, "")
     assert message in result.stderr
     assert exit_code == 2 or result.stderr.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["text.npz", "toy.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "text.safetensors",
+        "toy.safetensors",
+    ]

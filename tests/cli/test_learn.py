@@ -107,7 +107,7 @@ def test_music_and_its_notes(music, tmp_path):
     result = learn(audio, "--midi", midi, "-o", output, "--solver", "decibel", "--about", "Mine.")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
-        "take.wav: +0 ms later than its notes\n"
+        "take.wav: delayed by +0 ms relative to its notes\n"
         f"{output}: learned from 3 notes of 3 keys, 1 recording\n"
     )
     about = TimbreDictionary.load(output).metadata
@@ -145,12 +145,12 @@ def test_silent_and_missing_recordings(music, tmp_path):
         assert_error(main, ["learn", *args], message, folder=tmp_path)
 
 
-def test_wrong_use(music, notes, tmp_path):
+def test_usage_errors(music, notes, tmp_path):
     audio, midi = music
     output = ["-o", tmp_path / "mine.safetensors"]
     for args, message in (
         ([notes, "-o", tmp_path / "mine.wav"], "ends in .safetensors"),
-        ([audio, "--midi", midi, "--midi", midi, *output], "1 recording needs as many, not 2"),
+        ([audio, "--midi", midi, "--midi", midi, *output], "1 expected, not 2"),
         ([notes, "--solver", "decibel", *output], "--solver needs --midi"),
     ):
         result = learn(*args)

@@ -66,7 +66,7 @@ print({"numpy", "scipy", "matplotlib", "soundfile", "mir_eval", "torch"} & set(s
     assert result.stdout.endswith("\nset()\n")
 
 
-def test_an_unknown_command_is_wrong_use():
+def test_an_unknown_command_is_a_usage_error():
     result = CliRunner().invoke(main, ["transpose"])
     assert result.exit_code == 2
     assert "No such command 'transpose'" in result.stderr

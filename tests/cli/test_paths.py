@@ -93,7 +93,7 @@ def test_patterns_and_the_folders_of_their_outputs(takes, pattern, outputs):
     assert not list(Path("takes").rglob("*.mid"))
 
 
-def test_brackets_in_a_name_are_no_pattern(song):
+def test_brackets_in_a_name_are_not_a_pattern(song):
     song.rename("take[1].wav")
     assert run("take[1].wav").exit_code == 0
     assert files() == ["take[1].mid", "take[1].wav"]
@@ -154,7 +154,7 @@ def test_wrong_files_and_folders(song, args, message):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="Linux's /proc")
-def test_a_folder_that_nobody_can_write(song):
+def test_a_folder_that_cannot_be_written(song):
     for output in ("/proc/harmnmf", "/proc/harmnmf.mid"):
         assert_error(COPY, ["copy", "song.wav", "-o", output], "/proc")
 
@@ -167,7 +167,7 @@ def test_a_folder_that_nobody_can_write(song):
         (["song.mid", "-o", "song.flac"], "song.flac: is neither"),
     ],
 )
-def test_wrong_use(song, args, message):
+def test_usage_errors(song, args, message):
     result = run(*args)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in " ".join(result.stderr.split())

@@ -146,7 +146,7 @@ def test_wrong_parameters(song):
         (["song.wav", "-o", "out.png", "--plot"], "out.png: is neither"),
     ],
 )
-def test_wrong_use(song, args, message):
+def test_usage_errors(song, args, message):
     result = transcribe(*args)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in " ".join(result.stderr.split())

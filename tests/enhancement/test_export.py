@@ -124,7 +124,7 @@ def test_wrong_arguments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = export("no-such-model", "-o", "a.onnx")
     assert result.exit_code == 1
     assert "no-such-model: no such" in result.stderr
-    result = export("light.safetensors", "-o", "a.npz")
+    result = export("light.safetensors", "-o", "a.safetensors")
     assert result.exit_code == 2
     assert ".onnx" in result.stderr
     assert export("light.safetensors").exit_code == 2

@@ -48,8 +48,8 @@ def fusion_block(
 
     Each part is x + layer(norm(x)).
 
-    The options are those of `SpectrumAttentionFusionConfig`; `norm` makes a normalisation of so
-    many channels. The shape (batch, n_channels, n_bands, n_frames) is kept.
+    The options are those of `SpectrumAttentionFusionConfig`; `norm` builds a normalisation layer
+    for a number of channels. The shape (batch, n_channels, n_bands, n_frames) is kept.
     """
     feed_forward = nn.Sequential(
         Pointwise(n_channels, 4 * n_channels), nn.SiLU(), Pointwise(4 * n_channels, n_channels)

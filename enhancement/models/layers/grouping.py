@@ -1,4 +1,4 @@
-"""Groups of frequency bins: narrow where single harmonics can be resolved, wide above.
+"""Groups of frequency bins: narrow where harmonics are resolved, wide above.
 
 For spectra at 16 kHz with n_fft 512, without the Nyquist bin. Groups have two bins below 2 kHz and
 eight above; neighbouring groups overlap by half.

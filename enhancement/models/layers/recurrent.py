@@ -32,7 +32,7 @@ class BandGRU(nn.Module):
         """Run along time, (batch, n_bands, n_frames, size).
 
         `memory`, (batch, n_bands, size), is the output of the frame before: zeros at the beginning.
-        The output of the last frame is returned beside that of all.
+        Returns the output of all frames, and that of the last.
         """
         n_batch, n_bands, n_frames, size = x.shape
         n_cells = len(self.W_input)
