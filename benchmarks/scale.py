@@ -88,7 +88,9 @@ def cluster(n_workers: int) -> Iterator[str]:
                         stderr=subprocess.DEVNULL,
                     )
                 )
-                while not (file.exists() and file.stat().st_size):
+                while not (file.exists() and file.read_text().rstrip().endswith("}")):
+                    if processes[0].poll() is not None:
+                        raise RuntimeError("the scheduler has ended")
                     time.sleep(0.1)
             address: str = json.loads(file.read_text())["address"]
             with Client(address) as client:

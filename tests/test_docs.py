@@ -75,3 +75,15 @@ def test_examples_print_what_the_page_shows(monkeypatch):
         with contextlib.redirect_stdout(printed):
             exec(compile(code, str(page), "exec"), namespace)
         assert printed.getvalue() == expected
+
+
+def test_examples_of_the_readme_run(monkeypatch, tmp_path):
+    page = ROOT / "README.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for code in blocks:
+            exec(compile(code, str(page), "exec"), {})
+    assert re.search(r"^\d+ notes, F = (0\.9\d\d|1\.000)$", printed.getvalue(), re.M)
