@@ -97,6 +97,8 @@ class FeatureSettings:
         Front end with the same bins and frames, and shorter windows.
     pitches : tuple of int
         MIDI numbers of the dictionary's keys.
+    n_attack : int, default=10
+        Frames of a key's attack in the dictionary.
     n_rows : int, default=3
         Activations of a key: its attack, and its sustained timbres.
     n_iter : int, default=30
@@ -121,6 +123,7 @@ class FeatureSettings:
     front_end: FrontEnd = _FRONT_END
     onset_front_end: FrontEnd = _ONSET_FRONT_END
     pitches: tuple[int, ...] = tuple(PIANO_PITCHES)
+    n_attack: int = 10
     n_rows: int = 3
     n_iter: int = 30
     floor_db: float = -60.0
@@ -132,7 +135,7 @@ class FeatureSettings:
             raise ParameterError("the two front ends must have the same bins and frames")
         if sorted({*self.pitches} & {*range(128)}) != list(self.pitches) or not self.pitches:
             raise ParameterError("pitches must be ascending MIDI numbers from 0 to 127")
-        for name in ("n_rows", "n_iter", "steps_per_db"):
+        for name in ("n_attack", "n_rows", "n_iter", "steps_per_db"):
             if getattr(self, name) not in range(1, _LARGEST + 1):
                 raise ParameterError(f"{name} must be an integer from 1 to {_LARGEST}")
         if not -np.inf < self.floor_db < 0:

@@ -297,12 +297,13 @@ class NoteNetwork(nn.Module):
         if (
             dictionary.front_end != settings.front_end
             or tuple(dictionary.pitches) != settings.pitches
-            or n_rows != settings.n_rows
+            or (dictionary.n_attack, n_rows) != (settings.n_attack, settings.n_rows)
         ):
             raise ParameterError(
                 "the network needs a dictionary with the front end of its training, the same "
-                f"{len(settings.pitches)} keys and {settings.n_rows - 1} sustained timbres; choose "
-                'another dictionary, or decoder="nmf"'
+                f"{len(settings.pitches)} keys, attacks of {settings.n_attack} frames and "
+                f"{settings.n_rows - 1} sustained timbres; choose another dictionary, or "
+                'decoder="nmf"'
             )
 
     def save(self, path: str | PathLike[str]) -> None:

@@ -28,8 +28,8 @@ def network() -> NoteNetwork:
         LogFrequency(n_bins=200),
         LogFrequency(n_bins=200, max_window=0.1),
         tuple(range(30, 60)),
-        2,
-        5,
+        n_rows=2,
+        n_iter=5,
     )
     return NoteNetwork(SMALL, {"name": "small"}, settings).eval()
 
@@ -143,6 +143,7 @@ def test_dictionary_must_match_the_training() -> None:
         {"front_end": LogFrequency(n_cycles=99.0)},
         {"W": default.W[:, 1:], "pitches": default.pitches[1:]},
         {"W": default.W[:, :, :-1]},
+        {"W": default.W[:, :, 1:], "n_attack": default.n_attack - 1},
     ):
         with pytest.raises(ParameterError, match="nmf"):
             network.check_dictionary(replace(default, **change))  # type: ignore[arg-type]
