@@ -60,7 +60,9 @@ SECTIONS = {
 INTRODUCTION = """# Results
 
 Written by `python -m benchmarks.report` from `benchmarks/results/`: run a benchmark with `--record`
-to replace its tables. Real-time factors are processing time over the duration of the audio.
+to replace its tables. Each names the day it was recorded; those before 2026-11-27 are of the code
+before its modules moved, and were not measured again. Real-time factors are processing time over
+the duration of the audio.
 [docs/experiments.md](../docs/experiments.md) describes further experiments.
 """
 
@@ -87,7 +89,7 @@ class Table:
     columns : sequence of str
         Names of the columns.
     rows : iterable of sequence of str
-        Cells of each row; they are printed as they are measured.
+        Rows of cells. An iterator is printed row by row.
     """
 
     name: str

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import soxr
 
 from harmnmf import (
@@ -23,6 +22,8 @@ from harmnmf import (
     write_audio,
 )
 from harmnmf.decoder import analysis as block_analysis
+from harmnmf.signal import audio as audio_files
+from harmnmf.signal.libsndfile import open_sound
 from harmnmf.signal.spectrogram import STFT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -173,13 +174,12 @@ def test_files_are_decoded_once_or_twice(
     path = tmp_path / "song.wav"
     write_audio(path, Audio(start.samples[:32000], 16000))
     opened = []
-    construct = soundfile.SoundFile.__init__
 
-    def count(*args, **kwargs):
-        opened.append(args)
-        construct(*args, **kwargs)
+    def count(path):
+        opened.append(path)
+        return open_sound(path)
 
-    monkeypatch.setattr(soundfile.SoundFile, "__init__", count)
+    monkeypatch.setattr(audio_files, "open_sound", count)
     preparing = variant(transcriber, calibration_duration=calibration_duration, n_iter=1)
     recording = preparing.prepare(path)
     preparing.transcribe(recording)
