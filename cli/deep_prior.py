@@ -87,7 +87,8 @@ class DeepPriorFit:
 
     def __call__(self, task: Task, progress: Progress) -> str:
         """Fit a network to a recording, from its checkpoint if there is one."""
-        from harmnmf.signal.audio import read_audio, write_audio
+        from harmnmf.signal.audio import read_audio
+        from harmnmf.signal.writing import write_audio
 
         path = task.outputs[0]
         noisy = read_audio(task.source, mono=False)

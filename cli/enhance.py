@@ -142,7 +142,8 @@ class Enhancement:
 
     def __call__(self, task: Task, progress: Progress) -> str:
         """Enhance a recording and write its outputs."""
-        from harmnmf.signal.audio import audio_info, stream_audio, write_blocks
+        from harmnmf.signal.audio import audio_info, stream_audio
+        from harmnmf.signal.writing import write_blocks
 
         path = task.outputs[0]
         rate = audio_info(task.source).sample_rate

@@ -33,13 +33,13 @@ from .signal.audio import AudioInfo as AudioInfo
 from .signal.audio import audio_info as audio_info
 from .signal.audio import read_audio as read_audio
 from .signal.audio import stream_audio as stream_audio
-from .signal.audio import write_audio as write_audio
-from .signal.audio import write_blocks as write_blocks
 from .signal.harmonics import FrequencyAxis as FrequencyAxis
 from .signal.harmonics import HarmonicSeries as HarmonicSeries
 from .signal.spectrogram import STFT as STFT
 from .signal.spectrogram import LogFrequency as LogFrequency
 from .signal.spectrogram import Spectrogram as Spectrogram
+from .signal.writing import write_audio as write_audio
+from .signal.writing import write_blocks as write_blocks
 from .synthesis.sampled_piano import SampledPiano as SampledPiano
 from .transcription import Transcriber as Transcriber
 

@@ -1,4 +1,4 @@
-"""Read, write and stream audio in any format of libsndfile, at any sample rate.
+"""Read and stream audio in any format of libsndfile, at any sample rate.
 
 Samples are float32 with full scale at ±1. Multichannel arrays have shape (n_channels, n_samples),
 as in librosa and PyTorch; soundfile has channels last. Resampling is soxr's high quality (HQ)
@@ -17,14 +17,10 @@ import soundfile
 import soxr
 
 from harmnmf.errors import AudioError, ParameterError
-from harmnmf.storage.files import atomic_path
 
-from .libsndfile import UNKNOWN_LENGTH, decode_blocks, open_sound, sound_writer
+from .libsndfile import UNKNOWN_LENGTH, decode_blocks, open_sound
 
-__all__ = [
-    "SAMPLE_RATE", "Audio", "AudioInfo", "audio_info", "read_audio", "stream_audio", "write_audio",
-    "write_blocks",
-]  # fmt: skip
+__all__ = ["SAMPLE_RATE", "Audio", "AudioInfo", "audio_info", "read_audio", "stream_audio"]
 
 # Sample rate in Hz at which recordings are analysed and networks are trained.
 SAMPLE_RATE = 16_000
@@ -172,6 +168,7 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
     Examples
     --------
     >>> import tempfile
+    >>> from harmnmf import write_audio
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_audio(f"{folder}/silence.wav", Audio(np.zeros(8000), 8000))
     ...     audio_info(f"{folder}/silence.wav")
@@ -286,79 +283,6 @@ def stream_audio(
     with _decode(source, 0.0, None, block_duration) as (rate, blocks):
         for block in _convert(blocks, source, rate, sample_rate, mono):
             yield block[:, 0] if mono else block.T
-
-
-def write_audio(path: str | os.PathLike[str], audio: Audio) -> None:
-    """Write audio to a file; a failure leaves no partial file.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        File to write or replace; its suffix names the format. WAV is written as 32-bit float,
-        which keeps the samples exactly; FLAC as 24-bit, where samples beyond ±1 are clipped.
-    audio : Audio
-        Samples to write.
-
-    Raises
-    ------
-    AudioError
-        If the suffix is unknown, or the format cannot hold this rate or number of channels.
-    HarmnmfError
-        If the folder is not writable.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> audio = Audio(np.array([0.0, 0.5, -0.25]), 8000)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_audio(f"{folder}/three.wav", audio)
-    ...     read_audio(f"{folder}/three.wav").samples
-    array([ 0.  ,  0.5 , -0.25], dtype=float32)
-    """
-    write_blocks(path, [audio.samples], audio.sample_rate, n_samples=audio.samples.shape[-1])
-
-
-def write_blocks(
-    path: str | os.PathLike[str],
-    blocks: Iterable[np.ndarray],
-    sample_rate: int,
-    *,
-    n_samples: int | None = None,
-) -> None:
-    """Write audio block by block, in memory that does not grow with its length.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        As in `write_audio`.
-    blocks : iterable of ndarray, shape=(n_samples,) or (n_channels, n_samples)
-        Consecutive blocks of samples.
-    sample_rate : int
-        Samples per second.
-    n_samples : int, optional
-        Approximate total. WAV of more than 4 GB is written as RF64, which has to be decided before
-        the first block.
-
-    Raises
-    ------
-    AudioError, HarmnmfError
-        As in `write_audio`, and if there are no blocks, a block is not valid as `Audio`, or the
-        format cannot hold as many samples.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_blocks(f"{folder}/two.wav", (np.full(2, level) for level in (0.5, 0.25)), 8000)
-    ...     read_audio(f"{folder}/two.wav").samples
-    array([0.5 , 0.5 , 0.25, 0.25], dtype=float32)
-    """
-    with (
-        atomic_path(path) as temporary,
-        sound_writer(temporary, path, sample_rate, n_samples) as write,
-    ):
-        for block in blocks:
-            write(Audio(block, sample_rate).samples)
 
 
 def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:

@@ -1,16 +1,14 @@
-"""Reading and writing with libsndfile, and clear errors for damaged files and full disks.
+"""Reading with libsndfile, and clear errors for damaged files.
 
-libsndfile trusts headers, stops decoding where a file is damaged, and does not report that the
-end of a file could not be written. Its MP3 decoder prints messages on damaged files to stderr.
+libsndfile trusts headers and stops decoding where a file is damaged. Its MP3 decoder prints
+messages on damaged files to stderr.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import soundfile
@@ -19,12 +17,10 @@ from numpy.typing import NDArray
 from harmnmf.errors import AudioError
 from harmnmf.storage.files import open_plain
 
-__all__ = ["UNKNOWN_LENGTH", "decode_blocks", "open_sound", "sound_writer"]
+__all__ = ["UNKNOWN_LENGTH", "decode_blocks", "open_sound"]
 
-# libsndfile's values: `frames` of a file without a length, and the error code of system calls,
-# which most often means a full disk.
+# libsndfile's `frames` of a file without a length.
 UNKNOWN_LENGTH = 2**63 - 1
-_SYSTEM_ERROR = 2
 # Limit on the values in one block: headers may announce thousands of channels at any rate.
 _LARGEST_BLOCK = 2**25
 # Up to this many samples before the damage are not recovered.
@@ -32,10 +28,6 @@ _SMALLEST_BLOCK = 64
 # Seconds that may be missing at the end before a file counts as truncated: lossy formats
 # announce their length only to within a packet or two.
 _TRUNCATION_TOLERANCE = 0.1
-_SUBTYPES = {".wav": "FLOAT", ".flac": "PCM_24"}
-# Formats whose sizes have 32 bits, and the bytes that fit, with some left for headers.
-_SMALL_FORMATS = ("WAV", "AIFF")
-_LARGEST_SMALL = 2**32 - 2**16
 
 
 class _Sound(soundfile.SoundFile):
@@ -127,68 +119,3 @@ def decode_blocks(
             f"{file.frames / rate:.1f} s",
             stacklevel=2,
         )
-
-
-@contextmanager
-def sound_writer(
-    path: Path, target: str | os.PathLike[str], sample_rate: int, n_samples: int | None
-) -> Iterator[Callable[[NDArray[np.float32]], None]]:
-    """Write an audio file, and check that it is complete.
-
-    The suffix of `target`, its final name, decides the format; the approximate length `n_samples`
-    decides whether WAV must be RF64. Yields a function that writes a block, of shape (n_samples,)
-    or (n_channels, n_samples). Raises AudioError if the format cannot hold the samples or there are
-    none, and OSError if the disk is full, for example.
-    """
-    suffix = Path(target).suffix.lower()
-    file: soundfile.SoundFile | None = None
-    n_written = 0
-
-    def write(samples: NDArray[np.float32]) -> None:
-        nonlocal file, n_written
-        n_channels = 1 if samples.ndim == 1 else len(samples)
-        try:
-            if file is None:
-                is_large = 4 * n_channels * (n_samples or 0) > _LARGEST_SMALL
-                form = "RF64" if suffix == ".wav" and is_large else None
-                subtype = _SUBTYPES.get(suffix)
-                file = soundfile.SoundFile(path, "w", sample_rate, n_channels, subtype, format=form)
-            file.write(samples.T)
-        except (soundfile.SoundFileError, TypeError, ValueError) as error:
-            if getattr(error, "code", None) == _SYSTEM_ERROR:
-                raise OSError(str(error)) from error
-            raise AudioError(
-                f"{target}: cannot write {n_channels} channels at {sample_rate} Hz to a file of "
-                f"this name ({error}); use .wav"
-            ) from error
-        n_written += samples.shape[-1]
-        if file.format in _SMALL_FORMATS and path.stat().st_size > _LARGEST_SMALL:
-            raise AudioError(f"{target}: holds no more than 4 GB; use .w64 or .flac")
-
-    try:
-        yield write
-    finally:
-        if file is not None:
-            _close(file)
-    if file is None:
-        raise AudioError(f"{target}: there are no samples to write")
-    _check_end(path, n_written)
-
-
-def _close(file: soundfile.SoundFile) -> None:
-    try:
-        file.close()
-    except soundfile.SoundFileError as error:
-        raise OSError(str(error)) from error
-
-
-def _check_end(path: Path, n_samples: int) -> None:
-    """Read the last sample: libsndfile may not have reported that it could not be written."""
-    try:
-        with soundfile.SoundFile(path) as file:
-            file.seek(n_samples - 1)
-            is_whole = len(file.read(1)) == 1
-    except soundfile.SoundFileError:
-        is_whole = False
-    if not is_whole:
-        raise OSError("its end is missing")

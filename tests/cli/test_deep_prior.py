@@ -79,7 +79,7 @@ def test_the_checkpoint_survives_an_output_that_cannot_be_written(folder, monkey
         def full(path, audio):
             raise OSError("No space left on device")
 
-        patch.setattr("harmnmf.signal.audio.write_audio", full)
+        patch.setattr("harmnmf.signal.writing.write_audio", full)
         assert run("noisy.wav").exit_code == 1
     monkeypatch.setattr(PriorFit, "step", None)
     assert run("noisy.wav").exit_code == 0
