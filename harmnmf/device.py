@@ -1,6 +1,8 @@
-"""Choice of the PyTorch device."""
+"""Choice of the PyTorch device, and its threads in forked processes."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -23,3 +25,20 @@ def resolve_device(name: str) -> torch.device:
             f"device {name!r} cannot be used here ({reason}); `harmnmf info` lists those available"
         ) from error
     return device
+
+
+def _stop_threads() -> None:
+    global _n_threads
+    _n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
+def _restart_threads() -> None:
+    torch.set_num_threads(_n_threads)
+
+
+# A forked process has none of its parent's threads, and would wait for them forever if PyTorch had
+# several: it gets one.
+_n_threads = 1
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_stop_threads, after_in_parent=_restart_threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -92,6 +93,11 @@ class TimbreDictionary:
         object.__setattr__(self, "W", W)
         object.__setattr__(self, "pitches", pitches)
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping proxy cannot be pickled, and a pickled array loses its read-only flag.
+        values = {**vars(self), "metadata": dict(self.metadata)}
+        return partial(TimbreDictionary, **values), ()
 
     @property
     def axis(self) -> FrequencyAxis:
