@@ -15,7 +15,7 @@ from benchmarks.structure import PACKAGES, ROOT, folder_name, imported_names, py
 
 # A folder imports from earlier rows only, not from its own row.
 LAYERS = [
-    {"harmnmf/errors", "harmnmf/device"},
+    {"harmnmf/errors", "harmnmf/device", "harmnmf/progress"},
     {"harmnmf/storage"},
     {"harmnmf/signal", "harmnmf/training", "harmnmf/batch"},
     {"harmnmf/nmf", "harmnmf/notes"},

@@ -1,4 +1,4 @@
-"""Public objects are pickled, copied and sent to other processes, and work there as here."""
+"""Public objects in Python sessions: pickled, copied, sent to processes, and given arrays."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from harmnmf import (
     HarmonicNMF,
     LogFrequency,
     NoteList,
+    ParameterError,
     TimbreDictionary,
     Transcriber,
     read_audio,
@@ -74,6 +75,17 @@ def test_processes_transcribe_with_the_object_of_their_parent(transcriber, audio
     np.testing.assert_array_equal(notes.pitch, expected.pitch)
     # Sums depend on the number of threads.
     np.testing.assert_allclose(notes.intervals, expected.intervals, atol=1e-4)
+
+
+def test_arrays_need_their_sample_rate(transcriber, audio):
+    expected = transcriber.transcribe(audio)
+    assert transcriber.transcribe(audio.samples, sample_rate=16000) == expected
+    assert transcriber.transcribe(audio.samples.tolist(), sample_rate=16000) == expected
+    with pytest.raises(ParameterError, match="an array of samples needs its sample rate"):
+        transcriber.transcribe(audio.samples)
+    for source in (audio, str(EXAMPLE), EXAMPLE, transcriber.prepare(audio)):
+        with pytest.raises(ParameterError, match="sample_rate is for arrays"):
+            transcriber.transcribe(source, sample_rate=16000)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
