@@ -322,7 +322,8 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     "validation_". Terms with negative values (decibels) are left out.
     """
     steps = np.array([line["step"] for line in metrics])
-    score = next((name for name in _SCORES if name in metrics[0]), None)
+    # An interrupted run has lines without validation.
+    score = next((name for name in _SCORES if any(name in line for line in metrics)), None)
     figure = Figure(figsize=(10 if score else 5, 4), layout="constrained")
     axes = figure.subplots(1, 2 if score else 1, squeeze=False)[0]
     # A resumed run may have more terms than it began with.
@@ -338,7 +339,9 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     axes[0].set(xlabel="Training step", ylabel="Loss relative to the first value", ylim=(0, None))
     axes[0].legend(loc="upper right")
     if score:
-        axes[1].plot(steps, [line[score] for line in metrics], _BLACK)
+        known = [line for line in metrics if score in line]
+        values = [line[score] for line in known]
+        axes[1].plot([line["step"] for line in known], values, _BLACK)
         axes[1].set(xlabel="Training step", ylabel=f"Validation {_SCORES[score]}")
     return figure
 
