@@ -24,6 +24,7 @@ from harmnmf.notes.note_list import NoteList
 from harmnmf.notes.pitch_names import pitch_name
 from harmnmf.signal.harmonics import PIANO_PITCHES, HarmonicSeries, piano_inharmonicity, pitch_to_hz
 from harmnmf.signal.spectrogram import Spectrogram
+from harmnmf.validation import check_integer
 
 from .axes import (
     RANGE,
@@ -82,6 +83,8 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     ['attack +20 ms', 'sustain', 'decay']
     """
     pitches, axis = dictionary.pitches, dictionary.axis
+    if pitch is not None:
+        check_integer("pitch", pitch, 0, 127)
     if pitch is not None and pitch not in pitches:
         raise ParameterError(
             f"the dictionary has no key {pitch}, only {pitch_name(pitches[0])} to "
