@@ -38,4 +38,6 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace exist
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors."
 )
-seed_option = click.option("--seed", default=0, type=click.IntRange(min=0), help="Random seed.")
+seed_option = click.option(
+    "--seed", default=0, type=click.IntRange(0, 2**32 - 1), help="Random seed."
+)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from harmnmf.device import resolve_device
 from harmnmf.errors import ParameterError
 from harmnmf.nmf.solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
 from harmnmf.nmf.solvers.decibel import DecibelOptions, factorize_decibel, smooth_basis
@@ -84,6 +85,7 @@ def adapt_dictionary(
     if spectrogram.axis != dictionary.axis:
         raise ParameterError("the spectrogram and the dictionary have different bins")
     check_number("sigma", sigma, above=0, infinite=True)
+    device = str(resolve_device(device))
     # Divergences depend on the level, and so would the weight of the prior relative to them.
     level = spectrogram.values.mean() if spectrogram.values.size else 0.0
     if not level > 0:

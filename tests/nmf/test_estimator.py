@@ -358,7 +358,7 @@ def test_invalid_values_are_errors_that_name_the_array(value, message):
         ({"solver": "bayesian", "algorithm": "mu"}, "algorithm"),
         ({"solver": "bayesian", "smoothness": -1.0}, "smoothness"),
         ({"solver": "decibel", "sigma": -1.0}, "sigma"),
-        ({"n_timbres": 0}, "n_timbres must be a positive integer, not 0"),
+        ({"n_timbres": 0}, "n_timbres must be an integer of at least 1, not 0"),
         ({"n_timbres": 2, "templates": TEMPLATES[:, :, :1], "weights": None}, "needs more than"),
         ({"max_iter": -1}, "max_iter"),
         ({"weights": WEIGHTS.T}, r"weights must have shape \(3, 4\)"),
