@@ -11,7 +11,7 @@ import click
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
 from harmnmf.cli._support.enhancement import output_option, plot_option, save_before_after
-from harmnmf.cli._support.options import device_option, seed_option
+from harmnmf.cli._support.options import COUNT, device_option, seed_option
 from harmnmf.cli._support.paths import plan_outputs
 from harmnmf.signal.audio_folders import AUDIO_SUFFIXES
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "n_steps",
     default=500,
     show_default=True,
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Optimisation steps. More steps keep more of the sound, and of the noise.",
 )
 @click.option(

@@ -14,7 +14,7 @@ import click
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
 from harmnmf.cli._support.enhancement import output_option, plot_option, save_before_after
-from harmnmf.cli._support.options import device_option
+from harmnmf.cli._support.options import Number, device_option
 from harmnmf.cli._support.paths import plan_outputs
 from harmnmf.cli._support.pcm import stream_pcm
 from harmnmf.enhancement.shipped import shipped_models
@@ -46,13 +46,13 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
     "--dry",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     help="Proportion of the noisy recording in the output, from 0 to 1.",
 )
 @click.option(
     "--atten-lim",
     "attenuation_limit",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     metavar="DB",
     help="Maximum attenuation of the noise in dB; inf for no limit.  [default: the limit stored "
     "with the network]",

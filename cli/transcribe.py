@@ -11,7 +11,7 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
-from harmnmf.cli._support.options import PATH, device_option
+from harmnmf.cli._support.options import PATH, Number, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 )
 @click.option(
     "--onset-threshold",
-    type=float,
+    type=Number(),
     metavar="NUMBER",
     help="Onset threshold; a higher one gives fewer notes. A probability, or decibels with "
     "--decoder nmf.  [default: 0.45; -20 with nmf]",

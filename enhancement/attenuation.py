@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harmnmf.errors import ParameterError
+from harmnmf.validation import check_number
 
 __all__ = ["Attenuation"]
 
@@ -41,10 +41,9 @@ class Attenuation:
     limit: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dry <= 1:
-            raise ParameterError(f"dry must be from 0 to 1, not {self.dry}")
-        if self.limit is not None and not self.limit >= 0:
-            raise ParameterError(f"attenuation_limit must be at least 0 dB, not {self.limit}")
+        check_number("dry", self.dry, 0, 1)
+        if self.limit is not None:
+            check_number("attenuation_limit", self.limit, 0)
 
     def limit_bins(self, estimate: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
         """Apply the limit to an enhanced spectrum, given the noisy one of the same shape."""

@@ -15,6 +15,8 @@ def resolve_device(name: str) -> torch.device:
     """Return the PyTorch device with a name; "auto" is a GPU if there is one, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not isinstance(name, str):
+        raise ParameterError(f"device must be a name such as cpu or cuda:1, not {name!r}")
     try:
         device = torch.device(name)
         # Data cannot be copied back from a device like "meta".

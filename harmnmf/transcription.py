@@ -15,12 +15,13 @@ from harmnmf.decoder.analysis import AnalysedBlock, BlockAnalysis, Recording
 from harmnmf.decoder.features import FeatureSettings
 from harmnmf.decoder.network import NoteNetwork
 from harmnmf.decoder.posteriors import NetworkDecoder, NotePosteriors, decode_posteriors
-from harmnmf.decoder.rules import PianoActivations, RuleDecoder, check_thresholds, decode_notes
+from harmnmf.decoder.rules import PianoActivations, RuleDecoder, decode_notes
 from harmnmf.dictionary.adaptation import adapt_dictionary
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio, audio_info, read_audio
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
+from harmnmf.validation import check_flag, check_integer, check_number
 
 from .device import resolve_device
 from .errors import AudioError, ParameterError
@@ -100,7 +101,14 @@ class Transcriber:
             "latency": latency,
         }
         self.thresholds = {name: x for name, x in thresholds.items() if x is not None}
-        check_thresholds(tuning or 0.0, *self.thresholds.values())
+        for name, value in {**self.thresholds, "tuning": 0.0 if tuning is None else tuning}.items():
+            check_number(name, value)
+        if adapt is not None:
+            check_flag("adapt", adapt)
+        if n_iter is not None:
+            check_integer("n_iter", n_iter)
+        check_number("block_duration", block_duration, above=0)
+        check_number("calibration_duration", calibration_duration, above=0)
         self.device = str(resolve_device(device))
         if not isinstance(dictionary, TimbreDictionary):
             dictionary = TimbreDictionary.load(dictionary)

@@ -8,8 +8,9 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -20,6 +21,8 @@ from harmnmf.errors import AudioError, ParameterError
 from harmnmf.signal.acoustics import FRAME_LENGTH
 from harmnmf.signal.audio import SAMPLE_RATE, read_audio
 from harmnmf.signal.audio_folders import audio_files
+from harmnmf.training.settings import describe_files
+from harmnmf.validation import check_integer, check_number
 
 from .mixing import Mixture, MixtureConditions, active_frames, mix_speech
 
@@ -162,12 +165,12 @@ class Mixtures(ABC):
     """Endless sequence of mixtures, each determined by the seed and its index."""
 
     def __init__(self, duration: float, seed: int) -> None:
-        if not _MIN_DURATION <= duration < np.inf:
-            raise ParameterError(f"duration must be at least {_MIN_DURATION} s, not {duration}")
-        if seed < 0:
-            raise ParameterError(f"seed must not be negative, but is {seed}")
+        check_number("duration", duration, _MIN_DURATION)
+        check_integer("seed", seed, 0)
         self.n_samples = round(duration * SAMPLE_RATE)
         self.seed = seed
+        #: What the mixtures depend on, as JSON data.
+        self.settings: dict[str, Any] = {"duration": duration, "seed": seed}
 
     def __getitem__(self, index: int) -> Mixture:
         """Make the mixture at a non-negative index."""
@@ -240,6 +243,12 @@ class SpeechMixtures(Mixtures):
             self._noises = [Sound(samples) for samples in pool.map(load_samples, noise)]
         lengths = np.array([len(noise) for noise in self._noises])
         self._shares = lengths / lengths.sum()
+        named = ((f"{name}/{path.name}", path) for name, paths in speech.items() for path in paths)
+        self.settings |= {
+            "speech": describe_files(named),
+            "noise": describe_files((path.name, path) for path in noise),
+            "conditions": asdict(self._conditions),
+        }
 
     def _mix(self, rng: np.random.Generator) -> Mixture:
         speaker = self._speakers[rng.integers(len(self._speakers))]

@@ -16,6 +16,7 @@ import numpy as np
 import soxr
 
 from harmnmf.errors import AudioError, ParameterError
+from harmnmf.validation import check_number
 
 from .decoding import Sound, open_sound
 from .resampling import resample_blocks
@@ -287,8 +288,7 @@ def stream_audio(
     >>> [len(block) for block in stream_audio(silence, block_duration=4.0)]
     [32000, 32000, 16000]
     """
-    if not 0 < block_duration < float("inf"):
-        raise ParameterError(f"block_duration must be positive seconds, not {block_duration}")
+    check_number("block_duration", block_duration, above=0)
     with _decode(source, offset, duration, block_duration) as (rate, blocks):
         for block in _convert(blocks, source, rate, sample_rate, mono):
             yield block[:, 0] if mono else block.T
@@ -311,10 +311,9 @@ def _decode(
     block_duration: float,
 ) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
     """Open a recording; yield its sample rate and blocks of shape (n_samples, n_channels)."""
-    if not 0 <= offset < float("inf"):
-        raise ParameterError(f"offset must be seconds, 0 or more, not {offset}")
-    if duration is not None and not duration > 0:
-        raise ParameterError(f"duration must be positive seconds, not {duration}")
+    check_number("offset", offset, 0)
+    if duration is not None:
+        check_number("duration", duration, above=0, infinite=True)
     if isinstance(source, Audio):
         yield source.sample_rate, _cut(source, offset, duration, block_duration)
         return

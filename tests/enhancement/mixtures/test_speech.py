@@ -204,9 +204,9 @@ def test_invalid_files_and_parameters_raise(files, tmp_path):
         with pytest.raises(ParameterError, match="need files of speech"):
             SpeechMixtures(*material)
     for duration in (0.05, float("nan")):
-        with pytest.raises(ParameterError, match="duration must be at least"):
+        with pytest.raises(ParameterError, match="duration must be a finite number"):
             SpeechMixtures(*files, duration=duration)
-    with pytest.raises(ParameterError, match="seed must not be negative"):
+    with pytest.raises(ParameterError, match="seed must be an integer"):
         SpeechMixtures(*files, seed=-1)
     with pytest.raises(ParameterError, match="index"):
         SpeechMixtures(*files)[-1]
