@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from harmnmf.errors import AudioError
 
 # A longer picture is too crowded to read.
 PLOTTED_SECONDS = 60.0
@@ -17,6 +20,42 @@ output_option = click.option(
     help="Output folder, or audio file for a single recording.  "
     "[default: song_enhanced.wav beside song.mp3]",
 )
+
+
+class _Subtype(click.ParamType):
+    """Bits of a sample, or float; also libsndfile's names, such as PCM_16."""
+
+    name = "subtype"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        names = {"16": "PCM_16", "24": "PCM_24", "32": "PCM_32", "FLOAT": "FLOAT"}
+        subtype = names.get(value.upper().removeprefix("PCM_"))
+        if subtype is None:
+            self.fail(f"{value!r} is not 16, 24, 32 or float.", param, ctx)
+        return subtype
+
+
+subtype_option = click.option(
+    "--subtype",
+    type=_Subtype(),
+    metavar="16|24|32|float",
+    help="Bits of the samples in WAV, FLAC, AIFF, ...  [default: 16 or 24 if the recording has "
+    "them, else float; in FLAC 24]",
+)
+
+
+def check_subtype(output: Path | None, subtype: str | None) -> None:
+    """Raise click.UsageError if the file that `-o` names cannot have a subtype."""
+    from harmnmf.signal.writing import OUTPUT_SUFFIXES, check_format
+
+    if output is None or output.suffix.lower() not in OUTPUT_SUFFIXES or output.is_dir():
+        return
+    try:
+        check_format(output, subtype=subtype)
+    except AudioError as error:
+        raise click.UsageError(f"--subtype: {error}") from error
+
+
 plot_option = click.option(
     "--plot",
     is_flag=True,
