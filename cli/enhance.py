@@ -109,6 +109,8 @@ def command(
     if stdin:
         from harmnmf.signal.audio import SAMPLE_RATE
 
+        if sys.stdin is None or sys.stdout is None:
+            raise HarmnmfError("--stdin: standard input or output is closed; redirect it")
         stream = _load_enhancer(work).stream()
         if not batch.quiet:
             click.echo(f"latency: {1000 * stream.latency / SAMPLE_RATE:.1f} ms", err=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harmnmf.errors import AudioError
+
+if TYPE_CHECKING:
+    from harmnmf.signal.spectrogram import Spectrogram
 
 # A longer picture is too crowded to read.
 PLOTTED_SECONDS = 60.0
@@ -66,14 +70,23 @@ plot_option = click.option(
 def save_before_after(noisy: Path, enhanced: Path, picture: Path) -> None:
     """Save the spectrograms of the first minute of two recordings."""
     from harmnmf.plotting.figures import plot_before_after, save_figure
+
+    figure = plot_before_after(
+        *map(_spectrogram, (noisy, enhanced)), title=click.format_filename(noisy.name)
+    )
+    save_figure(figure, picture)
+
+
+def _spectrogram(path: Path) -> Spectrogram:
+    """Compute the mean power spectrogram of the channels, whose sum may cancel."""
+    import numpy as np
+
     from harmnmf.signal.audio import read_audio
     from harmnmf.signal.spectrogram import STFT
 
-    sounds = [read_audio(path, duration=PLOTTED_SECONDS) for path in (noisy, enhanced)]
-    n_fft = 2 * round(0.016 * sounds[0].sample_rate)
-    front_end = STFT(sounds[0].sample_rate, hop_length=n_fft // 2, n_fft=n_fft)
-    figure = plot_before_after(
-        *(front_end.transform(sound.samples) for sound in sounds),
-        title=click.format_filename(noisy.name),
-    )
-    save_figure(figure, picture)
+    audio = read_audio(path, duration=PLOTTED_SECONDS, mono=False)
+    n_fft = 2 * round(0.016 * audio.sample_rate)
+    front_end = STFT(audio.sample_rate, hop_length=n_fft // 2, n_fft=n_fft)
+    channels = [front_end.transform(channel) for channel in np.atleast_2d(audio.samples)]
+    power = sum(channel.values**2 for channel in channels) / len(channels)
+    return replace(channels[0], values=np.sqrt(power))

@@ -110,9 +110,9 @@ def check_format(
         kind = Path(path).suffix or "a file without suffix"
         raise AudioError(f"{path}: {kind} cannot be written; use .wav, .flac or .mp3")
     if subtype is not None and subtype not in form.subtypes:
+        choices = " or ".join(form.subtypes) if len(form.subtypes) > 1 else "none"
         raise AudioError(
-            f"{path}: {form.name} cannot be written as {subtype}, only as "
-            f"{' or '.join(form.subtypes)}; use another subtype, or .wav"
+            f"{path}: {form.name} cannot hold {subtype}; choose {choices}, or use .wav"
         )
     if n_channels is not None and n_channels > form.max_channels:
         raise AudioError(
