@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context,
     audio: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     plot: bool,
     n_steps: int,
     convolution: str,
@@ -68,8 +67,8 @@ def command(
       harmnmf deep-prior piano.wav -o clean.flac --steps 800
     """  # noqa: D301 (click needs the backspace itself)
     endings = ["_enhanced.wav", *["_enhanced.png"] * plot]
-    plan, folder = plan_outputs(audio, output, endings, AUDIO_SUFFIXES)
-    process_each(ctx, plan, DeepPriorFit(convolution, n_steps, seed, device), batch, folder)
+    plan = plan_outputs(audio, output, endings, AUDIO_SUFFIXES)
+    process_each(ctx, plan, DeepPriorFit(convolution, n_steps, seed, device), batch)
 
 
 @dataclass(frozen=True)

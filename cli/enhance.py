@@ -69,7 +69,7 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
 def command(
     ctx: click.Context,
     audio: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     plot: bool,
     model: str,
     dry: float,
@@ -108,8 +108,8 @@ def command(
     names = ["_voice", "_accompaniment"] if is_singing else ["_enhanced"]
     endings = [*(f"{name}.wav" for name in names), *[f"{names[0]}.png"] * plot]
     suffixes = LOSSLESS_SUFFIXES if is_singing else AUDIO_SUFFIXES
-    plan, folder = plan_outputs(audio, output, endings, suffixes)
-    process_each(ctx, plan, work, batch, folder)
+    plan = plan_outputs(audio, output, endings, suffixes)
+    process_each(ctx, plan, work, batch)
 
 
 def _is_for_singing(model: str) -> bool:

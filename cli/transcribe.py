@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
-from harmnmf.cli._support.options import PATH, device_option
+from harmnmf.cli._support.options import device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 @click.option(
     "-o",
     "--output",
-    type=PATH,
+    type=click.Path(),
     metavar="FILE|DIR",
     help="Output folder, or .mid, .csv or .npz file for a single recording.  "
     "[default: beside each recording]",
@@ -84,7 +83,7 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 def command(
     ctx: click.Context,
     audio: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     formats: list[str],
     plot: bool,
     decoder: str,
@@ -113,9 +112,9 @@ def command(
     suffixes = [f".{name}" for name in formats] or [named or ".mid"]
     suffixes.sort(key=lambda suffix: suffix != named)  # the named file is the first output
     accepted = [f".{name}" for name in formats or FORMATS]
-    plan, folder = plan_outputs(audio, output, [*suffixes, *[".png"] * plot], accepted)
+    plan = plan_outputs(audio, output, [*suffixes, *[".png"] * plot], accepted)
     work = Transcription(dictionary, decoder, onset_threshold, adapt, device)
-    process_each(ctx, plan, work, batch, folder)
+    process_each(ctx, plan, work, batch)
 
 
 @dataclass(frozen=True)
