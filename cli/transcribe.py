@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+import harmnmf
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
 from harmnmf.cli._support.options import device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 
 if TYPE_CHECKING:
+    from harmnmf.decoder.analysis import Recording
     from harmnmf.transcription import Transcriber
 
-FORMATS = ("mid", "csv", "npz")
+FORMATS = ("mid", "csv", "json", "npz")
 
 
 def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -34,7 +36,7 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     "--output",
     type=click.Path(),
     metavar="FILE|DIR",
-    help="Output folder, or .mid, .csv or .npz file for a single recording.  "
+    help="Output folder, or .mid, .csv, .json or .npz file for a single recording.  "
     "[default: beside each recording]",
 )
 @click.option(
@@ -42,8 +44,9 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     "formats",
     callback=_parse_formats,
     metavar="LIST",
-    help="Output formats, separated by commas: mid (MIDI), csv (table of notes), npz (NumPy arrays "
-    "of note probabilities, or of activations with --decoder nmf).  [default: mid]",
+    help="Output formats, separated by commas: mid (MIDI), csv (table of notes), json (notes, "
+    "pedal, tuning, version and settings), npz (NumPy arrays of note probabilities, or of "
+    "activations with --decoder nmf).  [default: mid]",
 )
 @click.option(
     "--plot",
@@ -134,6 +137,7 @@ class Transcription:
     def __call__(self, task: Task, progress: Progress) -> str:
         """Transcribe a recording and write its outputs."""
         from harmnmf.notes.files import write_csv, write_midi
+        from harmnmf.notes.json_file import write_json
 
         transcriber = _transcriber(self)
         recording = transcriber.prepare(task.source)
@@ -148,6 +152,8 @@ class Transcription:
             suffix = path.suffix.lower()
             if suffix == ".csv":
                 write_csv(path, notes)
+            elif suffix == ".json":
+                write_json(path, notes, self._metadata(task, recording))
             elif suffix == ".png":
                 from harmnmf.plotting.figures import plot_transcription, save_figure
 
@@ -158,6 +164,15 @@ class Transcription:
             else:
                 write_midi(path, notes)
         return f"{len(notes)} note{'s' * (len(notes) != 1)}"
+
+    def _metadata(self, task: Task, recording: Recording) -> dict[str, Any]:
+        """Metadata for a JSON file; the tuning in cents, relative to the dictionary."""
+        return {
+            "version": harmnmf.__version__,
+            "source": click.format_filename(task.source.name),
+            "tuning": round(100 * recording.tuning, 1),
+            "settings": asdict(self),
+        }
 
 
 @lru_cache(maxsize=1)

@@ -119,9 +119,10 @@ def process_each(ctx: click.Context, plan: Plan, work: PreparedWork, batch: Batc
             failures += _run(tasks, work, batch, manifest)
     for failure in failures:
         click.echo(f"harmnmf: error: {failure}", err=True)
-    if failures:
-        total = len(plan.outputs) + len(plan.errors)
+    total = len(plan.outputs) + len(plan.errors)
+    if failures and total > 1:
         click.echo(f"harmnmf: {len(failures)} of {total} recordings failed", err=True)
+    if failures:
         ctx.exit(1)
 
 

@@ -80,19 +80,21 @@ def plan_outputs(
             f"left out {_list(left_out)}, which earlier runs have written; to process "
             f"{'it' if len(left_out) == 1 else 'one'}, name it alone"
         )
-    is_single = list(map(str, recordings)) == [str(Path(argument)) for argument in arguments]
     if output is not None and suffix is not None:
-        if len(recordings) > 1:
+        if (total := len(recordings) + len(errors)) > 1:
             raise click.UsageError(
-                f"{output}: is one file, but there are {len(recordings)} recordings; name a folder"
+                f"{output}: is one file, but there are {total} recordings; name a folder"
             )
-        outputs = _named_after(Path(output), endings)
-        plan = dict.fromkeys(recordings, outputs)
-        return Plan(plan, None, len(plan) == 1 and is_single, errors, remarks)
-    folder = None if output is None else Path(output)
-    bases = _distinct_bases(recordings, folder)
-    plan = {file: [base.with_name(base.name + e) for e in endings] for file, base in bases.items()}
-    return Plan(plan, folder, len(plan) == 1 and is_single, errors, remarks)
+        folder = None
+        outputs = dict.fromkeys(recordings, _named_after(Path(output), endings))
+    else:
+        folder = None if output is None else Path(output)
+        outputs = {
+            file: [base.with_name(base.name + ending) for ending in endings]
+            for file, base in _distinct_bases(recordings, folder).items()
+        }
+    is_single = len(arguments) == 1 and list(recordings) == [Path(arguments[0])]
+    return Plan(outputs, folder, is_single, errors, remarks)
 
 
 def _check_streams(arguments: Sequence[str], output: str | os.PathLike[str] | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 from commands import assert_error, contents, invoke
 
+import harmnmf
 from harmnmf import read_notes, shipped_dictionaries
 from harmnmf.cli.main import main
 from harmnmf.decoder.posteriors import PosteriorDecoder
@@ -67,6 +69,24 @@ def test_all_formats_and_a_picture(song):
     with np.load(song.with_suffix(".npz")) as arrays:
         assert len(arrays["onset"]) == 88
     assert song.with_suffix(".png").read_bytes().startswith(PNG)
+
+
+def test_json_has_what_midi_has_and_how_it_was_made(song):
+    options = ["--format", "mid,json", "--onset-threshold", 0.3]
+    assert transcribe(song, *options).exit_code == 0
+    first = Path("song.json").read_text()
+    content = json.loads(first)
+    notes = read_notes("song.mid", offset="key")
+    assert [note["pitch"] for note in content["notes"]] == notes.pitch.tolist()
+    assert [note["velocity"] for note in content["notes"]] == notes.velocity.tolist()
+    onsets = [note["onset"] for note in content["notes"]]
+    np.testing.assert_allclose(onsets, notes.onset, atol=1e-3)
+    assert len(content["pedal"]) == len(notes.pedal)
+    assert (content["version"], content["source"]) == (harmnmf.__version__, "song.wav")
+    assert abs(content["tuning"]) < 50  # cents
+    assert content["settings"]["onset_threshold"] == 0.3
+    assert transcribe(song, *options, "--overwrite").exit_code == 0
+    assert Path("song.json").read_text() == first
 
 
 def test_adaptation_is_the_default_without_a_network(song):
@@ -141,9 +161,10 @@ def test_wrong_parameters(song):
     ("args", "message"),
     [
         ([], "Missing argument 'AUDIO...'"),
-        (["song.wav", "--format", "mid,xml"], "'xml' is not one of mid, csv, npz"),
+        (["song.wav", "--format", "mid,xml"], "'xml' is not one of mid, csv, json, npz"),
         (["song.wav", "-o", "out.csv", "--format", "mid"], "out.csv: is neither"),
         (["song.wav", "-o", "out.png", "--plot"], "out.png: is neither"),
+        (["song.wav", "-o", "out.musicxml"], "file named .mid, .csv, .json, .npz"),
     ],
 )
 def test_usage_errors(song, args, message):
