@@ -23,7 +23,7 @@ from harmnmf import (
 )
 from harmnmf.decoder import analysis as block_analysis
 from harmnmf.signal import audio as audio_files
-from harmnmf.signal.libsndfile import open_sound
+from harmnmf.signal.decoding import open_sound
 from harmnmf.signal.spectrogram import STFT
 
 ROOT = Path(__file__).resolve().parent.parent
