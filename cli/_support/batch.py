@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import Field, asdict, dataclass, fields
 from functools import wraps
@@ -92,11 +92,28 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_batch
 
 
-def process_each(ctx: click.Context, plan: Plan, work: PreparedWork, batch: Batch) -> None:
+def audio_duration(source: Path) -> float:
+    """Length of a recording in seconds, or 0 if it cannot be read, which fails later."""
+    from harmnmf.signal.audio import audio_info
+
+    try:
+        return audio_info(source).duration
+    except HarmnmfError:
+        return 0.0
+
+
+def process_each(
+    ctx: click.Context,
+    plan: Plan,
+    work: PreparedWork,
+    batch: Batch,
+    duration: Callable[[Path], float] = audio_duration,
+) -> None:
     """Process recordings, report each, and list the failures at the end with exit code 1.
 
-    If all outputs are in one folder, a manifest there records what is done. Invalid parameters of
-    `work` and a folder that cannot be used raise HarmnmfError.
+    If all outputs are in one folder, a manifest there records what is done. `duration` gives the
+    seconds of a recording that `work` processes, to show progress. Invalid parameters of `work`
+    and a folder that cannot be used raise HarmnmfError.
     """
     with ExitStack() as stack:
         manifest = None
@@ -116,7 +133,10 @@ def process_each(ctx: click.Context, plan: Plan, work: PreparedWork, batch: Batc
             work.prepare()
             _remove_leftovers(tasks)
             stack.callback(_remove_leftovers, tasks)
-            failures += _run(tasks, work, batch, manifest)
+            durations = {}
+            if is_shown(quiet=batch.quiet):
+                durations = {task: duration(task.source) for task in tasks}
+            failures += _run(tasks, work, batch, manifest, durations)
     for failure in failures:
         click.echo(f"harmnmf: error: {failure}", err=True)
     total = len(plan.outputs) + len(plan.errors)
@@ -197,7 +217,11 @@ def _check_outputs(
 
 
 def _run(
-    tasks: list[Task], work: PreparedWork, batch: Batch, manifest: Manifest | None
+    tasks: list[Task],
+    work: PreparedWork,
+    batch: Batch,
+    manifest: Manifest | None,
+    durations: Mapping[Task, float],
 ) -> list[str]:
     """Run tasks and return the errors."""
 
@@ -209,7 +233,7 @@ def _run(
 
     failures = []
     with (
-        _progress(tasks, quiet=batch.quiet) as (bar, report),
+        _progress(tasks, durations, quiet=batch.quiet) as (bar, report),
         closing(_start(batch, work, begun(), report)) as finished,
     ):
         for task, outcome in finished:
@@ -227,10 +251,10 @@ def _run(
 
 
 @contextmanager
-def _progress(tasks: list[Task], *, quiet: bool) -> Iterator[tuple[ProgressBar, Report]]:
+def _progress(
+    tasks: list[Task], durations: Mapping[Task, float], *, quiet: bool
+) -> Iterator[tuple[ProgressBar, Report]]:
     """Show the progress of tasks in seconds of audio."""
-    shown = is_shown(quiet=quiet)
-    durations = {task: _duration(task.source) if shown else 0.0 for task in tasks}
     done = dict.fromkeys(tasks, 0.0)
     one = len(tasks) == 1
     name = click.format_filename(tasks[0].source.name) if one else f"{len(tasks)} recordings"
@@ -238,20 +262,11 @@ def _progress(tasks: list[Task], *, quiet: bool) -> Iterator[tuple[ProgressBar, 
 
     def report(task: Task, seconds: float) -> None:
         # The last frame ends a little after the last sample.
-        done[task] = min(seconds, durations[task])
+        done[task] = min(seconds, durations.get(task, 0.0))
         bar.update(sum(done.values()))
 
     with bar:
         yield bar, report
-
-
-def _duration(source: Path) -> float:
-    from harmnmf.signal.audio import audio_info
-
-    try:
-        return audio_info(source).duration
-    except HarmnmfError:
-        return 0.0  # the error is reported when the file is read
 
 
 def _start(

@@ -89,6 +89,28 @@ def test_json_has_what_midi_has_and_how_it_was_made(song):
     assert Path("song.json").read_text() == first
 
 
+@pytest.mark.parametrize(
+    ("options", "start", "end"),
+    [
+        (["--start", "0.5", "--end", "0:01.5"], 0.5, 1.5),
+        (["--start", "0:00:00.7"], 0.7, None),
+        (["--end", "1."], 0.0, 1.0),
+    ],
+)
+def test_a_part(song, excerpt, options, start, end):
+    samples, rate = excerpt
+    part = samples[round(start * rate) : end and round(end * rate)]
+    soundfile.write("part.wav", part, rate)
+    assert transcribe("song.wav", *options, "--format", "npz").exit_code == 0
+    assert transcribe("part.wav", "--format", "npz").exit_code == 0
+    with np.load("song.npz") as one, np.load("part.npz") as other:
+        np.testing.assert_allclose(one["onset"], other["onset"], atol=1e-4)
+
+
+def test_a_part_after_the_end(song):
+    assert_error(main, ["transcribe", "song.wav", "--start", "9"], "song.wav: has no samples")
+
+
 def test_adaptation_is_the_default_without_a_network(song):
     def analyse(decoder, array, *options):
         result = transcribe(song, "-o", "a.npz", "--overwrite", "--decoder", decoder, *options)
@@ -164,6 +186,9 @@ def test_wrong_parameters(song):
         (["song.wav", "--format", "mid,xml"], "'xml' is not one of mid, csv, json, npz"),
         (["song.wav", "-o", "out.csv", "--format", "mid"], "out.csv: is neither"),
         (["song.wav", "-o", "out.png", "--plot"], "out.png: is neither"),
+        (["song.wav", "--start", "1:2:3:4"], "'1:2:3:4' is not a time; use seconds, m:ss or"),
+        (["song.wav", "--end", "nan"], "'nan' is not a time"),
+        (["song.wav", "--start", "2", "--end", "2"], "--end must be after --start"),
         (["song.wav", "-o", "out.musicxml"], "file named .mid, .csv, .json, .npz"),
     ],
 )
