@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("audio", nargs=-1, required=True, type=click.Path())
+@click.argument("audio", nargs=-1, required=True, type=click.Path(readable=False))
 @output_option
 @plot_option
 @click.option(

@@ -31,7 +31,7 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
 
 
 @click.command()
-@click.argument("audio", nargs=-1, type=click.Path())
+@click.argument("audio", nargs=-1, type=click.Path(readable=False))
 @output_option
 @plot_option
 @click.option(

@@ -32,11 +32,11 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 
 
 @click.command()
-@click.argument("audio", nargs=-1, required=True, type=click.Path())
+@click.argument("audio", nargs=-1, required=True, type=click.Path(readable=False))
 @click.option(
     "-o",
     "--output",
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="FILE|DIR",
     help="Output folder, or .mid, .csv, .json or .npz file for a single recording.  "
     "[default: beside each recording]",

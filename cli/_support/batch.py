@@ -120,7 +120,7 @@ def process_each(
         if plan.folder is not None:
             from harmnmf.batch.manifest import Manifest
 
-            check_folder(plan.folder)
+            check_folder(plan.folder, plan.folder)
             settings = {"command": ctx.info_name, **_settings(work)}
             manifest = Manifest(plan.folder / MANIFEST, settings, harmnmf.__version__)
             stack.enter_context(manifest)

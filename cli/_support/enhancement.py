@@ -12,7 +12,7 @@ PLOTTED_SECONDS = 60.0
 output_option = click.option(
     "-o",
     "--output",
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="FILE|DIR",
     help="Output folder, or audio file for a single recording.  "
     "[default: song_enhanced.wav beside song.mp3]",

@@ -28,7 +28,7 @@ class Time(click.ParamType):
         return 3600 * hours + 60 * minutes + seconds
 
 
-PATH = click.Path(path_type=Path)
+PATH = click.Path(readable=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 about_option = click.option(

@@ -172,13 +172,13 @@ def _named_after(file: Path, endings: Sequence[str]) -> list[Path]:
     return outputs
 
 
-def check_folder(folder: Path) -> None:
-    """Raise HarmnmfError if a folder cannot hold outputs; if it is missing, it can be created."""
+def check_folder(folder: Path, name: Path) -> None:
+    """Raise HarmnmfError about `name` if a folder cannot hold outputs; it may be missing."""
     existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
     if not os.path.isdir(existing):
-        raise HarmnmfError(f"{folder}: {existing} is not a folder; choose another place")
+        raise HarmnmfError(f"{name}: {existing} is not a folder; choose another place")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise HarmnmfError(f"{folder}: cannot write to {existing}; choose another place")
+        raise HarmnmfError(f"{name}: the folder {existing} is not writable; choose another place")
 
 
 def check_output(path: Path, *, overwrite: bool, folder_may_be_missing: bool = False) -> None:
@@ -186,7 +186,7 @@ def check_output(path: Path, *, overwrite: bool, folder_may_be_missing: bool = F
     folder = path.parent
     if not folder_may_be_missing and not os.path.exists(folder):
         raise HarmnmfError(f"{path}: there is no folder {folder}; create it first")
-    check_folder(folder)
+    check_folder(folder, path)
     try:
         kind = path.stat().st_mode
     except FileNotFoundError:

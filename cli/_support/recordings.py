@@ -43,7 +43,7 @@ def find_recordings(arguments: Iterable[str]) -> tuple[Recordings, list[str]]:
 def _matching(argument: str) -> list[Path]:
     if not os.path.exists(argument):  # an existing file may have a name like a pattern
         if _URL.match(argument):
-            raise HarmnmfError(f"{argument}: is an address; download the file, and name that")
+            raise HarmnmfError(f"{argument}: is an address; download the file, or give its path")
         if glob.has_magic(argument):
             if names := sorted(glob.glob(argument, recursive=True)):
                 return list(map(Path, names))
