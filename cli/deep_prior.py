@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("audio", nargs=-1, required=True, type=click.Path())
+@click.argument("audio", nargs=-1, required=True, type=click.Path(readable=False))
 @output_option
 @plot_option
 @click.option(
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context,
     audio: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     plot: bool,
     n_steps: int,
     convolution: str,
@@ -78,10 +77,10 @@ def command(
     from harmnmf.signal.writing import OUTPUT_SUFFIXES
 
     endings = ["_enhanced.wav", *["_enhanced.png"] * plot]
-    plan, folder = plan_outputs(audio, output, endings, OUTPUT_SUFFIXES)
+    plan = plan_outputs(audio, output, endings, OUTPUT_SUFFIXES)
     check_subtype(output, subtype)
     work = DeepPriorFit(convolution, n_steps, seed, device, subtype)
-    process_each(ctx, plan, work, batch, folder)
+    process_each(ctx, plan, work, batch)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
 
 
 @click.command()
-@click.argument("audio", nargs=-1, type=click.Path())
+@click.argument("audio", nargs=-1, type=click.Path(readable=False))
 @output_option
 @plot_option
 @click.option(
@@ -75,7 +75,7 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
 def command(
     ctx: click.Context,
     audio: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     plot: bool,
     model: str,
     dry: float,
@@ -121,9 +121,9 @@ def command(
     names = ["_voice", "_accompaniment"] if is_singing else ["_enhanced"]
     endings = [*(f"{name}.wav" for name in names), *[f"{names[0]}.png"] * plot]
     suffixes = LOSSLESS_SUFFIXES if is_singing else OUTPUT_SUFFIXES
-    plan, folder = plan_outputs(audio, output, endings, suffixes)
+    plan = plan_outputs(audio, output, endings, suffixes)
     check_subtype(output, subtype)
-    process_each(ctx, plan, work, batch, folder)
+    process_each(ctx, plan, work, batch)
 
 
 def _is_for_singing(model: str) -> bool:

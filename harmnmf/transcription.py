@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from copy import copy
 from os import PathLike
@@ -18,7 +19,7 @@ from harmnmf.signal.audio import Audio, read_audio
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 
 from .device import resolve_device
-from .errors import AudioError
+from .errors import AudioError, ParameterError
 
 __all__ = ["Transcriber"]
 
@@ -180,13 +181,22 @@ class Transcriber:
             return decode_posteriors(analysis, **self.thresholds)
         return decode_notes(analysis, **self.thresholds)
 
-    def prepare(self, source: Audio | str | PathLike[str]) -> Recording:
+    def prepare(
+        self,
+        source: Audio | str | PathLike[str],
+        *,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> Recording:
         """Estimate tuning, level and, if it is adapted, the dictionary of a recording.
 
         Parameters
         ----------
         source : Audio, str or path-like
             The recording; only its beginning is read.
+        start, end : float, optional
+            Part of the recording to transcribe, in seconds; the notes count from `start`. Default:
+            the whole recording.
 
         Returns
         -------
@@ -196,9 +206,15 @@ class Transcriber:
         Raises
         ------
         AudioError
-            As in :meth:`transcribe`.
+            As in :meth:`transcribe`, or if the recording ends before `start`.
+        ParameterError
+            If `end` is not after `start`.
         """
-        beginning = read_audio(source, duration=self.calibration_duration)
+        if end is not None and not end > start:
+            raise ParameterError(f"end must be after start ({start} s), not {end} s")
+        duration = None if end is None else end - start
+        calibration_duration = min(self.calibration_duration, duration or math.inf)
+        beginning = read_audio(source, offset=start, duration=calibration_duration)
         dictionary, tuning = self.dictionary, self.tuning
         try:
             if tuning is None:
@@ -208,12 +224,12 @@ class Transcriber:
             name = "the audio" if isinstance(source, Audio) else source
             raise AudioError(f"{name}: is too short; choose a longer recording") from error
         if beginning.duration < self.calibration_duration:
-            source = beginning  # the whole recording, which is not read again
+            source, start = beginning, 0.0  # the whole part, which is not read again
         if self.adapt:
             dictionary = adapt_dictionary(
                 spectrogram, dictionary, n_iter=self.n_iter, device=self.device
             )
-        return Recording(source, dictionary, tuning, spectrogram)
+        return Recording(source, dictionary, tuning, spectrogram, start, duration)
 
     def adapted(self, source: Audio | str | PathLike[str]) -> Transcriber:
         """Adapt to the piano, the room and the tuning of a recording.

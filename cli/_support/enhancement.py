@@ -10,6 +10,8 @@ import click
 
 from harmnmf.errors import AudioError
 
+from .paths import file_suffix
+
 if TYPE_CHECKING:
     from harmnmf.signal.spectrogram import Spectrogram
 
@@ -19,7 +21,7 @@ PLOTTED_SECONDS = 60.0
 output_option = click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False),
     metavar="FILE|DIR",
     help="Output folder, or audio file for a single recording.  "
     "[default: song_enhanced.wav beside song.mp3]",
@@ -48,11 +50,11 @@ subtype_option = click.option(
 )
 
 
-def check_subtype(output: Path | None, subtype: str | None) -> None:
+def check_subtype(output: str | None, subtype: str | None) -> None:
     """Raise click.UsageError if the file that `-o` names cannot have a subtype."""
-    from harmnmf.signal.writing import OUTPUT_SUFFIXES, check_format
+    from harmnmf.signal.writing import check_format
 
-    if output is None or output.suffix.lower() not in OUTPUT_SUFFIXES or output.is_dir():
+    if output is None or file_suffix(output) is None:
         return
     try:
         check_format(output, subtype=subtype)

@@ -1,4 +1,4 @@
-"""Read and stream audio in any format of libsndfile, at any sample rate.
+"""Read and stream audio in any format, at any sample rate.
 
 Samples are float32 with full scale at ±1. Multichannel arrays have shape (n_channels, n_samples),
 as in librosa and PyTorch; soundfile has channels last. Resampling is soxr's high quality (HQ)
@@ -10,16 +10,16 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import soundfile
 import soxr
 
 from harmnmf.errors import AudioError, ParameterError
 
-from .libsndfile import UNKNOWN_LENGTH, decode_blocks, open_sound
+from .decoding import Sound, open_sound
+from .resampling import resample_blocks
 
 __all__ = [
     "SAMPLE_RATE",
@@ -188,9 +188,10 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
     ...     audio_info(f"{folder}/silence.wav")
     AudioInfo(duration=1.0, sample_rate=8000, n_channels=1)
     """
-    with _open(path) as file:
-        n_samples = 0 if file.frames == UNKNOWN_LENGTH else file.frames
-        return AudioInfo(n_samples / file.samplerate, file.samplerate, file.channels)
+    with _open(path) as sound:
+        return AudioInfo(
+            (sound.n_samples or 0) / sound.sample_rate, sound.sample_rate, sound.n_channels
+        )
 
 
 def read_audio(
@@ -206,7 +207,8 @@ def read_audio(
     Parameters
     ----------
     source : Audio, str or os.PathLike
-        Samples, or a WAV, FLAC, OGG, MP3, AIFF or other file that libsndfile reads.
+        Samples, or a file: WAV, FLAC, AIFF, MP3, Ogg, Opus, M4A, WMA, a video, or any other that
+        libsndfile or FFmpeg reads.
     sample_rate : int, optional
         Sample rate in Hz to convert to. Default: that of the source.
     mono : bool, default=True
@@ -251,20 +253,27 @@ def stream_audio(
     *,
     sample_rate: int | None = None,
     mono: bool = True,
+    offset: float = 0.0,
+    duration: float | None = None,
     block_duration: float = 30.0,
 ) -> Iterator[np.ndarray]:
-    """Read a recording block by block, in memory that does not grow with its length.
+    """Read a recording, or a part of it, block by block, in memory that does not grow.
 
-    The concatenated blocks equal the samples of `read_audio` at the same sample rate.
+    The concatenated blocks equal the samples of `read_audio` of the same part.
 
     Parameters
     ----------
     source : Audio, str or os.PathLike
-        Samples, or a WAV, FLAC, OGG, MP3, AIFF or other file that libsndfile reads.
+        Samples, or a file: WAV, FLAC, AIFF, MP3, Ogg, Opus, M4A, WMA, a video, or any other that
+        libsndfile or FFmpeg reads.
     sample_rate : int, optional
         Sample rate in Hz to convert to. Default: that of the source.
     mono : bool, default=True
         Average the channels.
+    offset : float, default=0.0
+        Start reading after this time in seconds.
+    duration : float, optional
+        Seconds to read. Default: to the end.
     block_duration : float, default=30.0
         Length of a block in seconds, limited to 2**25 samples over all channels. With
         resampling, the lengths of blocks vary a little.
@@ -277,8 +286,8 @@ def stream_audio(
     Raises
     ------
     AudioError
-        At the first block, if the file cannot be read as audio or has no samples; later, if a
-        block has NaN or infinite samples.
+        At the first block, if the file cannot be read as audio or the part has no samples; later,
+        if a block has NaN or infinite samples.
     ParameterError
         If a parameter is out of range.
 
@@ -295,18 +304,18 @@ def stream_audio(
     """
     if not 0 < block_duration < float("inf"):
         raise ParameterError(f"block_duration must be positive seconds, not {block_duration}")
-    with _decode(source, 0.0, None, block_duration) as (rate, blocks):
+    with _decode(source, offset, duration, block_duration) as (rate, blocks):
         for block in _convert(blocks, source, rate, sample_rate, mono):
             yield block[:, 0] if mono else block.T
 
 
-def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[Sound]:
     """Open a file, whose sample rate must be valid."""
-    file = open_sound(path)
-    if not _is_valid_rate(file.samplerate):
-        file.close()
-        raise AudioError(f"{path}: its sample rate {file.samplerate} Hz {_RATE_NEEDED}")
-    return file
+    with closing(open_sound(path)) as sound:
+        if not _is_valid_rate(sound.sample_rate):
+            raise AudioError(f"{path}: its sample rate {sound.sample_rate} Hz {_RATE_NEEDED}")
+        yield sound
 
 
 @contextmanager
@@ -324,8 +333,8 @@ def _decode(
     if isinstance(source, Audio):
         yield source.sample_rate, _cut(source, offset, duration, block_duration)
         return
-    with _open(source) as file:
-        yield file.samplerate, decode_blocks(file, source, offset, duration, block_duration)
+    with _open(source) as sound:
+        yield sound.sample_rate, sound.blocks(offset, duration, block_duration)
 
 
 def _cut(
@@ -354,7 +363,7 @@ def _convert(
     if mono:
         blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
     if sample_rate not in (None, rate):
-        blocks = _resample(blocks, rate, sample_rate)
+        blocks = resample_blocks(blocks, rate, sample_rate)
     any_samples = False
     for block in blocks:
         if len(block):
@@ -362,19 +371,7 @@ def _convert(
             yield block
     if not any_samples:
         name = "the audio" if isinstance(source, Audio) else source
-        raise AudioError(f"{name}: has no samples in the part to read; choose a longer recording")
-
-
-def _resample(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
-    resampler = None
-    for block in blocks:
-        if resampler is None:
-            resampler = soxr.ResampleStream(
-                rate, sample_rate, block.shape[1], dtype="float32", quality="HQ"
-            )
-        yield resampler.resample_chunk(np.ascontiguousarray(block))
-    if resampler is not None:
-        yield resampler.resample_chunk(np.zeros((0, block.shape[1]), np.float32), last=True)
+        raise AudioError(f"{name}: has no samples in the part to read; choose another part")
 
 
 def _watch_scale(

@@ -175,7 +175,7 @@ def test_damaged_files(tmp_path):
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 441000), 44100)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.warns(UserWarning, match=r"truncated: it ends after [45]\.\d s of 10\.0 s"):
+    with pytest.warns(UserWarning, match=r"truncated or damaged: [45]\.\d s of 10\.0 s were read"):
         assert 3.5 < read_audio(path).duration < 5.5
     path.write_bytes(content[:100])
     with pytest.raises(AudioError, match=r"a\.flac: is corrupt and cannot be decoded"):
