@@ -75,8 +75,18 @@ def model_command(name: str) -> click.Command:
         type=click.Choice(["speech", "singing"]),
         help="Remove noise from speech, or the accompaniment from a singing voice.",
     )
-    @click.option("--speech", type=FOLDER, help="Folder with one folder per speaker.")
-    @click.option("--noise", type=FOLDER, multiple=True, help="Folder of noise (repeatable).")
+    @click.option(
+        "--speech",
+        type=FOLDER,
+        help="Folder with one folder per speaker; a file directly in it counts as a speaker.",
+    )
+    @click.option(
+        "--noise",
+        type=FOLDER,
+        multiple=True,
+        help="Folder of noise (repeatable). If it has ten folders or more, each counts as one "
+        "recording; else each file does.",
+    )
     @click.option(
         "--clips",
         type=FOLDER,
@@ -174,7 +184,9 @@ def model_command(name: str) -> click.Command:
                 mixtures = _singing(clips, seconds, seed)
             else:
                 assert speech is not None
-                mixtures = _speech(speech, noise, seconds, seed, conditions)
+                mixtures = _speech(
+                    speech, noise, seconds, seed, conditions, quiet=quiet or not first
+                )
             if restart and first:
                 forget_training(output)
             start = {"seed": seed, "initial": _describe(initial)}
@@ -243,7 +255,13 @@ def _build(name: str, settings: Mapping[str, Any], initial: str | None) -> Any:
 
 
 def _speech(
-    speech: Path, noise: Sequence[Path], seconds: float, seed: int, conditions: Mapping[str, Any]
+    speech: Path,
+    noise: Sequence[Path],
+    seconds: float,
+    seed: int,
+    conditions: Mapping[str, Any],
+    *,
+    quiet: bool,
 ) -> tuple[Any, Any]:
     from harmnmf.enhancement.mixtures.mixing import MixtureConditions
     from harmnmf.enhancement.mixtures.speech import SpeechMixtures, split_material
@@ -253,6 +271,13 @@ def _speech(
     except TypeError as error:
         raise HarmnmfError(f"--mix: {error}") from error
     training, validation = split_material(speech, noise)
+    if not quiet:
+        parts = (
+            f"{sum(map(len, part.speech.values()))} files of {len(part.speech)} speakers and "
+            f"{len(part.noise)} of noise"
+            for part in (training, validation)
+        )
+        click.echo("harmnmf: {} to train on; {} held out".format(*parts), err=True)
     # Validation mixtures do not depend on `conditions`, so that runs can be compared.
     return (
         SpeechMixtures(

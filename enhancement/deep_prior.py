@@ -36,7 +36,7 @@ from harmnmf.storage.arrays import load_arrays, save_arrays
 from harmnmf.training.checkpoint import load_checkpoint, save_checkpoint
 from harmnmf.validation import as_counts, check_choice, check_integer, check_number
 
-from .audio_enhancer import AudioEnhancer
+from .audio_enhancer import AudioEnhancer, find_offset
 from .overlap import crossfade, split_overlapping
 from .transform import ShortTimeFourier
 
@@ -174,6 +174,8 @@ class DeepPrior(AudioEnhancer):
     ) -> Audio:
         """Enhance a recording, each channel separately, in segments of at most four seconds.
 
+        A constant offset (DC) of a channel is removed.
+
         Parameters
         ----------
         audio : Audio
@@ -196,8 +198,11 @@ class DeepPrior(AudioEnhancer):
         HarmnmfError
             If the checkpoint cannot be written.
         """
-        channels = np.atleast_2d(audio.samples)
-        n_step, n_overlap = _segment_sizes(channels.shape[1], audio.sample_rate)
+        channels = [
+            channel - find_offset(channel, audio.sample_rate)
+            for channel in np.atleast_2d(audio.samples)
+        ]
+        n_step, n_overlap = _segment_sizes(audio.samples.shape[-1], audio.sample_rate)
         parts = [part for x in channels for part in split_overlapping([x], n_step, n_overlap)]
         done = self._fit_parts(parts, audio, checkpoint, progress)
         n_parts = len(parts) // len(channels)

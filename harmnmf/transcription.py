@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -203,14 +204,22 @@ class Transcriber:
         return decode_notes(analysis, **self.thresholds)
 
     def prepare(
-        self, source: Audio | str | PathLike[str] | ArrayLike, *, sample_rate: int | None = None
+        self,
+        source: Audio | str | PathLike[str] | ArrayLike,
+        *,
+        sample_rate: int | None = None,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> Recording:
         """Estimate tuning, level and, if it is adapted, the dictionary of a recording.
 
         Parameters
         ----------
-        source : Audio, str or path-like
-            The recording; only its beginning is read.
+        source, sample_rate
+            As in :meth:`transcribe`; only the beginning is read.
+        start, end : float, optional
+            Part of the recording to transcribe, in seconds; the notes count from `start`. Default:
+            the whole recording.
 
         Returns
         -------
@@ -220,25 +229,31 @@ class Transcriber:
         Raises
         ------
         AudioError
-            As in :meth:`transcribe`.
+            As in :meth:`transcribe`, or if the recording ends before `start`.
+        ParameterError
+            If `end` is not after `start`.
         """
-        source = _as_source(source, sample_rate)
-        beginning = read_audio(source, duration=self.calibration_duration)
+        audio: Audio | str | PathLike[str] = _as_source(source, sample_rate)
+        if end is not None and not end > start:
+            raise ParameterError(f"end must be after start ({start} s), not {end} s")
+        duration = None if end is None else end - start
+        calibration_duration = min(self.calibration_duration, duration or math.inf)
+        beginning = read_audio(audio, offset=start, duration=calibration_duration)
         dictionary, tuning = self.dictionary, self.tuning
         try:
             if tuning is None:
                 tuning = relative_tuning(beginning, dictionary.front_end, dictionary.W)
             spectrogram = transform_in_tune(beginning, dictionary.front_end, tuning)
         except AudioError as error:
-            name = "the audio" if isinstance(source, Audio) else source
+            name = "the audio" if isinstance(audio, Audio) else audio
             raise AudioError(f"{name}: is too short; choose a longer recording") from error
         if beginning.duration < self.calibration_duration:
-            source = beginning  # the whole recording, which is not read again
+            audio, start = beginning, 0.0  # the whole part, which is not read again
         if self.adapt:
             dictionary = adapt_dictionary(
                 spectrogram, dictionary, n_iter=self.n_iter, device=self.device
             )
-        return Recording(source, dictionary, tuning, spectrogram)
+        return Recording(audio, dictionary, tuning, spectrogram, start, duration)
 
     def adapted(self, source: Audio | str | PathLike[str]) -> Transcriber:
         """Adapt to the piano, the room and the tuning of a recording.

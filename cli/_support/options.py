@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import click
 
-PATH = click.Path(path_type=Path)
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)", re.ASCII)
+
+
+class Time(click.ParamType):
+    """A time in a recording, in seconds."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Convert seconds, m:ss or h:mm:ss to seconds."""
+        if isinstance(value, float):
+            return value
+        match = _TIME.fullmatch(value)
+        if match is None:
+            self.fail(f"{value!r} is not a time; use seconds, m:ss or h:mm:ss", param, ctx)
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return 3600 * hours + 60 * minutes + seconds
+
+
+PATH = click.Path(readable=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 COUNT = click.IntRange(min=1)
 

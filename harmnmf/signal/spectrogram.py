@@ -101,6 +101,8 @@ class FrontEnd(ABC):
     n_fft: int = 2048
 
     def __post_init__(self) -> None:
+        if isinstance(self.sample_rate, np.number | float) and self.sample_rate % 1 == 0:
+            object.__setattr__(self, "sample_rate", int(self.sample_rate))
         for name in ("sample_rate", "hop_length", "n_fft"):
             check_integer(name, getattr(self, name), 1, _LARGEST)
         if self.n_fft % 2:
