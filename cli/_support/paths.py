@@ -63,7 +63,7 @@ def plan_outputs(
     >>> [path.name for path in plan.outputs[Path("song.mp3")]]
     ['a.flac', 'a_rest.flac']
     """
-    _check_streams(arguments, output)
+    _check_names(arguments, output)
     suffix = file_suffix(output)
     if suffix not in (None, *suffixes):
         expected = ", ".join(suffixes)
@@ -90,11 +90,13 @@ def plan_outputs(
     return Plan(outputs, folder, is_single, found.errors, found.remarks)
 
 
-def _check_streams(arguments: Sequence[str], output: str | os.PathLike[str] | None) -> None:
+def _check_names(arguments: Sequence[str], output: str | os.PathLike[str] | None) -> None:
+    if "" in arguments:
+        raise click.UsageError("a name is empty; name files, folders or patterns")
     if "-" in arguments:
         raise click.UsageError("-: standard input is not read here; save the recording as a file")
     if output is not None and os.fspath(output) in ("", "-"):
-        raise click.UsageError("--output: standard output is not written; name a file or a folder")
+        raise click.UsageError("--output: name a file or a folder; standard output is not written")
 
 
 def _distinct_bases(recordings: Recordings, folder: Path | None) -> dict[Path, Path]:

@@ -333,6 +333,7 @@ def test_a_folder_that_cannot_be_written(song):
         (["song.wav", "-o", "-"], "standard output is not written"),
         (["song.wav", "-o", ""], "name a file or a folder"),
         (["-"], "standard input is not read"),
+        (["song.wav", ""], "a name is empty"),
     ],
 )
 def test_usage_errors(song, args, message):
