@@ -11,7 +11,7 @@ import click
 import harmnmf
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, audio_duration, batch_options, process_each
-from harmnmf.cli._support.options import Time, device_option
+from harmnmf.cli._support.options import Number, Time, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 )
 @click.option(
     "--onset-threshold",
-    type=float,
+    type=Number(),
     metavar="NUMBER",
     help="Onset threshold; a higher one gives fewer notes. A probability, or decibels with "
     "--decoder nmf.  [default: 0.45; -20 with nmf]",

@@ -19,7 +19,7 @@ import harmnmf
 from harmnmf.batch.task import Outcome, Progress, Report, Task, Work, file_hash, run_serial
 from harmnmf.errors import HarmnmfError
 
-from .options import quiet_option
+from .options import COUNT, quiet_option
 from .paths import Plan, check_folder, check_output
 from .progress import ProgressBar, is_shown
 from .recordings import MANIFEST
@@ -63,7 +63,7 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "-j",
         "--jobs",
-        type=click.IntRange(min=1),
+        type=COUNT,
         metavar="N",
         help="Process N recordings in parallel, with one thread each. "
         "[default: one at a time, with all threads]",

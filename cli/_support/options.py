@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -30,6 +31,21 @@ class Time(click.ParamType):
 
 PATH = click.Path(readable=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+COUNT = click.IntRange(min=1)
+
+
+class Number(click.FloatRange):
+    """Finite numbers in a range: click's own lets NaN pass."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Convert the text of an option."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
 
 about_option = click.option(
     "--about", metavar="TEXT", help="Description, sources and licence to store in the file."
@@ -44,4 +60,6 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace exist
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors."
 )
-seed_option = click.option("--seed", default=0, help="Random seed.")
+seed_option = click.option(
+    "--seed", default=0, type=click.IntRange(0, 2**32 - 1), help="Random seed."
+)

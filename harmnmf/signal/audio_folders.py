@@ -16,7 +16,7 @@ AUDIO_SUFFIXES = (
     *(".asf", ".au", ".avi", ".awb", ".bwf", ".caf", ".dts", ".eac3", ".flac", ".flv", ".m2ts"),
     *(".m4a", ".m4b", ".m4r", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg"),
     *(".mpg", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".qt", ".rf64", ".spx", ".tta"),
-    *(".ts", ".w64", ".wav", ".wave", ".weba", ".webm", ".wma", ".wmv", ".wv"),
+    *(".w64", ".wav", ".wave", ".weba", ".webm", ".wma", ".wmv", ".wv"),
 )
 
 

@@ -7,6 +7,7 @@ audio, the sound of videos, and WAV files that were never finished.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -65,6 +66,10 @@ def open_sound(path: str | os.PathLike[str]) -> Sound:
             is_for_libsndfile = file.read(16).startswith(_MAGIC)
             data = sound_data(file)
     except FileNotFoundError as error:
+        if re.match(r"https?:/", os.fspath(path)):
+            raise AudioError(
+                f"{path}: is an address on the web; download it, and name the file"
+            ) from error
         raise AudioError(f"{path}: no such file; check the name") from error
     except IsADirectoryError as error:
         raise AudioError(f"{path}: is a folder; name an audio file") from error

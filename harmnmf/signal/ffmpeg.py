@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import av
 import numpy as np
-from av import AudioFifo, AudioFrame, Packet
+from av import AudioFifo, AudioFrame, AudioResampler, Packet
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -105,6 +105,7 @@ class FFmpegSound:
             self._container.format.name.startswith("mov")
             and self._stream.time_base == Fraction(1, self.sample_rate)
             and self._first.pts is not None
+            and first < (self.n_samples or 0)
         )
         target = first - round(_PREROLL * self.sample_rate)
         if not counts_samples or target <= 0:
@@ -262,6 +263,8 @@ def _best_stream(container: InputContainer, path: str | os.PathLike[str]) -> Aud
         raise AudioError(f"{path}: has no sound, only a picture; name a file with sound")
     if stream is None or stream.codec_context is None:
         raise _unknown_format(path)
+    if stream.codec_tag in ("drms", "enca"):
+        raise AudioError(f"{path}: is protected against copying; export it without protection")
     return stream
 
 
@@ -298,10 +301,6 @@ def _join(frames: Iterable[AudioFrame], n_lead: int, n_block: int) -> Iterator[N
 
 def _to_array(frame: AudioFrame) -> NDArray[np.float32]:
     """Return samples of shape (n_samples, n_channels), with full scale at ±1."""
-    samples = frame.to_ndarray()
-    samples = samples.T if frame.format.is_planar else samples.reshape(frame.samples, -1)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128) / 128
-    if samples.dtype.kind == "i":
-        return samples.astype(np.float32) / 2.0 ** (8 * samples.itemsize - 1)
-    return np.ascontiguousarray(samples, np.float32)
+    # PyAV makes no arrays of eight or more channels in planes.
+    [packed] = AudioResampler(format="flt").resample(frame)
+    return packed.to_ndarray().reshape(frame.samples, frame.layout.nb_channels)

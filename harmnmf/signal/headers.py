@@ -6,6 +6,7 @@ off, or joined.
 
 from __future__ import annotations
 
+import mmap
 import os
 import string
 import struct
@@ -17,6 +18,7 @@ __all__ = ["SoundData", "first_byte", "has_end_mark", "is_joined", "n_mpeg_frame
 # Sizes from here on stand for an unknown length, in files that were written to a pipe.
 _PLACEHOLDER = 0x7FFF_0000
 _CHUNK_NAMES = frozenset((string.ascii_letters + string.digits + " _-.(c)").encode())
+_FLAC = b"fLaC\0\0\0\x22"
 # No page of Ogg is longer.
 _LONGEST_PAGE = 27 + 255 + 255 * 255
 
@@ -106,9 +108,12 @@ def _sound_data(file: BinaryIO, start: int, announced: int, header: str) -> Soun
 
 
 def is_joined(file: BinaryIO) -> bool:
-    """Whether another file follows a WAV, an AIFF or an MP4, which no library reads."""
-    file.seek(0)
+    """Whether another file follows in a WAV, an AIFF, an MP4 or a FLAC."""
+    file.seek(first_byte(file))
     head = file.read(8)
+    if head == _FLAC:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(_FLAC) != content.rfind(_FLAC)
     if head[:4] in (b"RIFF", b"FORM"):
         size = int.from_bytes(head[4:], "little" if head[:4] == b"RIFF" else "big")
         file.seek(8 + size + size % 2)

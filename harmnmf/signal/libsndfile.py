@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError
 
-from .headers import SoundData, first_byte
+from .headers import SoundData, first_byte, is_joined
 
 __all__ = ["LibsndfileSound"]
 
@@ -69,14 +69,15 @@ class LibsndfileSound:
         The rest of a damaged file, or of joined files, is read with FFmpeg.
         """
         rate, n_frames = self.sample_rate, self._file.frames
-        position = first = round(min(offset * rate, n_frames))
+        position = first = round(min(offset * rate, 2**62))
         end = n_frames if duration is None else round(min(n_frames, first + duration * rate))
         n_block = max(1, round(min(block_duration * rate, _LARGEST_BLOCK // self.n_channels)))
-        is_intact = True
+        # libsndfile may find the sample in another part of joined files.
+        is_intact = not (first > 0 and self._file.format == "FLAC" and self._is_joined())
         try:
-            if first:
+            if is_intact and 0 < first < n_frames:
                 self._file.seek(first)
-            while position < end:
+            while is_intact and position < end:
                 # Not preallocated from the header, which may announce more than there is.
                 block = self._file.read(min(n_block, end - position), "float32", always_2d=True)
                 if len(block) == 0:
@@ -95,12 +96,16 @@ class LibsndfileSound:
         elif position > first:
             self._warn_of_truncation(position, end)
 
+    def _is_joined(self) -> bool:
+        with open(self._path, "rb") as file:
+            return is_joined(file)
+
     def _goes_on(self, position: int, end: int) -> bool:
         """Whether a FLAC may hold more than libsndfile has read: it is damaged, or joined."""
         if position < end:
             return self.n_samples is not None
         size = os.fstat(self._bytes.fileno()).st_size
-        return position == self._file.frames and self._bytes.tell() < size
+        return position >= self._file.frames and self._bytes.tell() < size
 
     def _rest(
         self, position: int, duration: float | None, block_duration: float
