@@ -39,33 +39,29 @@ def find_recordings(arguments: Iterable[str], endings: Sequence[str]) -> Found:
     folders: dict[Path, FolderContents] = {}
     errors: list[str] = []
     for argument in arguments:
-        matching = _matching(argument)
-        if not matching:
-            errors.append(f"{argument}: no file matches this pattern; check the spelling")
-        for path in matching:
+        paths = _matching(argument)
+        if not paths:
+            errors.append(f"{argument}: {_reason(argument)}")
+        for path in paths:
+            places = {path: Path(path.name)}
             if os.path.isdir(path):
                 contents = folders[path] = list_folder(path)
-                errors += contents.errors
-                if not contents.audio and not contents.errors:
-                    only = f", but {_names(contents.others, path)}" if contents.others else ""
-                    errors.append(f"{path}: no audio files in this folder{only}")
+                errors += contents.errors or _missing_audio(path, contents)
                 places = {file: file.relative_to(path) for file in contents.audio}
-            elif _URL.match(argument) and not os.path.exists(path):
-                errors.append(f"{argument}: is an address; download the file, or give its path")
-                continue
-            else:
-                places = {path: Path(path.name)}
             for file, place in places.items():
                 # A file has one name in each folder, and a folder may have several.
                 key = os.path.join(os.path.realpath(file.parent), file.name)
                 found.setdefault(key, (file, place))
     is_output = _output_test([file for file, _ in found.values()], endings)
     recordings = {file: place for file, place in found.values() if not is_output(file)}
-    remarks = [
-        remark
-        for path, contents in folders.items()
-        if (remark := _describe(path, contents, recordings, is_output))
-    ]
+    remarks = []
+    for path, contents in folders.items():
+        if n_taken := sum(file in recordings for file in contents.audio):
+            others = [file for file in contents.others if not is_output(file)]
+            remarks.append(
+                f"{path}: {n_taken} recording{'s' * (n_taken != 1)}"
+                + (f"; not audio: {_names(others, path)}" if others else "")
+            )
     if left_out := [file for file, _ in found.values() if is_output(file)]:
         remarks.append(
             f"left out {_names(left_out)}, which earlier runs have written; to process "
@@ -76,9 +72,25 @@ def find_recordings(arguments: Iterable[str], endings: Sequence[str]) -> Found:
 
 def _matching(argument: str) -> list[Path]:
     # An existing file may have a name like a pattern.
-    if os.path.exists(argument) or _URL.match(argument) or not glob.has_magic(argument):
+    if os.path.exists(argument):
         return [Path(argument)]
-    return list(map(Path, sorted(glob.glob(argument, recursive=True))))
+    if glob.has_magic(argument):
+        return list(map(Path, sorted(glob.glob(argument, recursive=True))))
+    return [] if _URL.match(argument) else [Path(argument)]
+
+
+def _reason(argument: str) -> str:
+    """Say why an argument names nothing."""
+    if _URL.match(argument):
+        return "is an address; download the file, or give its path"
+    return "no file matches this pattern; check the spelling"
+
+
+def _missing_audio(folder: Path, contents: FolderContents) -> list[str]:
+    if contents.audio:
+        return []
+    others = f", but {_names(contents.others, folder)}" if contents.others else ""
+    return [f"{folder}: no audio files in this folder{others}"]
 
 
 def _output_test(files: Collection[Path], endings: Sequence[str]) -> Callable[[Path], bool]:
@@ -94,22 +106,6 @@ def _output_test(files: Collection[Path], endings: Sequence[str]) -> Callable[[P
         )
 
     return is_output
-
-
-def _describe(
-    folder: Path,
-    contents: FolderContents,
-    recordings: Recordings,
-    is_output: Callable[[Path], bool],
-) -> str | None:
-    """Say how many recordings a folder has, and which other files."""
-    n_found = sum(file in recordings for file in contents.audio)
-    if not n_found:
-        return None
-    text = f"{folder}: {n_found} recording{'s' * (n_found != 1)}"
-    if others := [file for file in contents.others if not is_output(file)]:
-        text += f"; not audio: {_names(others, folder)}"
-    return text
 
 
 def _names(files: Sequence[Path], folder: Path | None = None) -> str:
