@@ -13,6 +13,7 @@ from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
 from harmnmf.cli._support.options import PATH, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
+from harmnmf.errors import ParameterError
 
 if TYPE_CHECKING:
     from harmnmf.transcription import Transcriber
@@ -26,6 +27,16 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(FORMATS)}")
     return list(dict.fromkeys(formats))
+
+
+def _check_tempo(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    from harmnmf.notes.midi import check_tempo
+
+    try:
+        check_tempo(value)
+    except ParameterError as error:
+        raise click.BadParameter(str(error)) from error
+    return value
 
 
 @click.command()
@@ -66,6 +77,21 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     "--decoder nmf.  [default: 0.45; -20 with nmf]",
 )
 @click.option(
+    "--note-ends",
+    type=click.Choice(["key", "sound"]),
+    default="key",
+    help="Where notes end: at the release of the key, with the pedal in the MIDI file, or with the "
+    "sound, pedal included.",
+)
+@click.option(
+    "--tempo",
+    type=float,
+    default=120.0,
+    callback=_check_tempo,
+    metavar="BPM",
+    help="Beats per minute of the MIDI file; the times in seconds do not depend on it.",
+)
+@click.option(
     "--dictionary",
     default="default",
     metavar="NAME|FILE",
@@ -90,6 +116,8 @@ def command(
     decoder: str,
     dictionary: str,
     onset_threshold: float | None,
+    note_ends: str,
+    tempo: float,
     adapt: bool | None,
     device: str,
     batch: Batch,
@@ -114,19 +142,21 @@ def command(
     suffixes.sort(key=lambda suffix: suffix != named)  # the named file is the first output
     accepted = [f".{name}" for name in formats or FORMATS]
     plan, folder = plan_outputs(audio, output, [*suffixes, *[".png"] * plot], accepted)
-    work = Transcription(dictionary, decoder, onset_threshold, adapt, device)
+    work = Transcription(dictionary, decoder, onset_threshold, note_ends, adapt, device, tempo)
     process_each(ctx, plan, work, batch, folder)
 
 
 @dataclass(frozen=True)
 class Transcription:
-    """Transcription of one recording, with the parameters of `Transcriber`."""
+    """Transcription of one recording, with parameters of `Transcriber` and the file's tempo."""
 
     dictionary: str
     decoder: str
     onset_threshold: float | None
+    note_ends: str
     adapt: bool | None
     device: str
+    tempo: float
 
     def prepare(self) -> None:
         """Load the dictionary and the network."""
@@ -157,7 +187,7 @@ class Transcription:
             elif analysis is not None and suffix == ".npz":
                 analysis.save(path)
             else:
-                write_midi(path, notes)
+                write_midi(path, notes, tempo=self.tempo)
         return f"{len(notes)} note{'s' * (len(notes) != 1)}"
 
 
@@ -165,4 +195,6 @@ class Transcription:
 def _transcriber(work: Transcription) -> Transcriber:
     from harmnmf.transcription import Transcriber
 
-    return Transcriber(**asdict(work))
+    parameters = asdict(work)
+    del parameters["tempo"]
+    return Transcriber(**parameters)
