@@ -62,6 +62,12 @@ def read_midi(data: bytes) -> tuple[NoteList, list[str]]:
     """
     midi = read_events(data)
     events, end = _timed_events(midi)
+    if end > _MAX_DURATION:
+        midi.damage.append(
+            f"it lasts {end / 3600:.0f} hours, and is read to the {_MAX_DURATION // 3600}th"
+        )
+        events = [(time, event) for time, event in events if time <= _MAX_DURATION]
+        end = events[-1][0] if events else 0.0
     piano = [(time, event) for time, event in events if event.channel != _DRUM_CHANNEL]
     played = _notes(piano)
     if midi.damage and not played:
@@ -76,8 +82,6 @@ def read_midi(data: bytes) -> tuple[NoteList, list[str]]:
     pitch, onset, offset, velocity = np.array(played).reshape(-1, 4).T
     is_endless = np.isinf(offset)
     offset = np.where(is_endless, np.maximum(end, onset + _LAST_NOTE), offset)
-    if offset.max(initial=0.0) > _MAX_DURATION:
-        raise ValueError(f"it lasts {offset.max() / 3600:.0f} hours")
     kept = offset > onset
     remarks += _remark(is_endless.sum(), "note is", "notes are", "not released before the end")
     remarks += _remark((~kept).sum(), "note of no length is", "notes of no length are")

@@ -110,19 +110,20 @@ def read_events(data: bytes) -> MidiEvents:
 
 def _next_track(data: bytes, place: int, midi: MidiEvents) -> int:
     """Find the next track from the end of a chunk on; the length of the data if there is none."""
-    while place < len(data):
-        name, size = data[place : place + 4], data[place + 4 : place + 8]
-        if name == b"MTrk" and len(size) == 4:
-            return place
-        end = place + 8 + int.from_bytes(size, "big")
-        if not _is_name(name) or end > len(data):
-            following = data.find(b"MTrk", place)
-            end = following if following >= 0 else len(data)
-            # A RIFF file goes on, and some programs append zeros.
-            if (following >= 0 or data[:4] != b"RIFF") and any(data[place:end]):
-                midi.repairs[f"{end - place} bytes outside of tracks are passed over"] += 1
-        place = end
-    return len(data)
+    start = place
+    while place + 8 <= len(data) and data[place : place + 4] != b"MTrk":
+        end = place + 8 + int.from_bytes(data[place + 4 : place + 8], "big")
+        if _is_name(data[place : place + 4]) and end <= len(data):
+            start = place = end
+        else:
+            place = data.find(b"MTrk", place + 1)
+            place = place if place >= 0 else len(data)
+    if place + 8 > len(data):
+        place = len(data)
+    # A RIFF file goes on, and some programs append zeros.
+    if any(data[start:place]) and not (place == len(data) and data[:4] == b"RIFF"):
+        midi.repairs[f"{place - start} bytes outside of tracks are passed over"] += 1
+    return place
 
 
 def _is_name(name: bytes) -> bool:

@@ -183,7 +183,7 @@ def _layout(path: Path, lines: list[tuple[int, str]]) -> tuple[str, list[str]]:
 
 def _layout_of(line: str) -> tuple[str, list[str]] | None:
     for delimiter in ("\t", ";", ",", " "):
-        cells = _cells(line, delimiter)
+        cells = _split(line, delimiter)
         names = [_UNIT.sub("", re.sub("[^a-z0-9]", "", cell.lower())) for cell in cells]
         if len(_KNOWN.intersection(names)) >= 2:
             return delimiter, names
@@ -193,11 +193,17 @@ def _layout_of(line: str) -> tuple[str, list[str]] | None:
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
+    """Split a line, at spaces if it has no delimiter."""
+    cells = _split(line, delimiter)
+    return cells if len(cells) > 1 else line.split()
+
+
+def _split(line: str, delimiter: str) -> list[str]:
     if delimiter == " ":
         return line.split()
     try:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
-    except csv.Error:  # a cell without end
+    except csv.Error:  # a cell is too long
         return [line]
 
 
