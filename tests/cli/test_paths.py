@@ -286,8 +286,9 @@ def test_a_bad_argument_does_not_stop_the_rest(song):
         "empty": "no audio files", "gone.wav": "No such file", "missing.wav": "No such file",
         "x*y.wav": "no file matches this pattern", "http://a.org/b.mp3": "is an address",
         "d.wav": "d.mid: is a folder", long: "File name too long",
+        "-x\ny*.wav": "-x y*.wav: no file",
     }  # fmt: skip
-    result = run(*bad, "song.wav")
+    result = run("--", *bad, "song.wav")
     assert result.exit_code == 1
     errors = result.stderr.splitlines()
     assert errors.pop() == f"harmnmf: {len(bad)} of {len(bad) + 1} recordings failed"
