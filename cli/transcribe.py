@@ -13,6 +13,7 @@ from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, audio_duration, batch_options, process_each
 from harmnmf.cli._support.options import Number, Time, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
+from harmnmf.errors import ParameterError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,16 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(FORMATS)}")
     return list(dict.fromkeys(formats))
+
+
+def _check_tempo(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    from harmnmf.notes.midi import check_tempo
+
+    try:
+        check_tempo(value)
+    except ParameterError as error:
+        raise click.BadParameter(str(error)) from error
+    return value
 
 
 @click.command()
@@ -70,6 +81,21 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     "--decoder nmf.  [default: 0.45; -20 with nmf]",
 )
 @click.option(
+    "--note-ends",
+    type=click.Choice(["key", "sound"]),
+    default="key",
+    help="Where notes end: at the release of the key, with the pedal in the MIDI file, or with the "
+    "sound, pedal included.",
+)
+@click.option(
+    "--tempo",
+    type=float,
+    default=120.0,
+    callback=_check_tempo,
+    metavar="BPM",
+    help="Beats per minute of the MIDI file; the times in seconds do not depend on it.",
+)
+@click.option(
     "--dictionary",
     default="default",
     metavar="NAME|FILE",
@@ -109,6 +135,8 @@ def command(
     decoder: str,
     dictionary: str,
     onset_threshold: float | None,
+    note_ends: str,
+    tempo: float,
     adapt: bool | None,
     start: float,
     end: float | None,
@@ -141,19 +169,23 @@ def command(
     plan = plan_outputs(audio, output, [*suffixes, *[".png"] * plot], accepted)
     if end is not None and end <= start:
         raise click.UsageError("--end must be after --start")
-    work = Transcription(dictionary, decoder, onset_threshold, adapt, device, start, end)
+    work = Transcription(
+        dictionary, decoder, onset_threshold, note_ends, adapt, device, tempo, start, end
+    )
     process_each(ctx, plan, work, batch, work.duration)
 
 
 @dataclass(frozen=True)
 class Transcription:
-    """Transcription of one recording, or a part, with the parameters of `Transcriber`."""
+    """Transcription of one recording, or a part: parameters of `Transcriber`, tempo and part."""
 
     dictionary: str
     decoder: str
     onset_threshold: float | None
+    note_ends: str
     adapt: bool | None
     device: str
+    tempo: float
     start: float
     end: float | None
 
@@ -194,7 +226,7 @@ class Transcription:
             elif analysis is not None and suffix == ".npz":
                 analysis.save(path)
             else:
-                write_midi(path, notes)
+                write_midi(path, notes, tempo=self.tempo)
         return f"{len(notes)} note{'s' * (len(notes) != 1)}"
 
     def _metadata(self, task: Task, recording: Recording) -> dict[str, Any]:
@@ -211,6 +243,7 @@ class Transcription:
 def _transcriber(work: Transcription) -> Transcriber:
     from harmnmf.transcription import Transcriber
 
-    options = asdict(work)
-    del options["start"], options["end"]
-    return Transcriber(**options)
+    parameters = asdict(work)
+    for name in ("tempo", "start", "end"):
+        del parameters[name]
+    return Transcriber(**parameters)

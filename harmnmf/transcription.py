@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from harmnmf.decoder.analysis import AnalysedBlock, BlockAnalysis, Recording
 from harmnmf.decoder.features import FeatureSettings
+from harmnmf.decoder.key_ends import release_keys
 from harmnmf.decoder.network import NoteNetwork
 from harmnmf.decoder.posteriors import NetworkDecoder, NotePosteriors, decode_posteriors
 from harmnmf.decoder.rules import PianoActivations, RuleDecoder, decode_notes
@@ -48,6 +49,10 @@ class Transcriber:
     onset_threshold, offset_threshold, latency : float, optional
         As in :class:`harmnmf.decoder.posteriors.PosteriorDecoder` with a network, or as in
         :func:`harmnmf.decoder.rules.decode_notes` with "nmf"; the defaults are theirs.
+    note_ends : {"key", "sound"}, default="key"
+        Where notes end: at the release of the key, which is estimated while the sustain pedal is
+        down (:func:`harmnmf.decoder.key_ends.release_keys`), or with the sound. Without a network
+        the pedal is not known, and notes end with the sound.
     tuning : float, optional
         Semitones by which recordings are sharper than the dictionary, negative if flatter.
         Default: estimated from the beginning of each recording.
@@ -69,8 +74,9 @@ class Transcriber:
     HarmnmfError
         If there is no such dictionary or network, or (FormatError) its file is damaged.
     ParameterError
-        If the device is not available, a threshold, the latency or the tuning is not finite, or the
-        network was trained with other dictionaries.
+        If the device is not available, a threshold, the latency or the tuning is not finite,
+        `note_ends` is neither "key" nor "sound", or the network was trained with other
+        dictionaries.
 
     Examples
     --------
@@ -89,6 +95,7 @@ class Transcriber:
         onset_threshold: float | None = None,
         offset_threshold: float | None = None,
         latency: float | None = None,
+        note_ends: str = "key",
         tuning: float | None = None,
         adapt: bool | None = None,
         n_iter: int | None = None,
@@ -110,6 +117,9 @@ class Transcriber:
             check_integer("n_iter", n_iter)
         check_number("block_duration", block_duration, above=0)
         check_number("calibration_duration", calibration_duration, above=0)
+        if note_ends not in ("key", "sound"):
+            raise ParameterError(f"note_ends must be 'key' or 'sound', not {note_ends!r}")
+        self.note_ends = note_ends
         self.device = str(resolve_device(device))
         if not isinstance(dictionary, TimbreDictionary):
             dictionary = TimbreDictionary.load(dictionary)
@@ -150,7 +160,8 @@ class Transcriber:
         Returns
         -------
         NoteList
-            Notes, with offsets where their sound ends, and with a network the sustain pedal.
+            Notes, and with a network the sustain pedal. Offsets are those of `note_ends`;
+            :meth:`NoteList.pedalled` turns releases of keys into ends of sounds.
 
         Raises
         ------
@@ -162,7 +173,7 @@ class Transcriber:
         with self._open(source, sample_rate, progress) as (decoder, blocks):
             for block in blocks:
                 decoder.push(block)
-            return decoder.finish()
+            return self._end_notes(decoder.finish())
 
     def analyse(
         self,
@@ -197,11 +208,11 @@ class Transcriber:
         Returns
         -------
         NoteList
-            Notes, with the thresholds of this transcriber.
+            Notes, with the thresholds and the `note_ends` of this transcriber.
         """
         if isinstance(analysis, NotePosteriors):
-            return decode_posteriors(analysis, **self.thresholds)
-        return decode_notes(analysis, **self.thresholds)
+            return self._end_notes(decode_posteriors(analysis, **self.thresholds))
+        return self._end_notes(decode_notes(analysis, **self.thresholds))
 
     def prepare(
         self,
@@ -274,6 +285,14 @@ class Transcriber:
         recording = adapting.prepare(source)
         adapted.dictionary, adapted.tuning = recording.dictionary, recording.tuning
         return adapted
+
+    def _end_notes(self, notes: NoteList) -> NoteList:
+        """End the notes of a decoder, which end with their sound, as `note_ends` says."""
+        keys = release_keys(notes)
+        if self.note_ends == "key":
+            return keys
+        held = keys.pedalled()
+        return NoteList(held.onset, held.offset, held.pitch, held.velocity, keys.pedal)
 
     @contextmanager
     def _open(

@@ -370,7 +370,7 @@ def _convert(
             yield block
     if not any_samples:
         name = "the audio" if isinstance(source, Audio) else source
-        raise AudioError(f"{name}: has no samples in the part to read; choose another part")
+        raise AudioError(f"{name}: has no samples in the part to read; choose a longer recording")
 
 
 def _watch_scale(
