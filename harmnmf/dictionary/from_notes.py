@@ -33,9 +33,12 @@ _ATTACK_THRESHOLD = -20.0
 # seven pianos none is more than 19 dB below.
 _CLICK = (0.01, 0.06)
 _CLICK_LEVEL = -26.0
-# Notes up to this key keep their pitch for longer than a sustain.
+# A second note rises by this many dB above the last frames, of so many seconds, to so many dB below
+# the first note. Rises of single notes are of their own pitch, or rumble after those of high keys.
+_RISE, _RISE_DEPTH = 6.0, 18.0
+_RISE_FRAME, _RISE_FRAMES = 0.05, 4
 _HIGHEST_LASTING = 96
-_SHORTEST, _SHORTEST_HEARD = 0.05, 0.25  # seconds
+_SHORTEST = 0.05  # seconds
 _MAX_CLICKS = 20
 _OCTAVE = 12
 
@@ -92,7 +95,7 @@ def learn_from_notes(
     Warns
     -----
     UserWarning
-        If names were fixed, a note is shorter than its attack, or most keys have no note near.
+        If names were fixed, a note is very short, or all notes are of one key.
 
     Examples
     --------
@@ -120,6 +123,7 @@ def learn_from_notes(
     if not names:
         raise ParameterError("a dictionary needs at least one recorded note")
     learned, shifts, sources = [], [], {}
+    recorded: set[int] = set()
     for name, named in names.items():
         notes = {}
         for path in named:
@@ -133,10 +137,17 @@ def learn_from_notes(
         for path, note in notes.items():
             layers[keys_of[path]].append(_note_timbres(note, shift, front_end, n_attack))
         sampled = {pitch: np.mean(layers[pitch], axis=0) for pitch in sorted(layers)}
-        _warn_of_few_keys(name, sampled, keys)
+        recorded |= sampled.keys()
         learned.append(fill_keys(sampled, keys, front_end.axis))
         shifts.append(shift)
         sources[name] = {"notes": len(notes), "keys": list(sampled), "tuning": round(100 * tuning)}
+    if len(recorded) == 1 and keys[-1] - keys[0] > _OCTAVE:
+        [key] = recorded
+        warnings.warn(
+            f"{name}: one key, {pitch_name(key)}, is a poor basis for all the others; record a few "
+            "keys per octave",
+            stacklevel=2,
+        )
     W = scale_timbres(np.mean(learned, axis=0), n_attack).astype(np.float32)
     lead = front_end.hop_length / front_end.sample_rate
     about = {**(metadata or {}), "instruments": sources}
@@ -208,30 +219,44 @@ def _read_note(path: Path, front_end: FrontEnd, n_attack: int) -> _Note:
             stacklevel=3,
         )
     heard = hear_note(samples[attack:], rate)
-    _check_single(path, heard, samples[attack + round(DECAY[0] * rate) :], rate)
+    _check_single(path, heard, samples[attack:], rate)
     begin = max(0, attack - 2 * hop)
     end = attack + round((DECAY[1] + 1.1) * rate)
     return _Note(samples[begin:end], attack - begin, heard)
 
 
 def _check_single(
-    path: Path, heard: HeardNote, decay: NDArray[np.float32], sample_rate: int
+    path: Path, heard: HeardNote, samples: NDArray[np.float32], sample_rate: int
 ) -> None:
-    """Raise AudioError if another note sounds in the decay of a note."""
-    if len(decay) < _SHORTEST_HEARD * sample_rate:
-        return
-    later = hear_note(decay, sample_rate)
-    if (
-        max(heard.pitch, later.pitch) < _HIGHEST_LASTING
-        and heard.is_clear
-        and later.is_clear
-        and heard.differs_from(later.pitch)
-        and later.differs_from(heard.pitch)
-    ):
-        first, second = (pitch_name(round(note.pitch)) for note in (heard, later))
-        raise AudioError(
-            f"{path}: holds two notes, {first} and {second}; cut it so that it ends with the first"
-        )
+    """Raise AudioError if a note of another key follows."""
+    for start in _rises(samples, sample_rate):
+        later = hear_note(samples[start:], sample_rate)
+        if (
+            heard.pitch < _HIGHEST_LASTING
+            and heard.is_clear
+            and later.is_clear
+            and heard.differs_from(later.pitch)
+            and later.differs_from(heard.pitch)
+        ):
+            first, second = (pitch_name(round(note.pitch)) for note in (heard, later))
+            raise AudioError(
+                f"{path}: holds two notes, {first} and {second}; cut it after the first"
+            )
+
+
+def _rises(samples: NDArray[np.float32], sample_rate: int) -> list[int]:
+    """Find the samples at which the sound rises again after the attack."""
+    frame = round(_RISE_FRAME * sample_rate)
+    n_frames = len(samples) // frame
+    power = np.square(samples[: n_frames * frame], dtype=np.float64).reshape(n_frames, frame)
+    level = 10 * np.log10(power.mean(axis=1) + np.finfo(float).tiny)
+    rises = [
+        n
+        for n in range(_RISE_FRAMES, n_frames)
+        if level[n] > level.max() - _RISE_DEPTH
+        and level[n] - level[n - _RISE_FRAMES : n - 1].max() > _RISE
+    ]
+    return [frame * n for n in rises if n - 1 not in rises]
 
 
 def _note_timbres(
@@ -262,15 +287,3 @@ def _note_timbres(
         part = V[:, min(first, n_sounding - 1) : min(last, n_sounding)]
         timbres[:, n_attack + j] = part.mean(axis=1)
     return scale_timbres(timbres, n_attack)
-
-
-def _warn_of_few_keys(name: str, sampled: Iterable[int], keys: Sequence[int]) -> None:
-    """Warn if most keys are more than an octave from any that was sampled."""
-    distance = np.abs(np.subtract.outer(keys, list(sampled))).min(axis=1)
-    if np.mean(distance > _OCTAVE) > 0.5:
-        count = len(list(sampled))
-        warnings.warn(
-            f"{name}: {count} key{'s are' if count > 1 else ' is'} a poor basis for the others, "
-            "which are interpolated; record a few keys per octave",
-            stacklevel=3,
-        )

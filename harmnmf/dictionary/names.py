@@ -52,7 +52,7 @@ def check_names(
     Raises
     ------
     AudioError
-        If no note is heard in a file, or a name is wrong and `fix` is None.
+        If a file has no clear pitch, or a name is wrong and `fix` is None.
 
     Warns
     -----
@@ -69,8 +69,11 @@ def check_names(
             pitches[path] = round(note.pitch - tuning)
         elif fix is False:
             pitches[path] = name
-        elif note.is_noise and name <= _HIGHEST_HEARD:
-            raise AudioError(f"{path}: no note is heard; record it again, or leave it out")
+        elif not note.is_clear and name <= _HIGHEST_HEARD and note.differs_from(name + shift):
+            raise AudioError(
+                f"{path}: does not sound like {_name(name)}, nor clearly like another note; record "
+                "it again, leave it out, or pass --keep-names (fix_names=False)"
+            )
         elif _is_wrong(note, name + shift + tuning):
             pitches[path] = round(note.pitch - tuning)
         else:
@@ -92,8 +95,9 @@ def _common_shift(
 ) -> tuple[int, float]:
     """Semitones by which most names are too low, and the tuning, from the clear notes."""
     clear = {path: note.pitch for path, note in heard.items() if note.is_clear}
-    # Octaves are stretched at the ends of the keyboard.
-    pitches = {path: x for path, x in clear.items() if round(x) in TUNED_KEYS} or clear
+    # The ends of the keyboard do not tell the tuning.
+    middle = {path: x for path, x in clear.items() if round(x) in TUNED_KEYS}
+    pitches = middle or clear
     if not pitches:
         return 0, 0.0
     differences = np.array(
@@ -105,6 +109,8 @@ def _common_shift(
         common = 0
     near = differences[np.abs(differences - common) < _DIFFERENT]
     deviation = float(np.median(near)) if len(near) else 0.0
+    if not middle:
+        deviation = round(deviation) if abs(deviation) > _DIFFERENT_AT_ENDS else 0
     return round(deviation), deviation - round(deviation)
 
 
@@ -127,11 +133,12 @@ def _message(
         return f"{_name(name)} sounds like {_name(pitches[path])}"
 
     if shift and len(wrong) > 1:
+        c4 = ", where middle C is C4" if abs(shift) == 12 else ""
         semitones = f"{abs(shift)} semitone{'s' if abs(shift) > 1 else ''}"
         where = "below" if shift > 0 else "above"
         return (
             f"{wrong[0].parent}: the names of {len(wrong)} of {len(pitches)} notes are {semitones} "
-            f"{where} the sound ({wrong[0].name}: {pair(wrong[0])})"
+            f"{where} the sound{c4} ({wrong[0].name}: {pair(wrong[0])})"
         )
     first, *others = wrong
     more = [f"{path.name}: {pair(path)}" for path in others[: _N_NAMED - 1]]

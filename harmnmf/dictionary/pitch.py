@@ -48,7 +48,6 @@ _LOWEST = 25.0  # Hz; below, recordings hold rumble
 # seven pianos 877 have more, and those that were heard on another key less.
 _CLEAR_SALIENCE, _CLEAR_SHARE = 0.65, 0.3
 _PURE_SHARE = 0.9  # of a sinusoid, whose salience is low
-_NOISE_SHARE = 0.2
 # Pitches with this salience or more, relative to the highest, may be the right ones.
 _SIMILAR = 0.8
 
@@ -79,11 +78,6 @@ class HeardNote(NamedTuple):
             (highest > _CLEAR_SALIENCE and share > _CLEAR_SHARE)
             or (share > _PURE_SHARE and highest > 0)
         )
-
-    @property
-    def is_noise(self) -> bool:
-        """Whether the sound has no pitch. Soft notes above C7 may seem to have none."""
-        return self.share < _NOISE_SHARE
 
     def differs_from(self, pitch: float, by: float = 0.75) -> bool:
         """Whether the pitch is another one than a fractional MIDI number, beyond `by` semitones.
