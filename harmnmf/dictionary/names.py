@@ -94,7 +94,11 @@ def _common_shift(
     named: Mapping[Path, int | None], heard: Mapping[Path, HeardNote]
 ) -> tuple[int, float]:
     """Semitones by which most names are too low, and the tuning, from the clear notes."""
-    clear = {path: note.pitch for path, note in heard.items() if note.is_clear}
+    clear = {
+        path: note.pitch
+        for path, note in heard.items()
+        if note.is_clear and not _is_ambiguous(note, named[path])
+    }
     # The ends of the keyboard do not tell the tuning.
     middle = {path: x for path, x in clear.items() if round(x) in TUNED_KEYS}
     pitches = middle or clear
@@ -112,6 +116,15 @@ def _common_shift(
     if not middle:
         deviation = round(deviation) if abs(deviation) > _DIFFERENT_AT_ENDS else 0
     return round(deviation), deviation - round(deviation)
+
+
+def _is_ambiguous(note: HeardNote, name: int | None) -> bool:
+    """Tell whether a note sounds like another key, and like that of its name as well."""
+    return (
+        name is not None
+        and abs(note.pitch - name) > _DIFFERENT_AT_ENDS
+        and not note.differs_from(name)
+    )
 
 
 def _is_wrong(note: HeardNote, expected: float) -> bool:
