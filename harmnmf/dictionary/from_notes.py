@@ -35,7 +35,7 @@ _CLICK = (0.01, 0.06)
 _CLICK_LEVEL = -26.0
 # A second note rises by this many dB above the last frames, of so many seconds, to so many dB below
 # the first note. Rises of single notes are of their own pitch, or rumble after those of high keys.
-_RISE, _RISE_DEPTH = 6.0, 18.0
+_RISE, _RISE_DEPTH = 2.5, 18.0
 _RISE_FRAME, _RISE_FRAMES = 0.05, 4
 _HIGHEST_LASTING = 96
 _SHORTEST = 0.05  # seconds
