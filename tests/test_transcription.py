@@ -23,7 +23,7 @@ from harmnmf import (
 )
 from harmnmf.decoder import analysis as block_analysis
 from harmnmf.signal import audio as audio_files
-from harmnmf.signal.libsndfile import open_sound
+from harmnmf.signal.decoding import open_sound
 from harmnmf.signal.spectrogram import STFT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -221,6 +221,20 @@ def test_notes_are_decoded_while_blocks_are_analysed(learned, start, start_notes
     # The last block is not too short to estimate the response of the room from.
     assert progress == again == pytest.approx([3, 8], abs=0.05)
     assert note_f(start_notes, notes, 0.02) > 0.93
+
+
+@pytest.mark.parametrize("calibration_duration", [180.0, 1.0])
+def test_a_part_is_transcribed_as_if_it_were_all(transcriber, start, calibration_duration):
+    parted = variant(transcriber, calibration_duration=calibration_duration)
+    part = Audio(start.samples[8000:40000], 16000)
+    recording = parted.prepare(start, start=0.5, end=2.5)
+    assert parted.transcribe(recording) == parted.transcribe(part)
+
+
+@pytest.mark.parametrize("end", [1.0, float("nan")])
+def test_a_part_has_a_length(transcriber, start, end):
+    with pytest.raises(ParameterError, match="end must be after start"):
+        transcriber.prepare(start, start=1.0, end=end)
 
 
 @pytest.mark.slow
