@@ -56,7 +56,7 @@ _VALIDATION = "validation_"
 
 
 def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -> Figure:
-    """Plot the spectra of all keys of a dictionary.
+    """Plot the spectra and the tuning of all keys of a dictionary.
 
     Parameters
     ----------
@@ -69,7 +69,8 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     -------
     matplotlib.figure.Figure
         One image for the strongest attack frame and one for each later timbre, in decibels
-        relative to the maximum of the image.
+        relative to the maximum of the image; below, the tuning of the keys in cents, if it is not
+        zero.
 
     Raises
     ------
@@ -93,9 +94,11 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     W, n_attack = dictionary.W, dictionary.n_attack
     strongest = int(W[:, :, :n_attack].sum(axis=(0, 1)).argmax())
     timbres = [strongest, *range(n_attack, W.shape[2])]
-    n_rows = 1 if pitch is None else 2
-    figure = Figure(figsize=(4 * len(timbres) + 1.5, 4.6 * n_rows), layout="constrained")
-    grid = figure.add_gridspec(n_rows, len(timbres))
+    heights = [4.6]
+    heights += [] if pitch is None else [4.6]
+    heights += [1.8] if np.any(dictionary.tuning) else []
+    figure = Figure(figsize=(4 * len(timbres) + 1.5, sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(len(heights), len(timbres), height_ratios=heights)
     edges = np.maximum(axis.to_hz(np.arange(axis.n_bins + 1) - 0.5), _MIN_HZ)
     images: list[Axes] = []
     for column, timbre in enumerate(timbres):
@@ -120,6 +123,8 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     figure.colorbar(mesh, ax=images, label="Level (dB)", pad=0.01)
     if pitch is not None:
         _plot_spectra(figure.add_subplot(grid[1, :]), dictionary, pitch, timbres)
+    if np.any(dictionary.tuning):
+        _plot_tuning(figure.add_subplot(grid[-1, :]), dictionary)
     name = dictionary.metadata.get("name", "unnamed")
     figure.suptitle(f"Timbre dictionary: {name}", fontweight="bold")
     return figure
@@ -366,6 +371,17 @@ def _plot_spectra(axes: Axes, dictionary: TimbreDictionary, pitch: int, timbres:
     axes.set(xlim=(_MIN_HZ, axis.frequencies[-1]), ylim=(-RANGE, 8))
     axes.set(title=f"Spectra of {pitch_name(pitch)}", xlabel="Frequency (Hz)", ylabel="Level (dB)")
     axes.legend(loc="upper right", ncols=4, framealpha=0.9)
+
+
+def _plot_tuning(axes: Axes, dictionary: TimbreDictionary) -> None:
+    """Plot the deviation of each key from equal temperament."""
+    overall = 100 * dictionary.overall_tuning
+    axes.axhline(overall, color="#cccccc", linewidth=0.8, label=f"overall {overall:+.0f} cents")
+    cents = 100 * np.asarray(dictionary.tuning)
+    axes.plot(dictionary.pitches, cents, color=_BLUE, marker=".", label="keys")
+    label_pitches(axes.xaxis, dictionary.pitches[0], dictionary.pitches[-1])
+    axes.set(title="Tuning relative to A4 = 440 Hz", ylabel="Cents")
+    axes.legend(loc="upper left", ncols=2, framealpha=0.9)
 
 
 def _add_compared(axes: Axes, notes: NoteList, reference: NoteList, *, start: float) -> str:
