@@ -15,9 +15,14 @@ from harmnmf.cli._support.options import PATH, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harmnmf.transcription import Transcriber
 
 FORMATS = ("mid", "csv", "npz")
+_PICTURE = 60.0  # seconds
+# Seconds without notes at the beginning, or between notes, that are worth a remark.
+_PASSED_OVER = 20.0
 
 
 def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -26,6 +31,13 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(FORMATS)}")
     return list(dict.fromkeys(formats))
+
+
+def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Return semitones."""
+    if value is not None and not -100 <= value <= 100:
+        raise click.BadParameter(f"{value:g} is not from -100 to 100 cents")
+    return None if value is None else value / 100
 
 
 @click.command()
@@ -49,7 +61,8 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 @click.option(
     "--plot",
     is_flag=True,
-    help="Also save a picture (.png) of the notes over the spectrogram, up to one minute.",
+    help="Also save a picture (.png) of the notes over the spectrogram: the first minute that has "
+    "notes.",
 )
 @click.option(
     "--decoder",
@@ -78,6 +91,14 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     help="Adapt the dictionary to the piano in the recording: slower, and on average 0.5 points of "
     "note F-measure better (2 points with --decoder nmf).  [default: only with nmf]",
 )
+@click.option(
+    "--tuning",
+    type=float,
+    callback=_parse_cents,
+    metavar="CENTS",
+    help="Cents by which the recordings are sharper than A4 = 440 Hz, negative if flatter, from "
+    "-100 to 100.  [default: estimated for each recording]",
+)
 @device_option
 @batch_options
 @click.pass_context
@@ -91,6 +112,7 @@ def command(
     dictionary: str,
     onset_threshold: float | None,
     adapt: bool | None,
+    tuning: float | None,
     device: str,
     batch: Batch,
 ) -> None:
@@ -114,7 +136,7 @@ def command(
     suffixes.sort(key=lambda suffix: suffix != named)  # the named file is the first output
     accepted = [f".{name}" for name in formats or FORMATS]
     plan, folder = plan_outputs(audio, output, [*suffixes, *[".png"] * plot], accepted)
-    work = Transcription(dictionary, decoder, onset_threshold, adapt, device)
+    work = Transcription(dictionary, decoder, onset_threshold, adapt, tuning, device)
     process_each(ctx, plan, work, batch, folder)
 
 
@@ -126,6 +148,7 @@ class Transcription:
     decoder: str
     onset_threshold: float | None
     adapt: bool | None
+    tuning: float | None
     device: str
 
     def prepare(self) -> None:
@@ -142,6 +165,7 @@ class Transcription:
         if any(path.suffix.lower() == ".npz" for path in task.outputs):
             analysis = transcriber.analyse(recording, progress=progress)
             notes = transcriber.decode(analysis)
+            recording.check_notes(notes)
         else:
             notes = transcriber.transcribe(recording, progress=progress)
         for path in task.outputs:
@@ -153,12 +177,22 @@ class Transcription:
                 from harmnmf.plotting.figures import plot_transcription, save_figure
 
                 title = click.format_filename(task.source.name)
-                save_figure(plot_transcription(recording.beginning, notes, title=title), path)
+                spectrogram = recording.spectrogram(recording.intervals[0][0], _PICTURE)
+                save_figure(plot_transcription(spectrogram, notes, title=title), path)
             elif analysis is not None and suffix == ".npz":
                 analysis.save(path)
             else:
                 write_midi(path, notes)
-        return f"{len(notes)} note{'s' * (len(notes) != 1)}"
+        return f"{len(notes)} note{'s' * (len(notes) != 1)}{_calibration(recording.intervals)}"
+
+
+def _calibration(intervals: Sequence[tuple[float, float]]) -> str:
+    """Say what a recording was tuned from, if that is not its beginning."""
+    end = intervals[-1][1]
+    if end - sum(b - a for a, b in intervals) < _PASSED_OVER:
+        return ""
+    first, last = (f"{int(x) // 60}:{int(x) % 60:02d}" for x in (intervals[0][0], end))
+    return f", tuned from {first} to {last}" + ", where it has notes," * (len(intervals) > 1)
 
 
 @lru_cache(maxsize=1)

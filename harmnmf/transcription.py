@@ -7,6 +7,7 @@ from copy import copy
 from os import PathLike
 
 from harmnmf.decoder.analysis import AnalysedBlock, BlockAnalysis, Recording
+from harmnmf.decoder.calibration import calibrate
 from harmnmf.decoder.features import FeatureSettings
 from harmnmf.decoder.network import NoteNetwork
 from harmnmf.decoder.posteriors import NetworkDecoder, NotePosteriors, decode_posteriors
@@ -14,11 +15,11 @@ from harmnmf.decoder.rules import PianoActivations, RuleDecoder, check_threshold
 from harmnmf.dictionary.adaptation import adapt_dictionary
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.audio import Audio, read_audio
+from harmnmf.signal.audio import Audio, warn_of_mix
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 
 from .device import resolve_device
-from .errors import AudioError
+from .errors import AudioError, ParameterError
 
 __all__ = ["Transcriber"]
 
@@ -41,18 +42,18 @@ class Transcriber:
         As in :class:`harmnmf.decoder.posteriors.PosteriorDecoder` with a network, or as in
         :func:`harmnmf.decoder.rules.decode_notes` with "nmf"; the defaults are theirs.
     tuning : float, optional
-        Semitones by which recordings are sharper than the dictionary, negative if flatter.
-        Default: estimated from the beginning of each recording.
+        Semitones by which recordings are sharper than the dictionary, negative if flatter; from -1
+        to 1. Default: estimated for each recording, or 0 if it has too few notes for that.
     adapt : bool, optional
-        Adapt the dictionary to the beginning of each recording. Default: True with "nmf", where
+        Adapt the dictionary to each recording. Default: True with "nmf", where
         the F-measure gains two points; a network gains half a point and takes twice the time.
     n_iter : int, optional
         Iterations of the solver. Default: as many as the network was trained with, or 30.
     block_duration : float, default=30.0
         Length of a block in seconds.
     calibration_duration : float, default=180.0
-        Length of the beginning in seconds from which the tuning, the level and the adapted
-        dictionary are estimated.
+        Seconds from which the tuning, the level and the adapted dictionary are estimated: the
+        first that hold notes. Silence, noise and speech are passed over.
     device : str, default="auto"
         PyTorch device, or "auto" for a GPU if there is one.
 
@@ -61,16 +62,18 @@ class Transcriber:
     HarmnmfError
         If there is no such dictionary or network, or (FormatError) its file is damaged.
     ParameterError
-        If the device is not available, a threshold, the latency or the tuning is not finite, or the
-        network was trained with other dictionaries.
+        If the device is not available, a threshold or the latency is not finite, the tuning is out
+        of range, or the network was trained with other dictionaries.
 
     Examples
     --------
     >>> import numpy as np
     >>> from harmnmf import Audio
-    >>> silence = Audio(np.zeros(16000), sample_rate=16000)
-    >>> len(Transcriber().transcribe(silence))
-    0
+    >>> t = np.arange(32000) / 16000
+    >>> partials = [np.sin(2 * np.pi * 440 * h * t) / h**2 for h in range(1, 6)]
+    >>> note = Audio(0.1 * np.exp(-2 * t) * sum(partials), sample_rate=16000)
+    >>> Transcriber().transcribe(note).pitch
+    array([69])
     """
 
     def __init__(
@@ -94,7 +97,9 @@ class Transcriber:
             "latency": latency,
         }
         self.thresholds = {name: x for name, x in thresholds.items() if x is not None}
-        check_thresholds(tuning or 0.0, *self.thresholds.values())
+        check_thresholds(*self.thresholds.values())
+        if tuning is not None and not -1 <= tuning <= 1:
+            raise ParameterError(f"tuning must be from -1 to 1 semitones, not {tuning}")
         self.device = str(resolve_device(device))
         if not isinstance(dictionary, TimbreDictionary):
             dictionary = TimbreDictionary.load(dictionary)
@@ -122,8 +127,8 @@ class Transcriber:
         Parameters
         ----------
         source : Audio, str, path-like or Recording
-            The recording, at any sample rate; channels are averaged. Or the result of
-            :meth:`prepare`.
+            The recording, at any sample rate. Channels are averaged, unless they cancel or some
+            have no notes. Or the result of :meth:`prepare`.
         progress : callable, optional
             Called with the seconds of audio done so far.
 
@@ -136,11 +141,19 @@ class Transcriber:
         ------
         AudioError
             If the file cannot be read, or is too short to be resampled.
+
+        Warns
+        -----
+        UserWarning
+            If no notes are found, with the reason; or the channels are not averaged.
         """
-        decoder, blocks = self._open(source, progress)
+        recording = source if isinstance(source, Recording) else self.prepare(source)
+        decoder, blocks = self._open(recording, progress)
         for block in blocks:
             decoder.push(block)
-        return decoder.finish()
+        notes = decoder.finish()
+        recording.check_notes(notes)
+        return notes
 
     def analyse(
         self,
@@ -160,7 +173,8 @@ class Transcriber:
         NotePosteriors or PianoActivations
             Probabilities from the network, or activations with "nmf", of the whole recording.
         """
-        decoder, blocks = self._open(source, progress)
+        recording = source if isinstance(source, Recording) else self.prepare(source)
+        decoder, blocks = self._open(recording, progress)
         return decoder.analyse(blocks)
 
     def decode(self, analysis: PianoActivations | NotePosteriors) -> NoteList:
@@ -186,34 +200,43 @@ class Transcriber:
         Parameters
         ----------
         source : Audio, str or path-like
-            The recording; only its beginning is read.
+            The recording; it is read until enough of it holds notes.
 
         Returns
         -------
         Recording
-            For :meth:`transcribe` and :meth:`analyse`, with the spectrogram of the beginning.
+            For :meth:`transcribe` and :meth:`analyse`.
 
         Raises
         ------
         AudioError
             As in :meth:`transcribe`.
         """
-        beginning = read_audio(source, duration=self.calibration_duration)
         dictionary, tuning = self.dictionary, self.tuning
+        name = "the audio" if isinstance(source, Audio) else source
+        found = calibrate(source, dictionary.front_end.sample_rate, self.calibration_duration)
         try:
             if tuning is None:
-                tuning = relative_tuning(beginning, dictionary.front_end, dictionary.W)
-            spectrogram = transform_in_tune(beginning, dictionary.front_end, tuning)
+                tuning = relative_tuning(found.audio, dictionary.front_end, dictionary.W)
+            spectrogram = transform_in_tune(found.audio, dictionary.front_end, tuning)
         except AudioError as error:
-            name = "the audio" if isinstance(source, Audio) else source
             raise AudioError(f"{name}: is too short; choose a longer recording") from error
-        if beginning.duration < self.calibration_duration:
-            source = beginning  # the whole recording, which is not read again
         if self.adapt:
             dictionary = adapt_dictionary(
                 spectrogram, dictionary, n_iter=self.n_iter, device=self.device
             )
-        return Recording(source, dictionary, tuning, spectrogram)
+        if found.mix is not None:
+            warn_of_mix(source, found.mix)
+        is_whole = found.whole is not None  # it is not read again
+        return Recording(
+            found.whole if is_whole else source,
+            dictionary,
+            tuning,
+            spectrogram,
+            found.intervals,
+            None if is_whole else found.mix,
+            if_empty=f"{name}: no notes were found: {found.reason_for_no_notes()}",
+        )
 
     def adapted(self, source: Audio | str | PathLike[str]) -> Transcriber:
         """Adapt to the piano, the room and the tuning of a recording.
@@ -221,7 +244,7 @@ class Transcriber:
         Parameters
         ----------
         source : Audio, str or path-like
-            Recording; only its beginning is read.
+            Recording; it is read until enough of it holds notes.
 
         Returns
         -------
@@ -237,11 +260,10 @@ class Transcriber:
 
     def _open(
         self,
-        source: Recording | Audio | str | PathLike[str],
+        recording: Recording,
         progress: Callable[[float], None] | None,
     ) -> tuple[RuleDecoder | NetworkDecoder, Iterator[AnalysedBlock]]:
         """Make the decoder of a recording, and the blocks to push to it."""
-        recording = source if isinstance(source, Recording) else self.prepare(source)
         decoder = (
             RuleDecoder(recording, **self.thresholds)
             if self.network is None

@@ -184,8 +184,7 @@ def test_files_are_decoded_once_or_twice(
     recording = preparing.prepare(path)
     preparing.transcribe(recording)
     assert len(opened) == n_expected
-    # It has the spectrogram for a picture.
-    assert recording.beginning.n_frames == pytest.approx(
+    assert recording.calibration.n_frames == pytest.approx(
         min(calibration_duration, 2.0) / recording.hop_duration, abs=1
     )
 

@@ -8,6 +8,7 @@ everywhere, so that reading whole and streaming in blocks give the same samples.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError, ParameterError
 
+from .channels import apply_mix, choose_mix, describe_mix, measure_covariance
 from .libsndfile import UNKNOWN_LENGTH, decode_blocks, open_sound
 
-__all__ = ["SAMPLE_RATE", "Audio", "AudioInfo", "audio_info", "read_audio", "stream_audio"]
+__all__ = [
+    "SAMPLE_RATE", "Audio", "AudioInfo", "audio_info", "read_audio", "stream_audio", "warn_of_mix"
+]  # fmt: skip
 
 # Sample rate in Hz at which recordings are analysed and networks are trained.
 SAMPLE_RATE = 16_000
@@ -196,7 +201,8 @@ def read_audio(
     sample_rate : int, optional
         Sample rate in Hz to convert to. Default: that of the source.
     mono : bool, default=True
-        Average the channels.
+        Average the channels. Where that cancels them, one of them is used, or some are inverted:
+        see :func:`harmnmf.signal.channels.choose_mix`.
     offset : float, default=0.0
         Start reading after this time in seconds.
     duration : float, optional
@@ -218,6 +224,7 @@ def read_audio(
     -----
     UserWarning
         If the file is shorter than its header announces; the samples up to there are returned.
+        If the channels cancel and are not averaged.
 
     Examples
     --------
@@ -227,7 +234,13 @@ def read_audio(
     ((11025,), 22050)
     """
     with _decode(source, offset, duration, 1.0) as (rate, blocks):
-        samples = np.concatenate(list(_convert(blocks, source, rate, sample_rate, mono)))
+        mix = None
+        if mono:
+            blocks = list(blocks)
+            mix = _choose_mix(blocks, rate)
+            if mix is not None:
+                warn_of_mix(source, mix)
+        samples = np.concatenate(list(_convert(blocks, source, rate, sample_rate, mono, mix)))
     return Audio(samples[:, 0] if mono else np.ascontiguousarray(samples.T), sample_rate or rate)
 
 
@@ -236,11 +249,15 @@ def stream_audio(
     *,
     sample_rate: int | None = None,
     mono: bool = True,
+    mix: NDArray[np.float64] | None = None,
+    offset: float = 0.0,
+    duration: float | None = None,
     block_duration: float = 30.0,
 ) -> Iterator[np.ndarray]:
     """Read a recording block by block, in memory that does not grow with its length.
 
-    The concatenated blocks equal the samples of `read_audio` at the same sample rate.
+    The concatenated blocks equal the samples of `read_audio` at the same sample rate, unless its
+    channels cancel: a stream averages them, as it cannot know what comes.
 
     Parameters
     ----------
@@ -250,6 +267,12 @@ def stream_audio(
         Sample rate in Hz to convert to. Default: that of the source.
     mono : bool, default=True
         Average the channels.
+    mix : ndarray, shape (n_channels,), optional
+        Weights of the channels in place of their average.
+    offset : float, default=0.0
+        Start reading after this time in seconds.
+    duration : float, optional
+        Seconds to read. Default: to the end.
     block_duration : float, default=30.0
         Length of a block in seconds, limited to 2**25 samples over all channels. With
         resampling, the lengths of blocks vary a little.
@@ -280,8 +303,8 @@ def stream_audio(
     """
     if not 0 < block_duration < float("inf"):
         raise ParameterError(f"block_duration must be positive seconds, not {block_duration}")
-    with _decode(source, 0.0, None, block_duration) as (rate, blocks):
-        for block in _convert(blocks, source, rate, sample_rate, mono):
+    with _decode(source, offset, duration, block_duration) as (rate, blocks):
+        for block in _convert(blocks, source, rate, sample_rate, mono, mix):
             yield block[:, 0] if mono else block.T
 
 
@@ -331,12 +354,13 @@ def _convert(
     rate: int,
     sample_rate: int | None,
     mono: bool,
+    mix: NDArray[np.float64] | None,
 ) -> Iterator[np.ndarray]:
-    """Average the channels and resample, leaving out empty blocks."""
+    """Mix the channels and resample, leaving out empty blocks."""
     if sample_rate is not None:
         _check_rate(sample_rate)
     if mono:
-        blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
+        blocks = (apply_mix(block.T, mix)[:, None] for block in blocks)
     if sample_rate not in (None, rate):
         blocks = _resample(blocks, rate, sample_rate)
     any_samples = False
@@ -346,7 +370,25 @@ def _convert(
             yield block
     if not any_samples:
         name = "the audio" if isinstance(source, Audio) else source
-        raise AudioError(f"{name}: has no samples in the part to read; choose a longer recording")
+        raise AudioError(
+            f"{name}: is too short: it has no samples in the part to read; choose a "
+            "longer recording"
+        )
+
+
+def warn_of_mix(source: Audio | str | os.PathLike[str], mix: NDArray[np.float64]) -> None:
+    """Warn that the channels of a recording are not averaged."""
+    name = "the audio" if isinstance(source, Audio) else source
+    warnings.warn(
+        f"{name}: the mean of its channels would cancel or mask a part of it: {describe_mix(mix)}",
+        stacklevel=3,
+    )
+
+
+def _choose_mix(blocks: list[np.ndarray], rate: int) -> NDArray[np.float64] | None:
+    if not blocks or blocks[0].shape[1] == 1:
+        return None
+    return choose_mix(measure_covariance(np.concatenate(blocks).T, rate))
 
 
 def _resample(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
