@@ -227,14 +227,13 @@ class Transcriber:
             )
         if found.mix is not None:
             warn_of_mix(source, found.mix)
-        is_whole = found.whole is not None  # it is not read again
         return Recording(
-            found.whole if is_whole else source,
+            found.whole or source,  # what was read whole is not read again
             dictionary,
             tuning,
             spectrogram,
             found.intervals,
-            None if is_whole else found.mix,
+            None if found.whole else found.mix,
             if_empty=f"{name}: no notes were found: {found.reason_for_no_notes()}",
         )
 

@@ -245,8 +245,8 @@ def _choose_mix(segments: Sequence[_Segment], sample_rate: int) -> NDArray[np.fl
     has_notes = note_level > _SHARE * level
     disturbs = ~has_notes & (level > _DISTURBING * level[has_notes].max(initial=0.0))
     usable = ~disturbs if has_notes.any() else None
-    covariance = sum(measure_covariance(x.samples, sample_rate) for x in segments)
-    return choose_mix(covariance, usable)
+    parts = [measure_covariance(segment.samples, sample_rate) for segment in segments]
+    return choose_mix(np.sum(parts, axis=0), usable)
 
 
 def _join(segments: Sequence[_Segment], n_wanted: int) -> list[tuple[int, NDArray[np.float32]]]:

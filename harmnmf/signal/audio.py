@@ -234,13 +234,11 @@ def read_audio(
     ((11025,), 22050)
     """
     with _decode(source, offset, duration, 1.0) as (rate, blocks):
-        mix = None
-        if mono:
-            blocks = list(blocks)
-            mix = _choose_mix(blocks, rate)
-            if mix is not None:
-                warn_of_mix(source, mix)
-        samples = np.concatenate(list(_convert(blocks, source, rate, sample_rate, mono, mix)))
+        kept = list(blocks)
+        mix = _choose_mix(kept, rate) if mono else None
+        if mix is not None:
+            warn_of_mix(source, mix)
+        samples = np.concatenate(list(_convert(kept, source, rate, sample_rate, mono, mix)))
     return Audio(samples[:, 0] if mono else np.ascontiguousarray(samples.T), sample_rate or rate)
 
 
