@@ -24,6 +24,7 @@ from harmnmf.signal.audio import Audio, stream_audio
 from harmnmf.signal.spectrogram import FrontEnd, Spectrogram
 
 from .features import FeatureSettings, NoteFeatures, reference_level
+from .treble import widen_treble
 
 __all__ = [
     "AnalysedBlock", "BlockAnalysis", "OverlappingBlocks", "Recording", "measure_features"
@@ -184,7 +185,7 @@ class BlockAnalysis:
         self.n_iter = n_iter
         self.block_duration = block_duration
         self.device = device
-        self._W = torch.tensor(recording.dictionary.W, device=device)
+        self._W = torch.tensor(widen_treble(recording.dictionary), device=device)
         self._bands = room_bands(recording.dictionary.axis, device)
         self._spectra = [front_end.stream() for front_end in front_ends]
         lengths = (max(1, round(x / recording.hop_duration)) for x in (block_duration, _CONTEXT))
