@@ -55,7 +55,7 @@ SECTIONS = {
     ),
     "Separation of singing voices": ("singing",),
     "Many recordings": ("scale",),
-    "Robustness": ("robustness",),
+    "Robustness": ("robustness_recordings", "robustness"),
 }
 INTRODUCTION = """# Results
 

@@ -2,9 +2,11 @@
 
 ::
 
-    python -m benchmarks.robustness [--long]
+    python -m benchmarks.robustness [--reports FOLDER] [--before CHECKOUT] [--long]
 
-Runs ``harmnmf transcribe FOLDER -o OUT -j 2`` and ``harmnmf enhance FOLDER -o OUT -j 2``: on the
+Reads and transcribes one piece of music in all the files of ``benchmarks/unusual_audio.py``, and in
+those of a folder that users reported, and with the library of another checkout to compare. Then
+runs ``harmnmf transcribe FOLDER -o OUT -j 2`` and ``harmnmf enhance FOLDER -o OUT -j 2``: on the
 files of ``benchmarks/broken_audio.py``, one of which is removed during the run; on a disk that
 fills up and on a read-only one, which only root can mount; and repeatedly with SIGKILL at random
 moments, to all processes or to the first only, until all is done. ``--long`` also measures the peak
@@ -30,6 +32,7 @@ import soundfile
 
 from harmnmf import HarmnmfError, audio_info, read_audio
 
+from . import unusual_recordings
 from .broken_audio import Case, corpus
 from .faults import COMMANDS, EXAMPLE, LOST, ROOT, Command, Runs, finish
 from .report import Table, benchmark
@@ -129,7 +132,19 @@ def column(command: Command, folder: Path, n_kills: int) -> tuple[dict[str, str]
 @benchmark(data=False)
 @click.option("--long", "is_long", is_flag=True, help="Measure the memory of long recordings.")
 @click.option("--kills", default=20, show_default=True, help="Number of SIGKILLs.")
-def main(is_long: bool, kills: int) -> Iterator[Table]:
+@click.option(
+    "--reports",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of recordings that users reported.",
+)
+@click.option(
+    "--before",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Checkout of an older version to compare with.",
+)
+def main(is_long: bool, kills: int, reports: Path | None, before: Path | None) -> Iterator[Table]:
+    checkouts = {"before": before, "now": ROOT} if before else {"now": ROOT}
+    yield unusual_recordings.table(checkouts, reports)
     columns = []
     for command in COMMANDS:
         with tempfile.TemporaryDirectory(prefix="robustness ") as name:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
-from harmnmf.cli._support.enhancement import output_option, plot_option, save_before_after
-from harmnmf.cli._support.options import device_option, seed_option
+from harmnmf.cli._support.enhancement import (
+    check_subtype,
+    output_option,
+    plot_option,
+    save_before_after,
+    subtype_option,
+)
+from harmnmf.cli._support.options import COUNT, device_option, seed_option
 from harmnmf.cli._support.paths import plan_outputs
-from harmnmf.signal.audio_folders import AUDIO_SUFFIXES
 
 if TYPE_CHECKING:
     from harmnmf.enhancement.deep_prior import DeepPrior
 
 
 @click.command()
-@click.argument("audio", nargs=-1, required=True, type=click.Path())
+@click.argument("audio", nargs=-1, required=True, type=click.Path(readable=False))
 @output_option
 @plot_option
 @click.option(
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     "n_steps",
     default=500,
     show_default=True,
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="Optimisation steps. More steps keep more of the sound, and of the noise.",
 )
 @click.option(
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     type=click.Choice(("harmonic", "dilated", "plain")),
     help="Convolutions of the network; dilated and plain are for comparison.",
 )
+@subtype_option
 @seed_option
 @device_option
 @batch_options
@@ -45,10 +50,11 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context,
     audio: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     plot: bool,
     n_steps: int,
     convolution: str,
+    subtype: str | None,
     seed: int,
     device: str,
     batch: Batch,
@@ -61,15 +67,20 @@ def command(
     run the same command again to resume.
 
     AUDIO: audio files (WAV, FLAC, MP3, OGG, AIFF, ...), folders, or patterns like 'takes/*.wav'.
-    The output has the sample rate, the channels and the length of the input.
+    The output has the sample rate, the channels and the length of the input. If its peaks exceed
+    full scale, the whole file is made softer, with a warning; float WAV files keep them.
 
     \b
     Example:
       harmnmf deep-prior piano.wav -o clean.flac --steps 800
     """  # noqa: D301 (click needs the backspace itself)
+    from harmnmf.signal.writing import OUTPUT_SUFFIXES
+
     endings = ["_enhanced.wav", *["_enhanced.png"] * plot]
-    plan, folder = plan_outputs(audio, output, endings, AUDIO_SUFFIXES)
-    process_each(ctx, plan, DeepPriorFit(convolution, n_steps, seed, device), batch, folder)
+    plan = plan_outputs(audio, output, endings, OUTPUT_SUFFIXES)
+    check_subtype(output, subtype)
+    work = DeepPriorFit(convolution, n_steps, seed, device, subtype)
+    process_each(ctx, plan, work, batch)
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,7 @@ class DeepPriorFit:
     n_steps: int
     seed: int
     device: str
+    subtype: str | None
 
     def prepare(self) -> None:
         """Check the parameters."""
@@ -88,15 +100,17 @@ class DeepPriorFit:
     def __call__(self, task: Task, progress: Progress) -> str:
         """Fit a network to a recording, from its checkpoint if there is one."""
         from harmnmf.signal.audio import read_audio
-        from harmnmf.signal.writing import write_audio
+        from harmnmf.signal.writing import check_format, matching_subtype, write_audio
 
         path = task.outputs[0]
         noisy = read_audio(task.source, mono=False)
+        subtype = self.subtype or matching_subtype(path, task.source)
+        check_format(path, noisy.sample_rate, noisy.n_channels, subtype)
         path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint = path.with_name(f"{path.name}.checkpoint.safetensors")
         try:
             enhanced = self._make_prior().enhance(noisy, checkpoint=checkpoint, progress=progress)
-            write_audio(path, enhanced)
+            write_audio(path, enhanced, subtype=subtype)
             # Only now: if the disk is full, the fit must not be lost.
             checkpoint.unlink()
         except KeyboardInterrupt:
@@ -109,4 +123,6 @@ class DeepPriorFit:
     def _make_prior(self) -> DeepPrior:
         from harmnmf.enhancement.deep_prior import DeepPrior
 
-        return DeepPrior(**asdict(self))
+        parameters = asdict(self)
+        del parameters["subtype"]
+        return DeepPrior(**parameters)

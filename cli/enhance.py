@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,18 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
-from harmnmf.cli._support.enhancement import output_option, plot_option, save_before_after
-from harmnmf.cli._support.options import device_option
+from harmnmf.cli._support.enhancement import (
+    check_subtype,
+    output_option,
+    plot_option,
+    save_before_after,
+    subtype_option,
+)
+from harmnmf.cli._support.options import Number, device_option
 from harmnmf.cli._support.paths import plan_outputs
 from harmnmf.cli._support.pcm import stream_pcm
 from harmnmf.enhancement.shipped import shipped_models
 from harmnmf.errors import HarmnmfError
-from harmnmf.signal.audio_folders import AUDIO_SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +36,7 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
 
 
 @click.command()
-@click.argument("audio", nargs=-1, type=click.Path())
+@click.argument("audio", nargs=-1, type=click.Path(readable=False))
 @output_option
 @plot_option
 @click.option(
@@ -46,17 +51,18 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
     "--dry",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     help="Proportion of the noisy recording in the output, from 0 to 1.",
 )
 @click.option(
     "--atten-lim",
     "attenuation_limit",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     metavar="DB",
     help="Maximum attenuation of the noise in dB; inf for no limit.  [default: the limit stored "
     "with the network]",
 )
+@subtype_option
 @click.option(
     "--stdin",
     is_flag=True,
@@ -69,11 +75,12 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
 def command(
     ctx: click.Context,
     audio: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     plot: bool,
     model: str,
     dry: float,
     attenuation_limit: float | None,
+    subtype: str | None,
     stdin: bool,
     device: str,
     batch: Batch,
@@ -81,8 +88,10 @@ def command(
     """Remove noise from recordings of speech.
 
     AUDIO: audio files (WAV, FLAC, MP3, OGG, AIFF, ...), folders, or patterns like 'takes/*.wav'.
-    The output has the sample rate, the channels and the length of the input. Existing files are
-    not replaced without --overwrite. For other sounds than speech, see `harmnmf deep-prior`.
+    The output has the sample rate, the channels and the length of the input. It is a WAV file, or
+    what `-o FILE` names: .wav, .flac, .mp3, .ogg, .opus, .aiff, ... If its peaks exceed full scale,
+    the whole file is made softer, with a warning; float WAV files keep them. Existing files are not
+    replaced without --overwrite. For other sounds than speech, see `harmnmf deep-prior`.
 
     \b
     Examples:
@@ -91,25 +100,30 @@ def command(
       harmnmf enhance song.wav -o parts/ --model singing.safetensors
       ffmpeg -i noisy.mp3 -f s16le -ac 1 -ar 16000 - | harmnmf enhance --stdin > enhanced.raw
     """  # noqa: D301 (click needs the backspace itself)
-    if stdin and (audio or output or plot):
-        raise click.UsageError("--stdin takes no AUDIO, --output or --plot")
+    if stdin and (audio or output or plot or subtype):
+        raise click.UsageError("--stdin takes no AUDIO, --output, --plot or --subtype")
     if not stdin and not audio:
         raise click.UsageError("Missing argument 'AUDIO...'.")
     is_singing = _is_for_singing(model)
-    work = Enhancement(model, dry, attenuation_limit, device, is_singing)
+    work = Enhancement(model, dry, attenuation_limit, device, subtype, is_singing)
     if stdin:
         from harmnmf.signal.audio import SAMPLE_RATE
 
+        if sys.stdin is None or sys.stdout is None:
+            raise HarmnmfError("--stdin: standard input or output is closed; redirect it")
         stream = _load_enhancer(work).stream()
         if not batch.quiet:
             click.echo(f"latency: {1000 * stream.latency / SAMPLE_RATE:.1f} ms", err=True)
         stream_pcm(stream, sys.stdin.buffer, sys.stdout.buffer)
         return
+    from harmnmf.signal.writing import OUTPUT_SUFFIXES
+
     names = ["_voice", "_accompaniment"] if is_singing else ["_enhanced"]
     endings = [*(f"{name}.wav" for name in names), *[f"{names[0]}.png"] * plot]
-    suffixes = LOSSLESS_SUFFIXES if is_singing else AUDIO_SUFFIXES
-    plan, folder = plan_outputs(audio, output, endings, suffixes)
-    process_each(ctx, plan, work, batch, folder)
+    suffixes = LOSSLESS_SUFFIXES if is_singing else OUTPUT_SUFFIXES
+    plan = plan_outputs(audio, output, endings, suffixes)
+    check_subtype(output, subtype)
+    process_each(ctx, plan, work, batch)
 
 
 def _is_for_singing(model: str) -> bool:
@@ -134,6 +148,7 @@ class Enhancement:
     dry: float
     attenuation_limit: float | None
     device: str
+    subtype: str | None
     is_separation: bool  # the removed part is the second output
 
     def prepare(self) -> None:
@@ -143,11 +158,20 @@ class Enhancement:
     def __call__(self, task: Task, progress: Progress) -> str:
         """Enhance a recording and write its outputs."""
         from harmnmf.signal.audio import audio_info, stream_audio
-        from harmnmf.signal.writing import write_blocks
+        from harmnmf.signal.writing import check_format, matching_subtype, write_blocks
 
         path = task.outputs[0]
-        rate = audio_info(task.source).sample_rate
+        info = audio_info(task.source)
+        rate = info.sample_rate
+        subtype = self.subtype or matching_subtype(path, task.source)
+        check_format(path, rate, info.n_channels, subtype)
         path.parent.mkdir(parents=True, exist_ok=True)
+        write = partial(
+            write_blocks,
+            sample_rate=rate,
+            subtype=subtype,
+            n_samples=round(info.duration * rate),
+        )
         seconds = 0.0
 
         def counted(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -158,11 +182,11 @@ class Enhancement:
                 progress(seconds)
 
         noisy = stream_audio(task.source, mono=False)
-        write_blocks(path, counted(_load_enhancer(self).enhance_blocks(noisy, rate)), rate)
+        gain = write(path, counted(_load_enhancer(self).enhance_blocks(noisy, rate)))
         if self.is_separation:
             parts = (stream_audio(name, mono=False) for name in (task.source, path))
             pairs = zip(*parts, strict=True)
-            write_blocks(task.outputs[1], (whole - voice for whole, voice in pairs), rate)
+            write(task.outputs[1], (whole - voice / gain for whole, voice in pairs))
         if task.outputs[-1].suffix == ".png":
             save_before_after(task.source, path, task.outputs[-1])
         return f"{seconds:.1f} s"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harmnmf.cli._support.options import Number
+
 if TYPE_CHECKING:
     from harmnmf.notes.evaluation import Evaluation
 
@@ -28,14 +30,14 @@ COLUMNS = (
 @click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON.")
 @click.option(
     "--onset-tolerance",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=0.05,
     metavar="SECONDS",
     help="Maximum distance between the onsets of matching notes.",
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="SECONDS",
     help="Evaluate only the first SECONDS of each piece.",
 )

@@ -94,16 +94,29 @@ def main() -> None:
 
 def run() -> None:
     """Run the command line in a process of its own."""
+    _open_standard_streams()
     _separate_standard_error()
     main(prog_name="harmnmf")
 
 
+def _open_standard_streams() -> None:
+    """Replace closed streams by the null device, and print characters that they lack as escapes."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number: otherwise, a file to write would get it, and messages.
+            os.open(os.devnull, os.O_RDWR)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed, or a program without a console on Windows
+            stream = open(os.devnull, mode, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            setattr(sys, name, stream)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
 def _separate_standard_error() -> None:
     """Leave standard error to Python: mpg123 comments there on damaged MP3 files, without names."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # it is closed
-        return
+    kept = os.dup(2)
     encoding, errors = sys.stderr.encoding, sys.stderr.errors
     sys.stderr = open(kept, "w", buffering=1, encoding=encoding, errors=errors)  # noqa: SIM115
     with open(os.devnull, "wb") as nowhere:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import harmnmf
-from harmnmf.cli._support.learning_curve import draw_learning_curve
-from harmnmf.cli._support.options import FOLDER, about_option, quiet_option, seed_option
+from harmnmf.cli._support.options import (
+    COUNT,
+    FOLDER,
+    about_option,
+    quiet_option,
+    seed_option,
+)
 from harmnmf.cli._support.progress import ProgressBar
+from harmnmf.cli._support.training import (
+    RUN,
+    check_result,
+    draw_learning_curve,
+    report,
+    restart_option,
+)
 from harmnmf.errors import HarmnmfError
 
 from .train_enhancement import MODELS, model_command
@@ -28,7 +41,8 @@ TRAINING_PER_VALIDATION = 40
 def command() -> None:
     """Train the neural networks.
 
-    Run the same command again to resume an interrupted training.
+    Run the same command again to resume an interrupted training, or with more --steps to continue.
+    With other data or settings, give --restart or another folder.
     """
 
 
@@ -46,15 +60,18 @@ def command() -> None:
     "-o",
     "--output",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=RUN,
     metavar="RUN",
     help="Output folder: network.safetensors, learning_curve.png, metrics.jsonl, and intermediate "
     "files (dictionaries, excerpts, checkpoint).",
 )
-@click.option("--excerpts", default=1200, help="Number of training excerpts of 20 s.")
-@click.option("--steps", default=5000, help="Number of training steps.")
+@click.option("--excerpts", default=1200, type=COUNT, help="Number of training excerpts of 20 s.")
+@click.option("--steps", default=5000, type=COUNT, help="Number of training steps.")
 @seed_option
-@click.option("-j", "--jobs", default=1, help="Number of processes that render excerpts.")
+@click.option(
+    "-j", "--jobs", default=1, type=COUNT, help="Number of processes that render excerpts."
+)
+@restart_option
 @about_option
 @quiet_option
 def notes(
@@ -65,6 +82,7 @@ def notes(
     steps: int,
     seed: int,
     jobs: int,
+    restart: bool,
     about: str | None,
     quiet: bool,
 ) -> None:
@@ -96,6 +114,15 @@ def notes(
     )
 
     training, validation = split_performances(performances)
+    settings = {
+        "pianos": {name: _describe(path, path.glob("*_*.*")) for name, path in folders.items()},
+        "performances": _describe(performances, [*training, *validation]),
+        "excerpts": excerpts,
+        "seed": seed,
+    }
+    path = output / "network.safetensors"
+    check_result(path, restart=restart)
+    _begin(output, settings, restart=restart)
     with ProgressBar("Dictionaries", len(folders), quiet=quiet) as bar:
         dictionaries = learn_leave_one_out(folders, output / "dictionaries", progress=bar.advance)
     parts = (
@@ -111,26 +138,59 @@ def notes(
             )
         sets[part] = [NoteExcerpt.load(path) for path in paths]
     torch.manual_seed(seed)
-    metadata = {"name": output.name, "harmnmf": harmnmf.__version__}
+    metadata = {"name": output.resolve().name, "harmnmf": harmnmf.__version__}
     if about:
         metadata["about"] = about
     network = NoteNetwork(metadata=metadata)
     with ProgressBar("Steps", steps, quiet=quiet) as bar:
-        train_note_network(
+        n_new = train_note_network(
             network,
             sets["training"],
             output,
             n_steps=steps,
             seed=seed,
+            settings={"material": settings},
             validate=lambda network: _validate(network, sets["validation"]),
             progress=bar.update,
         )
-    network.save(output / "network.safetensors")
-    draw_learning_curve(output)
-    if quiet:
-        return
-    score = _validate(network, sets["validation"])["f_measure"]
-    click.echo(f"{output / 'network.safetensors'}: F-measure {score:.3f} on held-out performances")
+    network.save(path)
+    last = draw_learning_curve(output)
+    if not quiet:
+        report(path, steps, n_new, f"F-measure {last['f_measure']:.3f} on held-out performances")
+
+
+def _describe(folder: Path, files: Iterable[Path]) -> str:
+    """Describe the files of a folder, by names relative to it."""
+    from harmnmf.training.settings import describe_files
+
+    return describe_files(
+        (path.relative_to(folder).as_posix(), path) for path in files if path.is_file()
+    )
+
+
+def _begin(run: Path, settings: Mapping[str, Any], *, restart: bool) -> None:
+    """Make a run's folder, or check that it was made with the same settings.
+
+    Its excerpts and dictionaries depend on them, and are kept when a run is resumed.
+    """
+    from harmnmf.storage.files import make_folder, remove_leftovers
+    from harmnmf.training.loop import forget_training
+    from harmnmf.training.settings import check_settings, keep_settings
+
+    make_folder(run)
+    kept = run / "settings.json"
+    folders = [run / name for name in ("dictionaries", "validation", "training")]
+    made = [path for folder in folders for path in folder.glob("*.safetensors")]
+    if restart:
+        forget_training(run)
+        for path in made:
+            path.unlink()
+        kept.unlink(missing_ok=True)
+    elif made and not kept.exists():
+        check_settings(kept, None, settings)
+    keep_settings(kept, settings)
+    for folder in folders:
+        remove_leftovers(folder)
 
 
 def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, float]:

@@ -7,19 +7,28 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import click
 
 import harmnmf
-from harmnmf.cli._support.learning_curve import draw_learning_curve
 from harmnmf.cli._support.options import (
+    COUNT,
     FOLDER,
+    Number,
     about_option,
     device_option,
     quiet_option,
     seed_option,
 )
 from harmnmf.cli._support.progress import ProgressBar
+from harmnmf.cli._support.training import (
+    RUN,
+    check_result,
+    draw_learning_curve,
+    report,
+    restart_option,
+)
 from harmnmf.errors import HarmnmfError
 
 MODELS = {
@@ -29,8 +38,6 @@ MODELS = {
     "spectrum-attention-fusion": "published network with attention over neighbouring bands",
     "spectrogram-fusion": "network that combines mapping and masking, for singing voice",
 }
-
-COUNT = click.IntRange(min=1)
 
 
 def _parse_settings(
@@ -68,8 +75,18 @@ def model_command(name: str) -> click.Command:
         type=click.Choice(["speech", "singing"]),
         help="Remove noise from speech, or the accompaniment from a singing voice.",
     )
-    @click.option("--speech", type=FOLDER, help="Folder with one folder per speaker.")
-    @click.option("--noise", type=FOLDER, multiple=True, help="Folder of noise (repeatable).")
+    @click.option(
+        "--speech",
+        type=FOLDER,
+        help="Folder with one folder per speaker; a file directly in it counts as a speaker.",
+    )
+    @click.option(
+        "--noise",
+        type=FOLDER,
+        multiple=True,
+        help="Folder of noise (repeatable). If it has ten folders or more, each counts as one "
+        "recording; else each file does.",
+    )
     @click.option(
         "--clips",
         type=FOLDER,
@@ -80,7 +97,7 @@ def model_command(name: str) -> click.Command:
         "-o",
         "--output",
         required=True,
-        type=click.Path(file_okay=False, path_type=Path),
+        type=RUN,
         metavar="RUN",
         help="Output folder: model.safetensors, learning_curve.png, metrics.jsonl, a checkpoint.",
     )
@@ -88,14 +105,22 @@ def model_command(name: str) -> click.Command:
         "--steps", "n_steps", default=20_000, type=COUNT, help="Number of training steps."
     )
     @click.option("--batch-size", default=16, type=COUNT, help="Mixtures per step and process.")
-    @click.option("--seconds", default=2.0, help="Duration of a mixture in seconds.")
-    @click.option("--learning-rate", default=2e-3, help="Peak learning rate.")
+    @click.option(
+        "--seconds", default=2.0, type=Number(min=0.1), help="Duration of a mixture in seconds."
+    )
+    @click.option(
+        "--learning-rate",
+        default=2e-3,
+        type=Number(min=0, min_open=True),
+        help="Peak learning rate.",
+    )
     @seed_option
     @click.option(
         "-j",
         "--jobs",
         "n_workers",
         default=1,
+        type=click.IntRange(min=0),
         help="Number of processes that load and mix audio; 0 to do it in the main process.",
     )
     @click.option(
@@ -118,6 +143,7 @@ def model_command(name: str) -> click.Command:
         help="Set a parameter of the mixtures, such as room=0 (repeatable); see MixtureConditions "
         "in harmnmf.enhancement.mixtures.mixing.",
     )
+    @restart_option
     @about_option
     @quiet_option
     def command(
@@ -131,6 +157,7 @@ def model_command(name: str) -> click.Command:
         initial: str | None,
         settings: dict[str, Any],
         conditions: dict[str, Any],
+        restart: bool,
         about: str | None,
         quiet: bool,
         **training: Any,
@@ -146,7 +173,10 @@ def model_command(name: str) -> click.Command:
 
         from harmnmf.enhancement.models.registry import save_model
         from harmnmf.enhancement.training import several_processes, train_enhancement
+        from harmnmf.training.loop import forget_training
 
+        path = output / "model.safetensors"
+        check_result(path, restart=restart)
         with several_processes() as first:
             torch.manual_seed(seed)
             model = _build(name, settings, initial)
@@ -154,20 +184,27 @@ def model_command(name: str) -> click.Command:
                 mixtures = _singing(clips, seconds, seed)
             else:
                 assert speech is not None
-                mixtures = _speech(speech, noise, seconds, seed, conditions)
-            with ProgressBar("Steps", training["n_steps"], quiet=quiet or not first) as bar:
-                train_enhancement(model, *mixtures, output, progress=bar.update, **training)
+                mixtures = _speech(
+                    speech, noise, seconds, seed, conditions, quiet=quiet or not first
+                )
+            if restart and first:
+                forget_training(output)
+            start = {"seed": seed, "initial": _describe(initial)}
+            n_steps = training["n_steps"]
+            with ProgressBar("Steps", n_steps, quiet=quiet or not first) as bar:
+                n_new = train_enhancement(
+                    model, *mixtures, output, settings=start, progress=bar.update, **training
+                )
             if not first:
                 return
-            metadata = {"name": output.name, "harmnmf": harmnmf.__version__, "task": task}
+            metadata = {"name": output.resolve().name, "harmnmf": harmnmf.__version__, "task": task}
             if about:
                 metadata["about"] = about
-            path = output / "model.safetensors"
             save_model(path, name, model.cpu(), metadata)
             last = draw_learning_curve(output)
             if not quiet:
                 gain = last["si_sdr_gain"]
-                click.echo(f"{path}: SI-SDR {gain:+.1f} dB on held-out mixtures")
+                report(path, n_steps, n_new, f"SI-SDR {gain:+.1f} dB on held-out mixtures")
 
     return command
 
@@ -183,6 +220,17 @@ Example:
   harmnmf train {name} --speech speech/ --noise noise/ -o run/
   harmnmf enhance noisy.wav --model run/model.safetensors
 """
+
+
+def _describe(initial: str | None) -> str | None:
+    """Describe the file of initial weights by its name, size and checksum."""
+    from harmnmf.enhancement.shipped import find_model
+
+    if initial is None:
+        return None
+    path = find_model(initial)
+    content = path.read_bytes()
+    return f"{path.name}, {len(content)} bytes, checksum {crc32(content):08x}"
 
 
 def _build(name: str, settings: Mapping[str, Any], initial: str | None) -> Any:
@@ -207,7 +255,13 @@ def _build(name: str, settings: Mapping[str, Any], initial: str | None) -> Any:
 
 
 def _speech(
-    speech: Path, noise: Sequence[Path], seconds: float, seed: int, conditions: Mapping[str, Any]
+    speech: Path,
+    noise: Sequence[Path],
+    seconds: float,
+    seed: int,
+    conditions: Mapping[str, Any],
+    *,
+    quiet: bool,
 ) -> tuple[Any, Any]:
     from harmnmf.enhancement.mixtures.mixing import MixtureConditions
     from harmnmf.enhancement.mixtures.speech import SpeechMixtures, split_material
@@ -217,6 +271,13 @@ def _speech(
     except TypeError as error:
         raise HarmnmfError(f"--mix: {error}") from error
     training, validation = split_material(speech, noise)
+    if not quiet:
+        parts = (
+            f"{sum(map(len, part.speech.values()))} files of {len(part.speech)} speakers and "
+            f"{len(part.noise)} of noise"
+            for part in (training, validation)
+        )
+        click.echo("harmnmf: {} to train on; {} held out".format(*parts), err=True)
     # Validation mixtures do not depend on `conditions`, so that runs can be compared.
     return (
         SpeechMixtures(

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+import harmnmf
 from harmnmf.batch.task import Progress, Task
-from harmnmf.cli._support.batch import Batch, batch_options, process_each
-from harmnmf.cli._support.options import PATH, device_option
+from harmnmf.cli._support.batch import Batch, audio_duration, batch_options, process_each
+from harmnmf.cli._support.options import Number, Time, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
-from harmnmf.errors import ParameterError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harmnmf.decoder.analysis import Recording
     from harmnmf.transcription import Transcriber
 
-FORMATS = ("mid", "csv", "npz")
+FORMATS = ("mid", "csv", "json", "npz")
 
 
 def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -29,24 +31,14 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     return list(dict.fromkeys(formats))
 
 
-def _check_tempo(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    from harmnmf.notes.midi import check_tempo
-
-    try:
-        check_tempo(value)
-    except ParameterError as error:
-        raise click.BadParameter(str(error)) from error
-    return value
-
-
 @click.command()
-@click.argument("audio", nargs=-1, required=True, type=click.Path())
+@click.argument("audio", nargs=-1, required=True, type=click.Path(readable=False))
 @click.option(
     "-o",
     "--output",
-    type=PATH,
+    type=click.Path(readable=False),
     metavar="FILE|DIR",
-    help="Output folder, or .mid, .csv or .npz file for a single recording.  "
+    help="Output folder, or .mid, .csv, .json or .npz file for a single recording.  "
     "[default: beside each recording]",
 )
 @click.option(
@@ -54,8 +46,9 @@ def _check_tempo(ctx: click.Context, param: click.Parameter, value: float) -> fl
     "formats",
     callback=_parse_formats,
     metavar="LIST",
-    help="Output formats, separated by commas: mid (MIDI), csv (table of notes), npz (NumPy arrays "
-    "of note probabilities, or of activations with --decoder nmf).  [default: mid]",
+    help="Output formats, separated by commas: mid (MIDI), csv (table of notes), json (notes, "
+    "pedal, tuning, version and settings), npz (NumPy arrays of note probabilities, or of "
+    "activations with --decoder nmf).  [default: mid]",
 )
 @click.option(
     "--plot",
@@ -71,7 +64,7 @@ def _check_tempo(ctx: click.Context, param: click.Parameter, value: float) -> fl
 )
 @click.option(
     "--onset-threshold",
-    type=float,
+    type=Number(),
     metavar="NUMBER",
     help="Onset threshold; a higher one gives fewer notes. A probability, or decibels with "
     "--decoder nmf.  [default: 0.45; -20 with nmf]",
@@ -85,9 +78,8 @@ def _check_tempo(ctx: click.Context, param: click.Parameter, value: float) -> fl
 )
 @click.option(
     "--tempo",
-    type=float,
+    type=Number(4, 1000),
     default=120.0,
-    callback=_check_tempo,
     metavar="BPM",
     help="Beats per minute of the MIDI file; the times in seconds do not depend on it.",
 )
@@ -104,13 +96,28 @@ def _check_tempo(ctx: click.Context, param: click.Parameter, value: float) -> fl
     help="Adapt the dictionary to the piano in the recording: slower, and on average 0.5 points of "
     "note F-measure better (2 points with --decoder nmf).  [default: only with nmf]",
 )
+@click.option(
+    "--start",
+    type=Time(),
+    default=0.0,
+    metavar="TIME",
+    help="Transcribe from this time on, in seconds, m:ss or h:mm:ss. It is time 0 of the outputs.  "
+    "[default: the beginning]",
+    show_default=False,
+)
+@click.option(
+    "--end",
+    type=Time(),
+    metavar="TIME",
+    help="Transcribe up to this time of the recording.  [default: its end]",
+)
 @device_option
 @batch_options
 @click.pass_context
 def command(
     ctx: click.Context,
     audio: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     formats: list[str],
     plot: bool,
     decoder: str,
@@ -119,36 +126,46 @@ def command(
     note_ends: str,
     tempo: float,
     adapt: bool | None,
+    start: float,
+    end: float | None,
     device: str,
     batch: Batch,
 ) -> None:
     """Transcribe piano recordings to MIDI.
 
-    AUDIO: audio files (WAV, FLAC, MP3, OGG, AIFF, ...), folders, or patterns like 'takes/*.wav'.
-    song.wav gives song.mid beside it. Existing files are not replaced without --overwrite. If a
-    recording fails, the others are still transcribed, and the exit code is 1.
+    AUDIO: audio files (WAV, FLAC, MP3, M4A, OGG, ...), videos, folders, or patterns like
+    'takes/*.wav'. song.wav gives song.mid beside it; with a song.mp3 in the same folder,
+    song.wav.mid and song.mp3.mid. Existing files are not replaced without --overwrite: recordings
+    that have outputs already are skipped. If a recording fails, the others are still transcribed,
+    and the exit code is 1.
 
-    With -o DIR, a log (manifest.jsonl) in the folder records what is done. Run the same command
-    again to resume: only new, changed or failed recordings are transcribed.
+    With -o DIR, takes/a/x.wav in the folder takes gives DIR/a/x.mid, and a log (manifest.jsonl) in
+    DIR records what is done. Run the same command again to resume: only new, changed or failed
+    recordings are transcribed.
 
     \b
     Examples:
       harmnmf transcribe song.wav
       harmnmf transcribe song.wav -o takes/first.mid --plot
+      harmnmf transcribe concert.wav --start 12:30 --end 16:00 -o encore.mid
       harmnmf transcribe recordings/ -o notes/ --format mid,csv -j 2
     """  # noqa: D301 (click needs the backspace itself)
     named = file_suffix(output)
     suffixes = [f".{name}" for name in formats] or [named or ".mid"]
     suffixes.sort(key=lambda suffix: suffix != named)  # the named file is the first output
     accepted = [f".{name}" for name in formats or FORMATS]
-    plan, folder = plan_outputs(audio, output, [*suffixes, *[".png"] * plot], accepted)
-    work = Transcription(dictionary, decoder, onset_threshold, note_ends, adapt, device, tempo)
-    process_each(ctx, plan, work, batch, folder)
+    plan = plan_outputs(audio, output, [*suffixes, *[".png"] * plot], accepted)
+    if end is not None and end <= start:
+        raise click.UsageError("--end must be after --start")
+    work = Transcription(
+        dictionary, decoder, onset_threshold, note_ends, adapt, device, start, end, tempo
+    )
+    process_each(ctx, plan, work, batch, work.duration)
 
 
 @dataclass(frozen=True)
 class Transcription:
-    """Transcription of one recording, with parameters of `Transcriber` and the file's tempo."""
+    """Transcription of one recording, or a part: parameters of `Transcriber`, and the rest."""
 
     dictionary: str
     decoder: str
@@ -156,18 +173,26 @@ class Transcription:
     note_ends: str
     adapt: bool | None
     device: str
+    start: float
+    end: float | None
     tempo: float
 
     def prepare(self) -> None:
         """Load the dictionary and the network."""
         _transcriber(self)
 
+    def duration(self, source: Path) -> float:
+        """Seconds of a recording that are transcribed, as far as they are known."""
+        end = audio_duration(source)
+        return max(0.0, (end if self.end is None else min(end, self.end)) - self.start)
+
     def __call__(self, task: Task, progress: Progress) -> str:
         """Transcribe a recording and write its outputs."""
         from harmnmf.notes.files import write_csv, write_midi
+        from harmnmf.notes.json_file import write_json
 
         transcriber = _transcriber(self)
-        recording = transcriber.prepare(task.source)
+        recording = transcriber.prepare(task.source, start=self.start, end=self.end)
         analysis = None
         if any(path.suffix.lower() == ".npz" for path in task.outputs):
             analysis = transcriber.analyse(recording, progress=progress)
@@ -179,6 +204,8 @@ class Transcription:
             suffix = path.suffix.lower()
             if suffix == ".csv":
                 write_csv(path, notes)
+            elif suffix == ".json":
+                write_json(path, notes, self._metadata(task, recording))
             elif suffix == ".png":
                 from harmnmf.plotting.figures import plot_transcription, save_figure
 
@@ -190,11 +217,20 @@ class Transcription:
                 write_midi(path, notes, tempo=self.tempo)
         return f"{len(notes)} note{'s' * (len(notes) != 1)}"
 
+    def _metadata(self, task: Task, recording: Recording) -> dict[str, Any]:
+        """Metadata for a JSON file; the tuning in cents, relative to the dictionary."""
+        return {
+            "version": harmnmf.__version__,
+            "source": click.format_filename(task.source.name),
+            "tuning": round(100 * recording.tuning, 1),
+            "settings": asdict(self),
+        }
+
 
 @lru_cache(maxsize=1)
 def _transcriber(work: Transcription) -> Transcriber:
     from harmnmf.transcription import Transcriber
 
-    parameters = asdict(work)
-    del parameters["tempo"]
-    return Transcriber(**parameters)
+    options = asdict(work)
+    del options["start"], options["end"], options["tempo"]
+    return Transcriber(**options)

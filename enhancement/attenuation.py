@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harmnmf.errors import ParameterError
+from harmnmf.validation import check_number
 
 __all__ = ["Attenuation"]
+
+# In dB; a power of ten beyond it is no finite number.
+_NO_LIMIT = 600.0
 
 _Samples = TypeVar("_Samples", NDArray[np.float32], torch.Tensor)
 
@@ -26,13 +29,17 @@ class Attenuation:
         Proportion of the noisy signal in the output, from 0 to 1.
     limit : float, optional
         Maximum attenuation of a bin in dB. A bin that the network attenuates more is replaced by
-        the noisy one at the limit, so that the residual noise sounds natural. No limit by default.
+        the noisy one at the limit, so that the residual noise sounds natural. Bins that the network
+        changes otherwise, in phase or to a higher level, differ from the noisy ones by at most as
+        much as an amplification by the limit, so that 0 dB changes nothing. No limit by default.
 
     Examples
     --------
     >>> noisy, estimate = torch.tensor([1j, 1j]), torch.tensor([0.9 + 0j, 0.0 + 0j])
     >>> Attenuation(limit=20).limit_bins(estimate, noisy)
     tensor([0.9000+0.0000j, 0.0000+0.1000j])
+    >>> Attenuation(limit=0).limit_bins(estimate, noisy)
+    tensor([0.+1.j, 0.+1.j])
     >>> Attenuation(dry=0.25).mix(torch.zeros(2), torch.ones(2))
     tensor([0.2500, 0.2500])
     """
@@ -41,17 +48,20 @@ class Attenuation:
     limit: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dry <= 1:
-            raise ParameterError(f"dry must be from 0 to 1, not {self.dry}")
-        if self.limit is not None and not self.limit >= 0:
-            raise ParameterError(f"attenuation_limit must be at least 0 dB, not {self.limit}")
+        check_number("dry", self.dry, 0, 1)
+        if self.limit is not None:
+            check_number("attenuation_limit", self.limit, 0)
 
     def limit_bins(self, estimate: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
         """Apply the limit to an enhanced spectrum, given the noisy one of the same shape."""
         if self.limit is None:
             return estimate
-        weakest = 10 ** (-self.limit / 20) * noisy
-        return torch.where(estimate.abs() < weakest.abs(), weakest, estimate)
+        gain = 10 ** (min(self.limit, _NO_LIMIT) / 20)
+        difference = estimate - noisy
+        share = (gain - 1) * noisy.abs() / difference.abs()
+        limited = torch.where(share < 1, noisy + share * difference, estimate)
+        weakest = noisy / gain
+        return torch.where(limited.abs() < weakest.abs(), weakest, limited)
 
     def mix(self, enhanced: _Samples, noisy: _Samples) -> _Samples:
         """Mix enhanced and noisy samples of the same shape."""

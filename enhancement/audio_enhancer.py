@@ -11,7 +11,28 @@ from numpy.typing import ArrayLike, NDArray
 from harmnmf.errors import ParameterError
 from harmnmf.signal.audio import Audio
 
-__all__ = ["AudioEnhancer"]
+__all__ = ["AudioEnhancer", "find_offset"]
+
+_OFFSET_RATIO = 0.1  # of a constant offset to the standard deviation
+_OFFSET_DURATION = 0.1  # seconds
+
+
+def find_offset(samples: NDArray[np.float32], sample_rate: int) -> np.float32:
+    """Estimate the constant offset (DC) of a channel, (n_samples,); 0 if there is none.
+
+    It would leak into all bins of a spectrum. The mean of a sound without an offset, and of one
+    below 0.1 s, is not 0 either, and is kept.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(0.2, 0.1, 8000).astype(np.float32)
+    >>> round(float(find_offset(noise, 8000)), 2), float(find_offset(noise - 0.2, 8000))
+    (0.2, 0.0)
+    """
+    mean = samples.mean(dtype=np.float64)
+    is_long = len(samples) >= _OFFSET_DURATION * sample_rate
+    is_offset = is_long and abs(mean) > _OFFSET_RATIO * samples.std(dtype=np.float64)
+    return np.float32(mean if is_offset else 0.0)
 
 
 class AudioEnhancer(ABC):

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import ParameterError
 from harmnmf.signal.harmonics import FrequencyAxis, HarmonicSeries
+from harmnmf.validation import check_choice, check_flag, real_array
 
-__all__ = ["VOICE", "comb_matrix", "comb_pitch"]
+__all__ = ["CONSTRUCTIONS", "VOICE", "comb_matrix", "comb_pitch"]
 
 VOICE = range(60, 420)  # fundamental frequencies in Hz
 # A partial at the edge of a bin counts as inside in spite of rounding.
@@ -75,11 +76,9 @@ def comb_matrix(
     array([ 0.  ,  0.  , -0.39,  0.71, -0.33, -0.31,  0.58])
     """
     f0 = _check_candidates(axis, candidates)
-    if construction not in _CONSTRUCTIONS:
-        raise ParameterError(
-            f"construction must be {' or '.join(map(repr, _CONSTRUCTIONS))}, not {construction!r}"
-        )
-    combs = _CONSTRUCTIONS[construction](f0, axis)
+    check_choice("construction", construction, CONSTRUCTIONS)
+    check_flag("normalize", normalize)
+    combs = CONSTRUCTIONS[construction](f0, axis)
     if normalize:
         lengths = np.linalg.norm(combs, axis=1, keepdims=True)
         combs = np.divide(combs, lengths, out=combs, where=lengths > 0)
@@ -128,7 +127,7 @@ def comb_pitch(
     >>> comb_pitch(spectrogram.values, spectrogram.axis, range(100, 200, 10))
     array([150., 150., 150.,  nan,  nan])
     """
-    values = np.asarray(spectrogram, dtype=np.float64)
+    values = real_array("spectrogram", spectrogram)
     if values.ndim != 2 or len(values) != axis.n_bins:
         raise ParameterError(
             f"spectrogram must have shape ({axis.n_bins}, n_frames), not {values.shape}"
@@ -168,7 +167,7 @@ def _published(f0: NDArray[np.float64], axis: FrequencyAxis) -> NDArray[np.float
     return combs
 
 
-_CONSTRUCTIONS = {"smooth": _smooth, "published": _published}
+CONSTRUCTIONS = {"smooth": _smooth, "published": _published}
 
 
 def _check_candidates(axis: FrequencyAxis, candidates: ArrayLike) -> NDArray[np.float64]:
@@ -177,7 +176,7 @@ def _check_candidates(axis: FrequencyAxis, candidates: ArrayLike) -> NDArray[np.
             f"a comb needs a linear frequency axis from 0 Hz, not a {axis.scale} one"
             f" from {axis.fmin:g} Hz"
         )
-    f0 = np.asarray(candidates, dtype=np.float64)
+    f0 = real_array("candidates", candidates)
     if f0.ndim != 1 or f0.size == 0 or not (np.isfinite(f0) & (f0 > 0)).all():
         raise ParameterError("candidates must be a list of frequencies, positive and finite")
     narrowest, highest = 1 / axis.resolution, axis.frequencies[-1]

@@ -34,8 +34,9 @@ from harmnmf.errors import FormatError, ParameterError
 from harmnmf.signal.audio import Audio
 from harmnmf.storage.arrays import load_arrays, save_arrays
 from harmnmf.training.checkpoint import load_checkpoint, save_checkpoint
+from harmnmf.validation import as_counts, check_choice, check_integer, check_number
 
-from .audio_enhancer import AudioEnhancer
+from .audio_enhancer import AudioEnhancer, find_offset
 from .overlap import crossfade, split_overlapping
 from .transform import ShortTimeFourier
 
@@ -67,12 +68,8 @@ class PriorNetwork(nn.Module):
         anchor: int = 3,
     ) -> None:
         super().__init__()
-        if convolution not in CONVOLUTIONS:
-            raise ParameterError(
-                f"convolution must be one of {', '.join(CONVOLUTIONS)}, not {convolution!r}"
-            )
-        if not n_channels or min(n_channels) < 1:
-            raise ParameterError(f"n_channels must be positive numbers, not {n_channels}")
+        if not n_channels:
+            raise ParameterError("n_channels must not be empty")
 
         def layer(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
             conv: nn.Module
@@ -158,11 +155,12 @@ class DeepPrior(AudioEnhancer):
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.n_steps < 1:
-            raise ParameterError(f"n_steps must be at least 1, not {self.n_steps}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ParameterError(f"learning_rate must be positive, not {self.learning_rate}")
-        object.__setattr__(self, "n_channels", tuple(self.n_channels))
+        check_integer("n_steps", self.n_steps)
+        check_integer("anchor", self.anchor)
+        check_integer("seed", self.seed, 0)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_choice("convolution", self.convolution, CONVOLUTIONS)
+        object.__setattr__(self, "n_channels", as_counts("n_channels", self.n_channels))
         object.__setattr__(self, "device", str(resolve_device(self.device)))
         with torch.device("meta"):  # checks the network's parameters without any computation
             PriorNetwork(self.convolution, self.n_channels, self.anchor)
@@ -175,6 +173,8 @@ class DeepPrior(AudioEnhancer):
         progress: Callable[[float], None] | None = None,
     ) -> Audio:
         """Enhance a recording, each channel separately, in segments of at most four seconds.
+
+        A constant offset (DC) of a channel is removed.
 
         Parameters
         ----------
@@ -198,8 +198,11 @@ class DeepPrior(AudioEnhancer):
         HarmnmfError
             If the checkpoint cannot be written.
         """
-        channels = np.atleast_2d(audio.samples)
-        n_step, n_overlap = _segment_sizes(channels.shape[1], audio.sample_rate)
+        channels = [
+            channel - find_offset(channel, audio.sample_rate)
+            for channel in np.atleast_2d(audio.samples)
+        ]
+        n_step, n_overlap = _segment_sizes(audio.samples.shape[-1], audio.sample_rate)
         parts = [part for x in channels for part in split_overlapping([x], n_step, n_overlap)]
         done = self._fit_parts(parts, audio, checkpoint, progress)
         n_parts = len(parts) // len(channels)

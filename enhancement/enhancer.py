@@ -1,9 +1,12 @@
 """Speech enhancement by trained networks, for any length, sample rate and number of channels.
 
-Networks work at 16 kHz. At higher sample rates, the band above about 7.5 kHz is the difference of
-the recording and its version resampled to 16 kHz and back. It is added to the output of the network
-with the gain of each frame from 4 to 8 kHz: noise mostly has the same level below and above 8 kHz,
-and speech that reaches 8 kHz extends beyond it.
+Networks work at 16 kHz. At other sample rates, the highest band (above about 7.5 kHz, or the last
+tenth if the sample rate is lower) is the difference of the recording and its version resampled to
+16 kHz and back. It is added to the output of the network with the gain of each frame from 4 to
+8 kHz, or in the upper half of the band: noise mostly has the same level below and above 8 kHz, and
+speech that reaches 8 kHz extends beyond it.
+
+A constant offset (DC) of a channel is removed first.
 
 Long recordings are enhanced in overlapping segments that are crossfaded. The overlap gives the
 network context, and memory does not grow with the length of the recording.
@@ -24,10 +27,10 @@ from torch import nn
 from harmnmf.device import resolve_device
 from harmnmf.enhancement.models.registry import load_model
 from harmnmf.errors import FormatError, ParameterError
-from harmnmf.signal.audio import SAMPLE_RATE, Audio
+from harmnmf.signal.audio import SAMPLE_RATE, Audio, check_rate, stream_audio
 
 from .attenuation import Attenuation
-from .audio_enhancer import AudioEnhancer
+from .audio_enhancer import AudioEnhancer, find_offset
 from .overlap import crossfade, split_overlapping
 from .shipped import find_model
 from .streaming import EnhancementStream, StreamingModel
@@ -118,8 +121,9 @@ class Enhancer(AudioEnhancer):
 
     def enhance(self, audio: Audio) -> Audio:
         """Enhance a recording, each channel separately."""
-        blocks = self.enhance_blocks([audio.samples], audio.sample_rate)
-        return Audio(np.concatenate(list(blocks), axis=-1), audio.sample_rate)
+        blocks = self.enhance_blocks(stream_audio(audio, mono=False), audio.sample_rate)
+        enhanced = np.concatenate(list(blocks), axis=-1).reshape(audio.samples.shape)
+        return Audio(enhanced, audio.sample_rate)
 
     def stream(self) -> EnhancementStream:
         """Start enhancing a mono signal at 16 kHz in real time; the network must be causal."""
@@ -141,7 +145,15 @@ class Enhancer(AudioEnhancer):
         ------
         ndarray
             Consecutive blocks of the enhanced recording, of other lengths.
+
+        Raises
+        ------
+        ParameterError
+            If the sample rate is invalid.
+        AudioError
+            If a block is not valid as `Audio`.
         """
+        sample_rate = check_rate(sample_rate)
         n_step, n_overlap = _STEP * sample_rate, _OVERLAP * sample_rate
         segments = split_overlapping(blocks, n_step, n_overlap)
         enhanced = (self._enhance_segment(Audio(segment, sample_rate)) for segment in segments)
@@ -156,6 +168,9 @@ class Enhancer(AudioEnhancer):
     def _enhance_channel(
         self, samples: NDArray[np.float32], sample_rate: int
     ) -> NDArray[np.float32]:
+        noisy = samples
+        if self.attenuation.limit != 0:
+            samples = samples - find_offset(samples, sample_rate)
         # Resampling twice must not lose a sample at the end.
         n_padding = 0 if sample_rate == SAMPLE_RATE else 2 * -(-sample_rate // SAMPLE_RATE)
         low_band = _resample(np.pad(samples, (0, n_padding)), sample_rate, SAMPLE_RATE)
@@ -163,19 +178,19 @@ class Enhancer(AudioEnhancer):
         estimate = self.attenuation.limit_bins(self.model(spectrum[None])[0], spectrum)
         speech = self.transform.synthesize(estimate, len(low_band)).cpu().numpy()
         enhanced = _resample(speech, SAMPLE_RATE, sample_rate)[: len(samples)]
-        if sample_rate > SAMPLE_RATE:
+        if sample_rate != SAMPLE_RATE:
             high_band = samples - _resample(low_band, SAMPLE_RATE, sample_rate)[: len(samples)]
-            gain = self._high_band_gain(estimate, spectrum)
+            gain = self._high_band_gain(estimate, spectrum, min(_HIGH_BAND, sample_rate // 4))
             frame_rate = SAMPLE_RATE / sample_rate / self.transform.hop_length  # per sample
             time = np.arange(len(samples)) * frame_rate
             enhanced += high_band * np.interp(time, np.arange(len(gain)), gain)
-        return self.attenuation.mix(enhanced, samples)
+        return self.attenuation.mix(enhanced, noisy)
 
     def _high_band_gain(
-        self, estimate: torch.Tensor, spectrum: torch.Tensor
+        self, estimate: torch.Tensor, spectrum: torch.Tensor, lowest: int
     ) -> NDArray[np.float32]:
-        """Gain from 4 to 8 kHz, shape (n_frames,); at most 1."""
-        first = _HIGH_BAND * self.transform.n_fft // SAMPLE_RATE
+        """Gain above a frequency in Hz, shape (n_frames,); at most 1."""
+        first = lowest * self.transform.n_fft // SAMPLE_RATE
         after, before = (x[first:].abs().square().sum(dim=0) for x in (estimate, spectrum))
         tiny = torch.finfo(torch.float32).tiny
         gain: NDArray[np.float32] = ((after + tiny) / (before + tiny)).sqrt().cpu().numpy()

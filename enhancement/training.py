@@ -6,8 +6,9 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import distributed, nn
@@ -18,8 +19,8 @@ from harmnmf.enhancement.losses.objectives import Objective, build_objective
 from harmnmf.enhancement.metrics.scores import si_sdr
 from harmnmf.enhancement.mixtures.mixing import Mixture
 from harmnmf.enhancement.mixtures.speech import Mixtures
-from harmnmf.errors import ParameterError
 from harmnmf.training.loop import Batch, train_network
+from harmnmf.validation import check_choice, check_integer
 
 __all__ = ["several_processes", "train_enhancement"]
 
@@ -42,8 +43,9 @@ def train_enhancement(
     n_validation: int = 48,
     n_workers: int = 1,
     device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> None:
+) -> int:
     """Train a model in place, resuming from the checkpoint in the folder if there is one.
 
     See `harmnmf.training.loop.train_network`; the weights are averaged over steps. With several
@@ -74,24 +76,32 @@ def train_enhancement(
         Processes that make mixtures; 0 to make them in the training process.
     device : str, default="auto"
         PyTorch device.
+    settings : mapping of str to JSON data, optional
+        What the initial weights were made from. An earlier call is resumed only if these and all
+        other parameters but `n_steps`, `n_validation`, `n_workers` and `device` are the same; with
+        several processes, the mixtures per step.
     progress : callable, optional
-        Called with the number of steps done.
+        As in `harmnmf.training.loop.train_network`.
+
+    Returns
+    -------
+    int
+        Number of steps of this call; 0 if the training was complete before.
 
     Raises
     ------
     ParameterError
-        If a parameter is out of range.
+        If a parameter is out of range, or the folder holds another training.
     FormatError
-        If the checkpoint is damaged or of another network.
+        If the checkpoint is damaged.
     HarmnmfError
         If the loss is not finite; the batch is saved.
     """
-    if batch_size < 1 or n_workers < 0:
-        raise ParameterError("batch_size must be at least 1, and n_workers at least 0")
-    if precision not in _PRECISIONS:
-        raise ParameterError(
-            f"precision must be one of {', '.join(_PRECISIONS)}, not {precision!r}"
-        )
+    check_integer("n_steps", n_steps)
+    check_integer("batch_size", batch_size)
+    check_integer("n_validation", n_validation)
+    check_integer("n_workers", n_workers, 0)
+    check_choice("precision", precision, _PRECISIONS)
     place = resolve_device(device)
     low_precision = precision == "bfloat16" or (precision == "auto" and place.type == "cuda")
     objective = build_objective(model, weights, low_precision=low_precision).to(place)
@@ -102,8 +112,9 @@ def train_enhancement(
     if distributed.is_initialized():
         rank, n_processes = distributed.get_rank(), distributed.get_world_size()
 
+    in_a_step = batch_size * n_processes
+
     def batches(first: int) -> Iterator[Batch]:
-        in_a_step = batch_size * n_processes
         loader = DataLoader(
             cast("Dataset[Mixture]", training),
             batch_size,
@@ -114,12 +125,21 @@ def train_enhancement(
         for mixture in loader:
             yield {name: x.to(place, non_blocking=True) for name, x in mixture._asdict().items()}
 
-    train_network(
+    return train_network(
         objective,
         batches,
         lambda objective, batch: objective(**batch),
         run,
         kind=_KIND,
+        settings={
+            "model": type(model).__name__,
+            "parameters": asdict(model.config),  # type: ignore[call-overload]
+            **(settings or {}),
+            "training": training.settings,
+            "validation": validation.settings,
+            "batch_size": in_a_step,
+            "precision": precision,
+        },
         weights=objective.weights,
         n_steps=n_steps,
         learning_rate=learning_rate,

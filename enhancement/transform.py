@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from harmnmf.errors import ParameterError
+from harmnmf.validation import check_choice, check_integer
 
 __all__ = ["ShortTimeFourier", "Waveform", "compress", "compress_parts"]
 
@@ -46,8 +47,11 @@ class ShortTimeFourier:
     window_type: Literal["sqrt_hann", "hann"] = "sqrt_hann"
 
     def __post_init__(self) -> None:
-        if self.n_fft < 2 or self.n_fft % 2:
-            raise ParameterError(f"n_fft must be even and positive, not {self.n_fft}")
+        check_integer("n_fft", self.n_fft, 2)
+        check_integer("hop_length", self.hop_length)
+        check_choice("window_type", self.window_type, ("sqrt_hann", "hann"))
+        if self.n_fft % 2:
+            raise ParameterError(f"n_fft must be even, not {self.n_fft}")
         if not 0 < self.hop_length <= self.n_fft // 2 or self.n_fft % self.hop_length:
             raise ParameterError(
                 f"hop_length must be a divisor of n_fft, {self.n_fft}, and at most half of it,"

@@ -19,6 +19,7 @@ from .notes.evaluation import evaluate_notes as evaluate_notes
 from .notes.files import read_notes as read_notes
 from .notes.files import write_csv as write_csv
 from .notes.files import write_midi as write_midi
+from .notes.json_file import write_json as write_json
 from .notes.note_list import NoteList as NoteList
 from .notes.pitch_names import parse_pitch as parse_pitch
 from .notes.pitch_names import pitch_from_name as pitch_from_name

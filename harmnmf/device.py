@@ -1,6 +1,8 @@
-"""Choice of the PyTorch device."""
+"""Choice of the PyTorch device, and its threads in forked processes."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -13,6 +15,8 @@ def resolve_device(name: str) -> torch.device:
     """Return the PyTorch device with a name; "auto" is a GPU if there is one, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not isinstance(name, str):
+        raise ParameterError(f"device must be a name such as cpu or cuda:1, not {name!r}")
     try:
         device = torch.device(name)
         # Data cannot be copied back from a device like "meta".
@@ -23,3 +27,20 @@ def resolve_device(name: str) -> torch.device:
             f"device {name!r} cannot be used here ({reason}); `harmnmf info` lists those available"
         ) from error
     return device
+
+
+def _stop_threads() -> None:
+    global _n_threads
+    _n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
+def _restart_threads() -> None:
+    torch.set_num_threads(_n_threads)
+
+
+# A forked process has none of its parent's threads, and would wait for them forever if PyTorch had
+# several: it gets one.
+_n_threads = 1
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_stop_threads, after_in_parent=_restart_threads)

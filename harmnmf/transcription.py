@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from harmnmf.decoder.analysis import AnalysedBlock, BlockAnalysis, Recording
 from harmnmf.decoder.features import FeatureSettings
 from harmnmf.decoder.key_ends import release_keys
 from harmnmf.decoder.network import NoteNetwork
 from harmnmf.decoder.posteriors import NetworkDecoder, NotePosteriors, decode_posteriors
-from harmnmf.decoder.rules import PianoActivations, RuleDecoder, check_thresholds, decode_notes
+from harmnmf.decoder.rules import PianoActivations, RuleDecoder, decode_notes
 from harmnmf.dictionary.adaptation import adapt_dictionary
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.audio import Audio, read_audio
+from harmnmf.signal.audio import Audio, audio_info, read_audio
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
+from harmnmf.validation import check_choice, check_flag, check_integer, check_number
 
 from .device import resolve_device
 from .errors import AudioError, ParameterError
+from .progress import seconds_done
 
 __all__ = ["Transcriber"]
 
@@ -101,10 +109,16 @@ class Transcriber:
             "latency": latency,
         }
         self.thresholds = {name: x for name, x in thresholds.items() if x is not None}
-        check_thresholds(tuning or 0.0, *self.thresholds.values())
-        if note_ends not in ("key", "sound"):
-            raise ParameterError(f"note_ends must be 'key' or 'sound', not {note_ends!r}")
+        for name, value in {**self.thresholds, "tuning": 0.0 if tuning is None else tuning}.items():
+            check_number(name, value)
+        check_choice("note_ends", note_ends, ("key", "sound"))
         self.note_ends = note_ends
+        if adapt is not None:
+            check_flag("adapt", adapt)
+        if n_iter is not None:
+            check_integer("n_iter", n_iter)
+        check_number("block_duration", block_duration, above=0)
+        check_number("calibration_duration", calibration_duration, above=0)
         self.device = str(resolve_device(device))
         if not isinstance(dictionary, TimbreDictionary):
             dictionary = TimbreDictionary.load(dictionary)
@@ -123,19 +137,24 @@ class Transcriber:
 
     def transcribe(
         self,
-        source: Recording | Audio | str | PathLike[str],
+        source: Recording | Audio | str | PathLike[str] | ArrayLike,
         *,
-        progress: Callable[[float], None] | None = None,
+        sample_rate: int | None = None,
+        progress: bool | Callable[[float], None] | None = None,
     ) -> NoteList:
         """Transcribe a recording.
 
         Parameters
         ----------
-        source : Audio, str, path-like or Recording
+        source : Audio, str, path-like, array_like or Recording
             The recording, at any sample rate; channels are averaged. Or the result of
-            :meth:`prepare`.
-        progress : callable, optional
-            Called with the seconds of audio done so far.
+            :meth:`prepare`. An array has shape (n_samples,) or (n_channels, n_samples), with full
+            scale at ±1.
+        sample_rate : int, optional
+            Sample rate of an array in Hz.
+        progress : bool or callable, optional
+            True for a progress bar, or a function that is called with the seconds of audio done so
+            far.
 
         Returns
         -------
@@ -147,23 +166,26 @@ class Transcriber:
         ------
         AudioError
             If the file cannot be read, or is too short to be resampled.
+        ParameterError
+            If an array has no sample rate, or a file or `Audio` has a second one.
         """
-        decoder, blocks = self._open(source, progress)
-        for block in blocks:
-            decoder.push(block)
-        return self._end_notes(decoder.finish())
+        with self._open(source, sample_rate, progress) as (decoder, blocks):
+            for block in blocks:
+                decoder.push(block)
+            return self._end_notes(decoder.finish())
 
     def analyse(
         self,
-        source: Recording | Audio | str | PathLike[str],
+        source: Recording | Audio | str | PathLike[str] | ArrayLike,
         *,
-        progress: Callable[[float], None] | None = None,
+        sample_rate: int | None = None,
+        progress: bool | Callable[[float], None] | None = None,
     ) -> PianoActivations | NotePosteriors:
         """Compute the frames that notes are decoded from.
 
         Parameters
         ----------
-        source, progress
+        source, sample_rate, progress
             As in :meth:`transcribe`.
 
         Returns
@@ -171,8 +193,8 @@ class Transcriber:
         NotePosteriors or PianoActivations
             Probabilities from the network, or activations with "nmf", of the whole recording.
         """
-        decoder, blocks = self._open(source, progress)
-        return decoder.analyse(blocks)
+        with self._open(source, sample_rate, progress) as (decoder, blocks):
+            return decoder.analyse(blocks)
 
     def decode(self, analysis: PianoActivations | NotePosteriors) -> NoteList:
         """Decode the notes that :meth:`transcribe` returns from the result of :meth:`analyse`.
@@ -191,13 +213,23 @@ class Transcriber:
             return self._end_notes(decode_posteriors(analysis, **self.thresholds))
         return self._end_notes(decode_notes(analysis, **self.thresholds))
 
-    def prepare(self, source: Audio | str | PathLike[str]) -> Recording:
+    def prepare(
+        self,
+        source: Audio | str | PathLike[str] | ArrayLike,
+        *,
+        sample_rate: int | None = None,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> Recording:
         """Estimate tuning, level and, if it is adapted, the dictionary of a recording.
 
         Parameters
         ----------
-        source : Audio, str or path-like
-            The recording; only its beginning is read.
+        source, sample_rate
+            As in :meth:`transcribe`; only the beginning is read.
+        start, end : float, optional
+            Part of the recording to transcribe, in seconds; the notes count from `start`. Default:
+            the whole recording.
 
         Returns
         -------
@@ -207,24 +239,31 @@ class Transcriber:
         Raises
         ------
         AudioError
-            As in :meth:`transcribe`.
+            As in :meth:`transcribe`, or if the recording ends before `start`.
+        ParameterError
+            If `end` is not after `start`.
         """
-        beginning = read_audio(source, duration=self.calibration_duration)
+        audio: Audio | str | PathLike[str] = _as_source(source, sample_rate)
+        if end is not None and not end > start:
+            raise ParameterError(f"end must be after start ({start} s), not {end} s")
+        duration = None if end is None else end - start
+        calibration_duration = min(self.calibration_duration, duration or math.inf)
+        beginning = read_audio(audio, offset=start, duration=calibration_duration)
         dictionary, tuning = self.dictionary, self.tuning
         try:
             if tuning is None:
                 tuning = relative_tuning(beginning, dictionary.front_end, dictionary.W)
             spectrogram = transform_in_tune(beginning, dictionary.front_end, tuning)
         except AudioError as error:
-            name = "the audio" if isinstance(source, Audio) else source
+            name = "the audio" if isinstance(audio, Audio) else audio
             raise AudioError(f"{name}: is too short; choose a longer recording") from error
         if beginning.duration < self.calibration_duration:
-            source = beginning  # the whole recording, which is not read again
+            audio, start = beginning, 0.0  # the whole part, which is not read again
         if self.adapt:
             dictionary = adapt_dictionary(
                 spectrogram, dictionary, n_iter=self.n_iter, device=self.device
             )
-        return Recording(source, dictionary, tuning, spectrogram)
+        return Recording(audio, dictionary, tuning, spectrogram, start, duration)
 
     def adapted(self, source: Audio | str | PathLike[str]) -> Transcriber:
         """Adapt to the piano, the room and the tuning of a recording.
@@ -254,12 +293,15 @@ class Transcriber:
         held = keys.pedalled()
         return NoteList(held.onset, held.offset, held.pitch, held.velocity, keys.pedal)
 
+    @contextmanager
     def _open(
         self,
-        source: Recording | Audio | str | PathLike[str],
-        progress: Callable[[float], None] | None,
-    ) -> tuple[RuleDecoder | NetworkDecoder, Iterator[AnalysedBlock]]:
+        source: Recording | Audio | str | PathLike[str] | ArrayLike,
+        sample_rate: int | None,
+        progress: bool | Callable[[float], None] | None,
+    ) -> Iterator[tuple[RuleDecoder | NetworkDecoder, Iterator[AnalysedBlock]]]:
         """Make the decoder of a recording, and the blocks to push to it."""
+        source = _as_source(source, sample_rate)
         recording = source if isinstance(source, Recording) else self.prepare(source)
         decoder = (
             RuleDecoder(recording, **self.thresholds)
@@ -273,4 +315,20 @@ class Transcriber:
             block_duration=self.block_duration,
             device=self.device,
         )
-        return decoder, analysis.run(progress)
+        with seconds_done(progress, lambda: _duration(recording.source)) as report:
+            yield decoder, analysis.run(report)
+
+
+def _as_source(source: Any, sample_rate: int | None) -> Any:
+    """Turn an array of samples into `Audio`; other sources have their own sample rate."""
+    if isinstance(source, (Recording, Audio, str, PathLike)):
+        if sample_rate is not None:
+            raise ParameterError("sample_rate is for arrays: other sources have their own")
+        return source
+    if sample_rate is None:
+        raise ParameterError("an array of samples needs its sample rate: give sample_rate=")
+    return Audio(np.asarray(source), sample_rate)
+
+
+def _duration(source: Audio | str | PathLike[str]) -> float:
+    return source.duration if isinstance(source, Audio) else audio_info(source).duration

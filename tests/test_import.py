@@ -15,7 +15,7 @@ from benchmarks.structure import PACKAGES, ROOT, folder_name, imported_names, py
 
 # A folder imports from earlier rows only, not from its own row.
 LAYERS = [
-    {"harmnmf/errors", "harmnmf/device"},
+    {"harmnmf/errors", "harmnmf/validation", "harmnmf/device", "harmnmf/progress"},
     {"harmnmf/storage"},
     {"harmnmf/signal", "harmnmf/training", "harmnmf/batch"},
     {"harmnmf/nmf", "harmnmf/notes"},
@@ -26,8 +26,8 @@ LAYERS = [
 ]
 # What enhancement/ may import of harmnmf: figures share their axes.
 SHARED = {
-    "harmnmf.errors", "harmnmf.device", "harmnmf.storage", "harmnmf.signal", "harmnmf.training",
-    "harmnmf.batch", "harmnmf.plotting.axes",
+    "harmnmf.errors", "harmnmf.validation", "harmnmf.device", "harmnmf.storage", "harmnmf.signal",
+    "harmnmf.training", "harmnmf.batch", "harmnmf.plotting.axes",
 }  # fmt: skip
 MODELS = {"enhancement/models", "enhancement/models/layers", "enhancement/harmonic_conv"}
 

@@ -23,7 +23,7 @@ from harmnmf import (
 )
 from harmnmf.decoder import analysis as block_analysis
 from harmnmf.signal import audio as audio_files
-from harmnmf.signal.libsndfile import open_sound
+from harmnmf.signal.decoding import open_sound
 from harmnmf.signal.spectrogram import STFT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,7 +94,7 @@ def single(samples, onset):
 def test_the_example(transcriber, reference, start):
     analysis = transcriber.analyse(start)
     notes = transcriber.decode(analysis)
-    scores = evaluate_notes(reference.pedalled(), notes)
+    scores = evaluate_notes(reference.pedalled(), notes.pedalled())
     assert scores["F-measure_no_offset"] > 0.85
     assert scores["Frame_F-measure"] > 0.7
     distance = np.abs(reference.onset[:, None] - notes.onset).min(axis=1)
@@ -119,6 +119,16 @@ def test_the_network_detects_the_pedal(start_notes, reference):
         return ((times[:, None] >= intervals[:, 0]) & (times[:, None] < intervals[:, 1])).any(1)
 
     assert (is_down(start_notes.pedal) == is_down(reference.pedal)).mean() > 0.6
+
+
+def test_note_ends(learned, start, start_notes):
+    sound = variant(learned, note_ends="sound").transcribe(start)
+    np.testing.assert_array_equal(sound.onset, start_notes.onset)
+    np.testing.assert_array_equal(sound.pedal, start_notes.pedal)
+    np.testing.assert_array_equal(sound.offset, start_notes.pedalled().offset)
+    assert (start_notes.offset < sound.offset - 0.1).mean() > 0.2
+    with pytest.raises(ParameterError, match="note_ends must be one of key, sound"):
+        variant(learned, note_ends="pedal")
 
 
 @pytest.mark.parametrize(("sample_rate", "least"), [(8000, 0.9), (96000, 0.95)])
@@ -221,6 +231,20 @@ def test_notes_are_decoded_while_blocks_are_analysed(learned, start, start_notes
     # The last block is not too short to estimate the response of the room from.
     assert progress == again == pytest.approx([3, 8], abs=0.05)
     assert note_f(start_notes, notes, 0.02) > 0.93
+
+
+@pytest.mark.parametrize("calibration_duration", [180.0, 1.0])
+def test_a_part_is_transcribed_as_if_it_were_all(transcriber, start, calibration_duration):
+    parted = variant(transcriber, calibration_duration=calibration_duration)
+    part = Audio(start.samples[8000:40000], 16000)
+    recording = parted.prepare(start, start=0.5, end=2.5)
+    assert parted.transcribe(recording) == parted.transcribe(part)
+
+
+@pytest.mark.parametrize("end", [1.0, float("nan")])
+def test_a_part_has_a_length(transcriber, start, end):
+    with pytest.raises(ParameterError, match="end must be after start"):
+        transcriber.prepare(start, start=1.0, end=end)
 
 
 @pytest.mark.slow

@@ -71,15 +71,15 @@ class Copy:
 
 @click.command()
 @click.argument("audio", nargs=-1)
-@click.option("-o", "--output", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path())
 @click.option("--ending", "endings", multiple=True, default=[".mid"])
 @click.option("--level", default=0)
 @batch_options
 @click.pass_context
 def copy(ctx, audio, output, endings, level, batch):
     """Copy files."""
-    plan, folder = plan_outputs(audio, output, endings, [".mid", ".csv"])
-    process_each(ctx, plan, Copy(level), batch, folder)
+    plan = plan_outputs(audio, output, endings, [".mid", ".csv"])
+    process_each(ctx, plan, Copy(level), batch)
 
 
 class Harmnmf(LazyGroup):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import Field, asdict, dataclass, fields
 from functools import wraps
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -16,14 +19,13 @@ import harmnmf
 from harmnmf.batch.task import Outcome, Progress, Report, Task, Work, file_hash, run_serial
 from harmnmf.errors import HarmnmfError
 
-from .options import overwrite_option, quiet_option
-from .paths import check_plan
+from .options import COUNT, quiet_option
+from .paths import Plan, check_folder, check_output
 from .progress import ProgressBar, is_shown
+from .recordings import MANIFEST
 
 if TYPE_CHECKING:
     from harmnmf.batch.manifest import Manifest
-
-MANIFEST = "manifest.jsonl"
 
 
 class PreparedWork(Protocol):
@@ -45,18 +47,23 @@ class Batch:
     jobs: int | None
     scheduler: str | None
     send: bool
-    overwrite: bool
+    overwrite: bool | None  # None: recordings with outputs are skipped, and a single one refused
     quiet: bool
 
 
 def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a `Batch` to a command, which gets it as the parameter `batch`."""
 
-    @overwrite_option
+    @click.option(
+        "--overwrite/--skip-existing",
+        default=None,
+        help="Replace existing outputs, or skip recordings that have them.  [default: skip, but "
+        "refuse a recording that is named alone]",
+    )
     @click.option(
         "-j",
         "--jobs",
-        type=click.IntRange(min=1),
+        type=COUNT,
         metavar="N",
         help="Process N recordings in parallel, with one thread each. "
         "[default: one at a time, with all threads]",
@@ -85,55 +92,136 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_batch
 
 
+def audio_duration(source: Path) -> float:
+    """Length of a recording in seconds, or 0 if it cannot be read, which fails later."""
+    from harmnmf.signal.audio import audio_info
+
+    try:
+        return audio_info(source).duration
+    except HarmnmfError:
+        return 0.0
+
+
 def process_each(
     ctx: click.Context,
-    plan: Mapping[Path, Sequence[Path]],
+    plan: Plan,
     work: PreparedWork,
     batch: Batch,
-    folder: Path | None = None,
+    duration: Callable[[Path], float] = audio_duration,
 ) -> None:
     """Process recordings, report each, and list the failures at the end with exit code 1.
 
-    `plan` has the outputs of each recording. If all are in one `folder`, a manifest there records
-    what is done. Invalid plans and parameters of `work` raise HarmnmfError.
+    If all outputs are in one folder, a manifest there records what is done. `duration` gives the
+    seconds of a recording that `work` processes, to show progress. Invalid parameters of `work`
+    and a folder that cannot be used raise HarmnmfError.
     """
-    tasks = [Task(source, tuple(outputs)) for source, outputs in plan.items()]
     with ExitStack() as stack:
         manifest = None
-        if folder is not None:
+        if plan.folder is not None:
             from harmnmf.batch.manifest import Manifest
 
+            check_folder(plan.folder, plan.folder)
             settings = {"command": ctx.info_name, **_settings(work)}
-            manifest = Manifest(folder / MANIFEST, settings, harmnmf.__version__)
+            manifest = Manifest(plan.folder / MANIFEST, settings, harmnmf.__version__)
             stack.enter_context(manifest)
-        own = manifest.own_outputs() if manifest is not None else ()
-        check_plan(plan, overwrite=batch.overwrite, own=own)
-        if manifest is not None and not batch.overwrite:
-            tasks = _not_done(tasks, manifest, quiet=batch.quiet)
-        if not tasks:
-            return
-        work.prepare()
-        _remove_leftovers(tasks)
-        stack.callback(_remove_leftovers, tasks)
-        failures = _run(tasks, work, batch, manifest)
+        tasks, failures, remarks = _select(plan, batch, manifest)
+        failures = [*plan.errors, *failures]
+        if not batch.quiet:
+            for remark in (*plan.remarks, *remarks):
+                click.echo(f"harmnmf: {remark}", err=True)
+        if tasks:
+            work.prepare()
+            _remove_leftovers(tasks)
+            stack.callback(_remove_leftovers, tasks)
+            durations = {}
+            if is_shown(quiet=batch.quiet):
+                durations = {task: duration(task.source) for task in tasks}
+            failures += _run(tasks, work, batch, manifest, durations)
     for failure in failures:
         click.echo(f"harmnmf: error: {failure}", err=True)
+    total = len(plan.outputs) + len(plan.errors)
+    if failures and total > 1:
+        click.echo(f"harmnmf: {len(failures)} of {total} recordings failed", err=True)
     if failures:
-        click.echo(f"harmnmf: {len(failures)} of {len(tasks)} recordings failed", err=True)
         ctx.exit(1)
 
 
-def _not_done(tasks: list[Task], manifest: Manifest, *, quiet: bool) -> list[Task]:
-    missing = [task for task in tasks if not manifest.is_done(task)]
-    n_done = len(tasks) - len(missing)
-    if n_done and not quiet:
-        message = f"{n_done} of {len(tasks)} recordings are done already"
-        click.echo(f"harmnmf: {message}, according to {manifest.path}", err=True)
-    return missing
+def _select(
+    plan: Plan, batch: Batch, manifest: Manifest | None
+) -> tuple[list[Task], list[str], list[str]]:
+    """Return the tasks to do, errors of those that cannot be done, and remarks on the others."""
+    tasks = [Task(source, tuple(outputs)) for source, outputs in plan.outputs.items()]
+    total = len(tasks)
+    remarks = []
+    if manifest is not None and not batch.overwrite:
+        tasks, done = _split(tasks, manifest.is_done)
+        if done:
+            remarks.append(
+                f"{len(done)} of {total} recordings are done already, according to {manifest.path}"
+            )
+    if batch.overwrite is False or (batch.overwrite is None and not plan.is_single):
+        tasks, skipped = _split(tasks, lambda task: _has_outputs(task, manifest))
+        if skipped:
+            first = skipped[0].outputs[0]
+            exist = f"{first} exists" if len(skipped) == 1 else f"{first} and others exist"
+            remarks.append(
+                f"skipped {len(skipped)} of {total} recordings: {exist} already; use --overwrite "
+                "to replace existing outputs"
+            )
+    possible, errors = [], []
+    taken = set(map(os.path.realpath, plan.outputs))
+    for task in tasks:
+        try:
+            _check_outputs(task, taken, manifest, overwrite=bool(batch.overwrite))
+            possible.append(task)
+        except HarmnmfError as error:
+            errors.append(str(error))
+    return possible, errors, remarks
+
+
+def _split(tasks: list[Task], condition: Callable[[Task], bool]) -> tuple[list[Task], list[Task]]:
+    """Return the tasks that do not meet a condition, and those that do."""
+    met = [condition(task) for task in tasks]
+    return list(compress(tasks, map(not_, met))), list(compress(tasks, met))
+
+
+def _own_outputs(task: Task, manifest: Manifest | None) -> set[str]:
+    """Real paths of outputs that may be replaced, since earlier runs have written them."""
+    return set() if manifest is None else manifest.own_outputs(task)
+
+
+def _has_outputs(task: Task, manifest: Manifest | None) -> bool:
+    """Tell whether all outputs exist, and may not all be replaced."""
+    return (
+        os.path.exists(task.source)  # otherwise, reading it fails
+        and all(map(os.path.isfile, task.outputs))
+        and not _own_outputs(task, manifest).issuperset(map(os.path.realpath, task.outputs))
+    )
+
+
+def _check_outputs(
+    task: Task, taken: set[str], manifest: Manifest | None, *, overwrite: bool
+) -> None:
+    """Add outputs to `taken`; HarmnmfError if they cannot be written or may not be replaced."""
+    if not os.path.exists(task.source):
+        return  # reading it fails, and nothing is written
+    own = _own_outputs(task, manifest)
+    for path in task.outputs:
+        real = os.path.realpath(path)
+        if real in taken:
+            raise HarmnmfError(
+                f"{path}: is one of the recordings, or an output of another; choose another name"
+            )
+        check_output(path, overwrite=overwrite or real in own, folder_may_be_missing=True)
+        taken.add(real)
 
 
 def _run(
-    tasks: list[Task], work: PreparedWork, batch: Batch, manifest: Manifest | None
+    tasks: list[Task],
+    work: PreparedWork,
+    batch: Batch,
+    manifest: Manifest | None,
+    durations: Mapping[Task, float],
 ) -> list[str]:
     """Run tasks and return the errors."""
 
@@ -145,7 +233,7 @@ def _run(
 
     failures = []
     with (
-        _progress(tasks, quiet=batch.quiet) as (bar, report),
+        _progress(tasks, durations, quiet=batch.quiet) as (bar, report),
         closing(_start(batch, work, begun(), report)) as finished,
     ):
         for task, outcome in finished:
@@ -157,16 +245,16 @@ def _run(
             if outcome.error is not None:
                 failures.append(outcome.error)
             elif not batch.quiet:
-                names = ", ".join(map(click.format_filename, task.outputs))
+                names = ", ".join(map(click.format_filename, task.outputs)).replace("\n", " ")
                 bar.echo(f"{names}: {outcome.summary} in {outcome.elapsed:.1f} s")
     return failures
 
 
 @contextmanager
-def _progress(tasks: list[Task], *, quiet: bool) -> Iterator[tuple[ProgressBar, Report]]:
+def _progress(
+    tasks: list[Task], durations: Mapping[Task, float], *, quiet: bool
+) -> Iterator[tuple[ProgressBar, Report]]:
     """Show the progress of tasks in seconds of audio."""
-    shown = is_shown(quiet=quiet)
-    durations = {task: _duration(task.source) if shown else 0.0 for task in tasks}
     done = dict.fromkeys(tasks, 0.0)
     one = len(tasks) == 1
     name = click.format_filename(tasks[0].source.name) if one else f"{len(tasks)} recordings"
@@ -174,20 +262,11 @@ def _progress(tasks: list[Task], *, quiet: bool) -> Iterator[tuple[ProgressBar, 
 
     def report(task: Task, seconds: float) -> None:
         # The last frame ends a little after the last sample.
-        done[task] = min(seconds, durations[task])
+        done[task] = min(seconds, durations.get(task, 0.0))
         bar.update(sum(done.values()))
 
     with bar:
         yield bar, report
-
-
-def _duration(source: Path) -> float:
-    from harmnmf.signal.audio import audio_info
-
-    try:
-        return audio_info(source).duration
-    except HarmnmfError:
-        return 0.0  # the error is reported when the file is read
 
 
 def _start(

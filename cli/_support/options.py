@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
 import click
 
-PATH = click.Path(path_type=Path)
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)", re.ASCII)
+
+
+class Time(click.ParamType):
+    """A time in a recording, in seconds."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Convert seconds, m:ss or h:mm:ss to seconds."""
+        if isinstance(value, float):
+            return value
+        match = _TIME.fullmatch(value)
+        if match is None:
+            self.fail(f"{value!r} is not a time; use seconds, m:ss or h:mm:ss", param, ctx)
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return 3600 * hours + 60 * minutes + seconds
+
+
+PATH = click.Path(readable=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+COUNT = click.IntRange(min=1)
+
+
+class Number(click.FloatRange):
+    """Finite numbers in a range: click's own lets NaN pass."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Convert the text of an option."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
 
 about_option = click.option(
     "--about", metavar="TEXT", help="Description, sources and licence to store in the file."
@@ -22,4 +60,6 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace exist
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors."
 )
-seed_option = click.option("--seed", default=0, help="Random seed.")
+seed_option = click.option(
+    "--seed", default=0, type=click.IntRange(0, 2**32 - 1), help="Random seed."
+)

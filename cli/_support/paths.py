@@ -1,72 +1,163 @@
-"""Recordings to read and outputs to write, planned before any work."""
+"""Outputs of a command, planned before any work."""
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from harmnmf.errors import HarmnmfError
-from harmnmf.signal.audio_folders import AUDIO_SUFFIXES, audio_files
+from harmnmf.signal.audio_folders import AUDIO_SUFFIXES
 
-# A new output with one of these suffixes is a file; any other is a folder.
-FILE_SUFFIXES = (".mid", ".midi", ".csv", ".npz", ".png", *AUDIO_SUFFIXES)
+from .recordings import Recordings, find_recordings, split_outputs, stem
 
-
-def find_recordings(arguments: Iterable[str]) -> list[tuple[Path, Path]]:
-    """Find the audio files that files, folders and glob patterns name.
-
-    Each is listed once, with its relative path in a folder of outputs. Missing files are kept: they
-    fail when they are read, without stopping the others.
-    """
-    found: dict[str, tuple[Path, Path]] = {}
-    for argument in arguments:
-        # An existing file may have a name like a pattern.
-        names = [] if Path(argument).exists() else sorted(glob.glob(argument, recursive=True))
-        for path in map(Path, names or [argument]):
-            for file in audio_files(path) if path.is_dir() else [path]:
-                place = file.relative_to(path) if path.is_dir() else Path(file.name)
-                found.setdefault(os.path.abspath(file), (file, place))
-    return list(found.values())
+# A new output with one of these suffixes is a file; any other is a folder, as "Sonata Op.27 No.2".
+FILE_SUFFIXES = (
+    *(".mid", ".midi", ".kar", ".musicxml", ".mxl", ".xml", ".mscz", ".mscx", ".abc", ".mei"),
+    *(".ly", ".krn", ".gp", ".gp5", ".gpx", ".sib", ".mus", ".musx", ".dorico"),
+    *(".csv", ".tsv", ".tab", ".txt", ".md", ".log", ".json", ".jsonl", ".jams", ".yaml", ".yml"),
+    *(".npz", ".npy", ".mat", ".h5", ".hdf5", ".pkl", ".pt", ".safetensors", ".onnx"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".ps", ".eps", ".html", ".htm"),
+    *(".doc", ".docx", ".xls", ".xlsx", ".odt", ".ods", ".zip", ".gz", ".tar", ".7z"),
+    *(".m4a", ".mp4", ".aac", ".wma", ".mkv", ".mov", ".avi", ".webm", ".wave"),
+    *AUDIO_SUFFIXES,
+)
 
 
-def file_suffix(output: Path | None) -> str | None:
+@dataclass(frozen=True)
+class Plan:
+    """Recordings to process, with the outputs of each."""
+
+    outputs: dict[Path, list[Path]]
+    folder: Path | None = None  # the one that holds all outputs, if one was named
+    is_single: bool = False  # one recording was named, and not a folder or pattern
+    errors: list[str] = field(default_factory=list)  # arguments that name no recordings
+    remarks: list[str] = field(default_factory=list)  # what else is not done
+
+
+def file_suffix(output: str | os.PathLike[str] | None) -> str | None:
     """Suffix of the file that ``--output FILE|DIR`` names (.mid for .midi); None for a folder."""
-    if output is None or output.is_dir() or output.suffix.lower() not in FILE_SUFFIXES:
+    name = "" if output is None else os.fspath(output)
+    suffix = os.path.splitext(name)[1].lower()
+    if os.path.isdir(name) or suffix not in FILE_SUFFIXES:
         return None
-    return output.suffix.lower().replace(".midi", ".mid")
+    return suffix.replace(".midi", ".mid")
 
 
 def plan_outputs(
-    arguments: Iterable[str], output: Path | None, endings: Sequence[str], suffixes: Collection[str]
-) -> tuple[dict[Path, list[Path]], Path | None]:
-    """Plan the outputs of recordings, and return them with the folder that all share, if any.
+    arguments: Sequence[str],
+    output: str | os.PathLike[str] | None,
+    endings: Sequence[str],
+    suffixes: Collection[str],
+) -> Plan:
+    """Plan the outputs of the recordings that arguments name.
 
     `endings` gives the end of each output's name, such as ".mid" or "_voice.wav". A file `output`
     replaces the first, and the others are named after it; `suffixes` lists those that it may have.
 
-    >>> plan, _ = plan_outputs(["song.mp3"], Path("a.flac"), ["_voice.wav", "_rest.wav"], [".flac"])
-    >>> [path.name for path in plan[Path("song.mp3")]]
+    >>> plan = plan_outputs(["song.mp3"], "a.flac", ["_voice.wav", "_rest.wav"], [".flac"])
+    >>> [path.name for path in plan.outputs[Path("song.mp3")]]
     ['a.flac', 'a_rest.flac']
     """
-    recordings = find_recordings(arguments)
+    _check_streams(arguments, output)
     suffix = file_suffix(output)
-    if output is None or suffix is None:
-        plan = {}
-        for file, place in recordings:
-            base = file if output is None else output / place
-            plan[file] = [base.with_name(base.stem + ending) for ending in endings]
-        return plan, output
-    if suffix not in suffixes:
+    if suffix not in (None, *suffixes):
         expected = ", ".join(suffixes)
-        raise click.UsageError(f"{output}: is neither a folder nor a file named {expected}")
-    if len(recordings) > 1:
-        raise click.UsageError(f"{output}: is one file, but there are {len(recordings)} recordings")
-    outputs = _named_after(output, endings)
-    return {file: outputs for file, _ in recordings}, None
+        raise click.UsageError(
+            f"{output}: is neither a folder nor a file named {expected}; for a new folder of that "
+            f"name, add {os.sep}"
+        )
+    found, errors = find_recordings(arguments)
+    recordings, left_out = split_outputs(found, endings)
+    remarks = []
+    if left_out:
+        remarks.append(
+            f"left out {_list(left_out)}, which earlier runs have written; to process "
+            f"{'it' if len(left_out) == 1 else 'one'}, name it alone"
+        )
+    if output is not None and suffix is not None:
+        if (total := len(recordings) + len(errors)) > 1:
+            raise click.UsageError(
+                f"{output}: is one file, but there are {total} recordings; name a folder"
+            )
+        folder = None
+        outputs = dict.fromkeys(recordings, _named_after(Path(output), endings))
+    else:
+        folder = None if output is None else Path(output)
+        outputs = {
+            file: [base.with_name(base.name + ending) for ending in endings]
+            for file, base in _distinct_bases(recordings, folder).items()
+        }
+    is_single = len(arguments) == 1 and list(recordings) == [Path(arguments[0])]
+    return Plan(outputs, folder, is_single, errors, remarks)
+
+
+def _check_streams(arguments: Sequence[str], output: str | os.PathLike[str] | None) -> None:
+    if "-" in arguments:
+        raise click.UsageError("-: standard input is not read here; save the recording as a file")
+    if output is not None and os.fspath(output) in ("", "-"):
+        raise click.UsageError("--output: standard output is not written; name a file or a folder")
+
+
+def _list(paths: Collection[Path]) -> str:
+    """Name the first files of many."""
+    names = [str(path) for path in sorted(paths)]
+    rest = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _distinct_bases(recordings: Recordings, folder: Path | None) -> dict[Path, Path]:
+    """Output paths without their endings.
+
+    Recordings of one name get the names of the folders that they are in; then those that differ
+    in their suffixes keep these, as in ``song.wav.mid``.
+    """
+    places = recordings if folder is None else _distinct_places(recordings)
+    whole: set[Path] = set()
+    while True:
+        bases = {
+            file: file.with_name(file.name if file in whole else stem(file.name))
+            if folder is None
+            else folder / place.with_name(place.name if file in whole else stem(place.name))
+            for file, place in places.items()
+        }
+        clashing = _clashing(bases) - whole
+        if not clashing:
+            return bases
+        whole |= clashing
+
+
+def _distinct_places(recordings: Recordings) -> Recordings:
+    """Lengthen relative paths that are equal, by the names of the folders above."""
+    places = dict(recordings)
+    while True:
+        longer = {}
+        for file in _clashing(places):
+            parts = Path(os.path.abspath(file)).parts[1:]
+            longer[file] = Path(*parts[-len(places[file].parts) - 1 :])
+        if longer.items() <= places.items():
+            return places
+        places |= longer
+
+
+def _clashing(paths: Recordings) -> set[Path]:
+    """Find recordings whose paths are equal, or would be where case does not count."""
+    groups = defaultdict(set)
+    fold = _fold(paths)
+    for file, path in paths.items():
+        groups[fold(str(path))].add(file)
+    return {file for group in groups.values() if len(group) > 1 for file in group}
+
+
+def _fold(paths: Recordings) -> Callable[[str], str]:
+    # Recordings that differ in case only show that case counts on this disk.
+    names = {os.path.abspath(file).casefold() for file in paths}
+    return str.casefold if len(names) == len(paths) else str
 
 
 def _named_after(file: Path, endings: Sequence[str]) -> list[Path]:
@@ -81,38 +172,29 @@ def _named_after(file: Path, endings: Sequence[str]) -> list[Path]:
     return outputs
 
 
+def check_folder(folder: Path, name: Path) -> None:
+    """Raise HarmnmfError about `name` if a folder cannot hold outputs; it may be missing."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    if not os.path.isdir(existing):
+        raise HarmnmfError(f"{name}: {existing} is not a folder; choose another place")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise HarmnmfError(f"{name}: the folder {existing} is not writable; choose another place")
+
+
 def check_output(path: Path, *, overwrite: bool, folder_may_be_missing: bool = False) -> None:
     """Raise HarmnmfError if a file cannot be written, or exists and must not be replaced."""
     folder = path.parent
-    if folder_may_be_missing:
-        folder = next(parent for parent in path.parents if parent.exists())
-    if not folder.exists():
+    if not folder_may_be_missing and not os.path.exists(folder):
         raise HarmnmfError(f"{path}: there is no folder {folder}; create it first")
-    if not folder.is_dir():
-        raise HarmnmfError(f"{path}: {folder} is not a folder; choose another place")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise HarmnmfError(f"{path}: cannot write to the folder {folder}; choose another place")
-    if path.is_dir():
+    check_folder(folder, path)
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        reason = error.strerror
+        raise HarmnmfError(f"{path}: cannot be written ({reason}); choose another name") from error
+    if stat.S_ISDIR(kind):
         raise HarmnmfError(f"{path}: is a folder; name a file to write")
-    if path.exists() and not overwrite:
+    if not overwrite:
         raise HarmnmfError(f"{path}: exists already; choose another name, or use --overwrite")
-
-
-def check_plan(
-    plan: Mapping[Path, Sequence[Path]], *, overwrite: bool, own: Collection[str] = ()
-) -> None:
-    """Raise HarmnmfError if planned outputs collide, exist or cannot be written.
-
-    Their folders will be created. Those whose real paths are in `own` may exist in any case.
-    """
-    origin: dict[str, Path] = {}
-    for source, outputs in plan.items():
-        for path in outputs:
-            other = origin.setdefault(os.path.realpath(path), source)
-            if other != source:
-                raise HarmnmfError(f"{path}: would be written for both {other} and {source}")
-    for source, outputs in plan.items():
-        # A missing recording fails later, and its outputs are never written.
-        for path in outputs if source.exists() else []:
-            may_exist = overwrite or os.path.realpath(path) in own
-            check_output(path, overwrite=may_exist, folder_may_be_missing=True)

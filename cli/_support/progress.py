@@ -10,7 +10,8 @@ import click
 
 def is_shown(*, quiet: bool) -> bool:
     """Tell whether progress is shown: on a terminal only."""
-    return not quiet and sys.stderr.isatty()
+    # A program without a console on Windows has no standard error.
+    return not quiet and sys.stderr is not None and sys.stderr.isatty()
 
 
 class ProgressBar:

@@ -26,6 +26,7 @@ import torch
 from torch.nn import functional
 
 from harmnmf.errors import ParameterError
+from harmnmf.validation import as_counts, check_integer, check_number
 
 from .compute import Time, convolve
 from .rows import Taps
@@ -287,24 +288,22 @@ def _convolve(
 
 
 def _bins_per_octave(out_log_scale: float, radix: float | None) -> float:
-    if not 0 < out_log_scale < math.inf:
-        raise ParameterError(f"out_log_scale must be positive and finite, not {out_log_scale!r}")
-    if radix is not None and not 1 < radix < math.inf:
-        raise ParameterError(f"radix must be None, for e, or more than 1, not {radix!r}")
+    check_number("out_log_scale", out_log_scale, above=0)
+    if radix is not None:
+        check_number("radix", radix, above=1)
     return out_log_scale * math.log(2) / (1.0 if radix is None else math.log(radix))
 
 
 def _check_anchor(anchor: int) -> int:
-    if not isinstance(anchor, int) or isinstance(anchor, bool) or anchor < 1:
-        raise ParameterError(f"anchor must be an integer, at least 1, not {anchor!r}")
-    return anchor
+    check_integer("anchor", anchor)
+    return int(anchor)
 
 
 def _pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v >= 1 for v in pair):
-        raise ParameterError(f"{name} must be a positive integer or two, not {value!r}")
-    return pair
+    first, *others = as_counts(name, value if isinstance(value, tuple | list) else (value, value))
+    if len(others) != 1:
+        raise ParameterError(f"{name} must be an integer or two, not {value!r}")
+    return first, others[0]
 
 
 def _padding_frames(

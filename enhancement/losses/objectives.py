@@ -10,6 +10,7 @@ from torch import nn
 from harmnmf.enhancement.models.spectrogram_fusion import SpectrogramFusion
 from harmnmf.enhancement.transform import Waveform
 from harmnmf.errors import ParameterError
+from harmnmf.validation import check_number
 
 from .fusion import multi_target_loss, tend_loss
 from .speech import SPEECH_WEIGHTS, speech_loss
@@ -36,6 +37,8 @@ class Objective(nn.Module):
                 f"the loss has no term {', '.join(sorted(unknown))}; choose from"
                 f" {', '.join(self.default_weights)}"
             )
+        for name, weight in weights.items():
+            check_number(f"the weight of {name}", weight, 0)
         self.waveform = Waveform(model)
         self.weights = {**self.default_weights, **weights}
         self.low_precision = low_precision

@@ -28,6 +28,7 @@ from harmnmf.signal.acoustics import (
     room_response,
 )
 from harmnmf.signal.audio import SAMPLE_RATE
+from harmnmf.validation import check_number, real_array
 
 __all__ = [
     "Mixture",
@@ -122,20 +123,17 @@ class MixtureConditions:
             value = getattr(self, field.name)
             if field.name.endswith("_db"):
                 check_range(field.name, value)
-            elif not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise ParameterError(f"{field.name} must be a probability, not {value}")
+            else:
+                check_number(field.name, value, 0, 1)
         if self.clean_only + self.noise_only > 1:
             raise ParameterError("clean_only and noise_only must not add up to more than 1")
 
 
 def check_range(name: str, values: tuple[float, float]) -> None:
     """Raise ParameterError unless `values` are two finite numbers in order."""
-    try:
-        low, high = map(float, values)
-    except (TypeError, ValueError):
-        low = high = np.nan
-    if not -np.inf < low <= high < np.inf:
-        raise ParameterError(f"{name} must be two finite numbers in order, not {values}")
+    array = real_array(name, values)
+    if array.shape != (2,) or not np.isfinite(array).all() or array[0] > array[1]:
+        raise ParameterError(f"{name} must be two finite numbers in order, not {values!r}")
 
 
 def mix_speech(

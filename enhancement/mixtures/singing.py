@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError, ParameterError
 from harmnmf.signal.audio import audio_info
+from harmnmf.training.settings import describe_files
 
 from .mixing import Mixture, active_power, check_range, set_level
 from .speech import Mixtures, Sound, load_samples
@@ -70,6 +71,10 @@ class SingingMixtures(Mixtures):
         self._ratio_db = ratio_db
         with ThreadPoolExecutor() as pool:
             clips = list(pool.map(_load_clip, files))
+        self.settings |= {
+            "clips": describe_files((path.name, path) for path in files),
+            "ratio_db": ratio_db,
+        }
         self._clips = [Sound(samples) for samples in clips]
         # Gains that scale the accompaniment to the power of the voice.
         self._gains = [

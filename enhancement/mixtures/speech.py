@@ -8,8 +8,9 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -20,12 +21,16 @@ from harmnmf.errors import AudioError, ParameterError
 from harmnmf.signal.acoustics import FRAME_LENGTH
 from harmnmf.signal.audio import SAMPLE_RATE, read_audio
 from harmnmf.signal.audio_folders import audio_files
+from harmnmf.training.settings import describe_files
+from harmnmf.validation import check_integer, check_number
 
 from .mixing import Mixture, MixtureConditions, active_frames, mix_speech
 
 __all__ = ["Material", "Mixtures", "Sound", "SpeechMixtures", "load_samples", "split_material"]
 
 _VALIDATION_SHARE = 0.1
+# Names of clips in UrbanSound8K and ESC-50, with the number of the Freesound recording.
+_CLIP = re.compile(r"(\d+)-\d-\d+-\d+|(?:.*_)?[1-5]-(\d+)-[A-Z](?:-\d+)?")
 _MIN_DURATION = 0.1  # seconds
 _SILENCE = 1e-4  # peak of a silent file
 _FULL_SCALE = 32767
@@ -43,16 +48,21 @@ class Material(NamedTuple):
 def split_material(speech: Path, noise: Sequence[Path]) -> tuple[Material, Material]:
     """Find speech and noise in folders, and hold out a tenth of each for validation.
 
-    Speakers and recordings of noise are never divided. Files of noise belong to one recording if
-    they share the largest number in their names, as the clips of one Freesound recording do in
-    UrbanSound (``<recording>-<class>-...``) and ESC (``<fold>-<recording>-...``); a file without
-    number is a recording of its own. The choice depends on a hash of the names, so that more files
-    change little of it.
+    Speakers and recordings of noise are never divided, so that the validation has voices and noises
+    that the training has not. The choice depends on a hash of the names, so that more files change
+    little of it.
+
+    - Each folder in `speech` is a speaker, and so is each file that is directly in it.
+    - A folder of noise that has its files in ten folders or more, such as the 16 channels of each
+      place in DEMAND, is divided by them: each is a recording. With fewer, each file is one.
+    - Clips that are named after one Freesound recording, as in UrbanSound8K
+      (``<recording>-<class>-<occurrence>-<slice>``) and ESC-50 (``<fold>-<recording>-<take>``),
+      belong together wherever they are.
 
     Parameters
     ----------
     speech : Path
-        Folder with a folder for each speaker, searched recursively.
+        Folder with a folder or a file for each speaker, searched recursively.
     noise : sequence of Path
         Folders, searched recursively.
 
@@ -81,22 +91,26 @@ def split_material(speech: Path, noise: Sequence[Path]) -> tuple[Material, Mater
     """
     speakers: dict[str, list[Path]] = {}
     for path in audio_files(speech):
-        if path.parent != speech:
-            speakers.setdefault(path.relative_to(speech).parts[0], []).append(path)
+        speakers.setdefault(path.relative_to(speech).parts[0], []).append(path)
     if len(speakers) < 2:
         raise ParameterError(
-            f"{speech}: needs a folder for each of at least two speakers, one for training and one"
-            f" for validation; it has {len(speakers)}"
+            f"{speech}: needs a folder or a file for each of at least two speakers, one for"
+            f" training and one for validation; it has {len(speakers)}"
         )
     recordings: dict[str, list[Path]] = {}
     for folder in noise:
-        for path in audio_files(folder):
-            recordings.setdefault(_recording(path), []).append(path)
+        files = audio_files(folder)
+        by_folder = len({path.parent for path in files}) >= 1 / _VALIDATION_SHARE
+        for path in files:
+            clip = _CLIP.fullmatch(path.stem)
+            place = path.parent if by_folder and path.parent != folder else path
+            name = clip[clip.lastindex or 0] if clip else str(place.relative_to(folder))
+            recordings.setdefault(name, []).append(path)
     if len(recordings) < 2:
         raise ParameterError(
             f"{', '.join(map(str, noise)) or 'noise'}: needs at least two recordings of noise, one"
-            " for training and one for validation; files that share the largest number in their"
-            f" names count as one, and there are {len(recordings)}"
+            " for training and one for validation; clips of one recording, by their names, count as"
+            f" one, and there are {len(recordings)}"
         )
     training, validation = Material({}, []), Material({}, [])
     held_out = _hold_out(speakers)
@@ -106,10 +120,6 @@ def split_material(speech: Path, noise: Sequence[Path]) -> tuple[Material, Mater
     for recording, files in recordings.items():
         (validation if recording in held_out else training).noise.extend(files)
     return training, validation
-
-
-def _recording(path: Path) -> str:
-    return max(re.findall(r"\d+", path.stem), key=int, default=path.stem)
 
 
 def _hold_out(names: Iterable[str]) -> set[str]:
@@ -162,12 +172,12 @@ class Mixtures(ABC):
     """Endless sequence of mixtures, each determined by the seed and its index."""
 
     def __init__(self, duration: float, seed: int) -> None:
-        if not _MIN_DURATION <= duration < np.inf:
-            raise ParameterError(f"duration must be at least {_MIN_DURATION} s, not {duration}")
-        if seed < 0:
-            raise ParameterError(f"seed must not be negative, but is {seed}")
+        check_number("duration", duration, _MIN_DURATION)
+        check_integer("seed", seed, 0)
         self.n_samples = round(duration * SAMPLE_RATE)
         self.seed = seed
+        #: What the mixtures depend on, as JSON data.
+        self.settings: dict[str, Any] = {"duration": duration, "seed": seed}
 
     def __getitem__(self, index: int) -> Mixture:
         """Make the mixture at a non-negative index."""
@@ -240,6 +250,12 @@ class SpeechMixtures(Mixtures):
             self._noises = [Sound(samples) for samples in pool.map(load_samples, noise)]
         lengths = np.array([len(noise) for noise in self._noises])
         self._shares = lengths / lengths.sum()
+        named = ((f"{name}/{path.name}", path) for name, paths in speech.items() for path in paths)
+        self.settings |= {
+            "speech": describe_files(named),
+            "noise": describe_files((path.name, path) for path in noise),
+            "conditions": asdict(self._conditions),
+        }
 
     def _mix(self, rng: np.random.Generator) -> Mixture:
         speaker = self._speakers[rng.integers(len(self._speakers))]

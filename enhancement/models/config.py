@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from harmnmf.errors import ParameterError
+from harmnmf.validation import check_integer
 
 __all__ = ["check_multiple", "check_positive"]
 
 
 def check_positive(config: Any, *names: str) -> None:
-    """Raise ParameterError unless all of these fields are at least 1."""
+    """Raise ParameterError unless all of these fields are integers of at least 1."""
     for name in names:
-        if getattr(config, name) < 1:
-            raise ParameterError(f"{name} must be at least 1, not {getattr(config, name)}")
+        check_integer(name, getattr(config, name))
 
 
 def check_multiple(config: Any, name: str, divisor: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from harmnmf.enhancement.comb import VOICE
+from harmnmf.enhancement.comb import CONSTRUCTIONS, VOICE
 from harmnmf.enhancement.models.layers.axial import (
     DualPath,
     FrameNorm,
@@ -20,6 +20,7 @@ from harmnmf.enhancement.models.layers.integration import integrate_harmonics, p
 from harmnmf.enhancement.models.layers.masks import bounded_mask
 from harmnmf.enhancement.transform import ShortTimeFourier, compress
 from harmnmf.errors import ParameterError
+from harmnmf.validation import as_counts, check_choice, check_flag
 
 __all__ = ["HarmonicAttention", "HarmonicAttentionConfig", "HarmonicIntegration"]
 
@@ -51,13 +52,14 @@ class HarmonicAttentionConfig:
 
     def __post_init__(self) -> None:
         # JSON gives lists.
-        object.__setattr__(self, "n_channels", tuple(self.n_channels))
-        if not self.n_channels or any(n < 2 or n % 2 for n in self.n_channels):
+        object.__setattr__(self, "n_channels", as_counts("n_channels", self.n_channels))
+        if not self.n_channels or any(n % 2 for n in self.n_channels):
             raise ParameterError(
                 f"n_channels must be even and positive, one for each block, not {self.n_channels}"
             )
-        if self.temporal not in ("dprnn", "attention"):
-            raise ParameterError(f"temporal must be 'dprnn' or 'attention', not {self.temporal!r}")
+        check_choice("temporal", self.temporal, ("dprnn", "attention"))
+        check_choice("comb", self.comb, CONSTRUCTIONS)
+        check_flag("causal", self.causal)
 
 
 class HarmonicAttention(nn.Module):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from harmnmf.enhancement.comb import VOICE
+from harmnmf.enhancement.comb import CONSTRUCTIONS, VOICE
 from harmnmf.enhancement.models.layers.grouping import N_GROUPS, SPLIT, Grouping, Ungrouping
 from harmnmf.enhancement.models.layers.integration import (
     Integration,
@@ -19,7 +19,7 @@ from harmnmf.enhancement.models.layers.integration import (
 from harmnmf.enhancement.models.layers.masks import bounded_mask
 from harmnmf.enhancement.models.layers.recurrent import BandGRU
 from harmnmf.enhancement.transform import ShortTimeFourier, compress_parts
-from harmnmf.errors import ParameterError
+from harmnmf.validation import check_choice, check_integer
 
 from .config import check_multiple, check_positive
 
@@ -67,8 +67,8 @@ class HarmonicLightConfig:
         )
         check_multiple(self, "n_features", "n_heads")
         check_multiple(self, "n_bands", "n_cells")
-        if self.n_candidates < 0:
-            raise ParameterError(f"n_candidates must not be negative, but is {self.n_candidates}")
+        check_integer("n_candidates", self.n_candidates, 0)
+        check_choice("comb", self.comb, CONSTRUCTIONS)
 
 
 class HarmonicLight(nn.Module):

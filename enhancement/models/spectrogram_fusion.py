@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from harmnmf.enhancement.transform import ShortTimeFourier
 from harmnmf.errors import ParameterError
+from harmnmf.validation import check_choice, check_number
 
 from .config import check_multiple, check_positive
 
@@ -66,14 +67,10 @@ class SpectrogramFusionConfig:
     power: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.attention not in ATTENTIONS:
-            raise ParameterError(
-                f"attention must be one of {', '.join(ATTENTIONS)}, not {self.attention!r}"
-            )
+        check_choice("attention", self.attention, ATTENTIONS)
         check_positive(self, "lstm_size", "n_lstm_layers", "hidden_size", "n_heads")
         check_multiple(self, "hidden_size", "n_heads")
-        if not 0 < self.power <= 1:
-            raise ParameterError(f"power must be above 0 and at most 1, not {self.power}")
+        check_number("power", self.power, above=0, maximum=1)
 
 
 class FusionOutputs(NamedTuple):

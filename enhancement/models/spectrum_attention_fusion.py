@@ -18,6 +18,7 @@ from harmnmf.enhancement.models.layers.fusion_block import (
 from harmnmf.enhancement.models.layers.local_attention import Pointwise
 from harmnmf.enhancement.transform import ShortTimeFourier, compress
 from harmnmf.errors import ParameterError
+from harmnmf.validation import as_counts, check_choice, check_flag
 
 from .config import check_multiple, check_positive
 
@@ -77,19 +78,16 @@ class SpectrumAttentionFusionConfig:
     def __post_init__(self) -> None:
         ShortTimeFourier(self.n_fft, self.hop_length)
         # JSON gives lists.
-        object.__setattr__(self, "time_dilations", tuple(self.time_dilations))
+        dilations = as_counts("time_dilations", self.time_dilations)
+        object.__setattr__(self, "time_dilations", dilations)
         check_positive(self, "n_channels", "n_blocks", "n_heads", "band_window", "kernel_size")
         check_multiple(self, "n_channels", "n_heads")
         for name in ("band_window", "kernel_size"):
             if getattr(self, name) % 2 == 0:
                 raise ParameterError(f"{name} must be odd, not {getattr(self, name)}")
-        if min(self.time_dilations, default=1) < 1:
-            raise ParameterError(f"time_dilations must be positive, not {self.time_dilations}")
-        if self.normalization not in NORMALIZATIONS:
-            raise ParameterError(
-                f"normalization must be one of {', '.join(map(repr, NORMALIZATIONS))}, not"
-                f" {self.normalization!r}"
-            )
+        check_choice("normalization", self.normalization, NORMALIZATIONS)
+        check_flag("phase_input", self.phase_input)
+        check_flag("bias_decoder", self.bias_decoder)
 
 
 class SpectrumAttentionFusion(nn.Module):

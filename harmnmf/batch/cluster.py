@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmnmf.errors import HarmnmfError
-from harmnmf.storage.files import atomic_path
+from harmnmf.storage.files import atomic_path, open_plain
 
 from .task import Outcome, Report, Task, Work, run_task
 
@@ -92,11 +92,20 @@ def _check_installed(client: Client) -> None:
 
 
 def _submit(client: Client, work: Work, task: Task, send: bool) -> Any:
-    # A file that is missing here is reported by the worker.
-    audio = task.source.read_bytes() if send and task.source.is_file() else None
+    audio = None
+    if send:
+        try:
+            with open_plain(task.source) as file:
+                audio = file.read()
+        except OSError as error:
+            return client.submit(_fail, f"{task.source}: {error.strerror}", pure=False)
     # Not pure: Dask must not reuse the result of an equal task, whose file may have changed.
     source = os.path.abspath(task.source)
     return client.submit(_run_on_worker, work, task, source, audio, pure=False)
+
+
+def _fail(error: str) -> tuple[Outcome, list[bytes]]:
+    return Outcome(error=error), []
 
 
 def _run_on_worker(

@@ -2,7 +2,8 @@
 
 JSON lines, one for each event (started, done, failed). Lines are only appended, and the last line
 of a recording counts, so that the file stays readable however a run ends. Outputs that the
-manifest lists may be replaced; other existing files may not.
+manifest lists for a recording may be replaced by new ones of that recording; other existing files
+may not.
 """
 
 from __future__ import annotations
@@ -54,15 +55,16 @@ class Manifest:
             and (state == record.get("state") or file_hash(task.source) == record.get("sha256"))
         )
 
-    def own_outputs(self) -> set[str]:
-        """Real paths of the outputs that runs have written or begun, and nobody modified since."""
-        own: set[str] = set()
-        for record in self._records.values():
-            paths = [self.path.parent / name for name in record["outputs"]]
-            # The state of an interrupted task's outputs is unknown.
-            if record["status"] != "done" or record.get("made") == list(map(_state, paths)):
-                own.update(map(os.path.realpath, paths))
-        return own
+    def own_outputs(self, task: Task) -> set[str]:
+        """Real paths that runs have written or begun for a recording, and nobody modified since."""
+        record = self._records.get(_key(task))
+        if record is None:
+            return set()
+        paths = [self.path.parent / name for name in record["outputs"]]
+        # The state of an interrupted task's outputs is unknown.
+        if record["status"] == "done" and record.get("made") != list(map(_state, paths)):
+            return set()
+        return set(map(os.path.realpath, paths))
 
     def begin(self, task: Task) -> None:
         """Record the start of a task, whose existing outputs may be replaced from now on."""

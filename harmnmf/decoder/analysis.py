@@ -46,12 +46,18 @@ class Recording:
     beginning : Spectrogram
         Spectrogram of the first minutes in tune with the dictionary, with the sample rate at which
         the source is to be read.
+    start : float, default=0.0
+        Start of the part of the source to analyse, in seconds.
+    duration : float, optional
+        Length of that part in seconds. Default: to the end.
     """
 
     source: Audio | str | PathLike[str]
     dictionary: TimbreDictionary
     tuning: float
     beginning: Spectrogram
+    start: float = 0.0
+    duration: float | None = None
 
     @property
     def hop_duration(self) -> float:
@@ -178,6 +184,8 @@ class BlockAnalysis:
         for samples in stream_audio(
             self.recording.source,
             sample_rate=self.recording.beginning.sample_rate,
+            offset=self.recording.start,
+            duration=self.recording.duration,
             block_duration=self.block_duration,
         ):
             yield from self.push(samples)

@@ -8,9 +8,10 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
-from harmnmf.errors import FormatError, ParameterError
+from harmnmf.errors import FormatError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.storage.arrays import load_arrays, save_arrays
+from harmnmf.validation import check_number
 
 from .features import FeatureSettings, NoteFeatures
 from .network import NoteProbabilities
@@ -38,8 +39,7 @@ class NoteExcerpt:
     settings: FeatureSettings = field(default_factory=FeatureSettings)
 
     def __post_init__(self) -> None:
-        if not 0 < self.hop_duration < np.inf:
-            raise ParameterError("hop_duration must be positive seconds")
+        check_number("hop_duration", self.hop_duration, above=0)
 
     def targets(self) -> NoteProbabilities:
         """Compute the targets of a network.

@@ -18,6 +18,7 @@ from harmnmf.errors import FormatError, ParameterError
 from harmnmf.nmf.solvers.convolutive import NoteActivations
 from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.signal.spectrogram import FrontEnd, LogFrequency, front_end_from_dict
+from harmnmf.validation import check_integer, check_number, real_array
 
 __all__ = ["UNIT_DB", "FeatureSettings", "NoteFeatures", "reference_level"]
 
@@ -133,13 +134,12 @@ class FeatureSettings:
         both = (self.front_end, self.onset_front_end)
         if len({(x.sample_rate, x.hop_length, x.n_fft, x.axis) for x in both}) > 1:
             raise ParameterError("the two front ends must have the same bins and frames")
-        if sorted({*self.pitches} & {*range(128)}) != list(self.pitches) or not self.pitches:
+        pitches = real_array("pitches", self.pitches)
+        if sorted({*pitches.flat} & {*range(128)}) != pitches.tolist() or not pitches.size:
             raise ParameterError("pitches must be ascending MIDI numbers from 0 to 127")
         for name in ("n_attack", "n_rows", "n_iter", "steps_per_db"):
-            if getattr(self, name) not in range(1, _LARGEST + 1):
-                raise ParameterError(f"{name} must be an integer from 1 to {_LARGEST}")
-        if not -np.inf < self.floor_db < 0:
-            raise ParameterError(f"floor_db must be negative and finite, not {self.floor_db}")
+            check_integer(name, getattr(self, name), 1, _LARGEST)
+        check_number("floor_db", self.floor_db, below=0)
 
     def measure(
         self,

@@ -29,6 +29,7 @@ from harmnmf.signal.harmonics import (
 from harmnmf.storage.arrays import load_arrays, save_arrays
 from harmnmf.storage.shipped import find_file, shipped_files
 from harmnmf.training.checkpoint import rebuild_network, state_arrays
+from harmnmf.validation import as_counts, check_flag, check_integer
 
 from .features import FeatureSettings, NoteFeatures
 
@@ -67,14 +68,12 @@ class NoteNetworkConfig:
     activations: bool = True
 
     def __post_init__(self) -> None:
+        check_integer("n_channels", self.n_channels)
+        check_integer("n_partials", self.n_partials)
+        check_flag("activations", self.activations)
         # JSON gives lists.
         for name in ("time_dilations", "key_dilations"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        numbers = (
-            self.n_channels, self.n_partials, *self.time_dilations, *self.key_dilations
-        )  # fmt: skip
-        if not all(isinstance(number, int) and number >= 1 for number in numbers):
-            raise ParameterError("the sizes of a network must be positive integers")
+            object.__setattr__(self, name, as_counts(name, getattr(self, name)))
         if len(self.time_dilations) != len(self.key_dilations):
             raise ParameterError("a network needs as many dilations in time as along the keys")
 

@@ -14,6 +14,7 @@ from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.spectrogram import FrontEnd
 from harmnmf.storage.files import atomic_path
+from harmnmf.validation import check_number
 
 from .analysis import AnalysedBlock, Recording
 from .network import NoteNetwork, NoteProbabilities, join_frames
@@ -62,8 +63,7 @@ class NotePosteriors:
                 raise ParameterError(f"{name} must have the shape {shape} of the others")
             if not ((values >= 0) & (values <= 1)).all():
                 raise ParameterError(f"{name} must be from 0 to 1")
-        if not 0 < self.hop_duration < np.inf:
-            raise ParameterError("hop_duration must be positive seconds")
+        check_number("hop_duration", self.hop_duration, above=0)
 
     @property
     def probabilities(self) -> NoteProbabilities:
@@ -118,7 +118,10 @@ class PosteriorDecoder:
         offset_threshold: float = 0.4,
         latency: float = 0.02,
     ) -> None:
-        check_thresholds(onset_threshold, offset_threshold, latency)
+        check_thresholds(
+            onset_threshold=onset_threshold, offset_threshold=offset_threshold, latency=latency
+        )
+        check_number("hop_duration", hop_duration, above=0)
         self.pitches = pitches
         self.hop_duration = hop_duration
         self.onset_threshold = onset_threshold

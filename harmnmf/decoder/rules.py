@@ -32,6 +32,7 @@ from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.spectrogram import FrontEnd
 from harmnmf.storage.files import atomic_path
+from harmnmf.validation import check_integer, check_number
 
 from .analysis import AnalysedBlock, Recording
 from .features import reference_level
@@ -99,10 +100,9 @@ class PianoActivations:
             values = getattr(self, name)
             if not (np.isfinite(values).all() and (values >= 0).all()):
                 raise ParameterError(f"{name} must be finite and not negative")
-        if not (0 < self.hop_duration < np.inf and np.isfinite(self.attack_lead)):
-            raise ParameterError("hop_duration must be positive seconds, attack_lead finite ones")
-        if self.n_attack < 1:
-            raise ParameterError(f"n_attack must be at least 1, not {self.n_attack}")
+        check_number("hop_duration", self.hop_duration, above=0)
+        check_number("attack_lead", self.attack_lead)
+        check_integer("n_attack", self.n_attack)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the activations to an .npz file, which `numpy.load` reads."""
@@ -238,7 +238,9 @@ def decode_notes(
     >>> notes.pitch, notes.onset.round(3), notes.offset.round(3)
     (array([60]), array([1.012]), array([1.6]))
     """
-    check_thresholds(onset_threshold, offset_threshold, latency)
+    check_thresholds(
+        onset_threshold=onset_threshold, offset_threshold=offset_threshold, latency=latency
+    )
     frames = partial(_whole_frames, activations.hop_duration)
     attack, evidence = onset_evidence(activations)
     highest = ndimage.maximum_filter1d(attack, 2 * frames(_REPETITION) + 1, axis=1)
@@ -272,10 +274,10 @@ def decode_notes(
     return notes.without_overlaps()
 
 
-def check_thresholds(*values: float) -> None:
+def check_thresholds(**values: float) -> None:
     """Raise ParameterError if a threshold is not finite."""
-    if not np.isfinite(values).all():
-        raise ParameterError("thresholds, latency and tuning must be finite")
+    for name, value in values.items():
+        check_number(name, value)
 
 
 def note_ends(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -12,6 +15,7 @@ from torch.nn import functional
 
 from harmnmf.errors import ParameterError
 from harmnmf.training.loop import Batch, train_network
+from harmnmf.validation import check_flag, check_integer
 
 from .excerpts import NoteExcerpt
 from .features import UNIT_DB, FeatureSettings
@@ -56,9 +60,10 @@ def train_note_network(
     n_frames: int = 200,
     augment: bool = True,
     seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> None:
+) -> int:
     """Train a network in place; resume an earlier call with the same folder.
 
     Parameters
@@ -80,15 +85,28 @@ def train_note_network(
     seed : int, default=0
         Random seed. Each step has its own generator, so that a resumed training gives the same
         result as an uninterrupted one.
+    settings : mapping of str to JSON data, optional
+        What the excerpts and the initial weights were made from. An earlier call is resumed only
+        if these and all other parameters but `n_steps` are the same.
     validate, progress : callable, optional
         As in :func:`harmnmf.training.loop.train_network`.
+
+    Returns
+    -------
+    int
+        Number of steps of this call; 0 if the training was complete before.
 
     Raises
     ------
     ParameterError
         If there are no excerpts, their features were measured with other settings than the
-        network's, or `n_steps` is not positive.
+        network's, a parameter is outside its domain, or the folder holds another training.
     """
+    check_integer("batch_size", batch_size)
+    check_integer("n_frames", n_frames)
+    check_integer("n_steps", n_steps)
+    check_integer("seed", seed, 0)
+    check_flag("augment", augment)
     if not excerpts:
         raise ParameterError("training needs at least one excerpt")
     if any(excerpt.settings != network.settings for excerpt in excerpts):
@@ -102,18 +120,38 @@ def train_note_network(
             rng = np.random.default_rng([seed, step])
             yield _batch(network.settings, excerpts, targets, rng, batch_size, n_frames, augment)
 
-    train_network(
+    return train_network(
         network,
         batches,
         _loss,
         run,
         kind=_KIND,
+        settings={
+            **(settings or {}),
+            "excerpts": _describe(excerpts),
+            "network": asdict(network.config),
+            "batch_size": batch_size,
+            "n_frames": n_frames,
+            "augment": augment,
+            "seed": seed,
+        },
         weights=_WEIGHTS,
         n_steps=n_steps,
         learning_rate=learning_rate,
         validate=validate,
         progress=progress,
     )
+
+
+def _describe(excerpts: Sequence[NoteExcerpt]) -> str:
+    """Describe excerpts by their number, length, and a checksum of their notes."""
+    n_frames = sum(excerpt.features.n_frames for excerpt in excerpts)
+    n_notes = sum(len(excerpt.notes) for excerpt in excerpts)
+    checksum = 0
+    for excerpt in excerpts:
+        for column in (excerpt.notes.onset, excerpt.notes.pitch):
+            checksum = crc32(column.tobytes(), checksum)
+    return f"{len(excerpts)} excerpts, {n_frames} frames, {n_notes} notes, checksum {checksum:08x}"
 
 
 def _loss(network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:

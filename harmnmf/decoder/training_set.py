@@ -27,6 +27,7 @@ from harmnmf.signal.tuning import transform_in_tune
 from harmnmf.synthesis.microphone import RecordingConditions, simulate_recording
 from harmnmf.synthesis.sampled_piano import SampledPiano
 from harmnmf.synthesis.variation import excerpt, vary_performance
+from harmnmf.validation import check_integer, check_number
 
 from .analysis import Recording, measure_features
 from .excerpts import NoteExcerpt
@@ -75,6 +76,8 @@ class ExcerptSource:
     settings: FeatureSettings = field(default_factory=FeatureSettings)
 
     def __post_init__(self) -> None:
+        check_number("duration", self.duration, above=0)
+        check_integer("seed", self.seed, 0)
         if not self.pianos or not self.performances:
             raise ParameterError("training needs at least one piano and one performance")
         if missing := self.pianos.keys() - self.dictionaries.keys():

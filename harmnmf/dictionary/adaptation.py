@@ -16,10 +16,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from harmnmf.device import resolve_device
 from harmnmf.errors import ParameterError
 from harmnmf.nmf.solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
 from harmnmf.nmf.solvers.decibel import DecibelOptions, factorize_decibel, smooth_basis
 from harmnmf.signal.spectrogram import Spectrogram
+from harmnmf.validation import check_number
 
 from .timbre_dictionary import TimbreDictionary
 
@@ -82,8 +84,8 @@ def adapt_dictionary(
     """
     if spectrogram.axis != dictionary.axis:
         raise ParameterError("the spectrogram and the dictionary have different bins")
-    if not sigma > 0:
-        raise ParameterError(f"sigma must be positive, not {sigma}")
+    check_number("sigma", sigma, above=0, infinite=True)
+    device = str(resolve_device(device))
     # Divergences depend on the level, and so would the weight of the prior relative to them.
     level = spectrogram.values.mean() if spectrogram.values.size else 0.0
     if not level > 0:

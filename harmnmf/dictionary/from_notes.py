@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
@@ -17,6 +16,7 @@ from harmnmf.notes.pitch_names import pitch_from_name
 from harmnmf.signal.audio import read_audio
 from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.signal.spectrogram import FrontEnd, LogFrequency
+from harmnmf.validation import check_integer
 
 from .keys import DECAY, FLOOR, SILENCE, SUSTAIN, fill_keys, scale_timbres
 from .timbre_dictionary import TimbreDictionary
@@ -84,11 +84,12 @@ def learn_from_notes(
     array([208., 220.])
     """
     front_end = LogFrequency() if front_end is None else front_end
-    keys = sorted({operator.index(pitch) for pitch in pitches})
-    if not keys or keys[0] < 0 or keys[-1] > 127:
-        raise ParameterError("pitches must be one or more MIDI numbers from 0 to 127")
-    if n_attack < 1:
-        raise ParameterError(f"n_attack must be at least 1, not {n_attack}")
+    for pitch in pitches:
+        check_integer("pitches", pitch, 0, 127)
+    keys = sorted({int(pitch) for pitch in pitches})
+    if not keys:
+        raise ParameterError("pitches must be one or more MIDI numbers")
+    check_integer("n_attack", n_attack)
     files_by_pitch: dict[str, dict[int, list[Path]]] = {}
     for name, files in instruments.items():
         for path in map(Path, files):

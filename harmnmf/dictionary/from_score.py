@@ -30,6 +30,7 @@ from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio, read_audio
 from harmnmf.signal.spectrogram import STFT
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
+from harmnmf.validation import check_number
 
 from .keys import DECAY, SILENCE, fill_keys, scale_timbres
 from .timbre_dictionary import TimbreDictionary
@@ -121,8 +122,7 @@ def learn_from_score(
         raise ParameterError(
             "the dictionary must have two timbres besides the frames of the attack"
         )
-    if not prior_weight >= 0:
-        raise ParameterError(f"prior_weight must not be negative, but is {prior_weight}")
+    check_number("prior_weight", prior_weight, 0, infinite=True)
     takes, sources = [], {}
     for number, (recording, score) in enumerate(recordings, start=1):
         name = _name(recording, f"recording {number}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from harmnmf.signal.harmonics import FrequencyAxis
 from harmnmf.signal.spectrogram import FrontEnd, front_end_from_dict
 from harmnmf.storage.arrays import load_arrays, save_arrays
 from harmnmf.storage.shipped import find_file, shipped_files
+from harmnmf.validation import check_integer, check_number
 
 __all__ = ["TimbreDictionary", "shipped_dictionaries"]
 
@@ -83,15 +85,18 @@ class TimbreDictionary:
             raise ParameterError("W must be finite and not negative")
         if not (np.diff(pitches) > 0).all() or not ((pitches >= 0) & (pitches <= 127)).all():
             raise ParameterError("pitches must be ascending MIDI numbers from 0 to 127")
-        if not isinstance(self.n_attack, int) or not 1 <= self.n_attack <= W.shape[2]:
-            raise ParameterError(f"n_attack must be from 1 to {W.shape[2]}, not {self.n_attack}")
-        if not 0 <= self.attack_lead < 1:
-            raise ParameterError(f"attack_lead must be from 0 to 1 s, not {self.attack_lead}")
+        check_integer("n_attack", self.n_attack, 1, W.shape[2])
+        check_number("attack_lead", self.attack_lead, 0, below=1)
         for array in (W, pitches):
             array.flags.writeable = False
         object.__setattr__(self, "W", W)
         object.__setattr__(self, "pitches", pitches)
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping proxy cannot be pickled, and a pickled array loses its read-only flag.
+        values = {**vars(self), "metadata": dict(self.metadata)}
+        return partial(TimbreDictionary, **values), ()
 
     @property
     def axis(self) -> FrequencyAxis:

@@ -31,14 +31,14 @@ from harmnmf.nmf.solvers.multiplicative import (
     factorize_harmonic,
 )
 from harmnmf.signal.spectrogram import LogFrequency
+from harmnmf.validation import check_choice, check_integer
 
 from .templates import harmonic_templates, initial_weights
 
 __all__ = ["ConvergenceWarning", "HarmonicNMF", "NotFittedError"]
 
 # Multiplicative updates before Adam. On piano recordings, Adam then reaches in 110 iterations the
-# objective that Adam or L-BFGS alone reach in 200. After more of them, its first steps would raise
-# the objective, which counts as convergence.
+# objective that Adam or L-BFGS alone reach in 200.
 _DECIBEL_START = 2
 # -50 dB relative to the largest magnitude. On piano recordings this floor separates notes from
 # silence better than one at the machine precision, above all with "bayesian": the Itakura-Saito
@@ -94,7 +94,8 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         in `fit`: `transform` treats frames independently.
     sigma : float, default=3.0
         Standard deviation of the components from the harmonic templates, in dB (10 log₁₀ of
-        magnitudes). Used only by "decibel", whose components are nowhere zero.
+        magnitudes). Used only by "decibel", whose components are nowhere zero. It weighs against
+        the divergence of data scaled to a largest magnitude of 1.
     max_iter : int, default=200
         Maximum number of iterations of `fit`, and number of iterations of `transform`.
     tol : float or None, default=1e-3
@@ -119,7 +120,8 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Number of iterations done.
     objective_ : ndarray, float64, shape (n_objectives,)
         Objective before the first iteration and after each, with "multiplicative" after every ten
-        and the last; empty if `tol` is None.
+        and the last; empty if `tol` is None. With "decibel", of data scaled to a largest magnitude
+        of 1.
     reconstruction_err_ : float
         Divergence of the model from the data (of powers with "bayesian").
     floor_ : float
@@ -231,6 +233,7 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             If an array is empty, holds negative or non-finite values, or does not fit the others,
             or a parameter is outside its domain.
         """
+        self._check_parameters()
         solver = self._solver
         X = self._validate(X, reset=True)
         templates, weights = self._templates(X.shape[1])
@@ -330,12 +333,16 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _n_features_out(self) -> int:
         return self.n_components_
 
+    def _check_parameters(self) -> None:
+        """Check all parameters, whichever of them the solver uses."""
+        check_choice("solver", self.solver, _SOLVERS)
+        check_integer("n_timbres", self.n_timbres)
+        MultiplicativeOptions(beta=self.beta, max_iter=self.max_iter, tol=self.tol)
+        BayesianOptions(algorithm=self.algorithm, smoothness=self.smoothness)
+        DecibelOptions(sigma=self.sigma)
+
     @property
     def _solver(self) -> _Solver:
-        if self.solver not in _SOLVERS:
-            raise ParameterError(
-                f"solver must be one of {', '.join(_SOLVERS)}, not {self.solver!r}"
-            )
         return _SOLVERS[self.solver]
 
     @property
@@ -370,8 +377,6 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 f"weights must have shape {default.shape}, (n_templates, n_pitches), not {E.shape}"
             )
         n = self.n_timbres
-        if not isinstance(n, int | np.integer) or n < 1:
-            raise ParameterError(f"n_timbres must be a positive integer, not {n!r}")
         # Timbres that start equal would stay equal.
         if n > 1 and len(E) == 1:
             raise ParameterError("n_timbres above 1 needs more than one template for each pitch")
@@ -385,6 +390,7 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return valid
 
     def _check_fitted(self) -> None:
+        self._check_parameters()
         if not hasattr(self, "components_"):
             raise NotFittedError("this HarmonicNMF is not fitted yet; call fit first")
 
@@ -430,7 +436,9 @@ def _solve_bayesian(
 def _solve_decibel(
     model: HarmonicNMF, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
 ) -> HarmonicFactorization:
-    beta, floor = model.beta, model.floor_
+    # The prior has no level, and the divergence has one unless β = 0.
+    level = float(V.max()) or 1.0
+    V, floor, beta = V / level, model.floor_ / level, model.beta
     options = MultiplicativeOptions(beta=beta, floor=floor, max_iter=_DECIBEL_START, tol=None)
     start = factorize_harmonic(V, P, E, H, options)
     decibel_options = DecibelOptions(
@@ -444,7 +452,8 @@ def _solve_decibel(
     W, E, H, objective, n_iter, converged, _ = factorize_decibel(
         V, P, start.E[..., None], start.H[:, None], decibel_options
     )
-    return HarmonicFactorization(W[..., 0], E[..., 0], H[:, 0], objective, n_iter, converged)
+    H = level * H[:, 0]
+    return HarmonicFactorization(W[..., 0], E[..., 0], H, objective, n_iter, converged)
 
 
 class _Solver(NamedTuple):

@@ -26,6 +26,7 @@ from harmnmf.signal.harmonics import (
     piano_inharmonicity,
     pitch_to_hz,
 )
+from harmnmf.validation import check_integer, check_number, real_array
 
 __all__ = ["erb_number", "harmonic_templates", "initial_weights"]
 
@@ -108,15 +109,15 @@ def harmonic_templates(
     """
     f0 = _fundamentals(pitches, tuning)
     b = piano_inharmonicity(pitches) if inharmonicity is None else inharmonicity
-    duration = np.asarray(window_durations, dtype=np.float64)
-    if duration.shape not in ((), (axis.n_bins,)) or not _is_positive(duration):
+    duration = real_array("window_durations", window_durations)
+    is_positive = (np.isfinite(duration) & (duration > 0)).all()
+    if duration.shape not in ((), (axis.n_bins,)) or not is_positive:
         raise ParameterError(
             f"window_durations must be positive, one for all or one for each of {axis.n_bins} bins"
         )
     duration = np.broadcast_to(duration, axis.n_bins)[:, None]
     centres = _centres(f0, n_templates, spacing_erb)
-    if not _is_positive(width_erb):
-        raise ParameterError(f"width_erb must be positive, not {width_erb}")
+    check_number("width_erb", width_erb, above=0)
 
     frequencies = axis.frequencies
     top = frequencies[-1]
@@ -194,29 +195,22 @@ def _main_lobe(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _centres(f0: NDArray[np.float64], n_templates: int, spacing_erb: float) -> NDArray[np.float64]:
     """Centres of the templates on the ERB scale, shape (n_pitches, n_templates)."""
-    if not isinstance(n_templates, int | np.integer) or n_templates < 1:
-        raise ParameterError(f"n_templates must be a positive integer, not {n_templates!r}")
-    if not _is_positive(spacing_erb):
-        raise ParameterError(f"spacing_erb must be positive, not {spacing_erb}")
+    check_integer("n_templates", n_templates)
+    check_number("spacing_erb", spacing_erb, above=0)
     return erb_number(f0)[:, None] + spacing_erb * np.arange(n_templates)
 
 
 def _fundamentals(pitches: ArrayLike, tuning: ArrayLike) -> NDArray[np.float64]:
-    pitch = np.asarray(pitches, dtype=np.float64)
+    pitch = real_array("pitches", pitches)
     if pitch.ndim != 1 or pitch.size == 0 or not ((pitch >= 0) & (pitch <= 127)).all():
         raise ParameterError("pitches must be a list of MIDI numbers from 0 to 127")
     return pitch_to_hz(pitch, _for_each_pitch("tuning", tuning, pitch.size))
 
 
 def _for_each_pitch(name: str, values: ArrayLike, n_pitches: int) -> NDArray[np.float64]:
-    array = np.asarray(values, dtype=np.float64)
+    array = real_array(name, values)
     if array.shape not in ((), (n_pitches,)) or not np.isfinite(array).all():
         raise ParameterError(
             f"{name} must be finite, one for all or one for each of {n_pitches} pitches"
         )
     return array
-
-
-def _is_positive(values: ArrayLike) -> bool:
-    array = np.asarray(values)
-    return bool((np.isfinite(array) & (array > 0)).all())

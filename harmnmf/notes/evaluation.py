@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmnmf.errors import FormatError, HarmnmfError, ParameterError
+from harmnmf.validation import check_number
 
 from .files import MIDI_SUFFIXES, TABLE_SUFFIXES, read_notes
 from .note_list import NoteList
@@ -116,8 +117,8 @@ def evaluate_notes(
     """
     if len(reference) == 0:
         raise ParameterError("the reference has no notes to score against")
-    if not (onset_tolerance > 0 and offset_ratio > 0):
-        raise ParameterError("onset_tolerance and offset_ratio must be positive")
+    check_number("onset_tolerance", onset_tolerance, above=0)
+    check_number("offset_ratio", offset_ratio, above=0)
     tolerances = {"onset_tolerance": onset_tolerance, "offset_ratio": offset_ratio}
     ref, est = (reference.intervals, reference.hz), (estimated.intervals, estimated.hz)
     with warnings.catch_warnings():
@@ -185,8 +186,8 @@ def evaluate_files(
     ...     evaluate_files(path, path).mean["F-measure"]
     1.0
     """
-    if duration is not None and not duration > 0:
-        raise ParameterError(f"duration must be positive, not {duration}")
+    if duration is not None:
+        check_number("duration", duration, above=0, infinite=True)
     pairs, unused = _pairs(Path(reference), Path(estimate))
     pieces, failures = {}, {}
     for name, (ref_path, est_path) in pairs.items():

@@ -10,13 +10,13 @@ import mido
 import numpy as np
 from numpy.typing import NDArray
 
-from harmnmf.errors import ParameterError
 from harmnmf.storage.files import atomic_path
+from harmnmf.validation import check_number
 
 from .midi_events import CONTROLLER, NOTE_ON, MidiEvent, MidiEvents, read_events
 from .note_list import NoteList
 
-__all__ = ["MIDI_SUFFIXES", "check_tempo", "read_midi", "write_midi"]
+__all__ = ["MIDI_SUFFIXES", "read_midi", "write_midi"]
 
 MIDI_SUFFIXES = (".mid", ".midi", ".rmi", ".kar")
 
@@ -122,7 +122,7 @@ def write_midi(path: str | Path, notes: NoteList, *, tempo: float = 120.0) -> No
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_midi(Path(folder, "song.mid"), NoteList([0.5], [1.0], [60], [70]), tempo=90)
     """
-    check_tempo(tempo)
+    check_number("tempo", tempo, *_TEMPI)
     beat = round(6e7 / tempo)  # microseconds
     ticks_per_beat = _TICKS_PER_BEAT * 2 ** max(0, math.ceil(math.log2(beat / _BEAT)))
     rate = ticks_per_beat * 1e6 / beat
@@ -155,13 +155,6 @@ def write_midi(path: str | Path, notes: NoteList, *, tempo: float = 120.0) -> No
     midi = mido.MidiFile(type=1, ticks_per_beat=ticks_per_beat, tracks=[head, piano])
     with atomic_path(path) as temporary:
         midi.save(temporary)
-
-
-def check_tempo(tempo: float) -> None:
-    """Raise ParameterError if a MIDI file cannot have a tempo."""
-    low, high = _TEMPI
-    if not low <= tempo <= high:
-        raise ParameterError(f"tempo must be from {low} to {high} beats per minute, not {tempo}")
 
 
 def _integers(values: list[NDArray[np.float64]] | NDArray[np.float64]) -> list[list[int]]:

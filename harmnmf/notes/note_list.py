@@ -7,6 +7,7 @@ Times are in seconds, pitches are MIDI numbers (A4 = 69), velocities are MIDI ve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -106,6 +107,11 @@ class NoteList:
         if not isinstance(other, NoteList):
             return NotImplemented
         return all(np.array_equal(values, vars(other)[name]) for name, values in vars(self).items())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pickled array loses its read-only flag.
+        columns = (self.onset, self.offset, self.pitch, self.velocity)
+        return NoteList, (*columns, (), self.pedal_values)
 
     @property
     def intervals(self) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from harmnmf.errors import ParameterError
 from harmnmf.notes.pitch_names import pitch_name
 from harmnmf.signal.harmonics import FrequencyAxis, pitch_to_hz
 from harmnmf.storage.files import atomic_path
+from harmnmf.validation import check_number
 
 __all__ = [
     "RANGE", "SOFT_GREY", "at_pitches", "decibels", "draw_image", "frames_between", "label_hz",
@@ -52,8 +53,10 @@ def frames_between(start: float, end: float | None, n_frames: int, hop: float) -
 
     `end` defaults to a minute after the start. An empty range raises ParameterError.
     """
+    check_number("start", start)
     if end is None:
         end = start + _MAX_DURATION
+    check_number("end", end, infinite=True)
     duration = n_frames * hop
     if not 0 <= start < min(end, duration):
         raise ParameterError(

@@ -24,6 +24,7 @@ from harmnmf.notes.note_list import NoteList
 from harmnmf.notes.pitch_names import pitch_name
 from harmnmf.signal.harmonics import PIANO_PITCHES, HarmonicSeries, piano_inharmonicity, pitch_to_hz
 from harmnmf.signal.spectrogram import Spectrogram
+from harmnmf.validation import check_integer
 
 from .axes import (
     RANGE,
@@ -82,6 +83,8 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     ['attack +20 ms', 'sustain', 'decay']
     """
     pitches, axis = dictionary.pitches, dictionary.axis
+    if pitch is not None:
+        check_integer("pitch", pitch, 0, 127)
     if pitch is not None and pitch not in pitches:
         raise ParameterError(
             f"the dictionary has no key {pitch}, only {pitch_name(pitches[0])} to "
@@ -322,7 +325,8 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     "validation_". Terms with negative values (decibels) are left out.
     """
     steps = np.array([line["step"] for line in metrics])
-    score = next((name for name in _SCORES if name in metrics[0]), None)
+    # An interrupted run has lines without validation.
+    score = next((name for name in _SCORES if any(name in line for line in metrics)), None)
     figure = Figure(figsize=(10 if score else 5, 4), layout="constrained")
     axes = figure.subplots(1, 2 if score else 1, squeeze=False)[0]
     # A resumed run may have more terms than it began with.
@@ -338,7 +342,9 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     axes[0].set(xlabel="Training step", ylabel="Loss relative to the first value", ylim=(0, None))
     axes[0].legend(loc="upper right")
     if score:
-        axes[1].plot(steps, [line[score] for line in metrics], _BLACK)
+        known = [line for line in metrics if score in line]
+        values = [line[score] for line in known]
+        axes[1].plot([line["step"] for line in known], values, _BLACK)
         axes[1].set(xlabel="Training step", ylabel=f"Validation {_SCORES[score]}")
     return figure
 

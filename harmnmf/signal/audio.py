@@ -1,4 +1,4 @@
-"""Read and stream audio in any format of libsndfile, at any sample rate.
+"""Read and stream audio in any format, at any sample rate.
 
 Samples are float32 with full scale at ±1. Multichannel arrays have shape (n_channels, n_samples),
 as in librosa and PyTorch; soundfile has channels last. Resampling is soxr's high quality (HQ)
@@ -8,19 +8,29 @@ everywhere, so that reading whole and streaming in blocks give the same samples.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import soundfile
 import soxr
 
 from harmnmf.errors import AudioError, ParameterError
+from harmnmf.validation import check_number
 
-from .libsndfile import UNKNOWN_LENGTH, decode_blocks, open_sound
+from .decoding import Sound, open_sound
+from .resampling import resample_blocks
 
-__all__ = ["SAMPLE_RATE", "Audio", "AudioInfo", "audio_info", "read_audio", "stream_audio"]
+__all__ = [
+    "SAMPLE_RATE",
+    "Audio",
+    "AudioInfo",
+    "audio_info",
+    "check_rate",
+    "read_audio",
+    "stream_audio",
+]
 
 # Sample rate in Hz at which recordings are analysed and networks are trained.
 SAMPLE_RATE = 16_000
@@ -28,6 +38,9 @@ _MIN_SAMPLE_RATE = 1_000
 _MAX_SAMPLE_RATE = 768_000
 _RATE_NEEDED = f"is not a whole number from {_MIN_SAMPLE_RATE} to {_MAX_SAMPLE_RATE}"
 _MAX_CHANNELS = 1024  # libsndfile's own limit
+# Full scale of samples in integers, and the peak from which floats must be meant as such.
+_SCALES = {"int16": 2**15, "int32": 2**31}
+_INTEGER_PEAK = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +52,7 @@ class Audio:
     samples : ndarray, shape=(n_samples,) or (n_channels, n_samples)
         Finite real samples, at least one, with full scale at ±1; converted to float32.
     sample_rate : int
-        Samples per second, from 1,000 to 768,000.
+        Samples per second, a whole number from 1,000 to 768,000; kept as int.
 
     Raises
     ------
@@ -60,8 +73,10 @@ class Audio:
     def __post_init__(self) -> None:
         samples = np.asarray(self.samples)
         if samples.dtype.kind != "f":
+            advice = _SCALES.get(samples.dtype.name)
             raise AudioError(
                 f"samples must be real floats with full scale at ±1, not {samples.dtype}"
+                + (f"; divide them by {advice}" if advice else "")
             )
         if samples.ndim not in (1, 2) or samples.size == 0:
             raise AudioError(
@@ -118,7 +133,7 @@ class Audio:
         AudioError
             If the audio is too short to have a sample at the new rate.
         """
-        _check_rate(sample_rate)
+        sample_rate = check_rate(sample_rate)
         if sample_rate == self.sample_rate:
             return self
         # soxr has channels last.
@@ -174,9 +189,10 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
     ...     audio_info(f"{folder}/silence.wav")
     AudioInfo(duration=1.0, sample_rate=8000, n_channels=1)
     """
-    with _open(path) as file:
-        n_samples = 0 if file.frames == UNKNOWN_LENGTH else file.frames
-        return AudioInfo(n_samples / file.samplerate, file.samplerate, file.channels)
+    with _open(path) as sound:
+        return AudioInfo(
+            (sound.n_samples or 0) / sound.sample_rate, sound.sample_rate, sound.n_channels
+        )
 
 
 def read_audio(
@@ -192,7 +208,8 @@ def read_audio(
     Parameters
     ----------
     source : Audio, str or os.PathLike
-        Samples, or a WAV, FLAC, OGG, MP3, AIFF or other file that libsndfile reads.
+        Samples, or a file: WAV, FLAC, AIFF, MP3, Ogg, Opus, M4A, WMA, a video, or any other that
+        libsndfile or FFmpeg reads.
     sample_rate : int, optional
         Sample rate in Hz to convert to. Default: that of the source.
     mono : bool, default=True
@@ -228,7 +245,8 @@ def read_audio(
     """
     with _decode(source, offset, duration, 1.0) as (rate, blocks):
         samples = np.concatenate(list(_convert(blocks, source, rate, sample_rate, mono)))
-    return Audio(samples[:, 0] if mono else np.ascontiguousarray(samples.T), sample_rate or rate)
+    samples = samples[:, 0] if mono else np.ascontiguousarray(samples.T)
+    return Audio(samples, rate if sample_rate is None else sample_rate)
 
 
 def stream_audio(
@@ -236,20 +254,27 @@ def stream_audio(
     *,
     sample_rate: int | None = None,
     mono: bool = True,
+    offset: float = 0.0,
+    duration: float | None = None,
     block_duration: float = 30.0,
 ) -> Iterator[np.ndarray]:
-    """Read a recording block by block, in memory that does not grow with its length.
+    """Read a recording, or a part of it, block by block, in memory that does not grow.
 
-    The concatenated blocks equal the samples of `read_audio` at the same sample rate.
+    The concatenated blocks equal the samples of `read_audio` of the same part.
 
     Parameters
     ----------
     source : Audio, str or os.PathLike
-        Samples, or a WAV, FLAC, OGG, MP3, AIFF or other file that libsndfile reads.
+        Samples, or a file: WAV, FLAC, AIFF, MP3, Ogg, Opus, M4A, WMA, a video, or any other that
+        libsndfile or FFmpeg reads.
     sample_rate : int, optional
         Sample rate in Hz to convert to. Default: that of the source.
     mono : bool, default=True
         Average the channels.
+    offset : float, default=0.0
+        Start reading after this time in seconds.
+    duration : float, optional
+        Seconds to read. Default: to the end.
     block_duration : float, default=30.0
         Length of a block in seconds, limited to 2**25 samples over all channels. With
         resampling, the lengths of blocks vary a little.
@@ -262,8 +287,8 @@ def stream_audio(
     Raises
     ------
     AudioError
-        At the first block, if the file cannot be read as audio or has no samples; later, if a
-        block has NaN or infinite samples.
+        At the first block, if the file cannot be read as audio or the part has no samples; later,
+        if a block has NaN or infinite samples.
     ParameterError
         If a parameter is out of range.
 
@@ -278,20 +303,19 @@ def stream_audio(
     >>> [len(block) for block in stream_audio(silence, block_duration=4.0)]
     [32000, 32000, 16000]
     """
-    if not 0 < block_duration < float("inf"):
-        raise ParameterError(f"block_duration must be positive seconds, not {block_duration}")
-    with _decode(source, 0.0, None, block_duration) as (rate, blocks):
+    check_number("block_duration", block_duration, above=0)
+    with _decode(source, offset, duration, block_duration) as (rate, blocks):
         for block in _convert(blocks, source, rate, sample_rate, mono):
             yield block[:, 0] if mono else block.T
 
 
-def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[Sound]:
     """Open a file, whose sample rate must be valid."""
-    file = open_sound(path)
-    if not _is_valid_rate(file.samplerate):
-        file.close()
-        raise AudioError(f"{path}: its sample rate {file.samplerate} Hz {_RATE_NEEDED}")
-    return file
+    with closing(open_sound(path)) as sound:
+        if not _is_valid_rate(sound.sample_rate):
+            raise AudioError(f"{path}: its sample rate {sound.sample_rate} Hz {_RATE_NEEDED}")
+        yield sound
 
 
 @contextmanager
@@ -302,15 +326,14 @@ def _decode(
     block_duration: float,
 ) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
     """Open a recording; yield its sample rate and blocks of shape (n_samples, n_channels)."""
-    if not 0 <= offset < float("inf"):
-        raise ParameterError(f"offset must be seconds, 0 or more, not {offset}")
-    if duration is not None and not duration > 0:
-        raise ParameterError(f"duration must be positive seconds, not {duration}")
+    check_number("offset", offset, 0)
+    if duration is not None:
+        check_number("duration", duration, above=0, infinite=True)
     if isinstance(source, Audio):
         yield source.sample_rate, _cut(source, offset, duration, block_duration)
         return
-    with _open(source) as file:
-        yield file.samplerate, decode_blocks(file, source, offset, duration, block_duration)
+    with _open(source) as sound:
+        yield sound.sample_rate, sound.blocks(offset, duration, block_duration)
 
 
 def _cut(
@@ -334,11 +357,12 @@ def _convert(
 ) -> Iterator[np.ndarray]:
     """Average the channels and resample, leaving out empty blocks."""
     if sample_rate is not None:
-        _check_rate(sample_rate)
+        sample_rate = check_rate(sample_rate)
+    blocks = _watch_scale(blocks, source)
     if mono:
         blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
     if sample_rate not in (None, rate):
-        blocks = _resample(blocks, rate, sample_rate)
+        blocks = resample_blocks(blocks, rate, sample_rate)
     any_samples = False
     for block in blocks:
         if len(block):
@@ -346,26 +370,38 @@ def _convert(
             yield block
     if not any_samples:
         name = "the audio" if isinstance(source, Audio) else source
-        raise AudioError(f"{name}: has no samples in the part to read; choose a longer recording")
+        raise AudioError(f"{name}: has no samples in the part to read; choose another part")
 
 
-def _resample(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
-    resampler = None
+def _watch_scale(
+    blocks: Iterable[np.ndarray], source: Audio | str | os.PathLike[str]
+) -> Iterator[np.ndarray]:
+    """Warn once of float samples that are scaled like integers."""
+    is_warned = False
     for block in blocks:
-        if resampler is None:
-            resampler = soxr.ResampleStream(
-                rate, sample_rate, block.shape[1], dtype="float32", quality="HQ"
+        if not is_warned and len(block) and (peak := np.abs(block).max()) > _INTEGER_PEAK:
+            is_warned = True
+            name = "the audio" if isinstance(source, Audio) else source
+            scale = next((n for n in _SCALES.values() if peak <= n), "their full scale")
+            warnings.warn(
+                f"{name}: its samples reach {peak:.0f}, where full scale is 1: they look like "
+                f"integers; divide them by {scale}",
+                stacklevel=2,
             )
-        yield resampler.resample_chunk(np.ascontiguousarray(block))
-    if resampler is not None:
-        yield resampler.resample_chunk(np.zeros((0, block.shape[1]), np.float32), last=True)
+        yield block
 
 
-def _is_valid_rate(sample_rate: float) -> bool:
-    return _MIN_SAMPLE_RATE <= sample_rate <= _MAX_SAMPLE_RATE and sample_rate == int(sample_rate)
+def _is_valid_rate(sample_rate: object) -> bool:
+    rate = np.asarray(sample_rate)
+    return (
+        rate.ndim == 0
+        and rate.dtype.kind in "iuf"
+        and bool(_MIN_SAMPLE_RATE <= rate <= _MAX_SAMPLE_RATE and rate == np.rint(rate))
+    )
 
 
-def _check_rate(sample_rate: int) -> None:
-    """Raise ParameterError if a sample rate to convert to is not valid."""
+def check_rate(sample_rate: float) -> int:
+    """Return a sample rate as an integer; raise ParameterError if it is not a valid one."""
     if not _is_valid_rate(sample_rate):
         raise ParameterError(f"sample_rate {sample_rate} Hz {_RATE_NEEDED}")
+    return int(sample_rate)

@@ -9,10 +9,13 @@ from harmnmf.errors import HarmnmfError
 
 __all__ = ["AUDIO_SUFFIXES", "audio_files"]
 
-# Formats that libsndfile recognises.
+# Names of audio, and of videos, which hold sound too.
 AUDIO_SUFFIXES = (
-    *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3"),
-    *(".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav"),
+    *(".3g2", ".3ga", ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".alac", ".amr", ".ape"),
+    *(".asf", ".au", ".avi", ".awb", ".bwf", ".caf", ".dts", ".eac3", ".flac", ".flv", ".m2ts"),
+    *(".m4a", ".m4b", ".m4r", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg"),
+    *(".mpg", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".qt", ".rf64", ".spx", ".tta"),
+    *(".w64", ".wav", ".wave", ".weba", ".webm", ".wma", ".wmv", ".wv"),
 )
 
 

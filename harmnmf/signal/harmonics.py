@@ -6,15 +6,13 @@ Templates, comb filters and harmonic convolutions all locate partials with
 
 from __future__ import annotations
 
-import math
-import sys
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import ParameterError
+from harmnmf.validation import check_choice, check_integer, check_number, real_array
 
 __all__ = [
     "PIANO_PITCHES", "FrequencyAxis", "HarmonicSeries", "piano_inharmonicity", "pitch_to_hz",
@@ -58,11 +56,10 @@ class FrequencyAxis:
     resolution: float
 
     def __post_init__(self) -> None:
-        if self.scale not in ("linear", "logarithmic"):
-            raise ParameterError(f"scale must be 'linear' or 'logarithmic', not {self.scale!r}")
-        _check_count("n_bins", self.n_bins)
-        _check_number("fmin", self.fmin, positive=self.scale == "logarithmic")
-        _check_number("resolution", self.resolution)
+        check_choice("scale", self.scale, ("linear", "logarithmic"))
+        check_integer("n_bins", self.n_bins)
+        check_number("fmin", self.fmin, 0, above=0 if self.scale == "logarithmic" else -np.inf)
+        check_number("resolution", self.resolution, above=0)
         with np.errstate(over="ignore"):
             highest = self.to_hz(self.n_bins - 1)
         if not np.isfinite(highest):
@@ -84,8 +81,8 @@ class FrequencyAxis:
         FrequencyAxis
             With ``n_fft // 2 + 1`` bins.
         """
-        _check_count("n_fft", n_fft)
-        _check_number("sample_rate", sample_rate)
+        check_integer("n_fft", n_fft)
+        check_number("sample_rate", sample_rate, above=0)
         return cls("linear", n_fft // 2 + 1, 0.0, n_fft / sample_rate)
 
     @classmethod
@@ -172,8 +169,8 @@ class HarmonicSeries:
     inharmonicity: ArrayLike = 0.0
 
     def __post_init__(self) -> None:
-        _check_count("n_partials", self.n_partials)
-        coefficient = np.array(self.inharmonicity, dtype=np.float64)
+        check_integer("n_partials", self.n_partials)
+        coefficient = real_array("inharmonicity", self.inharmonicity)
         if not (np.isfinite(coefficient) & (coefficient >= 0)).all():
             raise ParameterError("inharmonicity must be finite and not negative")
         coefficient.flags.writeable = False
@@ -265,16 +262,3 @@ def piano_inharmonicity(pitch: ArrayLike) -> NDArray[np.float64]:
     """
     m = np.asarray(pitch, dtype=np.float64)
     return np.exp(0.0926 * m - 13.64) + np.exp(-0.0847 * m - 5.82)
-
-
-def _check_count(name: str, value: Any) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ParameterError(f"{name} must be a positive integer, not {value!r}")
-
-
-def _check_number(name: str, value: Any, *, positive: bool = True) -> None:
-    lowest = math.ulp(0.0) if positive else 0.0
-    is_real = isinstance(value, int | float | np.integer | np.floating)
-    if not (is_real and lowest <= value <= sys.float_info.max):
-        needed = "positive" if positive else "not negative"
-        raise ParameterError(f"{name} must be finite and {needed}, not {value!r}")

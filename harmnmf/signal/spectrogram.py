@@ -21,6 +21,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import FormatError, ParameterError
+from harmnmf.validation import check_integer, check_number
 
 from .audio import SAMPLE_RATE
 from .harmonics import FrequencyAxis
@@ -100,13 +101,10 @@ class FrontEnd(ABC):
     n_fft: int = 2048
 
     def __post_init__(self) -> None:
+        if isinstance(self.sample_rate, np.number | float) and self.sample_rate % 1 == 0:
+            object.__setattr__(self, "sample_rate", int(self.sample_rate))
         for name in ("sample_rate", "hop_length", "n_fft"):
-            value = getattr(self, name)
-            is_integer = isinstance(value, int) and not isinstance(value, bool)
-            if not is_integer or not 1 <= value <= _LARGEST:
-                raise ParameterError(
-                    f"{name} must be an integer from 1 to {_LARGEST}, not {value!r}"
-                )
+            check_integer(name, getattr(self, name), 1, _LARGEST)
         if self.n_fft % 2:
             raise ParameterError(f"n_fft must be even, not {self.n_fft}")
         if self.hop_length > self.n_fft:
@@ -332,8 +330,9 @@ class LogFrequency(FrontEnd):
                 f"n_bins = {self.n_bins} and n_fft = {self.n_fft} are too large together: their "
                 f"product must be at most {_LARGEST_KERNELS}"
             )
-        if not 0 < self.min_window <= self.max_window or not self.n_cycles > 0:
-            raise ParameterError("windows need 0 < min_window <= max_window and n_cycles > 0")
+        check_number("n_cycles", self.n_cycles, above=0)
+        check_number("max_window", self.max_window, above=0)
+        check_number("min_window", self.min_window, above=0, maximum=self.max_window)
         if self.window_durations.max() * self.sample_rate > self.n_fft:
             raise ParameterError(
                 f"the longest window, {self.window_durations.max():.3g} s, does not fit in "

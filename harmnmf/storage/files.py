@@ -19,7 +19,7 @@ try:
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["atomic_path", "open_plain", "remove_leftovers", "try_lock"]
+__all__ = ["atomic_path", "make_folder", "open_plain", "remove_leftovers", "try_lock"]
 
 _PREFIX = ".harmnmf-"
 _TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}(\..*)?", re.DOTALL)
@@ -92,6 +92,18 @@ def _create_temporary(target: Path) -> tuple[Path, BinaryIO]:
         if _lock(lock) is not False and os.fstat(lock.fileno()).st_nlink:
             return temporary, lock
         lock.close()
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it; raise HarmnmfError if that is not possible."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise HarmnmfError(f"{path}: is a file, not a folder; choose another name") from error
+    except OSError as error:
+        raise HarmnmfError(
+            f"{path}: this folder cannot be made ({error.strerror}); choose another place"
+        ) from error
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:

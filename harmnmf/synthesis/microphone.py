@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter, oaconvolve
 
-from harmnmf.errors import ParameterError
 from harmnmf.signal.acoustics import (
     FRAME_LENGTH,
     colored_noise,
@@ -22,6 +21,7 @@ from harmnmf.signal.acoustics import (
     room_response,
 )
 from harmnmf.signal.audio import SAMPLE_RATE
+from harmnmf.validation import check_number
 
 __all__ = ["RecordingConditions", "simulate_recording"]
 
@@ -74,9 +74,7 @@ class RecordingConditions:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            probability = getattr(self, field.name)
-            if not 0 <= probability <= 1:
-                raise ParameterError(f"{field.name} must be a probability, not {probability}")
+            check_number(field.name, getattr(self, field.name), 0, 1)
 
 
 def simulate_recording(

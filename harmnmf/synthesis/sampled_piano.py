@@ -25,6 +25,7 @@ from harmnmf.errors import FormatError, ParameterError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import SAMPLE_RATE, read_audio
 from harmnmf.signal.harmonics import PIANO_PITCHES, HarmonicSeries, piano_inharmonicity, pitch_to_hz
+from harmnmf.validation import check_number, real_array
 
 __all__ = ["SampledPiano"]
 
@@ -175,12 +176,17 @@ class SampledPiano:
         Raises
         ------
         ParameterError
-            If a note is not on a piano, or `detuning` is not 88 finite numbers.
+            If a note is not on a piano, or a parameter is outside its domain.
         """
         outside = [pitch for pitch in notes.pitch.tolist() if pitch not in PIANO_PITCHES]
         if outside:
             raise ParameterError(f"a piano has no key {outside[0]}, only 21 to 108")
-        cents = np.zeros(len(PIANO_PITCHES)) if detuning is None else np.asarray(detuning, float)
+        check_number("tuning", tuning)
+        if resonance_db is not None:
+            check_number("resonance_db", resonance_db)
+        cents = real_array(
+            "detuning", np.zeros(len(PIANO_PITCHES)) if detuning is None else detuning
+        )
         if cents.shape != (len(PIANO_PITCHES),) or not np.isfinite(cents).all():
             raise ParameterError("detuning must be 88 finite numbers")
         # Samples played at another rate have another tuning: everything is rendered at that rate.

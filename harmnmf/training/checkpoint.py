@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.storage.arrays import load_arrays, save_arrays
+
+from .settings import check_settings
 
 __all__ = ["load_checkpoint", "rebuild_network", "save_checkpoint", "state_arrays"]
 
@@ -79,13 +82,17 @@ def load_checkpoint(
     *,
     kind: str,
     average: nn.Module | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Restore the state of a training from a file that `save_checkpoint` wrote.
 
     Returns the further arrays and the metadata. Raises FormatError if the file is missing, damaged,
-    of another kind, or of another network.
+    of another kind, or of another network, and ParameterError if the entry "settings" of its
+    metadata differs from `settings`.
     """
     arrays, metadata = load_arrays(path, kind=kind)
+    if settings is not None:
+        check_settings(Path(path), metadata.get("settings"), settings)
     try:
         _load_weights(network, _take(arrays, "network."))
         _load_moments(network, optimizer, _take(arrays, "optimizer."))

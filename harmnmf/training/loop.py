@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,19 +17,38 @@ from torch.optim.swa_utils import AveragedModel
 
 from harmnmf.errors import FormatError, HarmnmfError, ParameterError
 from harmnmf.storage.arrays import save_arrays
+from harmnmf.storage.files import make_folder, remove_leftovers
+from harmnmf.validation import check_integer, check_number
 
 from .checkpoint import load_checkpoint, save_checkpoint
+from .metrics import is_metrics, write_metrics
+from .settings import ADVICE
 
-__all__ = ["train_network"]
+__all__ = ["METRICS", "forget_training", "has_checkpoint", "train_network"]
+
+# The file of the metrics in a run's folder.
+METRICS = "metrics.jsonl"
 
 _WARM_UP = 100  # steps
 _LAST_RATE = 0.02  # relative to the peak learning rate
 _WEIGHT_DECAY = 0.01
 _MAX_GRADIENT_NORM = 5.0
 _CHECKPOINT_SECONDS = 180.0
+_CHECKPOINT = "checkpoint.safetensors"
 _FAILED_BATCH = "failed_batch.safetensors"
 
 Batch = Mapping[str, torch.Tensor]
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Tell whether there is a training to resume in a folder."""
+    return (run / _CHECKPOINT).exists()
+
+
+def forget_training(run: Path) -> None:
+    """Remove the checkpoint and the metrics of a training, so that the next one starts anew."""
+    for name in (_CHECKPOINT, METRICS, _FAILED_BATCH):
+        (run / name).unlink(missing_ok=True)
 
 
 def train_network(
@@ -37,13 +58,14 @@ def train_network(
     run: str | Path,
     *,
     kind: str,
+    settings: Mapping[str, Any],
     weights: Mapping[str, float],
     n_steps: int,
     learning_rate: float,
     averaging: float | None = None,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> None:
+) -> int:
     """Train a network in place, resuming from a checkpoint in the folder if there is one.
 
     AdamW with a warm-up of 100 steps and cosine decay to a fiftieth of the peak learning rate. A
@@ -64,6 +86,10 @@ def train_network(
         Folder for the checkpoint and the metrics, created if missing.
     kind : str
         Kind of training, which a checkpoint must match.
+    settings : mapping of str to JSON data
+        What the result depends on beside the other parameters: data, random seeds, the network's
+        configuration. A training is resumed with the same settings, weights, learning rate and
+        averaging only; the number of steps may change.
     weights : mapping of str to float
         Weights of the loss terms.
     n_steps : int
@@ -78,18 +104,43 @@ def train_network(
     progress : callable, optional
         Called with the number of steps done.
 
+    Returns
+    -------
+    int
+        Number of steps of this call; 0 if the training was complete before.
+
     Raises
     ------
     ParameterError
-        If `n_steps` is not positive.
+        If a parameter is outside its domain, the training in the folder has other settings, or it
+        has more steps than `n_steps`.
     HarmnmfError
-        If the loss is not finite, or (FormatError) the checkpoint does not match the network.
+        If the loss is not finite, a file cannot be written, or (FormatError) the checkpoint is
+        damaged or does not match the network.
     """
-    if n_steps < 1:
-        raise ParameterError(f"training needs at least one step, not {n_steps}")
+    check_integer("n_steps", n_steps)
+    check_number("learning_rate", learning_rate, above=0)
+    for name, weight in weights.items():
+        check_number(f"the weight of {name}", weight, 0)
+    if averaging is not None:
+        check_number("averaging", averaging, above=0, below=1)
     run = Path(run)
-    run.mkdir(parents=True, exist_ok=True)
-    training = _Training(network, run, kind, averaging)
+    make_folder(run)
+    described = {
+        **settings, "loss": dict(weights), "learning_rate": learning_rate, "averaging": averaging
+    }  # fmt: skip
+    # As the checkpoint gives them back: lists for tuples, and no numbers of NumPy.
+    described = json.loads(json.dumps(described, default=float))
+    if _is_first():
+        remove_leftovers(run)
+    if distributed.is_initialized():
+        distributed.barrier()  # the first process may have removed a checkpoint
+    training = _Training(network, run, kind, described, averaging)
+    if training.n_done > n_steps:
+        raise ParameterError(
+            f"{run}: has been trained for {training.n_done} steps, more than {n_steps}; ask for "
+            f"more steps, {ADVICE}"
+        )
     parallel = DistributedDataParallel(network) if distributed.is_initialized() else network
     network.train()
     saved = time.monotonic()
@@ -108,22 +159,33 @@ def train_network(
             training.recent.append({name: float(term.detach()) for name, term in terms.items()})
             if progress is not None:
                 progress(training.n_done)
-            if training.n_done == n_steps or time.monotonic() - saved > _CHECKPOINT_SECONDS:
+            if training.n_done < n_steps and time.monotonic() - saved > _CHECKPOINT_SECONDS:
                 training.save(validate)
                 saved = time.monotonic()
+        # Without a step to do, a validation may have been interrupted.
+        if training.recent or (validate is not None and not training.is_validated):
+            training.save(validate)
     except KeyboardInterrupt:
-        if training.recent:
+        if training.recent and not training.is_stepping:
             training.save(None)
         raise
     network.load_state_dict(training.result.state_dict())
     network.eval()
+    return training.n_done - first
 
 
 class _Training:
     """A network in training, with its optimiser, its average and the number of steps done."""
 
-    def __init__(self, network: nn.Module, run: Path, kind: str, averaging: float | None) -> None:
-        self.network, self.run, self.kind = network, run, kind
+    def __init__(
+        self,
+        network: nn.Module,
+        run: Path,
+        kind: str,
+        settings: Mapping[str, Any],
+        averaging: float | None,
+    ) -> None:
+        self.network, self.run, self.kind, self.settings = network, run, kind, settings
         self.optimizer = torch.optim.AdamW(
             [x for x in network.parameters() if x.requires_grad], weight_decay=_WEIGHT_DECAY
         )
@@ -133,10 +195,14 @@ class _Training:
                 network, multi_avg_fn=_moving_average(averaging), use_buffers=True
             )
         self.n_done = 0
+        self.is_stepping = self.is_validated = False
         self.recent: list[dict[str, float]] = []
-        self.checkpoint = run / "checkpoint.safetensors"
-        if self.checkpoint.exists():
+        self.metrics: dict[str, float] = {}
+        self.checkpoint = run / _CHECKPOINT
+        if has_checkpoint(run):
             self._resume()
+        elif _is_first():
+            (run / METRICS).unlink(missing_ok=True)
 
     @property
     def result(self) -> nn.Module:
@@ -149,39 +215,70 @@ class _Training:
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM)
+        # After an interrupt between the next lines, the state would be of no step.
+        self.is_stepping = True
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.network)
         self.n_done += 1
+        self.is_stepping = False
 
     def save(self, validate: Callable[[nn.Module], Mapping[str, float]] | None) -> None:
-        """Write a line of metrics and a checkpoint."""
-        if distributed.is_initialized() and distributed.get_rank() > 0:
+        """Write a checkpoint, and its line of metrics."""
+        if not _is_first():
+            self.recent.clear()
             return
-        metrics: dict[str, float] = {"step": self.n_done}
-        for name in self.recent[0]:
-            metrics[name] = float(np.mean([terms[name] for terms in self.recent]))
+        metrics: dict[str, float] = dict(self.metrics)
+        if self.recent:
+            names = self.recent[0]
+            metrics = {name: np.mean([terms[name] for terms in self.recent]) for name in names}
         if validate is not None:
             metrics.update(validate(self.result.eval()))
             self.network.train()
-        with (self.run / "metrics.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(metrics) + "\n")
-        metadata = {"kind": self.kind, "step": self.n_done}
+        # JSON has neither NaN nor infinity.
+        metrics = {name: float(x) for name, x in metrics.items() if math.isfinite(x)}
+        metrics["step"] = self.n_done
+        metadata = {
+            "kind": self.kind,
+            "step": self.n_done,
+            "settings": self.settings,
+            "metrics": metrics,
+            "validated": validate is not None,
+        }
+        # The checkpoint first: the metrics are made to agree with it when a training is resumed.
         save_checkpoint(
             self.checkpoint, self.network, self.optimizer, metadata, average=self.average
         )
+        write_metrics(self.run / METRICS, metrics)
+        self.metrics, self.is_validated = metrics, validate is not None
         self.recent.clear()
 
     def _resume(self) -> None:
-        _, metadata = load_checkpoint(
-            self.checkpoint, self.network, self.optimizer, kind=self.kind, average=self.average
-        )
-        step = metadata.get("step")
-        if not isinstance(step, int) or step < 0:
-            raise FormatError(
-                f"{self.checkpoint}: a damaged checkpoint; remove it, or choose another place"
+        try:
+            _, metadata = load_checkpoint(
+                self.checkpoint,
+                self.network,
+                self.optimizer,
+                kind=self.kind,
+                average=self.average,
+                settings=self.settings,
             )
-        self.n_done = step
+            step, metrics = metadata.get("step"), metadata.get("metrics")
+            if not isinstance(step, int) or step < 1 or not is_metrics(metrics):
+                raise FormatError("its step or its metrics are damaged")
+        except FormatError as error:
+            raise FormatError(
+                f"{self.checkpoint}: cannot be resumed from ({error}); {ADVICE}"
+            ) from error
+        self.n_done, self.metrics = step, metrics
+        self.is_validated = metadata.get("validated") is True
+        if _is_first():
+            write_metrics(self.run / METRICS, metrics)
+
+
+def _is_first() -> bool:
+    """Whether this is the process that writes."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def _moving_average(decay: float) -> Callable[..., None]:

@@ -80,7 +80,7 @@ def test_failed_and_interrupted_tasks_are_not_done(path, task):
     assert not is_done(path, task)
     with opened(path) as manifest:
         # Its leftovers may be replaced.
-        assert manifest.own_outputs() == {str(task.outputs[0].resolve())}
+        assert manifest.own_outputs(task) == {str(task.outputs[0].resolve())}
         manifest.begin(task)
         manifest.finish(task, Outcome(error="is bad", trace="here"))
     task.outputs[0].write_text("copy")
@@ -93,14 +93,21 @@ def test_edited_outputs_are_not_replaced(path, task):
     do(path, task)
     output = str(task.outputs[0].resolve())
     with opened(path) as manifest:
-        assert manifest.own_outputs() == {output}
+        assert manifest.own_outputs(task) == {output}
     task.outputs[0].write_text("better than that")
     assert is_done(path, task)
     with opened(path) as manifest:
-        assert manifest.own_outputs() == set()
+        assert manifest.own_outputs(task) == set()
     with opened(path) as manifest:
         manifest.begin(task)
-        assert manifest.own_outputs() == {output}
+        assert manifest.own_outputs(task) == {output}
+
+
+def test_outputs_of_other_recordings_are_not_replaced(tmp_path, path, task):
+    do(path, task)
+    other = type(task)(tmp_path / "other.txt", task.outputs)
+    with opened(path) as manifest:
+        assert manifest.own_outputs(other) == set()
 
 
 def test_outputs_move_with_their_manifest(tmp_path, path, task):
@@ -143,7 +150,7 @@ def test_an_invalid_line_is_ignored(path, task, outputs):
         file.write(json.dumps(record | {"outputs": outputs}) + "\n")
     with opened(path) as manifest:
         assert manifest.is_done(task)
-        assert len(manifest.own_outputs()) == 1
+        assert len(manifest.own_outputs(task)) == 1
 
 
 def test_one_run_at_a_time(path, task):

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from commands import invoke
+from commands import assert_error, invoke
 from works import Cluster, Harmnmf, copy
 
 from harmnmf import Audio, write_audio
-from harmnmf.cli._support.batch import MANIFEST
 from harmnmf.cli._support.progress import ProgressBar
+from harmnmf.cli._support.recordings import MANIFEST
 from harmnmf.cli.main import main
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -128,9 +128,20 @@ def test_other_files_are_not_replaced(texts):
     Path("out").mkdir()
     Path("out/good.mid").write_text("precious")
     for _ in range(2):
-        assert "exists already" in run("good", "fine").stderr
-        assert run("fine").exit_code == 0  # makes a manifest
+        assert_error(Harmnmf(copy), ["copy", "-o", "out", "good"], "exists already")
+        result = run("good", "fine")  # makes a manifest
+        assert (result.exit_code, "exists already" in result.stderr) == (0, True)
     assert Path("out/good.mid").read_text() == "precious"
+
+
+def test_outputs_of_other_recordings_are_not_replaced(texts):
+    Path("more").mkdir()
+    Path("more/good").write_text("good 2")
+    assert run("good").exit_code == 0
+    assert "exists already" in run("more/good").stderr
+    assert Path("out/good.mid").read_text() == "good 1"
+    assert run("good", "more/good").exit_code == 0
+    assert Path("out/more/good.mid").read_text() == "good 2"
 
 
 def test_wrong_parameters_leave_nothing(texts):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 from click.testing import CliRunner
 
@@ -59,7 +62,55 @@ def test_a_network_enhances_a_recording(folder, run, models):
     assert run("noisy.wav", "-o", "dry.wav", "--dry", 1).exit_code == 0
     np.testing.assert_array_equal(samples("dry.wav"), samples("noisy.wav"))
     assert run("noisy.wav", "-o", "limited.wav", "--atten-lim", 0).exit_code == 0
+    np.testing.assert_allclose(samples("limited.wav"), samples("noisy.wav"), atol=1e-6)
+    assert run("noisy.wav", "-o", "limited.wav", "--atten-lim", 3, "--overwrite").exit_code == 0
     assert np.sum(samples("limited.wav") ** 2) > np.sum(expected.samples**2)
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".oga", ".opus", ".aif", ".aifc", ".caf", ".w64"])
+def test_output_formats(folder, run, suffix):
+    result = run("noisy.wav", "-o", f"a{suffix}")
+    assert result.exit_code == 0, result.output
+    info = soundfile.info(f"a{suffix}")
+    assert (info.samplerate, info.channels, info.frames) == (8000, 2, 2000)
+
+
+@pytest.mark.parametrize(
+    ("n_bits", "arguments", "expected"),
+    [
+        (16, [], "PCM_16"),
+        (24, [], "PCM_24"),
+        (24, ["--subtype", "16"], "PCM_16"),
+        (16, ["--subtype", "float"], "FLOAT"),
+        (16, ["--subtype", "pcm_24"], "PCM_24"),
+    ],
+)
+def test_the_output_has_the_bits_of_the_input(folder, run, n_bits, arguments, expected):
+    write_audio("bits.wav", read_audio("noisy.wav", mono=False), subtype=f"PCM_{n_bits}")
+    assert run("bits.wav", "--dry", 1, *arguments).exit_code == 0
+    assert soundfile.info("bits_enhanced.wav").subtype == expected
+    if expected != "PCM_16" or n_bits == 16:
+        np.testing.assert_array_equal(samples("bits_enhanced.wav"), samples("bits.wav"))
+
+
+def test_loud_outputs_are_scaled_with_a_warning(folder, run):
+    write_audio("loud.wav", Audio(8 * samples("noisy.wav"), 8000))
+    result = run("loud.wav", "-o", "loud.flac", "--dry", 1)
+    assert result.exit_code == 0
+    assert "harmnmf: warning: loud.flac: peaks of +" in result.stderr
+    peak = np.abs(samples("loud.wav")).max()
+    np.testing.assert_allclose(samples("loud.flac"), samples("loud.wav") / peak, atol=1e-6)
+
+
+def test_opposite_channels_are_plotted(folder, run):
+    noisy = samples("noisy.wav")[0]
+    for name, channels in (("mono", noisy), ("opposite", np.stack([noisy, -noisy]))):
+        write_audio(f"{name}.wav", Audio(channels, 8000))
+        (folder / name).mkdir()
+        (folder / f"{name}.wav").rename(folder / name / "a.wav")
+        assert run(f"{name}/a.wav", "--dry", 1, "--plot").exit_code == 0
+    pictures = [(folder / name / "a_enhanced.png").read_bytes() for name in ("mono", "opposite")]
+    assert pictures[0] == pictures[1]
 
 
 def test_the_default_network_removes_noise(folder):
@@ -76,27 +127,59 @@ def test_the_default_network_removes_noise(folder):
     [
         ([], 2, "Missing argument"),
         (["noisy.wav", "-o", "notes.mid"], 2, "notes.mid: is neither a folder nor a file"),
+        (["noisy.wav", "-o", "a.m4a"], 2, "a.m4a: is neither a folder nor a file named .wav, .fl"),
+        (["noisy.wav", "-o", "a.flac", "--subtype", "float"], 2, "choose PCM_24 or PCM_16, or"),
+        (["noisy.wav", "-o", "a.mp3", "--subtype", "16"], 2, "MP3 cannot hold PCM_16; choose none"),
+        (["noisy.wav", "--subtype", "20"], 2, "'20' is not 16, 24, 32 or float"),
+        (["six.wav", "-o", "a.mp3"], 1, "a.mp3: MP3 holds at most 2 channels, not 6; use .wav"),
+        (["fast.wav", "-o", "a.opus"], 1, "Opus holds only sample rates of 8000, "),
         (["--stdin", "noisy.wav"], 2, "--stdin takes no AUDIO"),
         (["noisy.wav", "--model", "no-such-model"], 1, "no-such-model: no such model"),
         (["noisy.wav", "--model", "singing"], 1, "harmnmf train spectrogram-fusion"),
     ],
 )
 def test_errors(folder, arguments, exit_code, message):
+    write_audio("six.wav", Audio(np.zeros((6, 99)), 48000))
+    write_audio("fast.wav", Audio(np.zeros(99), 44100))
     result = CliRunner().invoke(main, ["enhance", *arguments])
     assert result.exit_code == exit_code
     assert message in result.stderr
+    assert {path.suffix for path in folder.iterdir()} == {".wav"}
 
 
 def test_raw_samples_are_streamed(run, models):
     noisy = np.random.default_rng(0).normal(0, 3000, 5000).round().astype("<i2")
     result = run("--stdin", input=noisy.tobytes() + b"\x00")
     assert result.exit_code == 0
-    assert result.stderr == "latency: 31.9 ms\n"
+    assert result.stderr.splitlines() == [
+        "latency: 31.9 ms",
+        "harmnmf: warning: the input ends within a sample of 16 bits: its last byte was left out",
+    ]
     enhance = Enhancer.load(models / "speech.safetensors", device="cpu")
     expected = enhance(noisy / 32768, 16000) * 32768
     streamed = np.frombuffer(result.stdout_bytes, "<i2")
     assert len(streamed) == 5000
     assert np.abs(streamed - expected).max() < 0.6
+
+
+def test_raw_samples_beyond_full_scale(run):
+    square = np.sign(np.sin(np.arange(5000) / 10)) * 32767
+    result = run("--stdin", "--dry", "0.6", "--quiet", input=square.astype("<i2").tobytes())
+    assert result.exit_code == 0
+    assert re.fullmatch(
+        r"harmnmf: warning: \d+ samples beyond full scale were clipped\n", result.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"", "no samples in the input"), (b"RIFF" + bytes(96), "an audio file, not raw samples")],
+)
+def test_no_raw_samples(run, data, message):
+    result = run("--stdin", input=data)
+    assert result.exit_code == 1
+    assert result.stdout_bytes == b""
+    assert message in result.stderr
 
 
 def test_singing_gives_voice_and_accompaniment(folder, run, models):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from works import Harmnmf
 
 from harmnmf import AudioError
+from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.cli.main import COMMANDS, main
 
 
@@ -77,6 +79,40 @@ def test_info_names_versions_and_devices():
     assert result.exit_code == 0
     shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
     assert {"harmnmf", "python", "torch", "threads", "device", "dictionary"} <= shown.keys()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX shell")
+@pytest.mark.parametrize(
+    ("args", "closed", "exit_code"),
+    [
+        ("--help", "2>&-", 0),
+        ("--help", ">&-", 0),
+        ("transpose", "2>&-", 2),
+        ("transcribe missing.wav", "<&- >&- 2>&-", 1),
+    ],
+)
+def test_streams_may_be_closed(root, tmp_path, args, closed, exit_code):
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m harmnmf {args} {closed}', sys.executable],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == exit_code
+    assert "Traceback" not in done.stdout + done.stderr
+    assert ("Usage" in done.stdout) == ((args, closed) == ("--help", "2>&-"))
+
+
+def test_without_standard_error(monkeypatch):
+    """As in a program without a console on Windows."""
+    monkeypatch.setattr(sys, "stderr", None)
+    with ProgressBar("Steps", 3) as bar:
+        bar.advance()
+    with pytest.raises(SystemExit) as stopped:
+        main(["transcribe", "missing.wav"], "harmnmf")
+    assert stopped.value.code == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")

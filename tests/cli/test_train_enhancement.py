@@ -75,11 +75,88 @@ def test_a_training_is_resumed(trained: Path, tmp_path: Path) -> None:
     arguments = ["harmonic-light", *speech_options(trained), *QUICK, "-o", str(folder)]
     result = run(*arguments)
     assert result.exit_code == 1
-    assert "another network" in result.stderr
-    result = run(*arguments, *LIGHT, "--weight", "perceptual=0", "--steps", "3", "--quiet")
+    assert "parameters.n_channels was 4 and is 24" in result.stderr
+    same = [*arguments, *LIGHT, "--weight", "perceptual=0"]
+    result = run(*same, "--steps", "3", "--quiet")
     assert (result.exit_code, result.output) == (0, "")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 3]
+    result = run(*same, "--steps", "3")
+    assert result.exit_code == 0
+    assert "trained before for 3 steps with these settings, nothing to do" in result.stdout
+    result = run(*same)
+    assert result.exit_code == 1
+    assert "has been trained for 3 steps, more than 2" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--seed", "1"], "seed was 0 and is 1"),
+        (["--batch-size", "3"], "batch_size was 2 and is 3"),
+        (["--seconds", "0.4"], "training.duration was 0.3 and is 0.4"),
+        (["--learning-rate", "0.1"], "learning_rate was 0.002 and is 0.1"),
+        (["--mix", "room=0"], "training.conditions.room was 0.5 and is 0"),
+        (["--weight", "magnitude=0"], "loss.magnitude was"),
+        (["--speech"], "training.speech was"),
+        (["--noise"], "training.noise was"),
+    ],
+)
+def test_other_settings_need_a_restart(
+    trained: Path, tmp_path: Path, change: list[str], message: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained / "run", folder)
+    if len(change) == 1:
+        write_speech(tmp_path)
+        tone(tmp_path / "speech" / "ann" / "2.wav", 160.0, seconds=0.5)
+        tone(tmp_path / "noise" / "9.wav", 1600.0, seconds=0.5)
+        change = [*change, str(tmp_path / change[0].strip("-"))]
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    options = ["harmonic-light", *LIGHT, *speech_options(trained), *QUICK, "-o", str(folder)]
+    arguments = [*options, "--weight", "perceptual=0", *change]
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "--restart" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_restart_trains_anew(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained / "run", folder)
+    options = ["harmonic-light", *LIGHT, *speech_options(trained), *QUICK, "-o", str(folder)]
+    result = run(*options, "--seed", "1", "--restart")
+    assert result.exit_code == 0, result.output
+    assert "nothing to do" not in result.stdout
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_any_state_of_a_killed_run_is_resumed(trained: Path, tmp_path: Path) -> None:
+    arguments = ["harmonic-light", *speech_options(trained), *LIGHT, *QUICK]
+    arguments += ["--weight", "perceptual=0"]
+    for number, lost in enumerate(
+        (["model.safetensors"], ["metrics.jsonl", "learning_curve.png"], ["learning_curve.png"])
+    ):
+        folder = tmp_path / str(number)
+        shutil.copytree(trained / "run", folder)
+        for name in lost:
+            (folder / name).unlink()
+        result = run(*arguments, "-o", str(folder))
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert {path.name for path in folder.iterdir()} == {
+            path.name for path in (trained / "run").iterdir()
+        }
+    with (folder / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 3, "mag')
+    result = run(*arguments, "-o", str(folder), "-q")
+    assert result.exit_code == 0
+    assert "metrics.jsonl: 1 of 2 lines are damaged" in result.stderr
+    (folder / "checkpoint.safetensors").unlink()
+    result = run(*arguments, "-o", str(folder))
+    assert result.exit_code == 1
+    assert "model.safetensors: exists without the checkpoint" in result.stderr
 
 
 def test_a_training_starts_from_weights(trained: Path, tmp_path: Path) -> None:
@@ -140,7 +217,26 @@ def test_singing_is_trained(tmp_path: Path) -> None:
         (["--set", "n_channels"], "NAME=VALUE"),
         (["--weight", "beauty=1"], "beauty"),
         (["--mix", "beauty=1"], "beauty"),
-        (["--mix", "room=dry"], "room must be a probability"),
+        (["--mix", "room=dry"], "room must be"),
+        (["--mix", "room=NaN"], "room must be"),
+        (["--mix", "snr_db=3"], "snr_db must be"),
+        (["--weight", "magnitude=nan"], "magnitude must be"),
+        (["--weight", "magnitude=NaN"], "magnitude must be"),
+        (["--weight", "magnitude=-1"], "magnitude must be"),
+        (["--weight", "magnitude=true"], "magnitude must be"),
+        (["--set", "n_channels=0"], "n_channels must be"),
+        (["--set", "n_channels=4.5"], "n_channels must be"),
+        (["--set", "n_channels=many"], "n_channels must be"),
+        (["--set", "comb=1"], "comb must be"),
+        (["--steps", "0"], "--steps"),
+        (["--batch-size", "-1"], "--batch-size"),
+        (["--seconds", "nan"], "--seconds"),
+        (["--seconds", "inf"], "--seconds"),
+        (["--seconds", "0"], "--seconds"),
+        (["--learning-rate", "-1"], "--learning-rate"),
+        (["--learning-rate", "nan"], "--learning-rate"),
+        (["--seed", "-1"], "--seed"),
+        (["-j", "-1"], "--jobs"),
     ],
 )
 def test_wrong_options(speech: list[str], tmp_path: Path, change: list[str], message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 from commands import assert_error, contents, invoke
 
+import harmnmf
 from harmnmf import read_notes, shipped_dictionaries
 from harmnmf.cli.main import main
 from harmnmf.decoder.posteriors import PosteriorDecoder
@@ -67,6 +69,66 @@ def test_all_formats_and_a_picture(song):
     with np.load(song.with_suffix(".npz")) as arrays:
         assert len(arrays["onset"]) == 88
     assert song.with_suffix(".png").read_bytes().startswith(PNG)
+
+
+def test_json_has_what_midi_has_and_how_it_was_made(song):
+    options = ["--format", "mid,json", "--onset-threshold", 0.3]
+    assert transcribe(song, *options).exit_code == 0
+    first = Path("song.json").read_text()
+    content = json.loads(first)
+    notes = read_notes("song.mid", offset="key")
+    assert [note["pitch"] for note in content["notes"]] == notes.pitch.tolist()
+    assert [note["velocity"] for note in content["notes"]] == notes.velocity.tolist()
+    onsets = [note["onset"] for note in content["notes"]]
+    np.testing.assert_allclose(onsets, notes.onset, atol=1e-3)
+    assert len(content["pedal"]) == len(notes.pedal)
+    assert (content["version"], content["source"]) == (harmnmf.__version__, "song.wav")
+    assert abs(content["tuning"]) < 50  # cents
+    assert content["settings"]["onset_threshold"] == 0.3
+    assert transcribe(song, *options, "--overwrite").exit_code == 0
+    assert Path("song.json").read_text() == first
+
+
+def test_note_ends(song):
+    assert transcribe(song, "-o", "key.mid").exit_code == 0
+    assert transcribe(song, "-o", "sound.mid", "--note-ends", "sound").exit_code == 0
+    key, sound = (read_notes(name, offset="key") for name in ("key.mid", "sound.mid"))
+    np.testing.assert_array_equal(key.pedal, sound.pedal)
+    assert (key.offset <= sound.offset).all()
+    np.testing.assert_allclose(key.pedalled().offset, sound.pedalled().offset, atol=0.011)
+
+
+def test_tempo(song):
+    assert transcribe(song, "-o", "a.mid").exit_code == 0
+    assert transcribe(song, "-o", "slow.mid", "--tempo", 47.5).exit_code == 0
+    one, other = read_notes("a.mid"), read_notes("slow.mid")
+    np.testing.assert_allclose(one.intervals, other.intervals, atol=2e-3)
+    for tempo in (0, 3, 2000, "nan", "fast"):
+        result = transcribe(song, "-o", "b.mid", "--tempo", tempo)
+        assert result.exit_code == 2
+        assert "'--tempo'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "start", "end"),
+    [
+        (["--start", "0.5", "--end", "0:01.5"], 0.5, 1.5),
+        (["--start", "0:00:00.7"], 0.7, None),
+        (["--end", "1."], 0.0, 1.0),
+    ],
+)
+def test_a_part(song, excerpt, options, start, end):
+    samples, rate = excerpt
+    part = samples[round(start * rate) : end and round(end * rate)]
+    soundfile.write("part.wav", part, rate)
+    assert transcribe("song.wav", *options, "--format", "npz").exit_code == 0
+    assert transcribe("part.wav", "--format", "npz").exit_code == 0
+    with np.load("song.npz") as one, np.load("part.npz") as other:
+        np.testing.assert_allclose(one["onset"], other["onset"], atol=1e-4)
+
+
+def test_a_part_after_the_end(song):
+    assert_error(main, ["transcribe", "song.wav", "--start", "9"], "song.wav: has no samples")
 
 
 def test_adaptation_is_the_default_without_a_network(song):
@@ -141,9 +203,13 @@ def test_wrong_parameters(song):
     ("args", "message"),
     [
         ([], "Missing argument 'AUDIO...'"),
-        (["song.wav", "--format", "mid,xml"], "'xml' is not one of mid, csv, npz"),
+        (["song.wav", "--format", "mid,xml"], "'xml' is not one of mid, csv, json, npz"),
         (["song.wav", "-o", "out.csv", "--format", "mid"], "out.csv: is neither"),
         (["song.wav", "-o", "out.png", "--plot"], "out.png: is neither"),
+        (["song.wav", "--start", "1:2:3:4"], "'1:2:3:4' is not a time; use seconds, m:ss or"),
+        (["song.wav", "--end", "nan"], "'nan' is not a time"),
+        (["song.wav", "--start", "2", "--end", "2"], "--end must be after --start"),
+        (["song.wav", "-o", "out.musicxml"], "file named .mid, .csv, .json, .npz"),
     ],
 )
 def test_usage_errors(song, args, message):

@@ -221,7 +221,7 @@ def test_invalid_parameters_are_errors(notes, harmonic):
     pair = (play(notes), notes)
     with pytest.raises(ParameterError, match="solver must be one of"):
         learn_from_score([pair], dictionary=harmonic, solver="magic")
-    with pytest.raises(ParameterError, match="prior_weight must not be negative"):
+    with pytest.raises(ParameterError, match="prior_weight must be a number of at least 0"):
         learn_from_score([pair], dictionary=harmonic, prior_weight=-1.0)
     other = TimbreDictionary(harmonic.W, harmonic.pitches, FRONT_END, 11, 0.02)
     with pytest.raises(ParameterError, match="two timbres besides"):

@@ -110,7 +110,7 @@ def test_silence_and_valleys_have_no_pitch():
         ({"candidates": [np.nan]}, "candidates"),
         ({"candidates": [100, 8001]}, "8000 Hz, the last bin"),
         ({"candidates": [31, 100]}, r"31\.25 Hz, the width of a bin"),
-        ({"construction": "rounded"}, "construction must be 'smooth' or 'published'"),
+        ({"construction": "rounded"}, "construction must be one of smooth, published"),
         ({"spectrogram": -np.ones((257, 2))}, "spectrogram must be finite and not negative"),
         ({"spectrogram": np.ones((256, 2))}, r"shape \(257, n_frames\), not \(256, 2\)"),
     ],

@@ -93,6 +93,54 @@ def test_attenuation_limit_and_dry_mix(rate):
             make(silent, **options)
 
 
+class Turned(Gains):
+    """Change phases, amplify the lower half and remove the rest."""
+
+    def forward(self, spectrum):
+        return super().forward(spectrum) * 1j
+
+
+@pytest.mark.parametrize("rate", [1000, 8000, 11025, 16000, 44100, 192000])
+def test_no_attenuation_and_only_dry_give_the_input(rate):
+    model = Turned(lambda hz: torch.where(hz < 4000, 3.0, 0.0))
+    noisy = 0.3 + noise(2, rate)
+    unlimited = make(model)(noisy, rate)
+    np.testing.assert_allclose(make(model, attenuation_limit=0)(noisy, rate), noisy, atol=1e-6)
+    np.testing.assert_array_equal(make(model, dry=1)(noisy, rate), noisy)
+    assert np.abs(unlimited - noisy).max() > 0.2
+
+
+@pytest.mark.parametrize("limit", [0.1, 1.0, 6.0])
+def test_small_limits_change_little(limit):
+    noisy = noise(16000)
+    model = Turned(lambda hz: torch.where(hz < 4000, 3.0, 0.0))
+    difference = make(model, attenuation_limit=limit)(noisy, 16000) - noisy
+    largest = (10 ** (limit / 20) - 1) * np.linalg.norm(noisy)
+    assert 0.5 * largest < np.linalg.norm(difference) <= largest
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_a_constant_offset_is_removed(light, rate):
+    enhance, noisy = make(light), noise(2, rate)
+    expected = enhance(noisy, rate)
+    shifted = noisy + np.float32([[0.4], [-0.05]])
+    np.testing.assert_allclose(enhance(shifted, rate), expected, atol=5e-3)
+    assert not enhance(np.full(rate, 0.5), rate).any()
+
+
+@pytest.mark.parametrize("rate", [16000.0, np.float32(16000), np.int64(16000)])
+def test_whole_rates_of_any_type(rate):
+    enhance, noisy = make(constant(0.5)), noise(5000)
+    expected = enhance(noisy, 16000)
+    np.testing.assert_array_equal(enhance(noisy, rate), expected)
+    np.testing.assert_array_equal(next(enhance.enhance_blocks([noisy], rate)), expected)
+    for invalid in (16000.5, "16000", np.nan, 0):
+        with pytest.raises(AudioError, match="sample rate"):
+            enhance(noisy, invalid)
+        with pytest.raises(ParameterError, match="sample_rate"):
+            enhance.enhance_blocks([noisy], invalid)
+
+
 @pytest.mark.parametrize("rate", [8000, 44100])
 def test_frames_of_all_segments_coincide(rate):
     """Segments of 30 s equal a single segment that begins a whole number of frames later."""
@@ -125,11 +173,15 @@ def test_blocks_may_have_any_length():
 def test_edge_cases(light):
     enhance = make(light)
     assert not enhance(np.zeros(5000), 16000).any()
-    for noisy in (np.ones((2, 4000)), noise(48), 1e6 * noise(3000), 1e-30 * noise(3000)):
+    for noisy in (np.ones((2, 4000)), noise(1), noise(48), 50 * noise(3000), 1e-30 * noise(3000)):
         enhanced = enhance(noisy, 16000)
         assert enhanced.shape == noisy.shape
         assert enhanced.dtype == np.float32
         assert np.isfinite(enhanced).all()
+    with pytest.warns(UserWarning, match="they look like integers; divide them by 32768"):
+        enhance(noise(3000) * 32768, 16000)
+    with pytest.raises(AudioError, match="int16; divide them by 32768"):
+        enhance(np.zeros(9, np.int16), 16000)
     with pytest.raises(AudioError, match="samples"):
         enhance(np.array([0.0, np.nan]), 16000)
     with pytest.raises(ParameterError, match="network"):

@@ -25,7 +25,7 @@ def lines(run: Path) -> list[dict[str, float]]:
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    train(tmp_path, 1)
+    train(tmp_path, 1, learning_rate=1e-2)
     train(tmp_path, 50, learning_rate=1e-2)
     first, last = lines(tmp_path)
     assert last["si_sdr_gain"] > max(1.0, first["si_sdr_gain"])
@@ -85,11 +85,38 @@ def test_low_precision_is_close_and_not_emulated(
 
 
 @pytest.mark.parametrize(
-    "options", [{"batch_size": 0}, {"n_workers": -1}, {"n_steps": 0}, {"precision": "float8"}]
+    "options",
+    [
+        {"batch_size": 0},
+        {"n_workers": -1},
+        {"n_steps": 0},
+        {"n_steps": "5"},
+        {"n_validation": 0},
+        {"precision": "float8"},
+        {"learning_rate": float("nan")},
+        {"learning_rate": -1},
+        {"weights": {"perceptual": float("nan")}},
+        {"weights": {"perceptual": -1}},
+        {"weights": {"perceptual": "1"}},
+    ],
 )
 def test_invalid_options_raise(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(ParameterError):
         train(tmp_path, **{"n_steps": 1, **options})
+
+
+def test_only_the_same_training_is_resumed(tmp_path: Path) -> None:
+    train(tmp_path, 1)
+    train(tmp_path, 1, n_validation=3, n_workers=1)
+    for changes, message in (
+        ({"batch_size": 3}, "batch_size was 2 and is 3"),
+        ({"weights": {"perceptual": 0.0}}, "loss.perceptual was"),
+        ({"validation": Tones(5)}, "validation.seed was 1 and is 5"),
+        ({"settings": {"initial": "a.safetensors"}}, "initial was not given and is"),
+        ({"precision": "bfloat16"}, 'precision was "auto" and is "bfloat16"'),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            train(tmp_path, 2, **changes)
 
 
 @pytest.mark.slow

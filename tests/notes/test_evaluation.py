@@ -109,7 +109,7 @@ class TestScores:
     @pytest.mark.parametrize("option", ["onset_tolerance", "offset_ratio"])
     @pytest.mark.parametrize("value", [0, -1, np.nan])
     def test_invalid_tolerances(self, option, value):
-        with pytest.raises(ParameterError, match="must be positive"):
+        with pytest.raises(ParameterError, match="must be a finite number above 0"):
             evaluate_notes(random_notes(0), random_notes(0), **{option: value})
 
 

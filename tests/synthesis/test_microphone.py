@@ -82,7 +82,7 @@ def test_short_sounds(n_samples):
 
 def test_not_a_probability():
     for probability in (1.1, np.nan):
-        with pytest.raises(ParameterError, match="hum must be a probability"):
+        with pytest.raises(ParameterError, match="hum must be a finite number"):
             RecordingConditions(hum=probability)
 
 

@@ -25,6 +25,8 @@ from typing import NamedTuple
 
 import torch
 
+from harmnmf.validation import check_flag, check_number
+
 from .divergence import beta_divergence, gradient_terms, majorisation_exponent
 from .loop import (
     PERIOD,
@@ -62,10 +64,20 @@ class MultiplicativeOptions(SolverOptions):
         ``tol=None`` this is not checked.
     floor, max_iter, tol
         As in :class:`~harmnmf.nmf.solvers.loop.SolverOptions`.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its domain.
     """
 
     beta: float = 0.5
     accelerate: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("beta", self.beta)
+        check_flag("accelerate", self.accelerate)
 
 
 class Constraint(NamedTuple):

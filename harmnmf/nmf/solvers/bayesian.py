@@ -25,13 +25,12 @@ References
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
-from harmnmf.errors import ParameterError
+from harmnmf.validation import check_choice, check_number
 
 from .divergence import beta_divergence, gradient_terms, majorisation_exponent
 from .loop import SolverOptions, check_nonnegative, data_floor, iterate, multiplicative_update
@@ -71,14 +70,8 @@ class BayesianOptions(SolverOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.algorithm not in _STEPS:
-            raise ParameterError(
-                f"algorithm must be one of {', '.join(_STEPS)}, not {self.algorithm!r}"
-            )
-        if not 0 <= self.smoothness < math.inf:
-            raise ParameterError(
-                f"smoothness must be finite and not negative, not {self.smoothness}"
-            )
+        check_choice("algorithm", self.algorithm, _STEPS)
+        check_number("smoothness", self.smoothness, 0)
 
 
 def factorize_bayesian(

@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import torch
 
-from harmnmf.errors import ParameterError
 from harmnmf.signal.harmonics import FrequencyAxis
+from harmnmf.validation import check_integer, check_number
 
 from .divergence import beta_divergence, gradient_terms, majorisation_exponent
 from .loop import SolverOptions, check_nonnegative, data_floor, iterate, multiplicative_update
@@ -157,8 +157,9 @@ def estimate_note_activations(
     """
     check_nonnegative(V=V, W=W, bands=bands)
     n_bins, n_pitches, n_timbres = W.shape
-    if not 1 <= n_attack <= n_timbres:
-        raise ParameterError(f"n_attack must be from 1 to {n_timbres}, not {n_attack}")
+    check_integer("n_attack", n_attack, 1, n_timbres)
+    check_number("beta", beta)
+    options = SolverOptions(floor=floor, max_iter=max_iter, tol=tol)
     floor = data_floor(V) if floor is None else floor
     gamma = majorisation_exponent(beta)
     V = V + floor
@@ -208,7 +209,7 @@ def estimate_note_activations(
 
     # An update of the response may change little while the activations have far to go.
     period = 1 if bands is None else _RESPONSE_PERIOD
-    run = iterate(step, objective, SolverOptions(max_iter=max_iter, tol=tol), period=period)
+    run = iterate(step, objective, options, period=period)
     r = (G @ u)[..., 0]
     dry = dry_model().sum(dim=-1)
     total = dry.sum(dim=-1)

@@ -21,13 +21,14 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
 
 from harmnmf.errors import ParameterError
+from harmnmf.validation import check_choice, check_flag, check_number
 
 from .divergence import beta_divergence, gradient_terms
 from .gradient import minimise
@@ -49,6 +50,8 @@ _MIN_VARIANCE = 1e-4
 # A long step of an optimiser must not overflow: single precision ends at 386 dB. Above this level
 # the gradient is zero.
 _MAX_DB = 150.0
+# Distance in dB of a start from the minimum.
+_TYPICAL_ERROR = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +104,13 @@ class DecibelOptions(SolverOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.sigma >= 0:
-            raise ParameterError(f"sigma must not be negative, but is {self.sigma}")
-        if not 0 < self.dynamic_range < math.inf:
-            raise ParameterError(f"dynamic_range must be positive, not {self.dynamic_range}")
-        if self.domain not in ("linear", "decibel"):
-            raise ParameterError(f"domain must be 'linear' or 'decibel', not {self.domain!r}")
-        if self.optimizer not in ("lbfgs", "adam"):
-            raise ParameterError(f"optimizer must be 'lbfgs' or 'adam', not {self.optimizer!r}")
+        check_flag("estimate_E", self.estimate_E)
+        check_flag("estimate_H", self.estimate_H)
+        check_number("beta", self.beta)
+        check_number("sigma", self.sigma, 0, infinite=True)
+        check_number("dynamic_range", self.dynamic_range, above=0)
+        check_choice("domain", self.domain, ("linear", "decibel"))
+        check_choice("optimizer", self.optimizer, ("lbfgs", "adam"))
         if not (self.estimate_E or self.estimate_H or self.sigma):
             raise ParameterError("there is nothing to estimate: sigma is 0, and E and H are fixed")
 
@@ -285,12 +287,13 @@ def factorize_decibel(
     components = [
         n if B is None else B.shape[1] for n, B in zip(PE.shape, options.bases, strict=True)
     ]
-    c = PE.new_zeros(components)
+    # The solver's unknown is c / unit.
+    c, unit = PE.new_zeros(components), 1.0
     E_dB, H_dB = (amplitude_to_decibels(X, tiny) for X in (E0, H0))
 
     def deviate() -> torch.Tensor:
         """(B_f ⊗ B_k ⊗ B_j) c."""
-        deviation = c
+        deviation = unit * c
         for axis, B in enumerate(options.bases):
             if B is not None:
                 deviation = torch.tensordot(deviation, B, dims=([axis], [1])).movedim(-1, axis)
@@ -306,10 +309,13 @@ def factorize_decibel(
         D = decibel_divergence(V, W_dB, H, domain=domain, beta=beta, floor=floor)
         if not 0 < sigma < math.inf:
             return D
-        return D + c.square().sum(dtype=torch.float64) / (2 * sigma**2)
+        return D + (unit * c).square().sum(dtype=torch.float64) / (2 * sigma**2)
 
     free = (c, sigma > 0), (E_dB, estimate_E), (H_dB, estimate_H)
-    run = minimise(objective, [X for X, is_free in free if is_free], options.optimizer, options)
+    unknown = [X for X, is_free in free if is_free]
+    if len(unknown) > 1 and 0 < sigma < math.inf:
+        unit = min(1.0, sigma * math.sqrt(_curvature(objective, unknown)))
+    run = minimise(objective, unknown, options.optimizer, options)
     with torch.no_grad():
         W_dB, E, H = state()
         W, deviation = decibels_to_amplitude(W_dB), deviate().detach()
@@ -318,6 +324,19 @@ def factorize_decibel(
         W, H = W / norm, H * norm[..., None]
         E = E / norm if estimate_E else E
     return DecibelFactorization(W, E, H, *run, deviation)
+
+
+def _curvature(objective: Callable[[], torch.Tensor], unknown: Sequence[torch.Tensor]) -> float:
+    """Order of magnitude of the second derivatives of D by levels in dB, where c is zero.
+
+    A tight prior is much more curved than D. Then c is measured in units in which both are alike,
+    without which no optimiser gets far.
+    """
+    for X in unknown:
+        X.requires_grad_()
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(objective(), unknown)
+    return max(X.abs().max().item() for X in gradients) / _TYPICAL_ERROR
 
 
 def _dictionary(P: torch.Tensor, E: torch.Tensor) -> torch.Tensor:

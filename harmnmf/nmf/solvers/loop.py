@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from harmnmf.errors import ParameterError
+from harmnmf.validation import check_integer, check_number
 
 __all__ = [
     "PERIOD",
@@ -25,6 +26,8 @@ __all__ = [
 # Iterations over which solvers judge convergence. A single one is not enough: the first step of
 # L-BFGS is short, Adam may raise the objective, and extrapolation starts slowly.
 PERIOD = 10
+# Rises of a few times the resolution of single precision, relative to the first objective.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,7 @@ class SolverOptions:
     Raises
     ------
     ParameterError
-        If `max_iter` is negative.
+        If a parameter is outside its domain.
     """
 
     floor: float | torch.Tensor | None = None
@@ -52,8 +55,11 @@ class SolverOptions:
     tol: float | None = 1e-4
 
     def __post_init__(self) -> None:
-        if self.max_iter < 0:
-            raise ParameterError(f"max_iter must not be negative, but is {self.max_iter}")
+        check_integer("max_iter", self.max_iter, 0)
+        if self.tol is not None:
+            check_number("tol", self.tol, 0)
+        if self.floor is not None and not isinstance(self.floor, torch.Tensor):
+            check_number("floor", self.floor, 0)
 
 
 class Iterations(NamedTuple):
@@ -100,11 +106,17 @@ def iterate(
 
 
 def has_converged(objectives: Sequence[torch.Tensor], tol: float, period: int = 1) -> bool:
-    """Whether no objective fell by more than the fraction `tol` over the last `period` entries."""
+    """Whether no objective fell by more than the fraction `tol` over the last `period` entries.
+
+    An objective that rose has not converged, unless by rounding: by no more than `tol`, or by a
+    millionth of the first.
+    """
     if not tol > 0 or len(objectives) <= period:
         return False
-    previous, current = objectives[-1 - period], objectives[-1]
-    return bool((previous - current <= tol * previous.abs()).all())
+    first, previous, current = objectives[0], objectives[-1 - period], objectives[-1]
+    least = tol * previous.abs()
+    noise = least.maximum(_ROUNDING * first.abs())
+    return bool(((previous - current <= least) & (current - previous <= noise)).all())
 
 
 def stack_objectives(objectives: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -281,16 +281,16 @@ def test_other_devices(layer, device):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"anchor": 0}, "anchor must be an integer, at least 1, not 0"),
+        ({"anchor": 0}, "anchor must be an integer of at least 1, not 0"),
         ({"padding": (1, 1)}, "padding must be 0 in frequency"),
         ({"padding": -1}, "not negative in time"),
         ({"padding": "some"}, "padding must be 'valid', 'same'"),
         ({"padding": "same", "stride": 2}, "stride of 1 in time"),
-        ({"stride": 0}, "stride must be a positive integer or two"),
-        ({"dilation": (1, 2, 3)}, "dilation must be a positive integer or two"),
-        ({"kernel_size": (3, 0)}, "kernel_size must be a positive integer or two"),
-        ({"out_log_scale": 0}, "out_log_scale must be positive"),
-        ({"radix": 1}, "radix must be None, for e, or more than 1, not 1"),
+        ({"stride": 0}, "stride must be an integer of at least 1, not 0"),
+        ({"dilation": (1, 2, 3)}, "dilation must be an integer or two"),
+        ({"kernel_size": (3, 0)}, "kernel_size must be an integer of at least 1, not 0"),
+        ({"out_log_scale": 0}, "out_log_scale must be a finite number above 0"),
+        ({"radix": 1}, "radix must be a finite number above 1, not 1"),
     ],
 )
 def test_invalid_parameters(kwargs, message):

@@ -61,10 +61,35 @@ def test_speakers_and_recordings_are_not_divided(folders):
     assert not recordings(training.noise) & recordings(validation.noise)
 
 
-def test_names_without_numbers(tmp_path, folders):
-    noise = touch(tmp_path / "noise", *(f"{name}.wav" for name in "abcdefghij"))
+@pytest.mark.parametrize(
+    ("names", "n_held_out"),
+    [
+        ([f"{name}.wav" for name in "abcdefghij"], 1),
+        ([f"noise_2024_{n}.wav" for n in range(20)], 2),
+        ([f"{n}-44100hz.wav" for n in range(20)], 2),
+        ([f"{place}/ch{n:02}.wav" for place in range(10) for n in range(16)], 16),
+        ([f"{place}/{n}.wav" for place in ("free", "bible") for n in range(10)], 2),
+        ([f"all/{n}.wav" for n in range(10)], 1),
+        ([*(f"{place}/{n}.wav" for place in range(9) for n in range(2)), "a.wav", "b.wav"], 2),
+    ],
+    ids=["letters", "same number", "rates", "places", "two folders", "one folder", "both"],
+)
+def test_any_names_of_noise(tmp_path, folders, names, n_held_out):
+    noise = touch(tmp_path / "noise", *names)
     training, validation = split_material(folders[0], [noise])
-    assert (len(training.noise), len(validation.noise)) == (9, 1)
+    assert {*training.noise, *validation.noise} == {noise / name for name in names}
+    assert len(validation.noise) == n_held_out
+    if n_held_out == 16:
+        assert len({path.parent for path in validation.noise}) == 1
+
+
+def test_files_directly_in_the_folder_are_speakers(tmp_path):
+    speech = touch(tmp_path / "speech", "ann/1.wav", "ann/2.wav", "bob.wav", "cid.wav")
+    noise = touch(tmp_path / "noise", "a.wav", "b.wav")
+    training, validation = split_material(speech, [noise])
+    speakers = {**training.speech, **validation.speech}
+    assert set(speakers) == {"ann", "bob.wav", "cid.wav"}
+    assert len(speakers["ann"]) == 2
 
 
 def test_more_speakers_change_little(folders):
@@ -80,9 +105,9 @@ def test_more_speakers_change_little(folders):
     ("names", "message"),
     [
         ([], "speech: no such folder"),
-        (["speech/1.wav"], "speech: needs a folder for each of at least two.*it has 0"),
+        (["speech/1.wav"], "speech: needs a folder or a file for each of at least two.*it has 1"),
         (["speech/ann/1.wav", "speech/ann/2.wav"], "at least two speakers.*it has 1"),
-        (["speech/a/1.wav", "speech/b/1.wav", "noise/7-1.wav", "noise/7-2.wav"],
+        (["speech/a/1.wav", "speech/b/1.wav", "noise/7-1-0-1.wav", "noise/7-1-0-2.wav"],
          "noise: needs at least two recordings.*there are 1"),
     ],
 )  # fmt: skip
@@ -204,9 +229,9 @@ def test_invalid_files_and_parameters_raise(files, tmp_path):
         with pytest.raises(ParameterError, match="need files of speech"):
             SpeechMixtures(*material)
     for duration in (0.05, float("nan")):
-        with pytest.raises(ParameterError, match="duration must be at least"):
+        with pytest.raises(ParameterError, match="duration must be a finite number"):
             SpeechMixtures(*files, duration=duration)
-    with pytest.raises(ParameterError, match="seed must not be negative"):
+    with pytest.raises(ParameterError, match="seed must be an integer"):
         SpeechMixtures(*files, seed=-1)
     with pytest.raises(ParameterError, match="index"):
         SpeechMixtures(*files)[-1]

@@ -157,9 +157,9 @@ def test_files_of_other_networks_raise(tmp_path, change) -> None:
 @pytest.mark.parametrize(
     ("name", "config", "message"),
     [
-        ("harmonic-light", {"n_channels": 0}, "n_channels must be at least 1, not 0"),
+        ("harmonic-light", {"n_channels": 0}, "n_channels must be an integer of at least 1, not 0"),
         ("harmonic-light", {"n_features": 30}, "n_features must be a multiple of n_heads, 4"),
-        ("harmonic-light", {"n_candidates": -1}, "n_candidates must not be negative"),
+        ("harmonic-light", {"n_candidates": -1}, "n_candidates must be an integer of at least 0"),
         ("harmonic-light", {"n_cats": 3}, "n_cats"),
         ("harmonic-attention", {"n_channels": ()}, "n_channels must be even and positive"),
         ("harmonic-attention", {"n_channels": (4, 5)}, "n_channels must be even"),
@@ -168,7 +168,7 @@ def test_files_of_other_networks_raise(tmp_path, change) -> None:
         ("harmonic-refinement", {"n_channels": 30}, "n_channels must be a multiple of 4, not 30"),
         ("spectrum-attention-fusion", {"n_fft": 401}, "n_fft"),
         ("spectrum-attention-fusion", {"kernel_size": 10}, "kernel_size must be odd, not 10"),
-        ("spectrum-attention-fusion", {"time_dilations": [1, 0]}, "time_dilations must be pos"),
+        ("spectrum-attention-fusion", {"time_dilations": [1, 0]}, "time_dilations must be an int"),
         ("spectrogram-fusion", {"attention": "both"}, "all-info, separate-info, .* not 'both'"),
         ("spectrogram-fusion", {"power": 1.5}, "at most 1, not 1.5"),
         ("loud", {}, "no model 'loud'; choose one of harmonic-light"),

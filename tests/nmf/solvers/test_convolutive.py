@@ -180,5 +180,5 @@ def test_bands_add_up_to_one_and_overlap_by_half(n_bins, spacing):
 
 @pytest.mark.parametrize("n_attack", [0, 4])
 def test_the_attack_must_consist_of_timbres(n_attack):
-    with pytest.raises(ParameterError, match="n_attack must be from 1 to 3"):
+    with pytest.raises(ParameterError, match="n_attack must be an integer from 1 to 3"):
         estimate_note_activations(uniform(6, 5), uniform(6, 2, 3), n_attack)

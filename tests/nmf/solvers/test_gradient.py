@@ -26,7 +26,19 @@ def test_parameters_return_to_the_lowest_objective():
     x = start.clone()
     run = minimise(lambda: bowl(x), [x], "adam", SolverOptions(max_iter=5))
     assert run.objective[-1] > run.objective[0]
+    assert not run.converged
     assert torch.equal(x.detach(), start)
+
+
+@pytest.mark.parametrize("tol", [None, 0.0, 1e-3, 0.1])
+def test_lbfgs_continues_where_adam_does_not_get_further(tol):
+    # Steps of 1 are too long here: Adam never falls below the start.
+    x = torch.tensor([1.1, 1.0])
+    run = minimise(lambda: bowl(x), [x], "adam", SolverOptions(max_iter=200, tol=tol))
+    torch.testing.assert_close(x.detach(), torch.ones(2), rtol=0, atol=1e-3)
+    assert run.converged == bool(tol)
+    assert len(run.objective) == (0 if tol is None else run.n_iter + 1)
+    assert (run.n_iter < 200) == run.converged
 
 
 def test_scale_of_the_objective_does_not_matter():

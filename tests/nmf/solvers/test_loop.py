@@ -34,7 +34,10 @@ def replay(objectives, tol, period=1):
         ([100, 90, 80, 79, 50], 0.02, 3, True),
         ([100, 90, 81, 73], 0.1, 1, True),  # falling by exactly the tolerance is not more than it
         ([100, 89, 81, 72], 0.1, 2, True),
-        ([100, 50, 60, 10], 1e-9, 2, True),  # a rise is no fall
+        ([100, 50, 60, 10], 1e-9, 3, False),  # a rise is no convergence
+        ([100, 50, 50.00005, 10], 1e-9, 2, True),  # but for rounding
+        ([100, 1e-9, 3e-9, 2e-9], 1e-9, 2, True),
+        ([math.nan, math.nan], 1e-3, 1, False),
         ([-1, -2, -2.1, -9], 0.1, 2, True),
         ([0, 0, 0], 1e-9, 1, True),
         ([4, 2, 1], 0.1, 2, False),

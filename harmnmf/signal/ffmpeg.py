@@ -1,0 +1,306 @@
+"""Reading with FFmpeg, through PyAV: compressed audio, and the sound of videos."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain, groupby
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av import AudioFifo, AudioFrame, AudioResampler, Packet
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from harmnmf.errors import AudioError
+
+from .headers import SoundData, first_byte, has_end_mark, is_joined, n_mpeg_frames
+from .resampling import resample_blocks
+
+__all__ = ["FFmpegSound"]
+
+# Formats that hold sound and never name other files, as playlists (HLS, concat, SDP) do.
+_FORMATS = (
+    *("aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dsf"),
+    *("dts", "dtshd", "eac3", "flac", "flv", "iff", "loas", "matroska", "mov", "mp3", "mpc"),
+    *("mpc8", "mpeg", "mpegts", "ogg", "oma", "rm", "tak", "truehd", "tta", "voc", "w64", "wav"),
+    *("wv", "xwma"),
+)
+# Those that announce no length: FFmpeg estimates it from the size of the file.
+_WITHOUT_LENGTH = ("aac", "ac3", "amr", "dts", "eac3", "loas", "mpeg", "truehd")
+# Limit on the values in one block: headers may announce any number of channels, and any rate.
+_LARGEST_BLOCK = 2**25
+# Errors of a container without a packet between them, after which its rest is given up.
+_MOST_ERRORS = 100
+# Seconds to decode before the part to read: frames depend on those before.
+_PREROLL = 1.0
+# Seconds that may be missing: encoders fill the last packet, and decoders remove their delay.
+_TOLERANCE = 0.25
+# Seconds in a row without a frame that are damage: a packet is lost where files are joined.
+_DAMAGE = 0.1
+
+
+class FFmpegSound:
+    """The best audio stream of a file."""
+
+    def __init__(self, path: str | os.PathLike[str], data: SoundData | None = None) -> None:
+        self._path, self._data = path, data
+        self._file = open(path, "rb")  # noqa: SIM115 (closed by `close`)
+        self._n_damaged = Fraction(0)
+        self._end_of_other_streams = Fraction(0)
+        try:
+            ignore_length = data is not None and data.rest_is_sound
+            self._container = _open_container(self._file, path, ignore_length)
+            self._stream = _best_stream(self._container, path)
+            self._frames = self._decode()
+            self._first = self._first_frame()
+        except BaseException:
+            self._file.close()
+            raise
+        # Not from the header, which may be wrong: HE-AAC announces half of its rate.
+        self.sample_rate: int = self._first.sample_rate
+        self.n_channels: int = self._first.layout.nb_channels
+        seconds = self._header_seconds()
+        self.n_samples: int | None = round(seconds * self.sample_rate) if seconds else None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+        self._file.close()
+
+    def blocks(
+        self, offset: float, duration: float | None, block_duration: float
+    ) -> Iterator[NDArray[np.float32]]:
+        """Read a part in blocks of shape (n_samples, n_channels); times are in seconds.
+
+        Packets that cannot be decoded are passed over, with a warning unless they are few.
+        """
+        rate = self.sample_rate
+        first = round(min(offset * rate, 2**62))
+        end = 2**62 if duration is None else first + round(min(duration * rate, 2**62))
+        n_block = max(1, round(min(block_duration * rate, _LARGEST_BLOCK // self.n_channels)))
+        position, frames = self._seek(first)
+        # So that the blocks to yield begin at `first`.
+        n_lead = (first - position) % n_block or n_block
+        for block in self._convert(frames, n_lead, n_block):
+            if not np.isfinite(block).all():
+                raise AudioError(f"{self._path}: contains NaN or infinite samples; export it again")
+            start, position = position, position + len(block)
+            if position > first:
+                yield block[max(0, first - start) : end - start]
+            if position >= end:
+                return
+        if position > first:
+            self._warn_of_loss(position / rate)
+
+    def _seek(self, first: int) -> tuple[int, Iterator[AudioFrame]]:
+        """Go to a sample, or some way before it; return the position and the frames from there."""
+        # In other formats, times are rounded, or estimated from the size of the file.
+        counts_samples = (
+            self._container.format.name.startswith("mov")
+            and self._stream.time_base == Fraction(1, self.sample_rate)
+            and self._first.pts is not None
+            and first < (self.n_samples or 0)
+        )
+        target = first - round(_PREROLL * self.sample_rate)
+        if not counts_samples or target <= 0:
+            return 0, chain([self._first], self._frames)
+        self._container.seek(self._first.pts + target, stream=self._stream)
+        frames = self._decode()
+        frame = next(frames, None)
+        if frame is None:
+            return 0, frames
+        return frame.pts - self._first.pts, chain([frame], frames)
+
+    def _decode(self) -> Iterator[AudioFrame]:
+        failed = Fraction(0)
+        for packet in self._packets():
+            if packet.stream.index != self._stream.index:
+                self._end_of_other_streams = max(self._end_of_other_streams, _end(packet))
+                continue
+            try:
+                frames = self._stream.decode(packet)
+            except FFmpegError:
+                failed += (packet.duration or 0) * packet.time_base
+                continue
+            if failed > _DAMAGE:
+                self._n_damaged += failed
+            failed = Fraction(0)
+            yield from frames
+        try:
+            yield from self._stream.decode(None)
+        except FFmpegError:
+            return
+
+    def _packets(self) -> Iterator[Packet]:
+        """Read the packets of all streams, and go on after errors."""
+        n_errors = 0
+        while n_errors < _MOST_ERRORS:
+            try:
+                for packet in self._container.demux():
+                    if packet.size:  # PyAV ends with empty packets
+                        n_errors = 0
+                        yield packet
+                return
+            except IndexError:  # PyAV's, at the end of files with streams that begin later
+                return
+            except FFmpegError:
+                n_errors += 1
+
+    def _first_frame(self) -> AudioFrame:
+        frame = next(self._frames, None)
+        if frame is None:
+            raise AudioError(
+                f"{self._path}: holds no sound that can be decoded: it is corrupt, or protected "
+                "against copying; export it again"
+            )
+        return frame
+
+    def _convert(
+        self, frames: Iterable[AudioFrame], n_lead: int, n_block: int
+    ) -> Iterator[NDArray[np.float32]]:
+        """Convert frames to blocks; in joined files, all have the layout of the first part."""
+        for (rate, n_channels, _), part in groupby(frames, _layout):
+            blocks = _join(part, n_lead, n_block)
+            if n_channels != self.n_channels:
+                blocks = (
+                    np.tile(block.mean(axis=1, keepdims=True), self.n_channels) for block in blocks
+                )
+            if rate != self.sample_rate:
+                blocks = resample_blocks(blocks, rate, self.sample_rate)
+            yield from blocks
+
+    def _header_seconds(self) -> float:
+        """Length in the header, or FFmpeg's estimate, or 0."""
+        if self._stream.duration:
+            return float(self._stream.duration * self._stream.time_base)
+        return (self._container.duration or 0) / av.time_base
+
+    def _announced_seconds(self) -> float:
+        """Length in the header, or 0 if there is none."""
+        name = self._container.format.name
+        if name.startswith(_WITHOUT_LENGTH):
+            return 0.0
+        seconds = self._header_seconds()
+        if name == "mp3":
+            n_frames = n_mpeg_frames(self._file) or 0
+            spf = self._stream.codec_context.frame_size or 1152
+            # FFmpeg estimates the length of joined files.
+            if abs(n_frames * spf / self.sample_rate - seconds) > _TOLERANCE:
+                return 0.0
+        if self._data is not None and self._data.available:
+            return seconds * max(1.0, self._data.announced / self._data.available)
+        return seconds
+
+    def _warn_of_loss(self, seconds: float) -> None:
+        """Warn if the file ends after fewer seconds than it announces, or is damaged."""
+        announced = self._announced_seconds()
+        end = seconds
+        if not self._stream.duration:  # of the longest stream
+            end = max(end, float(self._end_of_other_streams))
+        if end < announced - _TOLERANCE:
+            message = f"is truncated or damaged: {seconds:.1f} s of {announced:.1f} s were read"
+        elif self._n_damaged:
+            message = f"is damaged: {float(self._n_damaged):.1f} s could not be decoded"
+        elif self._container.format.name == "ogg" and not has_end_mark(self._file):
+            message = f"is truncated: it has no last page; {seconds:.1f} s were read"
+        elif end <= announced + _TOLERANCE and is_joined(self._file):
+            message = (
+                f"another recording follows in the same file, and is left out: {seconds:.1f} s "
+                "were read; split it"
+            )
+        else:
+            return
+        warnings.warn(f"{self._path}: {message}", stacklevel=2)
+
+
+class _Tail:
+    """A file without its first bytes and its name, by which FFmpeg would choose the format."""
+
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        self._file, self._start = file, start
+        self.read, self.close = file.read, file.close
+        self.seek(0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_SET:
+            offset += self._start
+        try:
+            return self._file.seek(offset, whence) - self._start
+        except OSError:  # FFmpeg goes where damaged headers say
+            return -1
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
+
+def _open_container(
+    file: BinaryIO, path: str | os.PathLike[str], ignore_length: bool
+) -> InputContainer:
+    options = {"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "none"}
+    if ignore_length:
+        options["ignore_length"] = "1"
+    try:
+        return av.open(_Tail(file, first_byte(file)), metadata_errors="replace", options=options)
+    except FFmpegError as error:
+        file.seek(4)
+        if file.read(4) == b"ftyp":
+            raise AudioError(
+                f"{path}: was never finished, or is cut off: its index (moov) is missing; copy it "
+                "again, or repair it with a tool for MP4"
+            ) from error
+        raise _unknown_format(path) from error
+
+
+def _best_stream(container: InputContainer, path: str | os.PathLike[str]) -> AudioStream:
+    stream = container.streams.best("audio")
+    if stream is None and container.streams.video:
+        raise AudioError(f"{path}: has no sound, only a picture; name a file with sound")
+    if stream is None or stream.codec_context is None:
+        raise _unknown_format(path)
+    if stream.codec_tag in ("drms", "enca"):
+        raise AudioError(f"{path}: is protected against copying; export it without protection")
+    return stream
+
+
+def _unknown_format(path: str | os.PathLike[str]) -> AudioError:
+    return AudioError(
+        f"{path}: is not audio in a format that can be read; convert it to WAV or FLAC"
+    )
+
+
+def _end(packet: Packet) -> Fraction:
+    """Time in seconds at which a packet ends."""
+    if packet.pts is None:
+        return Fraction(0)
+    return (packet.pts + (packet.duration or 0)) * packet.time_base
+
+
+def _layout(frame: AudioFrame) -> tuple[int, int, str]:
+    return frame.sample_rate, frame.layout.nb_channels, frame.format.name
+
+
+def _join(frames: Iterable[AudioFrame], n_lead: int, n_block: int) -> Iterator[NDArray[np.float32]]:
+    """Join frames to a block of `n_lead` samples, and others of `n_block`."""
+    fifo, n_next = AudioFifo(), n_lead
+    for frame in frames:
+        frame.pts = None  # it would have to be continuous
+        fifo.write(frame)
+        while fifo.samples >= n_next:
+            yield _to_array(fifo.read(n_next))
+            n_next = n_block
+    rest = fifo.read()
+    if rest is not None:
+        yield _to_array(rest)
+
+
+def _to_array(frame: AudioFrame) -> NDArray[np.float32]:
+    """Return samples of shape (n_samples, n_channels), with full scale at ±1."""
+    # PyAV makes no arrays of eight or more channels in planes.
+    [packed] = AudioResampler(format="flt").resample(frame)
+    return packed.to_ndarray().reshape(frame.samples, frame.layout.nb_channels)
