@@ -27,8 +27,10 @@ _ONSET = ("onset", "onsettime", "start", "starttime", "begin", "begintime", "tim
 _OFFSET = ("offset", "offsettime", "end", "endtime", "stop", "stoptime")
 _KEY_OFFSET, _PEDAL_OFFSET = ("keyoffset", "keyoffsettime"), ("pedaloffset", "pedaloffsettime")
 _DURATION = ("duration", "dur", "length")
-_PITCH = ("note", "pitch", "midi", "midipitch", "pitchmidi", "midinote", "notenumber", "midinumber")
-_PITCH += ("midinotenumber", "notename", "pitchname", "key")
+_PITCH = (
+    *("note", "pitch", "midi", "midipitch", "pitchmidi", "midinote", "notenumber", "midinumber"),
+    *("midinotenumber", "notename", "pitchname", "key"),
+)
 _HZ = ("hz", "frequency", "frequencyhz", "freq", "freqhz", "f0", "f0hz", "pitchhz")
 _VELOCITY = ("velocity", "vel", "midivelocity")
 _ENDS = {
@@ -253,7 +255,7 @@ def _row(path: Path, number: int, cells: list[str], columns: _Columns) -> list[f
         raise FormatError(f"{path}, line {number}: has {len(cells)} of {needed} columns")
     try:
         onset, end = _number(cells[columns.onset]), _number(cells[columns.end])
-        velocity = _UNKNOWN_VELOCITY
+        velocity = float(_UNKNOWN_VELOCITY)
         if columns.velocity is not None:
             velocity = _number(cells[columns.velocity])
         pitch = _pitch(cells[columns.pitch], is_hz=columns.is_hz)
