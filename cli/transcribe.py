@@ -13,7 +13,6 @@ from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, audio_duration, batch_options, process_each
 from harmnmf.cli._support.options import Number, Time, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
-from harmnmf.errors import ParameterError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,16 +32,6 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(FORMATS)}")
     return list(dict.fromkeys(formats))
-
-
-def _check_tempo(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    from harmnmf.notes.midi import check_tempo
-
-    try:
-        check_tempo(value)
-    except ParameterError as error:
-        raise click.BadParameter(str(error)) from error
-    return value
 
 
 def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -98,9 +87,8 @@ def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None
 )
 @click.option(
     "--tempo",
-    type=float,
+    type=Number(4, 1000),
     default=120.0,
-    callback=_check_tempo,
     metavar="BPM",
     help="Beats per minute of the MIDI file; the times in seconds do not depend on it.",
 )
@@ -188,14 +176,14 @@ def command(
     if end is not None and end <= start:
         raise click.UsageError("--end must be after --start")
     work = Transcription(
-        dictionary, decoder, onset_threshold, note_ends, adapt, tuning, device, tempo, start, end
+        dictionary, decoder, onset_threshold, note_ends, adapt, tuning, device, start, end, tempo
     )
     process_each(ctx, plan, work, batch, work.duration)
 
 
 @dataclass(frozen=True)
 class Transcription:
-    """Transcription of one recording, or a part: parameters of `Transcriber`, tempo and part."""
+    """Transcription of one recording, or a part: parameters of `Transcriber`, and the rest."""
 
     dictionary: str
     decoder: str
@@ -204,9 +192,9 @@ class Transcription:
     adapt: bool | None
     tuning: float | None
     device: str
-    tempo: float
     start: float
     end: float | None
+    tempo: float
 
     def prepare(self) -> None:
         """Load the dictionary and the network."""
@@ -275,7 +263,6 @@ def _calibration(recording: Recording) -> str:
 def _transcriber(work: Transcription) -> Transcriber:
     from harmnmf.transcription import Transcriber
 
-    parameters = asdict(work)
-    for name in ("tempo", "start", "end"):
-        del parameters[name]
-    return Transcriber(**parameters)
+    options = asdict(work)
+    del options["start"], options["end"], options["tempo"]
+    return Transcriber(**options)

@@ -23,7 +23,7 @@ from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio, audio_info, warn_of_mix
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
-from harmnmf.validation import check_flag, check_integer, check_number
+from harmnmf.validation import check_choice, check_flag, check_integer, check_number
 
 from .device import resolve_device
 from .errors import AudioError, ParameterError
@@ -113,15 +113,14 @@ class Transcriber:
             check_number(name, value)
         if tuning is not None:
             check_number("tuning", tuning, -1, 1)
+        check_choice("note_ends", note_ends, ("key", "sound"))
+        self.note_ends = note_ends
         if adapt is not None:
             check_flag("adapt", adapt)
         if n_iter is not None:
             check_integer("n_iter", n_iter)
         check_number("block_duration", block_duration, above=0)
         check_number("calibration_duration", calibration_duration, above=0)
-        if note_ends not in ("key", "sound"):
-            raise ParameterError(f"note_ends must be 'key' or 'sound', not {note_ends!r}")
-        self.note_ends = note_ends
         self.device = str(resolve_device(device))
         if not isinstance(dictionary, TimbreDictionary):
             dictionary = TimbreDictionary.load(dictionary)

@@ -94,7 +94,7 @@ def single(samples, onset):
 def test_the_example(transcriber, reference, start):
     analysis = transcriber.analyse(start)
     notes = transcriber.decode(analysis)
-    scores = evaluate_notes(reference.pedalled(), notes)
+    scores = evaluate_notes(reference.pedalled(), notes.pedalled())
     assert scores["F-measure_no_offset"] > 0.85
     assert scores["Frame_F-measure"] > 0.7
     distance = np.abs(reference.onset[:, None] - notes.onset).min(axis=1)
@@ -119,6 +119,16 @@ def test_the_network_detects_the_pedal(start_notes, reference):
         return ((times[:, None] >= intervals[:, 0]) & (times[:, None] < intervals[:, 1])).any(1)
 
     assert (is_down(start_notes.pedal) == is_down(reference.pedal)).mean() > 0.6
+
+
+def test_note_ends(learned, start, start_notes):
+    sound = variant(learned, note_ends="sound").transcribe(start)
+    np.testing.assert_array_equal(sound.onset, start_notes.onset)
+    np.testing.assert_array_equal(sound.pedal, start_notes.pedal)
+    np.testing.assert_array_equal(sound.offset, start_notes.pedalled().offset)
+    assert (start_notes.offset < sound.offset - 0.1).mean() > 0.2
+    with pytest.raises(ParameterError, match="note_ends must be one of key, sound"):
+        variant(learned, note_ends="pedal")
 
 
 @pytest.mark.parametrize(("sample_rate", "least"), [(8000, 0.9), (96000, 0.95)])

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mido
 import numpy as np
 from numpy.typing import NDArray
 
-from harmnmf.errors import ParameterError
 from harmnmf.storage.files import atomic_path
+from harmnmf.validation import check_number
 
 from .midi_events import CONTROLLER, NOTE_ON, MidiEvent, MidiEvents, read_events
 from .note_list import NoteList
 
-__all__ = ["MIDI_SUFFIXES", "check_tempo", "read_midi", "write_midi"]
+__all__ = ["MIDI_SUFFIXES", "read_midi", "write_midi"]
 
 MIDI_SUFFIXES = (".mid", ".midi", ".rmi", ".kar")
 
@@ -63,33 +65,33 @@ def read_midi(data: bytes) -> tuple[NoteList, list[str]]:
     midi = read_events(data)
     events, end = _timed_events(midi)
     if end > _MAX_DURATION:
-        midi.damage.append(
-            f"it lasts {end / 3600:.0f} hours, and is read to the {_MAX_DURATION // 3600}th"
-        )
+        midi.damage.append(f"it lasts {end / 3600:.0f} hours: what comes after 24 is left out")
         events = [(time, event) for time, event in events if time <= _MAX_DURATION]
         end = events[-1][0] if events else 0.0
     piano = [(time, event) for time, event in events if event.channel != _DRUM_CHANNEL]
     played = _notes(piano)
     if midi.damage and not played:
         raise ValueError(midi.damage[0])
+    onset, offset, pitch, velocity = np.array(played, dtype=np.float64).reshape(-1, 4).T
+    is_endless = np.isinf(offset)
+    offset = np.where(is_endless, np.maximum(end, onset + _LAST_NOTE), offset)
+    kept = offset > onset
+    values, ignored = _pedal(piano, end)
+    notes = NoteList(onset[kept], offset[kept], pitch[kept], velocity[kept], pedal_values=values)
+
+    n_drums = sum(event.channel == _DRUM_CHANNEL and event.kind == NOTE_ON for _, event in events)
     remarks = [*midi.damage]
     remarks += [what if n == 1 else f"{what} ({n} times)" for what, n in midi.repairs.items()]
     if midi.format == 2 and len(midi.ends) > 1:
         remarks.append(f"its {len(midi.ends)} tracks are read one after another, as format 2 says")
-    n_drums = sum(event.channel == _DRUM_CHANNEL and event.kind == NOTE_ON for _, event in events)
     remarks += _remark(n_drums, "note of the drum channel is", "notes of the drum channel are")
-
-    pitch, onset, offset, velocity = np.array(played).reshape(-1, 4).T
-    is_endless = np.isinf(offset)
-    offset = np.where(is_endless, np.maximum(end, onset + _LAST_NOTE), offset)
-    kept = offset > onset
     remarks += _remark(is_endless.sum(), "note is", "notes are", "not released before the end")
     remarks += _remark((~kept).sum(), "note of no length is", "notes of no length are")
-
-    channels = {event.channel for _, event in piano if event.kind != CONTROLLER}
-    values, more = _pedal(piano, channels, end)
-    columns = (array[kept] for array in (onset, offset, pitch, velocity))
-    return NoteList(*columns, pedal_values=values), remarks + more
+    remarks += [
+        f"the pedal of channel {channel + 1}, which has no notes, is left out"
+        for channel in ignored
+    ]
+    return notes, remarks
 
 
 def write_midi(path: str | Path, notes: NoteList, *, tempo: float = 120.0) -> None:
@@ -122,7 +124,7 @@ def write_midi(path: str | Path, notes: NoteList, *, tempo: float = 120.0) -> No
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_midi(Path(folder, "song.mid"), NoteList([0.5], [1.0], [60], [70]), tempo=90)
     """
-    check_tempo(tempo)
+    check_number("tempo", tempo, *_TEMPI)
     beat = round(6e7 / tempo)  # microseconds
     ticks_per_beat = _TICKS_PER_BEAT * 2 ** max(0, math.ceil(math.log2(beat / _BEAT)))
     rate = ticks_per_beat * 1e6 / beat
@@ -157,15 +159,9 @@ def write_midi(path: str | Path, notes: NoteList, *, tempo: float = 120.0) -> No
         midi.save(temporary)
 
 
-def check_tempo(tempo: float) -> None:
-    """Raise ParameterError if a MIDI file cannot have a tempo."""
-    low, high = _TEMPI
-    if not low <= tempo <= high:
-        raise ParameterError(f"tempo must be from {low} to {high} beats per minute, not {tempo}")
-
-
-def _integers(values: list[NDArray[np.float64]] | NDArray[np.float64]) -> list[list[int]]:
-    return np.rint(values).astype(np.int64).tolist()
+def _integers(values: Sequence[NDArray[Any]] | NDArray[Any]) -> list[list[int]]:
+    integers: list[list[int]] = np.rint(values).astype(np.int64).tolist()
+    return integers
 
 
 def _remark(n: int, one: str, more: str, what: str = "left out") -> list[str]:
@@ -210,7 +206,7 @@ def _seconds(
 
 
 def _notes(events: list[_Timed]) -> list[tuple[float, ...]]:
-    """Pitch, onset, offset and velocity of all notes."""
+    """Onset, offset, pitch and velocity of all notes."""
     keys: dict[tuple[int, int, int], list[_Stroke]] = defaultdict(list)
     # Keys of each channel that were struck since all were released.
     struck = defaultdict(set)
@@ -223,9 +219,9 @@ def _notes(events: list[_Timed]) -> list[tuple[float, ...]]:
             for key in struck.pop(channel, ()):
                 keys[key].append((time, _ALL_RELEASED))
     return [
-        (pitch, *note)
+        (onset, offset, pitch, velocity)
         for (_, _, pitch), strokes in keys.items()
-        for note in _first_in_first_out(strokes) or _all_at_once(strokes)
+        for onset, offset, velocity in _first_in_first_out(strokes) or _all_at_once(strokes)
     ]
 
 
@@ -260,31 +256,24 @@ def _all_at_once(strokes: list[_Stroke]) -> list[_Note]:
     return notes
 
 
-def _pedal(
-    events: list[_Timed], channels: set[int], end: float
-) -> tuple[list[tuple[float, int]], list[str]]:
-    """Return the times and values of the sustain pedal, and remarks about what is left out.
+def _pedal(events: list[_Timed], end: float) -> tuple[list[tuple[float, int]], list[int]]:
+    """Return the times and values of the sustain pedal, and the channels that are ignored.
 
     The channels with notes are one piano: its pedal is as far down as any of theirs.
     """
-    current = dict.fromkeys(channels, 0)
+    current = {event.channel: 0 for _, event in events if event.kind != CONTROLLER}
     values = [(0.0, 0)]
     ignored = set()
     for time, (_, _, kind, channel, number, value) in events:
         if kind != CONTROLLER or number not in (_SUSTAIN, _RESET):
             continue
-        if channel not in channels:
-            if channels and number == _SUSTAIN and value:
-                ignored.add(channel)
-            continue
-        current[channel] = value if number == _SUSTAIN else 0
-        deepest = max(current.values())
-        if deepest != values[-1][1]:
-            values.append((time, deepest))
+        position = value if number == _SUSTAIN else 0
+        if channel in current:
+            current[channel] = position
+            if (deepest := max(current.values())) != values[-1][1]:
+                values.append((time, deepest))
+        elif current and position:
+            ignored.add(channel)
     if values[-1][1] > 0:
-        values.append((max(end, values[-1][0]), 0))
-    remarks = [
-        f"the pedal of channel {channel + 1}, which has no notes, is left out"
-        for channel in sorted(ignored)
-    ]
-    return values[1:], remarks
+        values.append((end, 0))
+    return values[1:], sorted(ignored)

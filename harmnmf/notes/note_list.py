@@ -110,7 +110,8 @@ class NoteList:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A pickled array loses its read-only flag.
-        return NoteList, tuple(vars(self).values())
+        columns = (self.onset, self.offset, self.pitch, self.velocity)
+        return NoteList, (*columns, (), self.pedal_values)
 
     @property
     def intervals(self) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import math
 import re
 from pathlib import Path
@@ -27,8 +28,10 @@ _ONSET = ("onset", "onsettime", "start", "starttime", "begin", "begintime", "tim
 _OFFSET = ("offset", "offsettime", "end", "endtime", "stop", "stoptime")
 _KEY_OFFSET, _PEDAL_OFFSET = ("keyoffset", "keyoffsettime"), ("pedaloffset", "pedaloffsettime")
 _DURATION = ("duration", "dur", "length")
-_PITCH = ("note", "pitch", "midi", "midipitch", "pitchmidi", "midinote", "notenumber", "midinumber")
-_PITCH += ("midinotenumber", "notename", "pitchname", "key")
+_PITCH = (
+    *("note", "pitch", "midi", "midipitch", "pitchmidi", "midinote", "notenumber", "midinumber"),
+    *("midinotenumber", "notename", "pitchname", "key"),
+)
 _HZ = ("hz", "frequency", "frequencyhz", "freq", "freqhz", "f0", "f0hz", "pitchhz")
 _VELOCITY = ("velocity", "vel", "midivelocity")
 _ENDS = {
@@ -161,14 +164,16 @@ def _lines(path: Path, data: bytes) -> list[tuple[int, str]]:
         text = data.decode("latin-1")  # only comments can have accents
     if "\0" in text:
         raise FormatError(f"{path}: not a text file")
-    lines = [(number, line.strip(" \r")) for number, line in enumerate(text.split("\n"), start=1)]
+    lines = [(number, line.strip(" ")) for number, line in enumerate(text.splitlines(), start=1)]
     lines = [(number, line) for number, line in lines if line.strip()]
-    # A header may be written as a comment, as NumPy does.
-    if lines and lines[0][1].startswith(_COMMENTS):
-        number, line = lines[0]
-        header = line.lstrip("#% ")
-        lines[0] = number, header if _layout_of(header) else line
-    return [(number, line) for number, line in lines if not line.startswith(_COMMENTS)]
+    is_row = [not line.startswith(_COMMENTS) for _, line in lines]
+    rows = list(itertools.compress(lines, is_row))
+    if rows and _is_header(rows[0][1]):
+        return rows
+    # The header may be written as a comment, as NumPy does.
+    comments = lines[: is_row.index(True)] if rows else lines
+    bare = [(number, line.lstrip("#% ")) for number, line in comments]
+    return [(number, line) for number, line in bare if _is_header(line)][-1:] + rows
 
 
 def _layout(path: Path, lines: list[tuple[int, str]]) -> tuple[str, list[str]]:
@@ -190,6 +195,11 @@ def _layout_of(line: str) -> tuple[str, list[str]] | None:
         if len(cells) >= 3 and all(_is_number(cell) for cell in cells[:2]):
             return delimiter, []
     return None
+
+
+def _is_header(line: str) -> bool:
+    layout = _layout_of(line)
+    return layout is not None and bool(layout[1])
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -232,13 +242,16 @@ def _usual_columns(rows: list[tuple[int, list[str]]]) -> _Columns:
 
 def _number(cell: str) -> float:
     """Convert a number, which may have a decimal comma."""
-    return float(cell.replace(",", "."))
+    try:
+        return float(cell.replace(",", "."))
+    except ValueError:
+        raise ParameterError(f"{cell!r} is not a number") from None
 
 
 def _is_number(cell: str) -> bool:
     try:
-        return np.isfinite(_number(cell))
-    except ValueError:
+        return math.isfinite(_number(cell))
+    except ParameterError:
         return False
 
 
@@ -253,11 +266,11 @@ def _row(path: Path, number: int, cells: list[str], columns: _Columns) -> list[f
         raise FormatError(f"{path}, line {number}: has {len(cells)} of {needed} columns")
     try:
         onset, end = _number(cells[columns.onset]), _number(cells[columns.end])
-        velocity = _UNKNOWN_VELOCITY
+        velocity = float(_UNKNOWN_VELOCITY)
         if columns.velocity is not None:
             velocity = _number(cells[columns.velocity])
         pitch = _pitch(cells[columns.pitch], is_hz=columns.is_hz)
-    except ValueError as error:
+    except ParameterError as error:
         raise FormatError(f"{path}, line {number}: {error}") from error
     return [onset, onset + end if columns.is_duration else end, pitch, velocity]
 

@@ -90,6 +90,26 @@ def test_json_has_what_midi_has_and_how_it_was_made(song):
     assert Path("song.json").read_text() == first
 
 
+def test_note_ends(song):
+    assert transcribe(song, "-o", "key.mid").exit_code == 0
+    assert transcribe(song, "-o", "sound.mid", "--note-ends", "sound").exit_code == 0
+    key, sound = (read_notes(name, offset="key") for name in ("key.mid", "sound.mid"))
+    np.testing.assert_array_equal(key.pedal, sound.pedal)
+    assert (key.offset <= sound.offset).all()
+    np.testing.assert_allclose(key.pedalled().offset, sound.pedalled().offset, atol=0.011)
+
+
+def test_tempo(song):
+    assert transcribe(song, "-o", "a.mid").exit_code == 0
+    assert transcribe(song, "-o", "slow.mid", "--tempo", 47.5).exit_code == 0
+    one, other = read_notes("a.mid"), read_notes("slow.mid")
+    np.testing.assert_allclose(one.intervals, other.intervals, atol=2e-3)
+    for tempo in (0, 3, 2000, "nan", "fast"):
+        result = transcribe(song, "-o", "b.mid", "--tempo", tempo)
+        assert result.exit_code == 2
+        assert "'--tempo'" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "start", "end"),
     [

@@ -55,6 +55,8 @@ def test_round_trip(tmp_path_factory, notes):
         ("onset_sec duration_sec pitch velocity id", "1 1.5 60 70 n0", 2.5, 2.5),
         ("begin\tend\tf0_hz\tvelocity", "1\t2\t262\t70", 2, 2),
         ("# onset offset pitch velocity", "1 2 60 70", 2, 2),
+        ("# by A\n# velocity pitch offset onset", "70 60 2 1", 2, 2),
+        ("# onset and offset in s\nonset offset pitch velocity", "1 2 60 70", 2, 2),
         ("% exported\nonset offset pitch velocity", "1 2 60 70 # first", 2, 2),
         ("onset\toffset\tpitch\tvelocity", "1 2 60 70", 2, 2),  # spaces for tabs
         ("1.0\t2.5\t60\t70", "", 2.5, 2.5),
@@ -119,7 +121,8 @@ def test_notes_without_length(tmp_path, rows, warning):
         (b"onset,offset,pitch,velocity\n0,1,60.5,70\n", ", line 2: pitch 60.5"),
         (b"onset,offset,pitch,velocity\n0,1\n", ", line 2: has 2 of 4 columns"),
         (b"onset,offset,hz,velocity\n0,1,0,70\n", ", line 2: 0 Hz is not a pitch"),
-        (b"onset,offset,pitch,velocity\n0,x,60,70\n", ", line 2: .*'x'"),
+        (b"onset,offset,pitch,velocity\n0,x,60,70\n", ", line 2: 'x' is not a number"),
+        (b"onset;offset;pitch;velocity\n0;1;60;\n", ", line 2: '' is not a number"),
         (b"\0\x01\x02\0", ": not a text file"),
     ],
 )
