@@ -35,6 +35,8 @@ _FORMATS = (
 _WITHOUT_LENGTH = ("aac", "ac3", "amr", "dts", "eac3", "loas", "mpeg", "truehd")
 # Limit on the values in one block: headers may announce any number of channels, and any rate.
 _LARGEST_BLOCK = 2**25
+# Samples that are converted at once: PyAV takes longer for many short frames.
+_N_CONVERTED = 2**15
 # Errors of a container without a packet between them, after which its rest is given up.
 _MOST_ERRORS = 100
 # Seconds to decode before the part to read: frames depend on those before.
@@ -302,13 +304,30 @@ def _layout(frame: AudioFrame) -> tuple[int, int, str]:
 
 def _join(frames: Iterable[AudioFrame], n_lead: int, n_block: int) -> Iterator[NDArray[np.float32]]:
     """Join frames to a block of `n_lead` samples, and others of `n_block`."""
-    fifo, n_next = AudioFifo(), n_lead
+    block, n_filled = None, 0
+    for samples in _arrays(frames):
+        while len(samples):
+            if block is None:
+                block = np.empty((n_lead, samples.shape[1]), np.float32)
+                n_lead = n_block
+            n_new = min(len(samples), len(block) - n_filled)
+            block[n_filled : n_filled + n_new] = samples[:n_new]
+            samples, n_filled = samples[n_new:], n_filled + n_new
+            if n_filled == len(block):
+                yield block
+                block, n_filled = None, 0
+    if block is not None:
+        yield block[:n_filled]
+
+
+def _arrays(frames: Iterable[AudioFrame]) -> Iterator[NDArray[np.float32]]:
+    """Convert frames to arrays of shape (n_samples, n_channels), many at once."""
+    fifo = AudioFifo()
     for frame in frames:
         frame.pts = None  # it would have to be continuous
         fifo.write(frame)
-        while fifo.samples >= n_next:
-            yield _to_array(fifo.read(n_next))
-            n_next = n_block
+        if fifo.samples >= _N_CONVERTED:
+            yield _to_array(fifo.read())
     rest = fifo.read()
     if rest is not None:
         yield _to_array(rest)

@@ -35,7 +35,7 @@ FORMATS = [
     ("flac.oga", "flac", "ogg", 44100, 1, True),
     ("a.webm", "libopus", "webm", 48000, 2, True),
     ("a.mka", "flac", "matroska", 44100, 1, True),
-    ("a.mkv", "aac", "matroska", 44100, 1, True),
+    ("a.mkv", "aac", "matroska", 44100, 1, False),
     ("a.wma", "wmav2", "asf", 44100, 1, False),
     ("a.ac3", "ac3", "ac3", 48000, 2, False),
     ("a.mp2", "mp2", "mp2", 44100, 1, False),
