@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from harmnmf.transcription import Transcriber
 
 FORMATS = ("mid", "csv", "json", "npz")
+_PICTURE = 60.0  # seconds
+# Seconds without notes at the beginning, or between notes, that are worth a remark.
+_PASSED_OVER = 20.0
 
 
 def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -29,6 +32,11 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(FORMATS)}")
     return list(dict.fromkeys(formats))
+
+
+def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Return semitones."""
+    return None if value is None else value / 100
 
 
 @click.command()
@@ -53,7 +61,8 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 @click.option(
     "--plot",
     is_flag=True,
-    help="Also save a picture (.png) of the notes over the spectrogram, up to one minute.",
+    help="Also save a picture (.png) of the notes over the spectrogram: the first minute that has "
+    "notes.",
 )
 @click.option(
     "--decoder",
@@ -97,6 +106,14 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     "note F-measure better (2 points with --decoder nmf).  [default: only with nmf]",
 )
 @click.option(
+    "--tuning",
+    type=Number(-100, 100),
+    callback=_parse_cents,
+    metavar="CENTS",
+    help="Cents by which the recordings are sharper than A4 = 440 Hz, negative if flatter, from "
+    "-100 to 100.  [default: estimated for each recording]",
+)
+@click.option(
     "--start",
     type=Time(),
     default=0.0,
@@ -126,6 +143,7 @@ def command(
     note_ends: str,
     tempo: float,
     adapt: bool | None,
+    tuning: float | None,
     start: float,
     end: float | None,
     device: str,
@@ -158,7 +176,7 @@ def command(
     if end is not None and end <= start:
         raise click.UsageError("--end must be after --start")
     work = Transcription(
-        dictionary, decoder, onset_threshold, note_ends, adapt, device, start, end, tempo
+        dictionary, decoder, onset_threshold, note_ends, adapt, tuning, device, start, end, tempo
     )
     process_each(ctx, plan, work, batch, work.duration)
 
@@ -172,6 +190,7 @@ class Transcription:
     onset_threshold: float | None
     note_ends: str
     adapt: bool | None
+    tuning: float | None
     device: str
     start: float
     end: float | None
@@ -197,6 +216,7 @@ class Transcription:
         if any(path.suffix.lower() == ".npz" for path in task.outputs):
             analysis = transcriber.analyse(recording, progress=progress)
             notes = transcriber.decode(analysis)
+            recording.check_notes(notes)
         else:
             notes = transcriber.transcribe(recording, progress=progress)
         for path in task.outputs:
@@ -210,12 +230,13 @@ class Transcription:
                 from harmnmf.plotting.figures import plot_transcription, save_figure
 
                 title = click.format_filename(task.source.name)
-                save_figure(plot_transcription(recording.beginning, notes, title=title), path)
+                spectrogram = recording.spectrogram(recording.intervals[0][0], _PICTURE)
+                save_figure(plot_transcription(spectrogram, notes, title=title), path)
             elif analysis is not None and suffix == ".npz":
                 analysis.save(path)
             else:
                 write_midi(path, notes, tempo=self.tempo)
-        return f"{len(notes)} note{'s' * (len(notes) != 1)}"
+        return f"{len(notes)} note{'s' * (len(notes) != 1)}{_calibration(recording)}"
 
     def _metadata(self, task: Task, recording: Recording) -> dict[str, Any]:
         """Metadata for a JSON file; the tuning in cents, relative to the dictionary."""
@@ -225,6 +246,17 @@ class Transcription:
             "tuning": round(100 * recording.tuning, 1),
             "settings": asdict(self),
         }
+
+
+def _calibration(recording: Recording) -> str:
+    """Say what a recording was tuned from, if that is not its beginning."""
+    intervals = recording.intervals
+    end = intervals[-1][1]
+    if end - sum(b - a for a, b in intervals) < _PASSED_OVER:
+        return ""
+    seconds = (round(recording.start + x) for x in (intervals[0][0], end))
+    first, last = (f"{x // 60}:{x % 60:02d}" for x in seconds)
+    return f", tuned from {first} to {last}" + ", where it has notes," * (len(intervals) > 1)
 
 
 @lru_cache(maxsize=1)
