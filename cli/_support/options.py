@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,7 +17,7 @@ class Number(click.FloatRange):
     """Finite numbers in a range: click's own lets NaN pass."""
 
     def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Convert the text of an option."""
         number: float = super().convert(value, param, ctx)
