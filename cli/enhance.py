@@ -59,8 +59,8 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
     "attenuation_limit",
     type=Number(min=0),
     metavar="DB",
-    help="Maximum attenuation of the noise in dB; inf for no limit.  [default: the limit stored "
-    "with the network]",
+    help="Maximum attenuation of the noise in dB; 0 changes nothing, and inf is no limit.  "
+    "[default: the limit stored with the network]",
 )
 @subtype_option
 @click.option(
