@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harmnmf.cli._support.options import PATH, overwrite_option
 from harmnmf.cli._support.paths import check_output
 from harmnmf.errors import ParameterError
+
+if TYPE_CHECKING:
+    from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 
 
 def _parse_pitch(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -45,7 +48,7 @@ def list_() -> None:
 @command.command()
 @click.argument("dictionary", metavar="NAME|FILE")
 def show(dictionary: str) -> None:
-    """Show the keys, timbres, front end and metadata of a dictionary."""
+    """Show the keys, tuning, timbres, front end and metadata of a dictionary."""
     from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 
     loaded = TimbreDictionary.load(dictionary)
@@ -59,6 +62,7 @@ def show(dictionary: str) -> None:
         ("path", str(path)),
         ("size", _size(path)),
         ("keys", _keys(keys)),
+        ("tuning", _tuning(loaded)),
         ("timbres", ", ".join([f"{len(names)}: {attack}", *names[loaded.n_attack :]])),
         ("front end", f"{front_end.pop('name')}, {loaded.axis.n_bins} bins"),
         *((f"  {name}", f"{value:g}") for name, value in front_end.items()),
@@ -89,7 +93,7 @@ def show(dictionary: str) -> None:
 )
 @overwrite_option
 def plot(dictionary: str, output: Path | None, pitch: int | None, overwrite: bool) -> None:
-    """Plot the spectra of a dictionary."""
+    """Plot the spectra and the tuning of a dictionary."""
     from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 
     loaded = TimbreDictionary.load(dictionary)
@@ -121,11 +125,27 @@ def _keys(keys: Sequence[int]) -> str:
     return f"{len(keys)}, {pitch_name(keys[0])} to {pitch_name(keys[-1])}"
 
 
+def _tuning(dictionary: TimbreDictionary) -> str:
+    """Tuning of the piano as a whole, and the range of its keys."""
+    import numpy as np
+
+    from harmnmf.signal.harmonics import pitch_to_hz
+
+    cents = 100 * np.asarray(dictionary.tuning)
+    a4 = float(pitch_to_hz(69, dictionary.overall_tuning))
+    return (
+        f"{100 * dictionary.overall_tuning:+.0f} cents (A4 = {a4:.1f} Hz), "
+        f"keys {cents.min():+.0f} to {cents.max():+.0f}"
+    )
+
+
 def _text(value: Any) -> str:
     """Format a metadata value as one line of printable characters: the file may be untrusted."""
     match value:
-        case {"notes": int(n_notes), "keys": [int(), *_] as keys}:
-            return f"{n_notes} notes, keys: {_keys(keys)}"
+        case {"notes": int(n_notes), "keys": [int(), *_] as keys, **others}:
+            tuning = others.get("tuning")
+            cents = f", {tuning:+d} cents" if isinstance(tuning, int) and tuning else ""
+            return f"{n_notes} notes, keys: {_keys(keys)}{cents}"
         case str():
             return " ".join("".join(c if c.isprintable() else " " for c in value).split())
     return json.dumps(value)

@@ -13,6 +13,8 @@ from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
 from harmnmf.signal.audio_folders import audio_files
 
+_IN_TUNE = 8  # cents, which nobody needs to know
+
 
 @click.command()
 @click.argument("audio", nargs=-1, required=True, type=PATH)
@@ -41,6 +43,12 @@ from harmnmf.signal.audio_folders import audio_files
     metavar="NAME|FILE",
     help="Initial dictionary, with --midi; it fills in keys that are rarely played.",
 )
+@click.option(
+    "--fix-names/--keep-names",
+    default=None,
+    help="What to do with isolated notes that sound unlike their names (C4 for C5, or middle C "
+    "called C3): learn them as they sound, or as they are named.  [default: stop, and name them]",
+)
 @about_option
 @overwrite_option
 @quiet_option
@@ -52,6 +60,7 @@ def command(
     scores: tuple[Path, ...],
     solver: str,
     dictionary: str,
+    fix_names: bool | None,
     about: str | None,
     overwrite: bool,
     quiet: bool,
@@ -61,7 +70,8 @@ def command(
     From isolated notes: AUDIO are files or folders of single notes. File names give the pitch: as
     a leading MIDI number (060_loud.wav) or as a note name (Piano.ff.Bb3.aiff; C4 is middle C).
     Each folder is one instrument; instruments have equal weight. A few keys per octave, soft and
-    loud, are enough: missing keys are interpolated.
+    loud, are enough: missing keys are interpolated. A piano that is out of tune is brought to
+    A4 = 440 Hz, as recordings are.
 
     From music: AUDIO are recordings, with one --midi for each. A few minutes that use most of the
     keyboard are enough.
@@ -83,6 +93,8 @@ def command(
         given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
         if given and not scores:
             raise click.UsageError(f"--{name} needs --midi")
+    if scores and fix_names is not None:
+        raise click.UsageError("--fix-names and --keep-names are for notes, without --midi")
     check_output(output, overwrite=overwrite)
     metadata = {"name": output.stem, "harmnmf": harmnmf.__version__}
     if about:
@@ -109,7 +121,9 @@ def command(
         from harmnmf.dictionary.from_notes import learn_from_notes
 
         with ProgressBar("Notes", sum(map(len, instruments.values())), quiet=quiet) as bar:
-            learned = learn_from_notes(instruments, metadata=metadata, progress=bar.advance)
+            learned = learn_from_notes(
+                instruments, fix_names=fix_names, metadata=metadata, progress=bar.advance
+            )
         sources, source = learned.metadata["instruments"], "instrument"
     learned.save(output)
     if quiet:
@@ -117,6 +131,9 @@ def command(
     if scores:
         for name, part in sources.items():
             click.echo(f"{name}: delayed by {1000 * part['offset']:+.0f} ms relative to its notes")
+    for name, part in sources.items():
+        if abs(part["tuning"]) > _IN_TUNE:
+            click.echo(f"{name}: {part['tuning']:+d} cents from A4 = 440 Hz")
     n_notes = sum(part["notes"] for part in sources.values())
     keys = {key for part in sources.values() for key in part["keys"]}
     counts = ((n_notes, "note"), (len(keys), "key"), (len(sources), source))

@@ -13,6 +13,8 @@ and four keys.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -115,14 +117,8 @@ def adapt_dictionary(
     H = timbre_activations(played, dictionary.n_attack)
     deviation = factorize_decibel(V, prior, W.new_ones(1, *W.shape[1:]), H, options).deviation
     W = W * 10 ** (deviation / 10)
-    return TimbreDictionary(
-        W.cpu().numpy(),
-        dictionary.pitches,
-        dictionary.front_end,
-        dictionary.n_attack,
-        dictionary.attack_lead,
-        {**dictionary.metadata, "adapted": True},
-    )
+    metadata = {**dictionary.metadata, "adapted": True}
+    return replace(dictionary, W=W.cpu().numpy(), metadata=metadata)
 
 
 def timbre_activations(played: NoteActivations, n_attack: int) -> torch.Tensor:

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError, ParameterError
-from harmnmf.notes.pitch_names import pitch_from_name
-from harmnmf.signal.audio import read_audio
+from harmnmf.notes.pitch_names import pitch_from_name, pitch_name
+from harmnmf.signal.audio import Audio, read_audio
 from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.signal.spectrogram import FrontEnd, LogFrequency
-from harmnmf.validation import check_integer
+from harmnmf.validation import check_flag, check_integer
 
 from .keys import DECAY, FLOOR, SILENCE, SUSTAIN, fill_keys, scale_timbres
-from .timbre_dictionary import TimbreDictionary
+from .names import check_names
+from .pitch import HeardNote, hear_note
+from .timbre_dictionary import TimbreDictionary, with_tuning
+from .tuning import IN_TUNE
 
 __all__ = ["find_attack", "learn_from_notes"]
 
 # The attack begins where the magnitude first comes within this many dB of its maximum.
 _ATTACK_THRESHOLD = -20.0
+# A click does not last: from 10 to 60 ms after its peak it is this far below it. Of 898 notes of
+# seven pianos none is more than 19 dB below.
+_CLICK = (0.01, 0.06)
+_CLICK_LEVEL = -26.0
+# A second note rises by this many dB above the last frames, of so many seconds, to so many dB below
+# the first note. Rises of single notes are of their own pitch, or rumble after those of high keys.
+_RISE, _RISE_DEPTH = 2.5, 18.0
+_RISE_FRAME, _RISE_FRAMES = 0.05, 4
+_HIGHEST_LASTING = 96
+_SHORTEST = 0.05  # seconds
+_MAX_CLICKS = 20
+_OCTAVE = 12
 
 
 def learn_from_notes(
@@ -33,6 +49,7 @@ def learn_from_notes(
     front_end: FrontEnd | None = None,
     pitches: Iterable[int] = PIANO_PITCHES,
     n_attack: int = 10,
+    fix_names: bool | None = None,
     metadata: Mapping[str, Any] | None = None,
     progress: Callable[[Path], None] | None = None,
 ) -> TimbreDictionary:
@@ -40,22 +57,25 @@ def learn_from_notes(
 
     Notes of one key, such as soft and loud ones, are scaled to the same level and averaged; keys
     without a note are interpolated from their neighbours, partial by partial; instruments are
-    averaged.
+    averaged. An instrument that is out of tune is resampled as a whole to A4 = 440 Hz.
 
     Parameters
     ----------
     instruments : mapping
         Files of isolated notes by the name of their instrument. The pitch is taken from the
-        file name (:func:`harmnmf.pitch_from_name`).
+        file name (:func:`harmnmf.pitch_from_name`), and compared with the sound.
     front_end : FrontEnd, optional
         Default: :class:`harmnmf.signal.spectrogram.LogFrequency` with its defaults.
     pitches : iterable of int, default=range(21, 109)
         MIDI numbers of the keys of the dictionary.
     n_attack : int, default=10
         Number of frames of the attack.
+    fix_names : bool, optional
+        Whether notes that sound unlike their names are learned as they sound (True) or as they are
+        named (False). Default: they are an error.
     metadata : mapping, optional
-        Metadata of the dictionary. ``instruments``, the number of notes and the sampled keys of
-        each, is added.
+        Metadata of the dictionary. ``instruments``, the number of notes, the sampled keys and the
+        tuning in cents of each, is added.
     progress : callable, optional
         Called with each file before it is read.
 
@@ -67,9 +87,15 @@ def learn_from_notes(
     Raises
     ------
     AudioError
-        If a file cannot be read, is silent, or has no pitch in its name.
+        If a file cannot be read, is silent or holds two notes, or its name has no pitch or one
+        that differs from the sound.
     ParameterError
         If there are no notes, no keys or no attack, or a key is not a MIDI number.
+
+    Warns
+    -----
+    UserWarning
+        If names were fixed, a note is very short, or all notes are of one key.
 
     Examples
     --------
@@ -90,54 +116,165 @@ def learn_from_notes(
     if not keys:
         raise ParameterError("pitches must be one or more MIDI numbers")
     check_integer("n_attack", n_attack)
-    files_by_pitch: dict[str, dict[int, list[Path]]] = {}
-    for name, files in instruments.items():
-        for path in map(Path, files):
-            by_pitch = files_by_pitch.setdefault(name, defaultdict(list))
-            by_pitch[pitch_from_name(path)].append(path)
-    if not files_by_pitch:
+    if fix_names is not None:
+        check_flag("fix_names", fix_names)
+    names = {
+        name: {path: _named_pitch(path, fix=bool(fix_names)) for path in map(Path, files)}
+        for name, files in instruments.items()
+        if len(files)
+    }
+    if not names:
         raise ParameterError("a dictionary needs at least one recorded note")
-    learned, sources = [], {}
-    for name, by_pitch in files_by_pitch.items():
-        sampled = {}
-        for pitch, paths in sorted(by_pitch.items()):
-            notes = []
-            for path in paths:
-                if progress is not None:
-                    progress(path)
-                notes.append(_note_timbres(path, front_end, n_attack))
-            sampled[pitch] = np.mean(notes, axis=0)
+    learned, shifts, sources = [], [], {}
+    recorded: set[int] = set()
+    for name, named in names.items():
+        notes = {}
+        for path in named:
+            if progress is not None:
+                progress(path)
+            notes[path] = _read_note(path, front_end, n_attack)
+        heard = {path: note.heard for path, note in notes.items()}
+        keys_of, tuning = check_names(named, heard, fix=fix_names)
+        shift = tuning if abs(tuning) > IN_TUNE else 0.0
+        layers = defaultdict(list)
+        for path, note in notes.items():
+            layers[keys_of[path]].append(_note_timbres(note, shift, front_end, n_attack))
+        sampled = {pitch: np.mean(layers[pitch], axis=0) for pitch in sorted(layers)}
+        recorded |= sampled.keys()
         learned.append(fill_keys(sampled, keys, front_end.axis))
-        sources[name] = {"notes": sum(map(len, by_pitch.values())), "keys": list(sampled)}
+        shifts.append(shift)
+        sources[name] = {"notes": len(notes), "keys": list(sampled), "tuning": round(100 * tuning)}
+    if len(recorded) == 1 and keys[-1] - keys[0] > _OCTAVE:
+        [key] = recorded
+        warnings.warn(
+            f"{name}: one key, {pitch_name(key)}, is a poor basis for all the others; record a few "
+            "keys per octave",
+            stacklevel=2,
+        )
     W = scale_timbres(np.mean(learned, axis=0), n_attack).astype(np.float32)
     lead = front_end.hop_length / front_end.sample_rate
     about = {**(metadata or {}), "instruments": sources}
-    return TimbreDictionary(W, np.array(keys), front_end, n_attack, lead, about)
+    dictionary = TimbreDictionary(W, np.array(keys), front_end, n_attack, lead, about)
+    return with_tuning(dictionary, overall=float(np.mean(shifts)))
 
 
-def find_attack(samples: NDArray[np.float32]) -> int:
+def find_attack(samples: NDArray[np.float32], sample_rate: int) -> int:
     """Return the first sample of an isolated note whose magnitude is within 20 dB of the maximum.
+
+    Clicks are passed over, as of a switch before or after the note.
 
     Examples
     --------
-    >>> find_attack(np.r_[np.zeros(500), np.ones(500)])
+    >>> find_attack(np.r_[np.zeros(500), np.ones(5000)], 16000)
     500
     """
     magnitude = np.abs(samples)
-    peak = magnitude.max(initial=0.0)
-    if peak < SILENCE:
+    if magnitude.max(initial=0.0) < SILENCE:
         raise AudioError("the recording is silent; record the note again, or leave it out")
-    return int(np.argmax(magnitude >= peak * 10 ** (_ATTACK_THRESHOLD / 20)))
+    start, end = (round(seconds * sample_rate) for seconds in _CLICK)
+    first = None
+    for _ in range(_MAX_CLICKS):
+        peak = magnitude.max()
+        if peak < SILENCE:
+            break
+        attack = int(np.argmax(magnitude >= peak * 10 ** (_ATTACK_THRESHOLD / 20)))
+        first = attack if first is None else first
+        after = magnitude[attack + start : attack + end]
+        if len(after) and np.sqrt(np.mean(after**2)) >= peak * 10 ** (_CLICK_LEVEL / 20):
+            return attack
+        magnitude[attack : attack + start] = 0
+    assert first is not None
+    return first  # nothing lasts
 
 
-def _note_timbres(path: Path, front_end: FrontEnd, n_attack: int) -> NDArray[np.float64]:
-    """Average the spectrogram of a note into timbres, shape (n_bins, n_attack + 2)."""
+class _Note(NamedTuple):
+    """Samples of a note from a frame before its attack, the attack, and the pitch."""
+
+    samples: NDArray[np.float32]
+    attack: int
+    heard: HeardNote
+
+
+def _named_pitch(path: Path, *, fix: bool) -> int | None:
+    """Pitch in a file name; None if there is none and it is going to be heard."""
+    try:
+        return pitch_from_name(path)
+    except AudioError as error:
+        if fix:
+            return None
+        raise AudioError(f"{error}, or pass --fix-names (fix_names=True)") from error
+
+
+def _read_note(path: Path, front_end: FrontEnd, n_attack: int) -> _Note:
     rate, hop = front_end.sample_rate, front_end.hop_length
     samples = read_audio(path, sample_rate=rate).samples
     try:
-        attack = find_attack(samples)
+        attack = find_attack(samples, rate)
     except AudioError as error:
         raise AudioError(f"{path}: {error}") from error
+    duration = (len(samples) - attack) / rate
+    if duration < _SHORTEST:
+        raise AudioError(f"{path}: lasts only {1000 * duration:.1f} ms; record the note again")
+    if duration < n_attack * hop / rate:
+        warnings.warn(
+            f"{path}: lasts only {duration:.2f} s, and its sustain is not heard; record it for "
+            f"{DECAY[1]} s",
+            stacklevel=3,
+        )
+    heard = hear_note(samples[attack:], rate)
+    _check_single(path, heard, samples[attack:], rate)
+    begin = max(0, attack - 2 * hop)
+    end = attack + round((DECAY[1] + 1.1) * rate)
+    return _Note(samples[begin:end], attack - begin, heard)
+
+
+def _check_single(
+    path: Path, heard: HeardNote, samples: NDArray[np.float32], sample_rate: int
+) -> None:
+    """Raise AudioError if a note of another key follows."""
+    for start in _rises(samples, sample_rate):
+        later = hear_note(samples[start:], sample_rate)
+        if (
+            heard.pitch < _HIGHEST_LASTING
+            and heard.is_clear
+            and later.is_clear
+            and heard.differs_from(later.pitch)
+            and later.differs_from(heard.pitch)
+        ):
+            first, second = (pitch_name(round(note.pitch)) for note in (heard, later))
+            raise AudioError(
+                f"{path}: holds two notes, {first} and {second}; cut it after the first"
+            )
+
+
+def _rises(samples: NDArray[np.float32], sample_rate: int) -> list[int]:
+    """Find the samples at which the sound rises again after the attack."""
+    frame = round(_RISE_FRAME * sample_rate)
+    n_frames = len(samples) // frame
+    power = np.square(samples[: n_frames * frame], dtype=np.float64).reshape(n_frames, frame)
+    level = 10 * np.log10(power.mean(axis=1) + np.finfo(float).tiny)
+    rises = [
+        n
+        for n in range(_RISE_FRAMES, n_frames)
+        if level[n] > level.max() - _RISE_DEPTH
+        and level[n] - level[n - _RISE_FRAMES : n - 1].max() > _RISE
+    ]
+    return [frame * n for n in rises if n - 1 not in rises]
+
+
+def _note_timbres(
+    note: _Note, tuning: float, front_end: FrontEnd, n_attack: int
+) -> NDArray[np.float64]:
+    """Average the spectrogram of a note into timbres, shape (n_bins, n_attack + 2).
+
+    A note of a piano that is sharp by `tuning` semitones is resampled to a higher rate, and
+    analysed as if it had the front end's.
+    """
+    rate, hop = front_end.sample_rate, front_end.hop_length
+    samples, attack = note.samples, note.attack
+    if tuning:
+        tuned = round(rate * 2 ** (tuning / 12))
+        samples, attack = Audio(samples, rate).resample(tuned).samples, round(attack * tuned / rate)
     # The attack is centred on the second frame, so that the first shows the rise before it.
     samples = samples[max(0, attack - hop) :][: int((DECAY[1] + 1) * rate)]
     samples = np.concatenate([np.zeros(max(0, hop - attack), samples.dtype), samples])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 from harmnmf.validation import check_number
 
 from .keys import DECAY, SILENCE, fill_keys, scale_timbres
-from .timbre_dictionary import TimbreDictionary
+from .timbre_dictionary import TimbreDictionary, with_tuning
 
 __all__ = ["estimate_offset", "learn_from_score", "timbre_roll"]
 
@@ -68,7 +69,8 @@ def learn_from_score(
 
     The notes must be aligned with the recording, as those of a Disklavier are, up to one constant
     offset, which is estimated (:func:`estimate_offset`). A recording that is not in tune with the
-    dictionary is analysed as if it were, as in :class:`harmnmf.Transcriber`.
+    dictionary is analysed as if it were, as in :class:`harmnmf.Transcriber`, so that the spectra
+    are those of the piano at 440 Hz.
 
     Parameters
     ----------
@@ -82,7 +84,7 @@ def learn_from_score(
         Number of notes of a key for which its learned and its initial timbres weigh the same.
     metadata : mapping, optional
         Metadata of the dictionary. The solver, the initial dictionary and ``recordings`` (number
-        of notes, keys, and offset in seconds of each) are added.
+        of notes, keys, offset in seconds and tuning in cents of each) are added.
     progress : callable, optional
         Called with the name of each recording before it is read.
     **options
@@ -113,8 +115,9 @@ def learn_from_score(
     >>> audio = Audio(np.concatenate([np.zeros(16000), 0.2 * tone]), 16000)
     >>> notes = NoteList(onset=[1.0], offset=[2.5], pitch=[57], velocity=[80])
     >>> dictionary = learn_from_score([(audio, notes)])
-    >>> dictionary.metadata["recordings"]
-    {'recording 1': {'notes': 1, 'keys': [57], 'offset': 0.0}}
+    >>> recording = dictionary.metadata["recordings"]["recording 1"]
+    >>> recording["keys"], recording["offset"]
+    ([57], 0.0)
     """
     if not isinstance(dictionary, TimbreDictionary):
         dictionary = TimbreDictionary.load(dictionary)
@@ -136,6 +139,7 @@ def learn_from_score(
             "notes": len(take.notes),
             "keys": np.unique(take.notes.pitch).tolist(),
             "offset": round(take.offset, 3),
+            "tuning": round(100 * take.tuning),
         }
     if not takes:
         raise ParameterError("a dictionary needs at least one recording")
@@ -162,14 +166,18 @@ def learn_from_score(
     about = {
         key: dictionary.metadata[key] for key in ("name", "about") if key in dictionary.metadata
     }
-    return TimbreDictionary(
-        scale_timbres(W, dictionary.n_attack).astype(np.float32),
-        dictionary.pitches,
-        dictionary.front_end,
-        dictionary.n_attack,
-        dictionary.attack_lead,
-        {**(metadata or {}), "recordings": sources, "solver": solver, "initial dictionary": about},
+    learned_dictionary = replace(
+        dictionary,
+        W=scale_timbres(W, dictionary.n_attack).astype(np.float32),
+        metadata={
+            **(metadata or {}),
+            "recordings": sources,
+            "solver": solver,
+            "initial dictionary": about,
+        },
     )
+    overall = np.average([take.tuning for take in takes], weights=[len(t.notes) for t in takes])
+    return with_tuning(learned_dictionary, overall=float(overall))
 
 
 def estimate_offset(samples: ArrayLike, sample_rate: int, notes: NoteList) -> float:
@@ -234,12 +242,16 @@ def timbre_roll(
 
 
 class _Take(NamedTuple):
-    """Spectrogram (n_bins, n_frames), seconds from frame to frame, aligned notes, their offset."""
+    """Spectrogram (n_bins, n_frames) in tune, seconds from frame to frame, and aligned notes.
+
+    `offset` of the notes is in seconds, `tuning` of the recording in semitones.
+    """
 
     V: NDArray[np.float32]
     hop: float
     notes: NoteList
     offset: float
+    tuning: float
 
 
 def _name(source: Any, otherwise: str) -> str:
@@ -258,7 +270,7 @@ def _read_take(
         raise ParameterError(f"{score_name}: has no notes")
     if not np.isin(notes.pitch, dictionary.pitches).all():
         raise ParameterError(f"{score_name}: has notes of keys that the dictionary lacks")
-    audio = (recording if isinstance(recording, Audio) else read_audio(recording)).to_mono()
+    audio = read_audio(recording)
     if np.abs(audio.samples).max() < SILENCE:
         raise AudioError(f"{name}: the recording is silent")
     last = float(notes.onset[-1])
@@ -270,10 +282,11 @@ def _read_take(
     front_end = dictionary.front_end
     samples = audio.resample(front_end.sample_rate).samples
     offset = estimate_offset(samples, front_end.sample_rate, notes)
-    tuning = relative_tuning(audio, front_end, dictionary.W)
+    played = np.isin(dictionary.pitches, notes.pitch)
+    tuning = relative_tuning(audio, front_end, dictionary.W[:, played])
     V = transform_in_tune(audio, front_end, tuning)
     hop = V.hop_length / V.sample_rate
-    take = _Take(V.values, hop, notes.shift(offset).without_overlaps(), offset)
+    take = _Take(V.values, hop, notes.shift(offset).without_overlaps(), offset, tuning)
     if not _rise(take, dictionary) > _SMALLEST_RISE:
         raise ParameterError(
             f"{score_name}: the notes do not fit {name}; they must be aligned with it"

@@ -56,7 +56,7 @@ _VALIDATION = "validation_"
 
 
 def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -> Figure:
-    """Plot the spectra of all keys of a dictionary.
+    """Plot the spectra and the tuning of all keys of a dictionary.
 
     Parameters
     ----------
@@ -69,7 +69,8 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     -------
     matplotlib.figure.Figure
         One image for the strongest attack frame and one for each later timbre, in decibels
-        relative to the maximum of the image.
+        relative to the maximum of the image; below, the tuning of the keys in cents, if it is not
+        zero.
 
     Raises
     ------
@@ -93,9 +94,11 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     W, n_attack = dictionary.W, dictionary.n_attack
     strongest = int(W[:, :, :n_attack].sum(axis=(0, 1)).argmax())
     timbres = [strongest, *range(n_attack, W.shape[2])]
-    n_rows = 1 if pitch is None else 2
-    figure = Figure(figsize=(4 * len(timbres) + 1.5, 4.6 * n_rows), layout="constrained")
-    grid = figure.add_gridspec(n_rows, len(timbres))
+    heights = [4.6]
+    heights += [] if pitch is None else [4.6]
+    heights += [1.8] if np.any(dictionary.tuning) else []
+    figure = Figure(figsize=(4 * len(timbres) + 1.5, sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(len(heights), len(timbres), height_ratios=heights)
     edges = np.maximum(axis.to_hz(np.arange(axis.n_bins + 1) - 0.5), _MIN_HZ)
     images: list[Axes] = []
     for column, timbre in enumerate(timbres):
@@ -120,6 +123,8 @@ def plot_dictionary(dictionary: TimbreDictionary, *, pitch: int | None = None) -
     figure.colorbar(mesh, ax=images, label="Level (dB)", pad=0.01)
     if pitch is not None:
         _plot_spectra(figure.add_subplot(grid[1, :]), dictionary, pitch, timbres)
+    if np.any(dictionary.tuning):
+        _plot_tuning(figure.add_subplot(grid[-1, :]), dictionary)
     name = dictionary.metadata.get("name", "unnamed")
     figure.suptitle(f"Timbre dictionary: {name}", fontweight="bold")
     return figure
@@ -193,7 +198,7 @@ def plot_transcription(
     notes: NoteList,
     reference: NoteList | None = None,
     *,
-    start: float = 0.0,
+    start: float | None = None,
     end: float | None = None,
     title: str = "",
 ) -> Figure:
@@ -209,7 +214,7 @@ def plot_transcription(
         Ground truth. Hits (correct pitch, and onset within 50 ms), false alarms and missed notes
         then have different colours.
     start, end : float, optional
-        Time range in seconds; by default the first minute.
+        Time range in seconds; by default the first minute of the spectrogram.
     title : str, optional
         Title.
 
@@ -233,8 +238,14 @@ def plot_transcription(
     'notes: 1'
     """
     hop = spectrogram.hop_length / spectrogram.sample_rate
-    first, last = frames_between(start, end, spectrogram.n_frames, hop)
-    left, right = first * hop, last * hop
+    begin = spectrogram.start
+    first, last = frames_between(
+        0.0 if start is None else start - begin,
+        None if end is None else end - begin,
+        spectrogram.n_frames,
+        hop,
+    )
+    left, right = begin + first * hop, begin + last * hop
     # Earlier notes may still sound at the start.
     given = [notes] if reference is None else [notes, reference]
     lists = [part.slice(max(0.0, left - _MAX_NOTE), right) for part in given]
@@ -262,8 +273,8 @@ def plot_transcription(
     label_pitches(axes.yaxis, low, high)
     axes.grid(axis="y", color="#00000022", linewidth=0.6)
     axes.set_title(title, loc="left", fontweight="bold")
-    if last - first < spectrogram.n_frames:
-        summary += f" ({left:.0f} to {right:.0f} s of {spectrogram.n_frames * hop:.0f} s)"
+    if last - first < spectrogram.n_frames - 1:
+        summary += f" ({left:.0f} to {right:.0f} s of {begin + spectrogram.n_frames * hop:.0f} s)"
     axes.set_title(summary, loc="right", fontsize="medium", color="#444444")
     return figure
 
@@ -366,6 +377,17 @@ def _plot_spectra(axes: Axes, dictionary: TimbreDictionary, pitch: int, timbres:
     axes.set(xlim=(_MIN_HZ, axis.frequencies[-1]), ylim=(-RANGE, 8))
     axes.set(title=f"Spectra of {pitch_name(pitch)}", xlabel="Frequency (Hz)", ylabel="Level (dB)")
     axes.legend(loc="upper right", ncols=4, framealpha=0.9)
+
+
+def _plot_tuning(axes: Axes, dictionary: TimbreDictionary) -> None:
+    """Plot the deviation of each key from equal temperament."""
+    overall = 100 * dictionary.overall_tuning
+    axes.axhline(overall, color="#cccccc", linewidth=0.8, label=f"overall {overall:+.0f} cents")
+    cents = 100 * np.asarray(dictionary.tuning)
+    axes.plot(dictionary.pitches, cents, color=_BLUE, marker=".", label="keys")
+    label_pitches(axes.xaxis, dictionary.pitches[0], dictionary.pitches[-1])
+    axes.set(title="Tuning relative to A4 = 440 Hz", ylabel="Cents")
+    axes.legend(loc="upper left", ncols=2, framealpha=0.9)
 
 
 def _add_compared(axes: Axes, notes: NoteList, reference: NoteList, *, start: float) -> str:

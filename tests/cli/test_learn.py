@@ -9,11 +9,17 @@ from commands import assert_error, invoke
 from harmnmf import Audio, NoteList, TimbreDictionary, read_notes, write_audio, write_midi
 from harmnmf.cli.main import main
 
+# Names and pitches of the notes of two pianos.
+UPRIGHT = {f"upright/{pitch:03}.wav": pitch for pitch in (36, 48, 60, 72, 84)}
+GRAND = {"grand/A2.wav": 45, "grand/A4_pp.flac": 69, "grand/A4_ff.wav": 69, "grand/A6.wav": 93}
+NOTES = {**UPRIGHT, **GRAND}
+
 
 def write_note(path, pitch):
     path.parent.mkdir(parents=True, exist_ok=True)
     t = np.arange(8000) / 16000
-    tone = np.exp(-3 * t) * np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * t)
+    hz = 440 * 2 ** ((pitch - 69) / 12)
+    tone = np.exp(-3 * t) * sum(np.sin(2 * np.pi * h * hz * t) / h**2 for h in range(1, 5))
     write_audio(path, Audio(0.3 * tone, 16000))
 
 
@@ -21,9 +27,8 @@ def write_note(path, pitch):
 def notes(tmp_path):
     """A folder of two instruments, with other files beside the notes."""
     folder = tmp_path / "notes"
-    for name, pitch in (("upright/060.wav", 60), ("upright/072.wav", 72), ("grand/A4_pp.flac", 69)):
+    for name, pitch in NOTES.items():
         write_note(folder / name, pitch)
-    shutil.copy(folder / "upright" / "060.wav", folder / "grand" / "A4_ff.wav")
     (folder / "upright" / "README.txt").write_text("C4")
     (folder / "upright" / "._060.wav").write_bytes(b"resource fork")
     return folder
@@ -52,22 +57,27 @@ def test_each_folder_is_an_instrument(notes, tmp_path):
     output = tmp_path / "my-piano.safetensors"
     result = learn(notes, "-o", output, "--about", "Mine. CC0.")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"{output}: learned from 4 notes of 3 keys, 2 instruments\n"
+    assert result.stdout == f"{output}: learned from 9 notes of 8 keys, 2 instruments\n"
     about = TimbreDictionary.load(output).metadata
     assert (about["name"], about["about"]) == ("my-piano", "Mine. CC0.")
-    assert about["instruments"] == {
-        "grand": {"notes": 2, "keys": [69]},
-        "upright": {"notes": 2, "keys": [60, 72]},
+    instruments = about["instruments"]
+    assert {name: (part["notes"], part["keys"]) for name, part in instruments.items()} == {
+        "grand": (4, [45, 69, 93]),
+        "upright": (5, [36, 48, 60, 72, 84]),
     }
 
 
 def test_files_given_by_name_are_one_instrument(notes, tmp_path):
     output = tmp_path / "one.safetensors"
-    files = [notes / "upright" / "060.wav", notes / "grand" / "A4_pp.flac"]
+    files = [notes / name for name in (*UPRIGHT, "grand/A4_pp.flac")]
     result = learn(*files, files[0], "-o", output, "--quiet")
     assert (result.exit_code, result.output) == (0, "")
     sources = TimbreDictionary.load(output).metadata["instruments"]
-    assert sources == {"upright": {"notes": 2, "keys": [60, 69]}}
+    assert list(sources) == ["upright"]
+    assert (sources["upright"]["notes"], sources["upright"]["keys"]) == (
+        6,
+        [36, 48, 60, 69, 72, 84],
+    )
 
 
 def test_a_note_counts_once_and_names_do_not_clash(notes, tmp_path):
@@ -77,8 +87,8 @@ def test_a_note_counts_once_and_names_do_not_clash(notes, tmp_path):
     assert result.exit_code == 0
     sources = TimbreDictionary.load(output).metadata["instruments"]
     assert {name: source["notes"] for name, source in sources.items()} == {
-        "upright": 2,
-        "grand": 2,
+        "upright": 5,
+        "grand": 4,
         "upright (2)": 1,
     }
 

@@ -23,7 +23,7 @@ KEYS = np.array([48, 50, 52, 53, 55, 57, 72, 74, 76])
 def dictionary():
     """Some keys of the shipped dictionary."""
     full = TimbreDictionary.load("default")
-    return replace(full, W=full.W[:, KEYS - 21], pitches=KEYS)
+    return replace(full, W=full.W[:, KEYS - 21], pitches=KEYS, tuning=full.tuning[KEYS - 21])
 
 
 def colour(dictionary):

@@ -16,14 +16,14 @@ LEVELS = np.array([0.0, -3, -10, -6, -15, -12])
 LOSSES = 6.0 * np.arange(1, 7)
 
 
-def struck(pitch, *, duration=2.0, gain=0.1, late=0.0, levels=LEVELS):
+def struck(pitch, *, duration=2.0, gain=0.1, late=0.0, levels=LEVELS, tuning=0.0):
     """Synthesise a note with the partials of a piano, after some silence."""
     t = np.arange(int(duration * RATE)) / RATE
     series = HarmonicSeries(len(levels), piano_inharmonicity(pitch))
     tone = sum(
         10 ** ((level - loss * t) / 20) * np.cos(2 * np.pi * hz * t)
         for hz, level, loss in zip(
-            series.frequencies(pitch_to_hz(pitch)), levels, LOSSES, strict=False
+            series.frequencies(pitch_to_hz(pitch, tuning)), levels, LOSSES, strict=False
         )
     )
     silence = np.zeros(round(late * RATE))
@@ -34,14 +34,14 @@ def struck(pitch, *, duration=2.0, gain=0.1, late=0.0, levels=LEVELS):
 def learn(tmp_path):
     """Learn from notes given as name=Audio, or as a mapping of instruments to such notes."""
 
-    def run(pitches, instruments=None, **notes):
+    def run(pitches, instruments=None, fix_names=None, **notes):
         files = {}
         for instrument, recordings in (instruments or {"toy": notes}).items():
             (tmp_path / instrument).mkdir(exist_ok=True)
             files[instrument] = [tmp_path / instrument / f"{name}.wav" for name in recordings]
             for path, audio in zip(files[instrument], recordings.values(), strict=True):
                 write_audio(path, audio)
-        return learn_from_notes(files, front_end=FRONT_END, pitches=pitches)
+        return learn_from_notes(files, front_end=FRONT_END, pitches=pitches, fix_names=fix_names)
 
     return run
 
@@ -110,16 +110,19 @@ def test_layers_of_a_key_and_instruments_weigh_the_same(learn):
     )
     np.testing.assert_allclose(together.W, expected, atol=1e-3)
     assert together.metadata["instruments"] == {
-        "bright": {"notes": 3, "keys": [57]},
-        "dull": {"notes": 1, "keys": [57]},
+        "bright": {"notes": 3, "keys": [57], "tuning": 0},
+        "dull": {"notes": 1, "keys": [57], "tuning": 0},
     }
 
 
 def test_a_short_note_keeps_its_last_spectrum(learn):
-    W = learn([69], A4=struck(69, duration=0.15)).W
+    short = Audio(struck(69, duration=0.15).samples[: round(0.15 * RATE)], RATE)
+    with pytest.warns(UserWarning, match=r"A4\.wav: lasts only 0\.15 s"):
+        W = learn([69], A4=short).W
     for timbre in (SUSTAIN, DECAY):
         assert W[:, 0, timbre].sum() == pytest.approx(1, rel=1e-5)
-    assert learn([69], A4=Audio(np.full(10, 0.5), RATE)).W.shape == (390, 1, 12)
+    with pytest.raises(AudioError, match=r"A4\.wav: lasts only 0\.6 ms"):
+        learn([69], A4=Audio(np.full(10, 0.5), RATE))
 
 
 def test_another_front_end_and_attack(tmp_path):
@@ -139,6 +142,76 @@ def test_another_front_end_and_attack(tmp_path):
     assert dictionary.attack_lead == 0.01
     peaks = dictionary.axis.to_hz(dictionary.W[:, :, -1].argmax(axis=0))
     np.testing.assert_allclose(peaks, pitch_to_hz([69, 70]), atol=8)
+
+
+@pytest.mark.parametrize("tuning", [-0.4, 0.2, 0.45])
+def test_a_piano_out_of_tune_is_brought_to_440_hz(learn, tuning):
+    keys = (52, 57, 62, 67)
+    expected, learned = (
+        learn(keys, **{f"{key:03}": struck(key, tuning=x) for key in keys}) for x in (0.0, tuning)
+    )
+    np.testing.assert_allclose(expected.tuning, 0, atol=0.03)
+    np.testing.assert_allclose(learned.tuning, tuning, atol=0.03)
+    assert learned.overall_tuning == pytest.approx(tuning, abs=0.02)
+    assert learned.metadata["instruments"]["toy"]["tuning"] == pytest.approx(100 * tuning, abs=2)
+    np.testing.assert_allclose(learned.W[..., N_ATTACK:], expected.W[..., N_ATTACK:], atol=0.02)
+
+
+def test_deviations_of_single_keys_stay_in_the_spectra(learn):
+    tuning = dict(zip((52, 57, 62, 67), (-0.15, 0.1, 0.0, 0.05), strict=True))
+    learned = learn(list(tuning), **{f"{k:03}": struck(k, tuning=x) for k, x in tuning.items()})
+    np.testing.assert_allclose(learned.tuning, list(tuning.values()), atol=0.03)
+    assert learned.metadata["instruments"]["toy"]["tuning"] == pytest.approx(2.5, abs=2)
+
+
+def test_names_an_octave_off(learn):
+    keys = (52, 57, 62, 67)
+    expected = learn(keys, **{f"{key:03}": struck(key) for key in keys})
+    notes = {f"{key - 12:03}": struck(key) for key in keys}
+    with pytest.raises(AudioError, match=r"toy: the names of 4 of 4 notes are 12 semitones below"):
+        learn(keys, {"toy": notes})
+    with pytest.warns(UserWarning, match="where middle C is C4"):
+        fixed = learn(keys, {"toy": notes}, fix_names=True)
+    np.testing.assert_array_equal(fixed.W, expected.W)
+    kept = learn([key - 12 for key in keys], {"toy": notes}, fix_names=False)
+    assert kept.metadata["instruments"]["toy"]["keys"] == [40, 45, 50, 55]
+
+
+def test_names_without_a_pitch_can_be_heard(learn):
+    with pytest.raises(AudioError, match=r"grand\.wav: its name has no pitch; .*--fix-names"):
+        learn([57], grand=struck(57))
+    heard = learn([57], grand=struck(57), fix_names=True)
+    np.testing.assert_array_equal(heard.W, learn([57], A3=struck(57)).W)
+
+
+@pytest.mark.parametrize("where", [2000, -2000])
+def test_clicks_are_passed_over(learn, where):
+    note = struck(57, late=0.5)
+    samples = note.samples.copy()
+    samples[where : where + 10] = 0.9
+    clicked = learn([57], A3=Audio(samples, RATE))
+    np.testing.assert_allclose(clicked.W, learn([57], A3=note).W, atol=1e-6)
+
+
+@pytest.mark.parametrize("duration", [0.8, 2.5])
+def test_two_notes_in_a_file_are_an_error(learn, duration):
+    first, second = struck(57, duration=4.0).samples, struck(61).samples
+    audio = Audio(np.concatenate([first[: round(duration * RATE)], second]), RATE)
+    with pytest.raises(AudioError, match=r"A3\.wav: holds two notes, A3 and C#4; cut it"):
+        learn([57], A3=audio)
+
+
+def test_noise_is_no_note(learn):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(RATE)
+    with pytest.raises(AudioError, match=r"A3\.wav: does not sound like A3"):
+        learn([57], A3=Audio(noise, RATE))
+
+
+def test_one_key_is_a_poor_basis_for_a_keyboard(learn):
+    with pytest.warns(UserWarning, match="toy: one key, A3, is a poor basis"):
+        dictionary = learn(range(21, 109), A3=struck(57))
+    strongest = dictionary.axis.to_hz(dictionary.W[:, :60, SUSTAIN].argmax(axis=0))
+    np.testing.assert_allclose(strongest, pitch_to_hz(range(21, 81)), rtol=0.03)
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,16 @@ def test_level_channels_delay_and_tuning_do_not_matter(notes, harmonic):
             )
 
 
+@pytest.mark.parametrize("tuning", [-0.4, 0.0, 0.4])
+def test_spectra_are_in_tune_and_the_tuning_of_the_piano_is_kept(notes, harmonic, tuning):
+    learned = learn_from_score([(play(notes, tuning=tuning), notes)], dictionary=harmonic)
+    assert learned.overall_tuning == pytest.approx(tuning, abs=0.05)
+    about = learned.metadata["recordings"]["recording 1"]
+    assert about["tuning"] == pytest.approx(100 * tuning, abs=5)
+    strongest = FRONT_END.axis.to_hz(learned.W[:, 2, SUSTAIN].argmax())
+    assert strongest == pytest.approx(220, rel=0.01)
+
+
 def test_files_and_their_names(notes, harmonic, tmp_path):
     pairs = []
     for folder in ("a", "b"):

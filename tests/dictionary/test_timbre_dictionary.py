@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from harmnmf import FormatError, HarmnmfError, ParameterError, TimbreDictionary
 from harmnmf.dictionary.timbre_dictionary import shipped_dictionaries
+from harmnmf.dictionary.tuning import shift_spectra
 from harmnmf.signal.spectrogram import STFT, LogFrequency
 from harmnmf.storage.arrays import load_arrays, save_arrays
 
@@ -25,10 +28,10 @@ def make(**changes):
 
 
 def test_round_trip(tmp_path):
-    saved = make()
+    saved = make(tuning=[0.1, -0.2, 0.4])
     saved.save(tmp_path / "toy.safetensors")
     loaded = TimbreDictionary.load(tmp_path / "toy.safetensors")
-    for name in ("W", "pitches"):
+    for name in ("W", "pitches", "tuning"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name))
     for name in ("front_end", "n_attack", "attack_lead", "metadata", "axis", "timbre_names"):
         assert getattr(loaded, name) == getattr(saved, name)
@@ -68,6 +71,8 @@ def test_timbre_names():
         ({"n_attack": 5}, "n_attack"),
         ({"n_attack": 1.5}, "n_attack"),
         ({"attack_lead": np.nan}, "attack_lead"),
+        ({"tuning": [0.1, 0.2]}, "tuning"),
+        ({"tuning": np.nan}, "tuning"),
     ],
 )
 def test_invalid_parameters(changes, message):
@@ -80,6 +85,7 @@ def test_invalid_parameters(changes, message):
     [
         lambda arrays, about: arrays.pop("W"),
         lambda arrays, about: arrays.update(W=arrays["W"][1:]),
+        lambda arrays, about: arrays.update(tuning=np.full(3, np.nan)),
         lambda arrays, about: about.pop("front_end"),
         lambda arrays, about: about.update(front_end={"name": "Wavelets"}),
         lambda arrays, about: about.update(front_end=None),
@@ -137,3 +143,32 @@ def test_shipped_dictionaries():
         sums = dictionary.W.sum(axis=0)
         np.testing.assert_allclose(sums[:, : dictionary.n_attack].mean(axis=1), 1, rtol=1e-3)
         np.testing.assert_allclose(sums[:, dictionary.n_attack :], 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("tuning", [-0.4, 0.3])
+def test_older_files_are_brought_to_440_hz(tmp_path, tuning):
+    default = TimbreDictionary.load("default")
+    W = shift_spectra(default.W, default.axis, tuning)
+    path = tmp_path / "old.safetensors"
+    replace(default, W=W).save(path)
+    arrays, about = load_arrays(path, kind="timbre-dictionary")
+    del arrays["tuning"]
+    save_arrays(path, arrays, about)
+    loaded = TimbreDictionary.load(path)
+    difference = loaded.overall_tuning - default.overall_tuning
+    assert difference == pytest.approx(tuning, abs=0.02)
+    assert np.abs(loaded.W - default.W)[5:380].sum() < 0.3 * default.W.sum()
+    # The tuning is known from now on, and nothing is shifted twice.
+    loaded.save(path)
+    again = TimbreDictionary.load(path)
+    np.testing.assert_array_equal(again.W, loaded.W)
+    np.testing.assert_array_equal(again.tuning, loaded.tuning)
+
+
+def test_shipped_spectra_are_used_as_they_are():
+    path = shipped_dictionaries()["default"]
+    arrays, _ = load_arrays(path, kind="timbre-dictionary")
+    dictionary = TimbreDictionary.load("default")
+    np.testing.assert_array_equal(dictionary.W, arrays["W"])
+    assert dictionary.overall_tuning == pytest.approx(0, abs=0.05)
+    assert dictionary.tuning[0] < -0.1 < 0.2 < dictionary.tuning[-5]
