@@ -66,9 +66,9 @@ def evenly_spaced(items: Sequence[T], n: int) -> list[T]:
     return [items[i] for i in indices]
 
 
-def notes_of(recording: Path, duration: float | None = None) -> NoteList:
+def notes_of(recording: Path, duration: float | None = None, *, offset: str = "pedal") -> NoteList:
     """Read the notes of a recording, or of its beginning."""
-    notes = read_notes(recording.with_suffix(".tsv"))
+    notes = read_notes(recording.with_suffix(".tsv"), offset=offset)
     return notes if duration is None else notes.slice(0.0, duration)
 
 

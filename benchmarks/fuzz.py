@@ -200,7 +200,7 @@ def _write_manifest(path: Path) -> None:
 def _read_manifest(path: Path) -> None:
     with Manifest(path, {"option": 1}, version="1") as manifest:
         manifest.is_done(_task(path.parent))
-        manifest.own_outputs()
+        manifest.own_outputs(_task(path.parent))
 
 
 def _read_both(path: Path) -> None:

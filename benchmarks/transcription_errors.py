@@ -98,7 +98,7 @@ def judge(data: Path, duration: float) -> Levels:
     for name, parameters in DECODERS.items():
         transcriber = Transcriber(**parameters, device="cpu")
         levels[name] = []
-        for path, reference, estimated in transcribe_recordings(transcriber, data, duration)[0]:
+        for path, reference, estimated, *_ in transcribe_recordings(transcriber, data, duration)[0]:
             if path not in sounds:
                 sounds[path] = find_sound(read_audio(path, duration=duration), reference)
             errors = find_errors(reference, estimated, sounds[path])

@@ -66,9 +66,10 @@ def command(
     second of audio at 16 kHz on one core. If interrupted, it leaves a checkpoint beside the output;
     run the same command again to resume.
 
-    AUDIO: audio files (WAV, FLAC, MP3, OGG, AIFF, ...), folders, or patterns like 'takes/*.wav'.
-    The output has the sample rate, the channels and the length of the input. If its peaks exceed
-    full scale, the whole file is made softer, with a warning; float WAV files keep them.
+    AUDIO: audio files (WAV, FLAC, MP3, M4A, OGG, ...), videos, folders, or patterns like
+    'takes/*.wav'. The output has the sample rate, the channels and the length of the input. If its
+    peaks exceed full scale, the whole file is made softer, with a warning; float WAV files keep
+    them. Existing files are not replaced without --overwrite.
 
     \b
     Example:

@@ -45,7 +45,8 @@ COLUMNS = (
     "--offset",
     type=click.Choice(["pedal", "key"]),
     default="pedal",
-    help="Offsets of notes: with the sustain pedal applied, or at the release of the key.",
+    help="Ends of notes: of the sound, with the sustain pedal applied, or at the release of the "
+    "key.",
 )
 @click.pass_context
 def command(
@@ -59,7 +60,9 @@ def command(
 ) -> None:
     """Evaluate ESTIMATE against REFERENCE with the measures of mir_eval.
 
-    Both are files (.mid, .midi, .tsv, .csv), or folders with files of the same names. The table
+    Both are files, or folders with files of the same names: MIDI (.mid, .midi, .rmi, .kar) or
+    tables of notes (.tsv, .csv, .txt) with columns onset, offset, pitch and perhaps velocity. What
+    breaks a file's format is passed over if it can be, and a warning says so. The table of scores
     shows precision, recall and F-measure of notes (onset and pitch), the F-measure with offset,
     velocity, or both, and of 10 ms frames. The mean is over pieces.
 

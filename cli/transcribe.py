@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from harmnmf.transcription import Transcriber
 
 FORMATS = ("mid", "csv", "json", "npz")
+_PICTURE = 60.0  # seconds
+# Seconds without notes at the beginning, or between notes, that are worth a remark.
+_PASSED_OVER = 20.0
 
 
 def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -29,6 +32,11 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(FORMATS)}")
     return list(dict.fromkeys(formats))
+
+
+def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Return semitones."""
+    return None if value is None else value / 100
 
 
 @click.command()
@@ -53,7 +61,8 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
 @click.option(
     "--plot",
     is_flag=True,
-    help="Also save a picture (.png) of the notes over the spectrogram, up to one minute.",
+    help="Also save a picture (.png) of the notes over the spectrogram: the first minute that has "
+    "notes.",
 )
 @click.option(
     "--decoder",
@@ -70,6 +79,20 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     "--decoder nmf.  [default: 0.45; -20 with nmf]",
 )
 @click.option(
+    "--note-ends",
+    type=click.Choice(["key", "sound"]),
+    default="key",
+    help="Where notes end: at the release of the key, with the pedal in the MIDI file, or with the "
+    "sound, pedal included.",
+)
+@click.option(
+    "--tempo",
+    type=Number(4, 1000),
+    default=120.0,
+    metavar="BPM",
+    help="Beats per minute of the MIDI file; the times in seconds do not depend on it.",
+)
+@click.option(
     "--dictionary",
     default="default",
     metavar="NAME|FILE",
@@ -81,6 +104,14 @@ def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None
     default=None,
     help="Adapt the dictionary to the piano in the recording: slower, and on average 0.5 points of "
     "note F-measure better (2 points with --decoder nmf).  [default: only with nmf]",
+)
+@click.option(
+    "--tuning",
+    type=Number(-100, 100),
+    callback=_parse_cents,
+    metavar="CENTS",
+    help="Cents by which the recordings are sharper than A4 = 440 Hz, negative if flatter, from "
+    "-100 to 100.  [default: estimated for each recording]",
 )
 @click.option(
     "--start",
@@ -109,7 +140,10 @@ def command(
     decoder: str,
     dictionary: str,
     onset_threshold: float | None,
+    note_ends: str,
+    tempo: float,
     adapt: bool | None,
+    tuning: float | None,
     start: float,
     end: float | None,
     device: str,
@@ -141,21 +175,26 @@ def command(
     plan = plan_outputs(audio, output, [*suffixes, *[".png"] * plot], accepted)
     if end is not None and end <= start:
         raise click.UsageError("--end must be after --start")
-    work = Transcription(dictionary, decoder, onset_threshold, adapt, device, start, end)
+    work = Transcription(
+        dictionary, decoder, onset_threshold, note_ends, adapt, tuning, device, start, end, tempo
+    )
     process_each(ctx, plan, work, batch, work.duration)
 
 
 @dataclass(frozen=True)
 class Transcription:
-    """Transcription of one recording, or a part, with the parameters of `Transcriber`."""
+    """Transcription of one recording, or a part: parameters of `Transcriber`, and the rest."""
 
     dictionary: str
     decoder: str
     onset_threshold: float | None
+    note_ends: str
     adapt: bool | None
+    tuning: float | None
     device: str
     start: float
     end: float | None
+    tempo: float
 
     def prepare(self) -> None:
         """Load the dictionary and the network."""
@@ -177,6 +216,7 @@ class Transcription:
         if any(path.suffix.lower() == ".npz" for path in task.outputs):
             analysis = transcriber.analyse(recording, progress=progress)
             notes = transcriber.decode(analysis)
+            recording.check_notes(notes)
         else:
             notes = transcriber.transcribe(recording, progress=progress)
         for path in task.outputs:
@@ -190,12 +230,13 @@ class Transcription:
                 from harmnmf.plotting.figures import plot_transcription, save_figure
 
                 title = click.format_filename(task.source.name)
-                save_figure(plot_transcription(recording.beginning, notes, title=title), path)
+                spectrogram = recording.spectrogram(recording.intervals[0][0], _PICTURE)
+                save_figure(plot_transcription(spectrogram, notes, title=title), path)
             elif analysis is not None and suffix == ".npz":
                 analysis.save(path)
             else:
-                write_midi(path, notes)
-        return f"{len(notes)} note{'s' * (len(notes) != 1)}"
+                write_midi(path, notes, tempo=self.tempo)
+        return f"{len(notes)} note{'s' * (len(notes) != 1)}{_calibration(recording)}"
 
     def _metadata(self, task: Task, recording: Recording) -> dict[str, Any]:
         """Metadata for a JSON file; the tuning in cents, relative to the dictionary."""
@@ -207,10 +248,21 @@ class Transcription:
         }
 
 
+def _calibration(recording: Recording) -> str:
+    """Say what a recording was tuned from, if that is not its beginning."""
+    intervals = recording.intervals
+    end = intervals[-1][1]
+    if end - sum(b - a for a, b in intervals) < _PASSED_OVER:
+        return ""
+    seconds = (round(recording.start + x) for x in (intervals[0][0], end))
+    first, last = (f"{x // 60}:{x % 60:02d}" for x in seconds)
+    return f", tuned from {first} to {last}" + ", where it has notes," * (len(intervals) > 1)
+
+
 @lru_cache(maxsize=1)
 def _transcriber(work: Transcription) -> Transcriber:
     from harmnmf.transcription import Transcriber
 
     options = asdict(work)
-    del options["start"], options["end"]
+    del options["start"], options["end"], options["tempo"]
     return Transcriber(**options)

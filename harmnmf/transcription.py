@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -13,16 +12,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from harmnmf.decoder.analysis import AnalysedBlock, BlockAnalysis, Recording
+from harmnmf.decoder.calibration import calibrate
 from harmnmf.decoder.features import FeatureSettings
+from harmnmf.decoder.key_ends import release_keys
 from harmnmf.decoder.network import NoteNetwork
 from harmnmf.decoder.posteriors import NetworkDecoder, NotePosteriors, decode_posteriors
 from harmnmf.decoder.rules import PianoActivations, RuleDecoder, decode_notes
 from harmnmf.dictionary.adaptation import adapt_dictionary
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.audio import Audio, audio_info, read_audio
+from harmnmf.signal.audio import Audio, audio_info, warn_of_mix
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
-from harmnmf.validation import check_flag, check_integer, check_number
+from harmnmf.validation import check_choice, check_flag, check_integer, check_number
 
 from .device import resolve_device
 from .errors import AudioError, ParameterError
@@ -48,19 +49,23 @@ class Transcriber:
     onset_threshold, offset_threshold, latency : float, optional
         As in :class:`harmnmf.decoder.posteriors.PosteriorDecoder` with a network, or as in
         :func:`harmnmf.decoder.rules.decode_notes` with "nmf"; the defaults are theirs.
+    note_ends : {"key", "sound"}, default="key"
+        Where notes end: at the release of the key, which is estimated while the sustain pedal is
+        down (:func:`harmnmf.decoder.key_ends.release_keys`), or with the sound. Without a network
+        the pedal is not known, and notes end with the sound.
     tuning : float, optional
-        Semitones by which recordings are sharper than the dictionary, negative if flatter.
-        Default: estimated from the beginning of each recording.
+        Semitones by which recordings are sharper than the dictionary, negative if flatter; from -1
+        to 1. Default: estimated for each recording, or 0 if it has too few notes for that.
     adapt : bool, optional
-        Adapt the dictionary to the beginning of each recording. Default: True with "nmf", where
-        the F-measure gains two points; a network gains half a point and takes twice the time.
+        Adapt the dictionary to each recording. Default: True with "nmf", where the F-measure gains
+        two points; a network gains half a point and takes twice the time.
     n_iter : int, optional
         Iterations of the solver. Default: as many as the network was trained with, or 30.
     block_duration : float, default=30.0
         Length of a block in seconds.
     calibration_duration : float, default=180.0
-        Length of the beginning in seconds from which the tuning, the level and the adapted
-        dictionary are estimated.
+        Seconds from which the tuning, the level and the adapted dictionary are estimated: the
+        first that hold notes. Silence, noise and speech are passed over.
     device : str, default="auto"
         PyTorch device, or "auto" for a GPU if there is one.
 
@@ -69,8 +74,9 @@ class Transcriber:
     HarmnmfError
         If there is no such dictionary or network, or (FormatError) its file is damaged.
     ParameterError
-        If the device is not available, a threshold, the latency or the tuning is not finite, or the
-        network was trained with other dictionaries.
+        If the device is not available, a threshold or the latency is not finite, the tuning is out
+        of range, `note_ends` is neither "key" nor "sound", or the network was trained with other
+        dictionaries.
 
     Examples
     --------
@@ -89,6 +95,7 @@ class Transcriber:
         onset_threshold: float | None = None,
         offset_threshold: float | None = None,
         latency: float | None = None,
+        note_ends: str = "key",
         tuning: float | None = None,
         adapt: bool | None = None,
         n_iter: int | None = None,
@@ -102,8 +109,12 @@ class Transcriber:
             "latency": latency,
         }
         self.thresholds = {name: x for name, x in thresholds.items() if x is not None}
-        for name, value in {**self.thresholds, "tuning": 0.0 if tuning is None else tuning}.items():
+        for name, value in self.thresholds.items():
             check_number(name, value)
+        if tuning is not None:
+            check_number("tuning", tuning, -1, 1)
+        check_choice("note_ends", note_ends, ("key", "sound"))
+        self.note_ends = note_ends
         if adapt is not None:
             check_flag("adapt", adapt)
         if n_iter is not None:
@@ -138,9 +149,9 @@ class Transcriber:
         Parameters
         ----------
         source : Audio, str, path-like, array_like or Recording
-            The recording, at any sample rate; channels are averaged. Or the result of
-            :meth:`prepare`. An array has shape (n_samples,) or (n_channels, n_samples), with full
-            scale at ±1.
+            The recording, at any sample rate. Channels are averaged, unless they cancel or some
+            have no notes. Or the result of :meth:`prepare`. An array has shape (n_samples,) or
+            (n_channels, n_samples), with full scale at ±1.
         sample_rate : int, optional
             Sample rate of an array in Hz.
         progress : bool or callable, optional
@@ -150,7 +161,8 @@ class Transcriber:
         Returns
         -------
         NoteList
-            Notes, with offsets where their sound ends, and with a network the sustain pedal.
+            Notes, and with a network the sustain pedal. Offsets are those of `note_ends`;
+            :meth:`NoteList.pedalled` turns releases of keys into ends of sounds.
 
         Raises
         ------
@@ -158,11 +170,19 @@ class Transcriber:
             If the file cannot be read, or is too short to be resampled.
         ParameterError
             If an array has no sample rate, or a file or `Audio` has a second one.
+
+        Warns
+        -----
+        UserWarning
+            If no notes are found, with the reason; or the channels are not averaged.
         """
-        with self._open(source, sample_rate, progress) as (decoder, blocks):
+        recording = self._prepared(source, sample_rate)
+        with self._open(recording, progress) as (decoder, blocks):
             for block in blocks:
                 decoder.push(block)
-            return decoder.finish()
+            notes = self._end_notes(decoder.finish())
+        recording.check_notes(notes)
+        return notes
 
     def analyse(
         self,
@@ -183,7 +203,7 @@ class Transcriber:
         NotePosteriors or PianoActivations
             Probabilities from the network, or activations with "nmf", of the whole recording.
         """
-        with self._open(source, sample_rate, progress) as (decoder, blocks):
+        with self._open(self._prepared(source, sample_rate), progress) as (decoder, blocks):
             return decoder.analyse(blocks)
 
     def decode(self, analysis: PianoActivations | NotePosteriors) -> NoteList:
@@ -197,11 +217,11 @@ class Transcriber:
         Returns
         -------
         NoteList
-            Notes, with the thresholds of this transcriber.
+            Notes, with the thresholds and the `note_ends` of this transcriber.
         """
         if isinstance(analysis, NotePosteriors):
-            return decode_posteriors(analysis, **self.thresholds)
-        return decode_notes(analysis, **self.thresholds)
+            return self._end_notes(decode_posteriors(analysis, **self.thresholds))
+        return self._end_notes(decode_notes(analysis, **self.thresholds))
 
     def prepare(
         self,
@@ -216,7 +236,7 @@ class Transcriber:
         Parameters
         ----------
         source, sample_rate
-            As in :meth:`transcribe`; only the beginning is read.
+            As in :meth:`transcribe`; it is read until enough of it holds notes.
         start, end : float, optional
             Part of the recording to transcribe, in seconds; the notes count from `start`. Default:
             the whole recording.
@@ -224,7 +244,7 @@ class Transcriber:
         Returns
         -------
         Recording
-            For :meth:`transcribe` and :meth:`analyse`, with the spectrogram of the beginning.
+            For :meth:`transcribe` and :meth:`analyse`.
 
         Raises
         ------
@@ -237,23 +257,41 @@ class Transcriber:
         if end is not None and not end > start:
             raise ParameterError(f"end must be after start ({start} s), not {end} s")
         duration = None if end is None else end - start
-        calibration_duration = min(self.calibration_duration, duration or math.inf)
-        beginning = read_audio(audio, offset=start, duration=calibration_duration)
         dictionary, tuning = self.dictionary, self.tuning
+        name = "the audio" if isinstance(audio, Audio) else audio
+        found = calibrate(
+            audio,
+            dictionary.front_end.sample_rate,
+            self.calibration_duration,
+            offset=start,
+            duration=duration,
+        )
         try:
             if tuning is None:
-                tuning = relative_tuning(beginning, dictionary.front_end, dictionary.W)
-            spectrogram = transform_in_tune(beginning, dictionary.front_end, tuning)
+                tuning = relative_tuning(found.audio, dictionary.front_end, dictionary.W)
+            spectrogram = transform_in_tune(found.audio, dictionary.front_end, tuning)
         except AudioError as error:
-            name = "the audio" if isinstance(audio, Audio) else audio
             raise AudioError(f"{name}: is too short; choose a longer recording") from error
-        if beginning.duration < self.calibration_duration:
-            audio, start = beginning, 0.0  # the whole part, which is not read again
         if self.adapt:
             dictionary = adapt_dictionary(
                 spectrogram, dictionary, n_iter=self.n_iter, device=self.device
             )
-        return Recording(audio, dictionary, tuning, spectrogram, start, duration)
+        mix = found.mix
+        if mix is not None:
+            warn_of_mix(audio, mix)
+        if found.whole is not None:  # it is not read again
+            audio, mix, start, duration = found.whole, None, 0.0, None
+        return Recording(
+            audio,
+            dictionary,
+            tuning,
+            spectrogram,
+            found.intervals,
+            mix,
+            start,
+            duration,
+            if_empty=f"{name}: no notes were found: {found.reason_for_no_notes()}",
+        )
 
     def adapted(self, source: Audio | str | PathLike[str]) -> Transcriber:
         """Adapt to the piano, the room and the tuning of a recording.
@@ -261,7 +299,7 @@ class Transcriber:
         Parameters
         ----------
         source : Audio, str or path-like
-            Recording; only its beginning is read.
+            Recording; it is read until enough of it holds notes.
 
         Returns
         -------
@@ -275,16 +313,25 @@ class Transcriber:
         adapted.dictionary, adapted.tuning = recording.dictionary, recording.tuning
         return adapted
 
+    def _end_notes(self, notes: NoteList) -> NoteList:
+        """End the notes of a decoder, which end with their sound, as `note_ends` says."""
+        keys = release_keys(notes)
+        if self.note_ends == "key":
+            return keys
+        held = keys.pedalled()
+        return NoteList(held.onset, held.offset, held.pitch, held.velocity, keys.pedal)
+
+    def _prepared(
+        self, source: Recording | Audio | str | PathLike[str] | ArrayLike, sample_rate: int | None
+    ) -> Recording:
+        source = _as_source(source, sample_rate)
+        return source if isinstance(source, Recording) else self.prepare(source)
+
     @contextmanager
     def _open(
-        self,
-        source: Recording | Audio | str | PathLike[str] | ArrayLike,
-        sample_rate: int | None,
-        progress: bool | Callable[[float], None] | None,
+        self, recording: Recording, progress: bool | Callable[[float], None] | None
     ) -> Iterator[tuple[RuleDecoder | NetworkDecoder, Iterator[AnalysedBlock]]]:
         """Make the decoder of a recording, and the blocks to push to it."""
-        source = _as_source(source, sample_rate)
-        recording = source if isinstance(source, Recording) else self.prepare(source)
         decoder = (
             RuleDecoder(recording, **self.thresholds)
             if self.network is None

@@ -94,7 +94,7 @@ def single(samples, onset):
 def test_the_example(transcriber, reference, start):
     analysis = transcriber.analyse(start)
     notes = transcriber.decode(analysis)
-    scores = evaluate_notes(reference.pedalled(), notes)
+    scores = evaluate_notes(reference.pedalled(), notes.pedalled())
     assert scores["F-measure_no_offset"] > 0.85
     assert scores["Frame_F-measure"] > 0.7
     distance = np.abs(reference.onset[:, None] - notes.onset).min(axis=1)
@@ -119,6 +119,16 @@ def test_the_network_detects_the_pedal(start_notes, reference):
         return ((times[:, None] >= intervals[:, 0]) & (times[:, None] < intervals[:, 1])).any(1)
 
     assert (is_down(start_notes.pedal) == is_down(reference.pedal)).mean() > 0.6
+
+
+def test_note_ends(learned, start, start_notes):
+    sound = variant(learned, note_ends="sound").transcribe(start)
+    np.testing.assert_array_equal(sound.onset, start_notes.onset)
+    np.testing.assert_array_equal(sound.pedal, start_notes.pedal)
+    np.testing.assert_array_equal(sound.offset, start_notes.pedalled().offset)
+    assert (start_notes.offset < sound.offset - 0.1).mean() > 0.2
+    with pytest.raises(ParameterError, match="note_ends must be one of key, sound"):
+        variant(learned, note_ends="pedal")
 
 
 @pytest.mark.parametrize(("sample_rate", "least"), [(8000, 0.9), (96000, 0.95)])
@@ -149,7 +159,42 @@ def test_files_and_samples_give_the_same_notes(learned, start, start_notes, tmp_
 @pytest.mark.parametrize("n_samples", [1, 2000])
 def test_silence_has_no_notes(transcriber, n_samples):
     samples = 1e-5 * np.random.default_rng(0).standard_normal(n_samples)
-    assert len(variant(transcriber, tuning=0.0).transcribe(Audio(samples, 16000))) == 0
+    with pytest.warns(UserWarning, match=r"the audio: no notes were found: it is silent"):
+        notes = variant(transcriber, tuning=0.0).transcribe(Audio(samples, 16000))
+    assert len(notes) == 0
+
+
+def test_why_nothing_is_heard(learned, start, tmp_path):
+    rng = np.random.default_rng(0)
+    for samples, options, reason in (
+        (np.zeros(16000), {}, "all samples are zero"),
+        (0.1 * rng.standard_normal(16000), {}, "only noise, hum or speech"),
+        (0.1 * rng.standard_normal(1600), {}, "only 0.10 s long"),
+        (start.samples[:32000], {"onset_threshold": 1.0}, "no onset reaches the threshold"),
+    ):
+        write_audio(tmp_path / "song.wav", Audio(samples, 16000))
+        with pytest.warns(UserWarning, match=rf"song\.wav: no notes were found: .*{reason}"):
+            assert len(variant(learned, **options).transcribe(tmp_path / "song.wav")) == 0
+
+
+def test_music_that_begins_late(learned, start, start_notes):
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(20 * 16000)
+    late = Audio(np.concatenate([noise, start.samples]), 16000)
+    recording = variant(learned, calibration_duration=8.0).prepare(late)
+    assert recording.intervals == ((20.0, 28.0),)
+    notes = learned.transcribe(recording)
+    on_time = NoteList(notes.onset - 20, notes.offset - 20, notes.pitch, notes.velocity)
+    assert note_f(start_notes, on_time, 0.02) > 0.97
+
+
+@pytest.mark.parametrize("calibration_duration", [180.0, 5.0])
+def test_opposite_channels(learned, start, tmp_path, calibration_duration):
+    path = tmp_path / "opposite.wav"
+    write_audio(path, Audio(np.stack([start.samples, -start.samples]), 16000))
+    transcriber = variant(learned, calibration_duration=calibration_duration)
+    with pytest.warns(UserWarning, match=r"opposite\.wav: .*channel 2 is inverted"):
+        notes = transcriber.transcribe(path)
+    assert notes == transcriber.transcribe(start)
 
 
 def test_silence_among_music_has_no_notes(learned, start):
@@ -184,8 +229,7 @@ def test_files_are_decoded_once_or_twice(
     recording = preparing.prepare(path)
     preparing.transcribe(recording)
     assert len(opened) == n_expected
-    # It has the spectrogram for a picture.
-    assert recording.beginning.n_frames == pytest.approx(
+    assert recording.calibration.n_frames == pytest.approx(
         min(calibration_duration, 2.0) / recording.hop_duration, abs=1
     )
 
@@ -276,10 +320,16 @@ def test_memory_hardly_grows(tmp_path):
     assert peak[1] < 1e9
 
 
-@pytest.mark.parametrize("name", ["onset_threshold", "offset_threshold", "latency", "tuning"])
+@pytest.mark.parametrize("name", ["onset_threshold", "offset_threshold", "latency"])
 def test_thresholds_are_checked_first(learned, name):
     with pytest.raises(ParameterError, match="finite"):
         variant(learned, **{name: np.nan})
+
+
+@pytest.mark.parametrize("tuning", [np.nan, -1.01, 12.0])
+def test_the_tuning_is_checked_first(learned, tuning):
+    with pytest.raises(ParameterError, match="tuning must be from -1 to 1 semitones"):
+        variant(learned, tuning=tuning)
 
 
 def test_another_front_end(start):

@@ -128,7 +128,7 @@ def process_each(
         failures = [*plan.errors, *failures]
         if not batch.quiet:
             for remark in (*plan.remarks, *remarks):
-                click.echo(f"harmnmf: {remark}", err=True)
+                _echo_line(f"harmnmf: {remark}")
         if tasks:
             work.prepare()
             _remove_leftovers(tasks)
@@ -138,12 +138,17 @@ def process_each(
                 durations = {task: duration(task.source) for task in tasks}
             failures += _run(tasks, work, batch, manifest, durations)
     for failure in failures:
-        click.echo(f"harmnmf: error: {failure}", err=True)
+        _echo_line(f"harmnmf: error: {failure}")
     total = len(plan.outputs) + len(plan.errors)
     if failures and total > 1:
         click.echo(f"harmnmf: {len(failures)} of {total} recordings failed", err=True)
     if failures:
         ctx.exit(1)
+
+
+def _echo_line(message: str) -> None:
+    # Names of files may have line breaks.
+    click.echo(message.replace("\n", " "), err=True)
 
 
 def _select(

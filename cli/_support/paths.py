@@ -14,7 +14,7 @@ import click
 from harmnmf.errors import HarmnmfError
 from harmnmf.signal.audio_folders import AUDIO_SUFFIXES
 
-from .recordings import Recordings, find_recordings, split_outputs, stem
+from .recordings import Recordings, find_recordings, stem
 
 # A new output with one of these suffixes is a file; any other is a folder, as "Sonata Op.27 No.2".
 FILE_SUFFIXES = (
@@ -24,7 +24,6 @@ FILE_SUFFIXES = (
     *(".npz", ".npy", ".mat", ".h5", ".hdf5", ".pkl", ".pt", ".safetensors", ".onnx"),
     *(".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".ps", ".eps", ".html", ".htm"),
     *(".doc", ".docx", ".xls", ".xlsx", ".odt", ".ods", ".zip", ".gz", ".tar", ".7z"),
-    *(".m4a", ".mp4", ".aac", ".wma", ".mkv", ".mov", ".avi", ".webm", ".wave"),
     *AUDIO_SUFFIXES,
 )
 
@@ -64,7 +63,7 @@ def plan_outputs(
     >>> [path.name for path in plan.outputs[Path("song.mp3")]]
     ['a.flac', 'a_rest.flac']
     """
-    _check_streams(arguments, output)
+    _check_names(arguments, output)
     suffix = file_suffix(output)
     if suffix not in (None, *suffixes):
         expected = ", ".join(suffixes)
@@ -72,16 +71,10 @@ def plan_outputs(
             f"{output}: is neither a folder nor a file named {expected}; for a new folder of that "
             f"name, add {os.sep}"
         )
-    found, errors = find_recordings(arguments)
-    recordings, left_out = split_outputs(found, endings)
-    remarks = []
-    if left_out:
-        remarks.append(
-            f"left out {_list(left_out)}, which earlier runs have written; to process "
-            f"{'it' if len(left_out) == 1 else 'one'}, name it alone"
-        )
+    found = find_recordings(arguments, endings)
+    recordings = found.recordings
     if output is not None and suffix is not None:
-        if (total := len(recordings) + len(errors)) > 1:
+        if (total := len(recordings) + len(found.errors)) > 1:
             raise click.UsageError(
                 f"{output}: is one file, but there are {total} recordings; name a folder"
             )
@@ -94,21 +87,16 @@ def plan_outputs(
             for file, base in _distinct_bases(recordings, folder).items()
         }
     is_single = len(arguments) == 1 and list(recordings) == [Path(arguments[0])]
-    return Plan(outputs, folder, is_single, errors, remarks)
+    return Plan(outputs, folder, is_single, found.errors, found.remarks)
 
 
-def _check_streams(arguments: Sequence[str], output: str | os.PathLike[str] | None) -> None:
+def _check_names(arguments: Sequence[str], output: str | os.PathLike[str] | None) -> None:
+    if "" in arguments:
+        raise click.UsageError("a name is empty; name files, folders or patterns")
     if "-" in arguments:
         raise click.UsageError("-: standard input is not read here; save the recording as a file")
     if output is not None and os.fspath(output) in ("", "-"):
-        raise click.UsageError("--output: standard output is not written; name a file or a folder")
-
-
-def _list(paths: Collection[Path]) -> str:
-    """Name the first files of many."""
-    names = [str(path) for path in sorted(paths)]
-    rest = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")
+        raise click.UsageError("--output: name a file or a folder; standard output is not written")
 
 
 def _distinct_bases(recordings: Recordings, folder: Path | None) -> dict[Path, Path]:

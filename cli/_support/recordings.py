@@ -5,80 +5,120 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from harmnmf.errors import HarmnmfError
-from harmnmf.signal.audio_folders import AUDIO_SUFFIXES, audio_files
-
-# The path of each recording, and its path relative to the folder that was named.
-Recordings = dict[Path, Path]
+from harmnmf.signal.audio_folders import AUDIO_SUFFIXES, FolderContents, list_folder
 
 # The log of a run, in its output folder.
 MANIFEST = "manifest.jsonl"
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
+# The path of each recording, and its path relative to the folder that was named.
+Recordings = dict[Path, Path]
 
-def find_recordings(arguments: Iterable[str]) -> tuple[Recordings, list[str]]:
+
+@dataclass(frozen=True)
+class Found:
+    """Recordings that arguments name, errors of arguments that name none, and remarks."""
+
+    recordings: Recordings
+    errors: list[str]
+    remarks: list[str]
+
+
+def find_recordings(arguments: Iterable[str], endings: Sequence[str]) -> Found:
     """Find the audio files that files, folders and glob patterns name, each of them once.
 
-    Returns them with errors for arguments that name none. Missing files are kept: they fail when
-    they are read, without stopping the others.
+    Missing files are kept: they fail when they are read, without stopping the others. Outputs of
+    other recordings, written by earlier runs, are left out; `endings` are those of their names, as
+    in :func:`plan_outputs`.
     """
     found: dict[str, tuple[Path, Path]] = {}
-    errors = []
+    folders: dict[Path, FolderContents] = {}
+    errors: list[str] = []
     for argument in arguments:
-        try:
-            for path in _matching(argument):
-                for file in audio_files(path) if os.path.isdir(path) else [path]:
-                    place = file.relative_to(path) if file != path else Path(file.name)
-                    # A file has one name in each folder, and a folder may have several.
-                    key = os.path.join(os.path.realpath(file.parent), file.name)
-                    found.setdefault(key, (file, place))
-        except HarmnmfError as error:
-            errors.append(str(error))
-    return dict(found.values()), errors
+        paths = _matching(argument)
+        if not paths:
+            errors.append(f"{argument}: {_reason(argument)}")
+        for path in paths:
+            places = {path: Path(path.name)}
+            if os.path.isdir(path):
+                contents = folders[path] = list_folder(path)
+                errors += contents.errors or _missing_audio(path, contents)
+                places = {file: file.relative_to(path) for file in contents.audio}
+            for file, place in places.items():
+                # A file has one name in each folder, and a folder may have several.
+                key = os.path.join(os.path.realpath(file.parent), file.name)
+                found.setdefault(key, (file, place))
+    is_output = _output_test([file for file, _ in found.values()], endings)
+    recordings = {file: place for file, place in found.values() if not is_output(file)}
+    remarks = []
+    for path, contents in folders.items():
+        if n_taken := sum(file in recordings for file in contents.audio):
+            others = [file for file in contents.others if not is_output(file)]
+            remarks.append(
+                f"{path}: {n_taken} recording{'s' * (n_taken != 1)}"
+                + (f"; not audio: {_names(others, path)}" if others else "")
+            )
+    if left_out := [file for file, _ in found.values() if is_output(file)]:
+        remarks.append(
+            f"left out {_names(left_out)}, which earlier runs have written; to process "
+            f"{'it' if len(left_out) == 1 else 'one'}, name it alone"
+        )
+    return Found(recordings, errors, remarks)
 
 
 def _matching(argument: str) -> list[Path]:
-    if not os.path.exists(argument):  # an existing file may have a name like a pattern
-        if _URL.match(argument):
-            raise HarmnmfError(f"{argument}: is an address; download the file, or give its path")
-        if glob.has_magic(argument):
-            if names := sorted(glob.glob(argument, recursive=True)):
-                return list(map(Path, names))
-            raise HarmnmfError(f"{argument}: no file matches this pattern; check the spelling")
-    return [Path(argument)]
+    # An existing file may have a name like a pattern.
+    if os.path.exists(argument):
+        return [Path(argument)]
+    if glob.has_magic(argument):
+        return list(map(Path, sorted(glob.glob(argument, recursive=True))))
+    return [] if _URL.match(argument) else [Path(argument)]
 
 
-def split_outputs(
-    recordings: Recordings, endings: Sequence[str]
-) -> tuple[Recordings, Collection[Path]]:
-    """Split recordings from those that are outputs of others, made by an earlier run.
+def _reason(argument: str) -> str:
+    """Say why an argument names nothing."""
+    if _URL.match(argument):
+        return "is an address; download the file, or give its path"
+    return "no file matches this pattern; check the spelling"
 
-    `endings` are those of the outputs' names, as of :func:`plan_outputs`.
-    """
-    bases = {name for file in recordings for name in (file.name, stem(file.name))}
-    outputs = {
-        file
-        for file in recordings
-        for ending in endings
-        if file.name == MANIFEST
-        or _base(file.name, ending) in bases
-        or _base(stem(file.name), _tag(ending)) in bases
-    }
-    return {file: place for file, place in recordings.items() if file not in outputs}, outputs
+
+def _missing_audio(folder: Path, contents: FolderContents) -> list[str]:
+    if contents.audio:
+        return []
+    others = f", but {_names(contents.others, folder)}" if contents.others else ""
+    return [f"{folder}: no audio files in this folder{others}"]
+
+
+def _output_test(files: Collection[Path], endings: Sequence[str]) -> Callable[[Path], bool]:
+    """Make a function that tells whether a file is an output of one of `files`."""
+    bases = {name for file in files for name in (file.name, stem(file.name))}
+
+    def is_output(file: Path) -> bool:
+        return file.name == MANIFEST or any(
+            # The second: an output may have been written in another format.
+            _base(file.name, ending) in bases
+            or _base(stem(file.name), ending.rpartition(".")[0]) in bases
+            for ending in endings
+        )
+
+    return is_output
+
+
+def _names(files: Sequence[Path], folder: Path | None = None) -> str:
+    """Name the first files of many, in a folder."""
+    names = [str(file if folder is None else file.relative_to(folder)) for file in files[:3]]
+    rest = len(files) - len(names)
+    return ", ".join(names) + (f" and {rest} more" if rest else "")
 
 
 def stem(name: str) -> str:
     """Remove the suffix of an audio file; ``Sonata Op.27 No.2`` has none."""
     base, suffix = os.path.splitext(name)
     return base if suffix.lower() in AUDIO_SUFFIXES else name
-
-
-def _tag(ending: str) -> str:
-    """Return the part before the suffix: an output may have been written in another format."""
-    return ending.rpartition(".")[0]
 
 
 def _base(name: str, ending: str) -> str | None:

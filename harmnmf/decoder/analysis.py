@@ -6,8 +6,9 @@ borders are analysed whole. Each block estimates the response of the room for it
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from typing import NamedTuple
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.nmf.solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
+from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio, stream_audio
 from harmnmf.signal.spectrogram import FrontEnd, Spectrogram
 
 from .features import FeatureSettings, NoteFeatures, reference_level
+from .treble import widen_treble
 
 __all__ = [
     "AnalysedBlock", "BlockAnalysis", "OverlappingBlocks", "Recording", "measure_features"
@@ -43,31 +46,62 @@ class Recording:
         Dictionary for this recording.
     tuning : float
         Semitones by which the recording is sharper than the dictionary.
-    beginning : Spectrogram
-        Spectrogram of the first minutes in tune with the dictionary, with the sample rate at which
-        the source is to be read.
+    calibration : Spectrogram
+        Spectrogram of minutes that hold notes, in tune with the dictionary, with the sample rate at
+        which the source is to be read.
+    intervals : sequence of (float, float), optional
+        Where these minutes lie in the part to analyse, in seconds. Default: at its beginning.
+    mix : ndarray, shape (n_channels,), optional
+        Weights of the source's channels. Default: their average.
     start : float, default=0.0
         Start of the part of the source to analyse, in seconds.
     duration : float, optional
         Length of that part in seconds. Default: to the end.
+    if_empty : str, optional
+        Warning if no notes are found.
     """
 
     source: Audio | str | PathLike[str]
     dictionary: TimbreDictionary
     tuning: float
-    beginning: Spectrogram
+    calibration: Spectrogram
+    intervals: Sequence[tuple[float, float]] = ()
+    mix: NDArray[np.float64] | None = None
     start: float = 0.0
     duration: float | None = None
+    if_empty: str = "no notes were found"
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate at which the source is read, in Hz."""
+        return self.calibration.sample_rate
 
     @property
     def hop_duration(self) -> float:
         """Seconds from frame to frame."""
-        return self.beginning.hop_length / self.beginning.sample_rate
+        return self.calibration.hop_length / self.calibration.sample_rate
 
     @cached_property
     def level(self) -> float:
         """Magnitude of the loud parts."""
-        return reference_level(self.beginning.values)
+        return reference_level(self.calibration.values)
+
+    def check_notes(self, notes: NoteList) -> None:
+        """Warn if no notes were found."""
+        if not len(notes):
+            warnings.warn(self.if_empty, stacklevel=3)
+
+    def spectrogram(self, start: float, duration: float) -> Spectrogram:
+        """Compute the spectrogram of a part, in tune with the dictionary."""
+        blocks = stream_audio(
+            self.source,
+            sample_rate=self.sample_rate,
+            mix=self.mix,
+            offset=self.start + start,
+            duration=duration,
+        )
+        values = self.dictionary.front_end.transform(np.concatenate(list(blocks))).values
+        return replace(self.calibration, values=values, start=start)
 
 
 class AnalysedBlock(NamedTuple):
@@ -151,7 +185,7 @@ class BlockAnalysis:
         self.n_iter = n_iter
         self.block_duration = block_duration
         self.device = device
-        self._W = torch.tensor(recording.dictionary.W, device=device)
+        self._W = torch.tensor(widen_treble(recording.dictionary), device=device)
         self._bands = room_bands(recording.dictionary.axis, device)
         self._spectra = [front_end.stream() for front_end in front_ends]
         lengths = (max(1, round(x / recording.hop_duration)) for x in (block_duration, _CONTEXT))
@@ -183,7 +217,8 @@ class BlockAnalysis:
     def _blocks_of_source(self) -> Iterator[AnalysedBlock]:
         for samples in stream_audio(
             self.recording.source,
-            sample_rate=self.recording.beginning.sample_rate,
+            sample_rate=self.recording.sample_rate,
+            mix=self.recording.mix,
             offset=self.recording.start,
             duration=self.recording.duration,
             block_duration=self.block_duration,

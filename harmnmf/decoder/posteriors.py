@@ -26,8 +26,20 @@ __all__ = ["NetworkDecoder", "NotePosteriors", "PosteriorDecoder", "decode_poste
 _REPETITION = 0.06  # within which a key has no two onsets
 _SHORTEST_NOTE = 0.04
 _SHORTEST_PEDAL = 0.1
-# Row of the key, frame of the peak, its interpolated position in frames, and MIDI velocity.
-_ONSET = np.dtype([("key", "i8"), ("frame", "i8"), ("position", "f8"), ("velocity", "i8")])
+_TOGETHER = 0.05
+# The fundamentals of the deepest strings, up to F1, are weak, and the levels of their partials
+# differ from piano to piano as no others do: a note at one of these partials, in semitones, that is
+# struck together with such a string is heard only if its probability is near that of the string.
+# Both limits are from performances, scales and chords rendered with pianos that neither the
+# network nor the dictionary knows.
+_DEEPEST = 29
+_PARTIALS = np.unique(np.round(12 * np.log2(np.arange(2, 25))).astype(int))
+_OVERTONE_RATIO = 0.95
+# Row of the key, frame of the peak, its interpolated position in frames and its height there, and
+# MIDI velocity.
+_ONSET = np.dtype(
+    [("key", "i8"), ("frame", "i8"), ("position", "f8"), ("summit", "f8"), ("velocity", "i8")]
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +164,7 @@ class PosteriorDecoder:
         hop = self.hop_duration
         found = np.concatenate(self._onsets)
         found = found[np.lexsort((found["frame"], found["key"]))]
+        found = found[~_are_overtones(found, self.pitches, _TOGETHER / hop)]
         onsets = (found["position"] * hop - self.latency).clip(min=0.0)
         sounding = np.concatenate(self._sounding, axis=1)
         ends = note_ends(sounding, np.ones(len(found)), found["key"], found["frame"], 2)
@@ -177,7 +190,8 @@ class PosteriorDecoder:
         frames += first
         found = np.empty(len(keys), _ONSET)
         found["key"], found["frame"] = keys, self._start + frames
-        found["position"] = found["frame"] + _peak_offset(onset, keys, frames)
+        offset, found["summit"] = _interpolated(onset, keys, frames)
+        found["position"] = found["frame"] + offset
         found["velocity"] = np.round(127 * self._velocity[keys, frames]).clip(1, 127)
         self._onsets.append(found)
         self._next = self._start + end
@@ -234,14 +248,28 @@ def decode_posteriors(posteriors: NotePosteriors, **thresholds: float) -> NoteLi
     return decoder.finish()
 
 
-def _peak_offset(
+def _are_overtones(
+    found: NDArray[np.void], pitches: NDArray[np.int64], reach: float
+) -> NDArray[np.bool_]:
+    """Find onsets at partials of a deep string, within `reach` frames, that are less probable."""
+    pitch, position, summit = pitches[found["key"]], found["position"], found["summit"]
+    are_overtones = np.zeros(len(found), bool)
+    for deep in np.flatnonzero(pitch <= _DEEPEST):
+        are_together = np.abs(position - position[deep]) <= reach
+        are_lower = summit < _OVERTONE_RATIO * summit[deep]
+        are_overtones |= are_together & are_lower & np.isin(pitch - pitch[deep], _PARTIALS)
+    return are_overtones
+
+
+def _interpolated(
     onset: NDArray[np.float32], keys: NDArray[np.int64], peaks: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Interpolate each peak by a triangle through its neighbours: its distance in frames."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Interpolate peaks by triangles through their neighbours: distances in frames, and heights."""
     padded = np.pad(onset, ((0, 0), (1, 1))).astype(np.float64)
     before, at, after = (padded[keys, peaks + d] for d in range(3))
     rise = at - np.minimum(before, after)
-    return 0.5 * (after - before) / np.where(rise > 0, rise, np.inf)
+    offset = 0.5 * (after - before) / np.where(rise > 0, rise, np.inf)
+    return offset, at + np.abs(offset) * rise
 
 
 def _runs(active: NDArray[np.bool_]) -> NDArray[np.int64]:

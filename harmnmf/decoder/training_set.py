@@ -105,8 +105,8 @@ class ExcerptSource:
         recorded = Audio(simulate_recording(sound, rng, self.conditions), SAMPLE_RATE)
         dictionary = _dictionary(self.dictionaries[name])
         # Users' recordings are tuned before the analysis.
-        beginning = transform_in_tune(recorded, dictionary.front_end, 0.0)
-        recording = Recording(recorded, dictionary, 0.0, beginning)
+        spectrogram = transform_in_tune(recorded, dictionary.front_end, 0.0)
+        recording = Recording(recorded, dictionary, 0.0, spectrogram)
         sounding = notes.pedalled()
         columns = (sounding.onset, sounding.offset, sounding.pitch, sounding.velocity)
         return NoteExcerpt(

@@ -120,8 +120,7 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Number of iterations done.
     objective_ : ndarray, float64, shape (n_objectives,)
         Objective before the first iteration and after each, with "multiplicative" after every ten
-        and the last; empty if `tol` is None. With "decibel", of data scaled to a largest magnitude
-        of 1.
+        and the last; empty if `tol` is None.
     reconstruction_err_ : float
         Divergence of the model from the data (of powers with "bayesian").
     floor_ : float
@@ -452,7 +451,7 @@ def _solve_decibel(
     W, E, H, objective, n_iter, converged, _ = factorize_decibel(
         V, P, start.E[..., None], start.H[:, None], decibel_options
     )
-    H = level * H[:, 0]
+    H, objective = level * H[:, 0], level**beta * objective
     return HarmonicFactorization(W[..., 0], E[..., 0], H, objective, n_iter, converged)
 
 

@@ -36,6 +36,7 @@ from harmnmf.validation import check_number
 
 from .files import MIDI_SUFFIXES, TABLE_SUFFIXES, read_notes
 from .note_list import NoteList
+from .tables import is_table
 
 __all__ = ["Evaluation", "evaluate_files", "evaluate_notes"]
 
@@ -147,8 +148,9 @@ def evaluate_files(
 ) -> Evaluation:
     """Score a file against a file, or a folder against a folder.
 
-    In folders, files are paired by their paths below the folder without suffix. Of several files
-    with one name, a table is preferred as the reference and MIDI as the estimate. Both folders may
+    In folders, files are paired by their paths below the folder without suffix; text files that do
+    not begin like a table of notes are not counted. Of several files with one name, a table is
+    preferred as the reference and MIDI as the estimate. Both folders may
     be the same: a file is never paired with itself.
 
     Parameters
@@ -237,7 +239,10 @@ def _note_files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]
     """Note files by name, those of one name in the order of `suffixes`."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith("."):
+        suffix = path.suffix.lower()
+        if suffix not in suffixes or not path.is_file() or path.name.startswith("."):
+            continue
+        if suffix != ".txt" or is_table(path):
             name = path.relative_to(folder).with_suffix("").as_posix()
             found.setdefault(name, []).append(path)
     for paths in found.values():

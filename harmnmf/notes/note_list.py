@@ -17,6 +17,10 @@ from harmnmf.signal.harmonics import pitch_to_hz
 
 __all__ = ["NoteList"]
 
+# Values of MIDI controller 64: fully down, and the least at which the pedal counts as down.
+_DOWN = 127
+_HALF = 64
+
 
 @dataclass(frozen=True, eq=False, init=False)
 class NoteList:
@@ -35,11 +39,21 @@ class NoteList:
     pedal : array_like, shape (n_intervals, 2), optional
         Start and end in seconds of each interval during which the sustain pedal is down;
         overlapping intervals are merged.
+    pedal_values : array_like, shape (n_values, 2), optional
+        Instead of `pedal`: the time in seconds of each movement of the sustain pedal, in ascending
+        order, and its position then, the value of MIDI controller 64 from 0 to 127. `pedal` is
+        where it is at least 64; the last value must be less.
+
+    Attributes
+    ----------
+    pedal, pedal_values : ndarray
+        Both are there whichever was given; `pedal` gives the values 127 and 0.
 
     Raises
     ------
     ParameterError
-        If the lengths differ, or a value is not finite or out of range.
+        If the lengths differ, a value is not finite or out of range, or both `pedal` and
+        `pedal_values` are given.
 
     Examples
     --------
@@ -55,6 +69,7 @@ class NoteList:
     pitch: NDArray[np.int64]
     velocity: NDArray[np.int64]
     pedal: NDArray[np.float64]
+    pedal_values: NDArray[np.float64]
 
     def __init__(
         self,
@@ -63,6 +78,7 @@ class NoteList:
         pitch: ArrayLike,
         velocity: ArrayLike,
         pedal: ArrayLike = (),
+        pedal_values: ArrayLike = (),
     ) -> None:
         on, off = _floats("onset", onset), _floats("offset", offset)
         number, loudness = _floats("pitch", pitch), _floats("velocity", velocity)
@@ -71,16 +87,18 @@ class NoteList:
         _check_notes(on, off, number, loudness)
         # Offset and velocity break ties, so that the order of the input never matters.
         order = np.lexsort((loudness, off, number, on))
+        intervals, values = _pedal(_floats("pedal", pedal), _floats("pedal_values", pedal_values))
         fields = {
             "onset": on[order],
             "offset": off[order],
             "pitch": number[order].astype(np.int64),
             "velocity": loudness[order].astype(np.int64),
-            "pedal": _merged(_floats("pedal", pedal)),
+            "pedal": intervals,
+            "pedal_values": values,
         }
-        for name, values in fields.items():
-            values.flags.writeable = False
-            object.__setattr__(self, name, values)
+        for name, array in fields.items():
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
 
     def __len__(self) -> int:
         return self.onset.size
@@ -92,7 +110,8 @@ class NoteList:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A pickled array loses its read-only flag.
-        return NoteList, tuple(vars(self).values())
+        columns = (self.onset, self.offset, self.pitch, self.velocity)
+        return NoteList, (*columns, (), self.pedal_values)
 
     @property
     def intervals(self) -> NDArray[np.float64]:
@@ -103,6 +122,15 @@ class NoteList:
     def hz(self) -> NDArray[np.float64]:
         """Fundamental frequency of each note in Hz at A4 = 440 Hz, shape (n_notes,)."""
         return pitch_to_hz(self.pitch)
+
+    @property
+    def next_onset(self) -> NDArray[np.float64]:
+        """Onset of the next note of the same pitch, infinity for the last, shape (n_notes,)."""
+        following = np.full(len(self), np.inf)
+        order = np.argsort(self.pitch, kind="stable")
+        same = self.pitch[order][1:] == self.pitch[order][:-1]
+        following[order[:-1][same]] = self.onset[order[1:][same]]
+        return following
 
     def slice(self, start: float, end: float) -> NoteList:
         """Select the notes with ``start <= onset < end``; their times do not change.
@@ -131,7 +159,7 @@ class NoteList:
             np.minimum(self.offset[kept], end),
             self.pitch[kept],
             self.velocity[kept],
-            _clipped(self.pedal, start, end),
+            pedal_values=_clipped(self.pedal_values, start, end),
         )
 
     def shift(self, seconds: float) -> NoteList:
@@ -155,7 +183,7 @@ class NoteList:
             self.offset[kept] + seconds,
             self.pitch[kept],
             self.velocity[kept],
-            _clipped(self.pedal + seconds, 0.0, np.inf),
+            pedal_values=_clipped(self.pedal_values + np.array([seconds, 0.0]), 0.0, np.inf),
         )
 
     def without_overlaps(self) -> NoteList:
@@ -169,14 +197,14 @@ class NoteList:
         array([[0., 1.],
                [1., 2.]])
         """
-        following = self._next_onset()
+        following = self.next_onset
         kept = following > self.onset
         return NoteList(
             self.onset[kept],
             np.minimum(self.offset, following)[kept],
             self.pitch[kept],
             self.velocity[kept],
-            self.pedal,
+            pedal_values=self.pedal_values,
         )
 
     def pedalled(self) -> NoteList:
@@ -200,16 +228,8 @@ class NoteList:
         if len(self.pedal):
             latest = np.searchsorted(self.pedal[:, 0], offset, side="right") - 1
             release = np.where(latest >= 0, self.pedal[latest, 1], 0.0)
-            offset = np.maximum(offset, np.minimum(release, self._next_onset()))
+            offset = np.maximum(offset, np.minimum(release, self.next_onset))
         return NoteList(self.onset, offset, self.pitch, self.velocity)
-
-    def _next_onset(self) -> NDArray[np.float64]:
-        """Onset of the next note of the same pitch, infinity for the last one of a pitch."""
-        following = np.full(len(self), np.inf)
-        order = np.argsort(self.pitch, kind="stable")
-        same = self.pitch[order][1:] == self.pitch[order][:-1]
-        following[order[:-1][same]] = self.onset[order[1:][same]]
-        return following
 
 
 def _check_notes(
@@ -245,8 +265,30 @@ def _floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
         raise ParameterError(f"{name} must be an array of numbers") from error
 
 
+def _pedal(
+    intervals: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Derive the values of the pedal from its intervals, or its intervals from the values."""
+    if values.size == 0:
+        intervals = _merged(intervals)
+        positions = np.tile([_DOWN, 0.0], len(intervals))
+        return intervals, np.column_stack([intervals.ravel(), positions])
+    if intervals.size:
+        raise ParameterError("pedal and pedal_values must not both be given")
+    if values.ndim != 2 or values.shape[1] != 2:
+        raise ParameterError(f"pedal_values must have the shape (n_values, 2), not {values.shape}")
+    time, position = values.T
+    if not (np.isfinite(time).all() and time[0] >= 0 and (np.diff(time) >= 0).all()):
+        raise ParameterError("the times of pedal_values must be finite, from 0 on, and ascend")
+    if not (_whole(position, 0, 127).all() and position[-1] < _HALF):
+        raise ParameterError("pedal_values must be whole, from 0 to 127, and less than 64 at last")
+    is_down = np.concatenate([[False], position >= _HALF])
+    moves = np.diff(is_down.astype(np.int8))
+    return _with_length(np.column_stack([time[moves == 1], time[moves == -1]])), values
+
+
 def _merged(intervals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sort intervals and merge those that overlap.
+    """Sort the intervals of the pedal and merge those that overlap.
 
     Intervals that touch stay apart: the pedal was changed between them, which ends notes.
     """
@@ -265,6 +307,16 @@ def _merged(intervals: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.column_stack([start[first], reached[last]])
 
 
-def _clipped(intervals: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
-    clipped = np.clip(intervals, start, end)
-    return clipped[clipped[:, 1] > clipped[:, 0]]
+def _with_length(intervals: NDArray[np.float64]) -> NDArray[np.float64]:
+    return intervals[intervals[:, 1] > intervals[:, 0]]
+
+
+def _clipped(values: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
+    """Select the values of the pedal from start to end, where it is released."""
+    before, until = np.searchsorted(values[:, 0], [start, end])
+    clipped = values[before:until]
+    if before and values[before - 1, 1] > 0:
+        clipped = np.concatenate([[[start, values[before - 1, 1]]], clipped])
+    if len(clipped) and clipped[-1, 1] >= _HALF:
+        clipped = np.concatenate([clipped, [[end, 0.0]]])
+    return clipped

@@ -198,7 +198,7 @@ def plot_transcription(
     notes: NoteList,
     reference: NoteList | None = None,
     *,
-    start: float = 0.0,
+    start: float | None = None,
     end: float | None = None,
     title: str = "",
 ) -> Figure:
@@ -214,7 +214,7 @@ def plot_transcription(
         Ground truth. Hits (correct pitch, and onset within 50 ms), false alarms and missed notes
         then have different colours.
     start, end : float, optional
-        Time range in seconds; by default the first minute.
+        Time range in seconds; by default the first minute of the spectrogram.
     title : str, optional
         Title.
 
@@ -238,8 +238,14 @@ def plot_transcription(
     'notes: 1'
     """
     hop = spectrogram.hop_length / spectrogram.sample_rate
-    first, last = frames_between(start, end, spectrogram.n_frames, hop)
-    left, right = first * hop, last * hop
+    begin = spectrogram.start
+    first, last = frames_between(
+        0.0 if start is None else start - begin,
+        None if end is None else end - begin,
+        spectrogram.n_frames,
+        hop,
+    )
+    left, right = begin + first * hop, begin + last * hop
     # Earlier notes may still sound at the start.
     given = [notes] if reference is None else [notes, reference]
     lists = [part.slice(max(0.0, left - _MAX_NOTE), right) for part in given]
@@ -267,8 +273,8 @@ def plot_transcription(
     label_pitches(axes.yaxis, low, high)
     axes.grid(axis="y", color="#00000022", linewidth=0.6)
     axes.set_title(title, loc="left", fontweight="bold")
-    if last - first < spectrogram.n_frames:
-        summary += f" ({left:.0f} to {right:.0f} s of {spectrogram.n_frames * hop:.0f} s)"
+    if last - first < spectrogram.n_frames - 1:
+        summary += f" ({left:.0f} to {right:.0f} s of {begin + spectrogram.n_frames * hop:.0f} s)"
     axes.set_title(summary, loc="right", fontsize="medium", color="#444444")
     return figure
 

@@ -15,22 +15,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import soxr
+from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError, ParameterError
 from harmnmf.validation import check_number
 
+from .channels import apply_mix, choose_mix, describe_mix, measure_covariance
 from .decoding import Sound, open_sound
 from .resampling import resample_blocks
 
 __all__ = [
-    "SAMPLE_RATE",
-    "Audio",
-    "AudioInfo",
-    "audio_info",
-    "check_rate",
-    "read_audio",
-    "stream_audio",
-]
+    "SAMPLE_RATE", "Audio", "AudioInfo", "audio_info", "check_rate", "read_audio", "stream_audio",
+    "warn_of_mix",
+]  # fmt: skip
 
 # Sample rate in Hz at which recordings are analysed and networks are trained.
 SAMPLE_RATE = 16_000
@@ -213,7 +210,8 @@ def read_audio(
     sample_rate : int, optional
         Sample rate in Hz to convert to. Default: that of the source.
     mono : bool, default=True
-        Average the channels.
+        Average the channels. Where that cancels them, one of them is used, or some are inverted:
+        see :func:`harmnmf.signal.channels.choose_mix`.
     offset : float, default=0.0
         Start reading after this time in seconds.
     duration : float, optional
@@ -235,6 +233,7 @@ def read_audio(
     -----
     UserWarning
         If the file is shorter than its header announces; the samples up to there are returned.
+        If the channels cancel and are not averaged.
 
     Examples
     --------
@@ -244,7 +243,11 @@ def read_audio(
     ((11025,), 22050)
     """
     with _decode(source, offset, duration, 1.0) as (rate, blocks):
-        samples = np.concatenate(list(_convert(blocks, source, rate, sample_rate, mono)))
+        kept = list(blocks)
+        mix = _choose_mix(kept, rate) if mono else None
+        if mix is not None:
+            warn_of_mix(source, mix)
+        samples = np.concatenate(list(_convert(kept, source, rate, sample_rate, mono, mix)))
     samples = samples[:, 0] if mono else np.ascontiguousarray(samples.T)
     return Audio(samples, rate if sample_rate is None else sample_rate)
 
@@ -254,13 +257,15 @@ def stream_audio(
     *,
     sample_rate: int | None = None,
     mono: bool = True,
+    mix: NDArray[np.float64] | None = None,
     offset: float = 0.0,
     duration: float | None = None,
     block_duration: float = 30.0,
 ) -> Iterator[np.ndarray]:
     """Read a recording, or a part of it, block by block, in memory that does not grow.
 
-    The concatenated blocks equal the samples of `read_audio` of the same part.
+    The concatenated blocks equal the samples of `read_audio` of the same part, unless its channels
+    cancel: a stream averages them, as it cannot know what comes.
 
     Parameters
     ----------
@@ -271,6 +276,8 @@ def stream_audio(
         Sample rate in Hz to convert to. Default: that of the source.
     mono : bool, default=True
         Average the channels.
+    mix : ndarray, shape (n_channels,), optional
+        Weights of the channels in place of their average.
     offset : float, default=0.0
         Start reading after this time in seconds.
     duration : float, optional
@@ -305,7 +312,7 @@ def stream_audio(
     """
     check_number("block_duration", block_duration, above=0)
     with _decode(source, offset, duration, block_duration) as (rate, blocks):
-        for block in _convert(blocks, source, rate, sample_rate, mono):
+        for block in _convert(blocks, source, rate, sample_rate, mono, mix):
             yield block[:, 0] if mono else block.T
 
 
@@ -354,13 +361,14 @@ def _convert(
     rate: int,
     sample_rate: int | None,
     mono: bool,
+    mix: NDArray[np.float64] | None,
 ) -> Iterator[np.ndarray]:
-    """Average the channels and resample, leaving out empty blocks."""
+    """Mix the channels and resample, leaving out empty blocks."""
     if sample_rate is not None:
         sample_rate = check_rate(sample_rate)
     blocks = _watch_scale(blocks, source)
     if mono:
-        blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
+        blocks = (apply_mix(block.T, mix)[:, None] for block in blocks)
     if sample_rate not in (None, rate):
         blocks = resample_blocks(blocks, rate, sample_rate)
     any_samples = False
@@ -370,7 +378,25 @@ def _convert(
             yield block
     if not any_samples:
         name = "the audio" if isinstance(source, Audio) else source
-        raise AudioError(f"{name}: has no samples in the part to read; choose another part")
+        raise AudioError(
+            f"{name}: is too short: it has no samples in the part to read; choose a "
+            "longer recording"
+        )
+
+
+def warn_of_mix(source: Audio | str | os.PathLike[str], mix: NDArray[np.float64]) -> None:
+    """Warn that the channels of a recording are not averaged."""
+    name = "the audio" if isinstance(source, Audio) else source
+    warnings.warn(
+        f"{name}: the mean of its channels would cancel or mask a part of it: {describe_mix(mix)}",
+        stacklevel=3,
+    )
+
+
+def _choose_mix(blocks: list[np.ndarray], rate: int) -> NDArray[np.float64] | None:
+    if not blocks or blocks[0].shape[1] == 1:
+        return None
+    return choose_mix(measure_covariance(np.concatenate(blocks).T, rate))
 
 
 def _watch_scale(

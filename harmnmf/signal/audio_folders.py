@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from harmnmf.errors import HarmnmfError
 
-__all__ = ["AUDIO_SUFFIXES", "audio_files"]
+__all__ = ["AUDIO_SUFFIXES", "FolderContents", "audio_files", "list_folder"]
 
 # Names of audio, and of videos, which hold sound too.
 AUDIO_SUFFIXES = (
@@ -19,30 +20,51 @@ AUDIO_SUFFIXES = (
 )
 
 
-def audio_files(folder: Path) -> list[Path]:
-    """List the audio files in a folder and its subfolders, sorted; HarmnmfError if there are none.
+@dataclass(frozen=True)
+class FolderContents:
+    """Files in a folder and its subfolders, sorted, and errors of those that cannot be read."""
+
+    audio: list[Path]
+    others: list[Path]
+    errors: list[str]
+
+
+def list_folder(folder: Path) -> FolderContents:
+    """List the audio files and the other files in a folder and its subfolders.
 
     Hidden files are left out: macOS writes one, ``._song.wav``, beside each file that it copies.
     So are folders that are links, which may be circular. Other names with an audio suffix are
     listed, broken links and pipes too, which fail when they are read.
     """
+    contents = FolderContents([], [], [])
+
+    def report(error: OSError) -> None:
+        contents.errors.append(
+            f"{error.filename}: this folder cannot be read ({error.strerror}); allow it, or name "
+            "the files to work on"
+        )
+
+    for parent, folders, names in os.walk(folder, onerror=report):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith("."):
+                is_audio = Path(name).suffix.lower() in AUDIO_SUFFIXES
+                (contents.audio if is_audio else contents.others).append(Path(parent, name))
+    contents.audio.sort()
+    contents.others.sort()
+    return contents
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """List the audio files in a folder and its subfolders, sorted.
+
+    They are those of `list_folder`. HarmnmfError if there are none, or a folder cannot be read.
+    """
     if not folder.is_dir():
         raise HarmnmfError(f"{folder}: no such folder; check the name")
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=_raise_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
-        ]
-    if not found:
+    contents = list_folder(folder)
+    if contents.errors:
+        raise HarmnmfError(contents.errors[0])
+    if not contents.audio:
         raise HarmnmfError(f"{folder}: no audio files in this folder")
-    return sorted(found)
-
-
-def _raise_unreadable(error: OSError) -> None:
-    raise HarmnmfError(
-        f"{error.filename}: this folder cannot be read ({error.strerror}); allow it, or name the "
-        "files to work on"
-    ) from error
+    return contents.audio

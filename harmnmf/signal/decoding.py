@@ -91,9 +91,7 @@ def _open_with_libsndfile(
         sound = LibsndfileSound(path, data)
     except soundfile.SoundFileError:
         return None
-    is_unfinished = (
-        data is not None and data.rest_is_sound and (data.announced > 0 or sound.n_samples == 0)
-    )
+    is_unfinished = data is not None and data.correction is not None
     if is_unfinished or sound.subtype.startswith("MPEG"):
         sound.close()
         return None

@@ -39,6 +39,9 @@ _LARGEST_BLOCK = 2**25
 _MOST_ERRORS = 100
 # Seconds to decode before the part to read: frames depend on those before.
 _PREROLL = 1.0
+# Seconds from the beginning that are decoded and not passed over: AAC fills bands with noise, which
+# differs in the part behind.
+_FAR = 60.0
 # Seconds that may be missing: encoders fill the last packet, and decoders remove their delay.
 _TOLERANCE = 0.25
 # Seconds in a row without a frame that are damage: a packet is lost where files are joined.
@@ -54,8 +57,7 @@ class FFmpegSound:
         self._n_damaged = Fraction(0)
         self._end_of_other_streams = Fraction(0)
         try:
-            ignore_length = data is not None and data.rest_is_sound
-            self._container = _open_container(self._file, path, ignore_length)
+            self._container = _open_container(self._file, path, data)
             self._stream = _best_stream(self._container, path)
             self._frames = self._decode()
             self._first = self._first_frame()
@@ -100,16 +102,16 @@ class FFmpegSound:
 
     def _seek(self, first: int) -> tuple[int, Iterator[AudioFrame]]:
         """Go to a sample, or some way before it; return the position and the frames from there."""
+        name, codec = self._container.format.name, self._stream.codec_context.name
         # In other formats, times are rounded, or estimated from the size of the file.
         counts_samples = (
-            self._container.format.name.startswith("mov")
+            (name.startswith("mov") or (name == "wav" and codec.startswith("pcm")))
             and self._stream.time_base == Fraction(1, self.sample_rate)
             and self._first.pts is not None
-            and first < (self.n_samples or 0)
         )
-        target = first - round(_PREROLL * self.sample_rate)
-        if not counts_samples or target <= 0:
+        if not counts_samples or not _FAR * self.sample_rate < first < (self.n_samples or 0):
             return 0, chain([self._first], self._frames)
+        target = first - round(_PREROLL * self.sample_rate)
         self._container.seek(self._first.pts + target, stream=self._stream)
         frames = self._decode()
         frame = next(frames, None)
@@ -219,13 +221,24 @@ class FFmpegSound:
         warnings.warn(f"{self._path}: {message}", stacklevel=2)
 
 
-class _Tail:
-    """A file without its first bytes and its name, by which FFmpeg would choose the format."""
+class _View:
+    """A file without its first bytes, with a corrected header.
 
-    def __init__(self, file: BinaryIO, start: int) -> None:
-        self._file, self._start = file, start
-        self.read, self.close = file.read, file.close
+    It has no name, by which FFmpeg would choose the format.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, correction: tuple[int, bytes]) -> None:
+        self._file, self._start, self._correction = file, start, correction
         self.seek(0)
+
+    def read(self, size: int) -> bytes:
+        position = self._file.tell()
+        content = self._file.read(size)
+        place, correct = self._correction
+        if correct and position <= place and place + len(correct) <= position + len(content):
+            place -= position
+            content = content[:place] + correct + content[place + len(correct) :]
+        return content
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         if whence == os.SEEK_SET:
@@ -240,13 +253,15 @@ class _Tail:
 
 
 def _open_container(
-    file: BinaryIO, path: str | os.PathLike[str], ignore_length: bool
+    file: BinaryIO, path: str | os.PathLike[str], data: SoundData | None
 ) -> InputContainer:
-    options = {"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "none"}
-    if ignore_length:
-        options["ignore_length"] = "1"
+    correction = (data and data.correction) or (0, b"")
     try:
-        return av.open(_Tail(file, first_byte(file)), metadata_errors="replace", options=options)
+        return av.open(
+            _View(file, first_byte(file), correction),
+            metadata_errors="replace",
+            options={"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "none"},
+        )
     except FFmpegError as error:
         file.seek(4)
         if file.read(4) == b"ftyp":

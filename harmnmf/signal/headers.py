@@ -18,6 +18,8 @@ __all__ = ["SoundData", "first_byte", "has_end_mark", "is_joined", "n_mpeg_frame
 # Sizes from here on stand for an unknown length, in files that were written to a pipe.
 _PLACEHOLDER = 0x7FFF_0000
 _CHUNK_NAMES = frozenset((string.ascii_letters + string.digits + " _-.(c)").encode())
+# Headers of chunks: a name and a size.
+_WAV, _CAF, _W64 = "<4sI", ">4sq", "<16sQ"
 _FLAC = b"fLaC\0\0\0\x22"
 # No page of Ogg is longer.
 _LONGEST_PAGE = 27 + 255 + 255 * 255
@@ -45,8 +47,8 @@ class SoundData(NamedTuple):
     """Size in the header; 0 if it is unknown."""
     available: int
     """Bytes from the first sample to the end of the file."""
-    rest_is_sound: bool
-    """Whether a WAV goes on after the announced end, with what is no chunk."""
+    correction: tuple[int, bytes] | None
+    """Position and bytes with which the header of a WAV says that the rest is sound too."""
 
 
 def sound_data(file: BinaryIO) -> SoundData | None:
@@ -55,56 +57,61 @@ def sound_data(file: BinaryIO) -> SoundData | None:
     magic = file.read(4)
     if magic == b".snd":
         start, announced = struct.unpack(">II", file.read(8))
-        return _sound_data(file, start, announced, "")
+        return _sound_data(file, start, announced, ">I")
     if magic in (b"RIFF", b"RF64", b"BW64"):
-        return _find_chunk(file, 12, "<4sI", b"data")
+        return _find_chunk(file, 12, _WAV, b"data")
     if magic in (b"RIFX", b"FORM"):
         return _find_chunk(file, 12, ">4sI", b"data" if magic == b"RIFX" else b"SSND")
     if magic == b"caff":
-        return _find_chunk(file, 8, ">4sq", b"data")
+        return _find_chunk(file, 8, _CAF, b"data")
     if magic == b"riff":
-        return _find_chunk(file, 40, "<16sQ", b"data")
+        return _find_chunk(file, 40, _W64, b"data")
     return None
 
 
 def _find_chunk(file: BinaryIO, position: int, header: str, name: bytes) -> SoundData | None:
-    n_header = struct.calcsize(header)
-    includes_header = header == "<16sQ"
+    n_header, end = struct.calcsize(header), _size(file)
     long_size = None
-    while True:
+    while position + n_header <= end:
         file.seek(position)
-        head = file.read(n_header)
-        if len(head) < n_header:
-            return None
-        found, size = struct.unpack(header, head)
-        if includes_header:
-            size -= n_header
+        found, size = struct.unpack(header, file.read(n_header))
+        if header == _W64:
+            size -= n_header  # which it includes
         start = position + n_header
         if found == b"ds64":  # the size of data in RF64
-            long_size = struct.unpack("<8xQ", file.read(16).ljust(16, b"\0"))[0]
-        if found.startswith(name):
+            long_size = start + 8
+        elif found.startswith(name):
             if size == 0xFFFFFFFF and long_size is not None:
-                size = long_size
-            return _sound_data(file, start, max(size, 0), header)
-        if not 0 <= size <= _size(file):
+                file.seek(long_size)
+                size = int.from_bytes(file.read(8), "little")
+            return _sound_data(file, start, size, header, long_size)
+        if not 0 <= size <= end:
             return None
-        alignment = {"<16sQ": 8, ">4sq": 1}.get(header, 2)
+        alignment = {_W64: 8, _CAF: 1}.get(header, 2)
         position = start + -(-size // alignment) * alignment
+    return None
 
 
-def _sound_data(file: BinaryIO, start: int, announced: int, header: str) -> SoundData:
-    available = max(0, _size(file) - start)
-    if announced > available and announced >= _PLACEHOLDER:
+def _sound_data(
+    file: BinaryIO, start: int, announced: int, header: str, long_size: int | None = None
+) -> SoundData:
+    end = _size(file)
+    available = max(0, end - start)
+    if announced < 0 or announced > max(available, _PLACEHOLDER):
         announced = 0
-    rest_is_sound = False
-    if header == "<4sI" and announced < available - 8:
-        end = start + announced + announced % 2
-        file.seek(end)
+    correction = None
+    if header == _WAV and announced < available - 8:
+        behind = start + announced + announced % 2
+        file.seek(behind)
         name, size = struct.unpack(header, file.read(8).ljust(8, b"\0"))
-        is_chunk = _CHUNK_NAMES.issuperset(name) and size <= _size(file) - end
+        is_chunk = _CHUNK_NAMES.issuperset(name) and size <= end - behind
         # Tags of other formats may follow.
-        rest_is_sound = not is_chunk and not name.startswith((b"TAG", b"ID3", b"APET", b"RF64"))
-    return SoundData(announced, available, rest_is_sound)
+        if not is_chunk and not name.startswith((b"TAG", b"ID3", b"APET", b"RF64")):
+            if long_size is None:
+                correction = start - 4, bytes(4)  # a size of 0 means the rest
+            else:
+                correction = long_size, struct.pack("<Q", available)
+    return SoundData(announced, available, correction)
 
 
 def is_joined(file: BinaryIO) -> bool:

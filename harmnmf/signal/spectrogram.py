@@ -56,6 +56,8 @@ class Spectrogram:
         Samples per second of the signal.
     hop_length : int
         Samples from frame to frame; frame n is centred on sample ``n * hop_length``.
+    start : float, default=0.0
+        Time of the first frame in the recording in seconds.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class Spectrogram:
     axis: FrequencyAxis
     sample_rate: int
     hop_length: int
+    start: float = 0.0
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.shape[0] != self.axis.n_bins:
@@ -89,7 +92,8 @@ class Spectrogram:
     @property
     def times(self) -> NDArray[np.float64]:
         """Centre of each frame in seconds, shape (n_frames,)."""
-        return np.arange(self.n_frames, dtype=np.float64) * (self.hop_length / self.sample_rate)
+        hop_duration = self.hop_length / self.sample_rate
+        return self.start + np.arange(self.n_frames, dtype=np.float64) * hop_duration
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def run(monkeypatch, module, *args):
 
 def test_scores(monkeypatch, data):
     rows = run(monkeypatch, transcription, "--data", data, "--inputs")
-    assert rows["harmnmf --decoder nmf", "ENSTDkAm"] == ["1", *["1.000"] * 6]
+    assert rows["harmnmf --decoder nmf", "ENSTDkAm"] == ["1", *["1.000"] * 7]
     assert rows["**harmnmf --adapt**", "1.000"][0] == "1.000"
     assert rows["**harmnmf --decoder nmf --no-adapt**", "0.857"][0] == "0.857"
     for name in ("as it is", "phone", "35 cents flat", "MP3, 64 kbit/s"):

@@ -66,6 +66,22 @@ def test_options(tmp_path, estimated, option, key, score):
     assert json.loads(result.stdout)["mean"][key] == score
 
 
+def test_files_of_other_programs(tmp_path):
+    """What is passed over or assumed is said, and does not fail."""
+    table = tmp_path / "MAPS.txt"
+    table.write_text("OnsetTime\tOffsetTime\tMidiPitch\n0\t0.5\t60\n0.5\t0.5\t62\n")
+    song = tmp_path / "song.mid"
+    write_midi(song, NoteList([0], [0.5], [60], [70]))
+    song.write_bytes(song.read_bytes() + b"junk")
+    result = evaluate(table, song, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["mean"]["F-measure"] == 1
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"harmnmf: warning: {table}: it has no velocities")
+    assert first.endswith("1 note of no length is left out (line 3)")
+    assert second == f"harmnmf: warning: {song}: 4 bytes outside of tracks are passed over"
+
+
 def test_failures_are_named_at_the_end(folders):
     ref, est = folders
     (est / "half.mid").write_bytes(b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,32 @@ def test_folders_are_searched_for_audio(takes):
     assert run("takes").exit_code == 0
     new = [name for name in files("takes") if name.endswith(".mid")]
     assert new == [os.path.join("more", "two.mid"), "one.mid"]
+
+
+def test_folders_are_described(takes):
+    Path("takes/memo.m4a").write_text("good")
+    for name in "bcd":
+        Path(f"takes/more/{name}.txt").write_text("text")
+    result = run("takes")
+    others = f"a.txt, {Path('more', 'b.txt')}, {Path('more', 'c.txt')} and 1 more"
+    assert result.stderr == f"harmnmf: takes: 3 recordings; not audio: {others}\n"
+    Path("takes/a.txt").unlink()
+    shutil.rmtree("takes/more")
+    second = run("takes").stderr.splitlines()
+    assert second[0] == "harmnmf: takes: 2 recordings"  # outputs are not named
+    Path("notes").mkdir()
+    Path("notes/a.txt").write_text("text")
+    assert_error(COPY, ["copy", "notes"], "notes: no audio files in this folder, but a.txt")
+
+
+@pytest.mark.skipif(os.name == "nt" or not os.geteuid(), reason="needs permissions of POSIX")
+def test_folders_that_cannot_be_read(takes):
+    Path("takes/more").chmod(0)
+    result = run("takes")
+    Path("takes/more").chmod(0o700)
+    assert result.exit_code == 1
+    assert "takes/more: this folder cannot be read (Permission denied)" in result.stderr
+    assert Path("takes/one.mid").exists()
 
 
 @pytest.mark.parametrize(
@@ -259,8 +286,9 @@ def test_a_bad_argument_does_not_stop_the_rest(song):
         "empty": "no audio files", "gone.wav": "No such file", "missing.wav": "No such file",
         "x*y.wav": "no file matches this pattern", "http://a.org/b.mp3": "is an address",
         "d.wav": "d.mid: is a folder", long: "File name too long",
+        "-x\ny*.wav": "-x y*.wav: no file",
     }  # fmt: skip
-    result = run(*bad, "song.wav")
+    result = run("--", *bad, "song.wav")
     assert result.exit_code == 1
     errors = result.stderr.splitlines()
     assert errors.pop() == f"harmnmf: {len(bad)} of {len(bad) + 1} recordings failed"
@@ -306,6 +334,7 @@ def test_a_folder_that_cannot_be_written(song):
         (["song.wav", "-o", "-"], "standard output is not written"),
         (["song.wav", "-o", ""], "name a file or a folder"),
         (["-"], "standard input is not read"),
+        (["song.wav", ""], "a name is empty"),
     ],
 )
 def test_usage_errors(song, args, message):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from commands import assert_error, contents, invoke
 
 import harmnmf
@@ -89,6 +90,26 @@ def test_json_has_what_midi_has_and_how_it_was_made(song):
     assert Path("song.json").read_text() == first
 
 
+def test_note_ends(song):
+    assert transcribe(song, "-o", "key.mid").exit_code == 0
+    assert transcribe(song, "-o", "sound.mid", "--note-ends", "sound").exit_code == 0
+    key, sound = (read_notes(name, offset="key") for name in ("key.mid", "sound.mid"))
+    np.testing.assert_array_equal(key.pedal, sound.pedal)
+    assert (key.offset <= sound.offset).all()
+    np.testing.assert_allclose(key.pedalled().offset, sound.pedalled().offset, atol=0.011)
+
+
+def test_tempo(song):
+    assert transcribe(song, "-o", "a.mid").exit_code == 0
+    assert transcribe(song, "-o", "slow.mid", "--tempo", 47.5).exit_code == 0
+    one, other = read_notes("a.mid"), read_notes("slow.mid")
+    np.testing.assert_allclose(one.intervals, other.intervals, atol=2e-3)
+    for tempo in (0, 3, 2000, "nan", "fast"):
+        result = transcribe(song, "-o", "b.mid", "--tempo", tempo)
+        assert result.exit_code == 2
+        assert "'--tempo'" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "start", "end"),
     [
@@ -146,10 +167,33 @@ def test_help_tells_the_default_threshold():
 def test_silence_has_no_notes(song):
     soundfile.write(song, np.zeros(10), 44100)
     result = transcribe(song, "--format", "mid,csv", "--plot")
-    assert (result.exit_code, result.stderr) == (0, "")
+    warning = f"harmnmf: warning: {song}: no notes were found: all samples are zero\n"
+    assert (result.exit_code, result.stderr) == (0, warning)
     assert ": 0 notes in " in result.stdout
     assert len(read_notes("song.mid")) == len(read_notes("song.csv")) == 0
     assert Path("song.png").read_bytes().startswith(PNG)
+    assert transcribe(song, "--format", "npz").stderr == warning
+
+
+def test_music_that_begins_late(song, excerpt):
+    samples, rate = excerpt
+    soundfile.write(song, np.concatenate([np.zeros(75 * rate), samples]), rate)
+    result = transcribe(song, "--plot")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert " notes, tuned from 1:15 to 1:17 in " in result.stdout
+    assert read_notes("song.mid").onset.min() > 74.9
+    assert Path("song.png").read_bytes().startswith(PNG)
+
+
+def test_the_tuning_is_given_in_cents(song, excerpt):
+    samples, rate = excerpt
+    # As fast as a semitone higher, so all notes are a semitone off.
+    soundfile.write("sharp.wav", soxr.resample(samples, rate, rate / 2 ** (1 / 12)), rate)
+    found = []
+    for name, cents in (("song.wav", 0), ("sharp.wav", 100)):
+        assert transcribe(name, "--tuning", cents, "-o", "notes.csv", "--overwrite").exit_code == 0
+        found.append(sorted(read_notes("notes.csv").pitch))
+    assert found[0] == found[1]
 
 
 def test_files_without_sound(song):
@@ -174,7 +218,8 @@ def test_wrong_parameters(song):
         ("--decoder", "rules", "rules: no such network"),
         ("--decoder", "dictionary.safetensors", "dictionary.safetensors: holds timbre-dictionary"),
         ("--device", "gpu", "cannot be used here"),
-        ("--onset-threshold", "nan", "finite"),
+        ("--tuning", "nan", "nan"),
+        ("--tuning", "101", "101"),
     ):
         assert_error(main, ["transcribe", "song.wav", option, value], message)
 
@@ -188,6 +233,7 @@ def test_wrong_parameters(song):
         (["song.wav", "-o", "out.png", "--plot"], "out.png: is neither"),
         (["song.wav", "--start", "1:2:3:4"], "'1:2:3:4' is not a time; use seconds, m:ss or"),
         (["song.wav", "--end", "nan"], "'nan' is not a time"),
+        (["song.wav", "--onset-threshold", "nan"], "'nan' is not a finite number"),
         (["song.wav", "--start", "2", "--end", "2"], "--end must be after --start"),
         (["song.wav", "-o", "out.musicxml"], "file named .mid, .csv, .json, .npz"),
     ],

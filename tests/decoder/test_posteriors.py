@@ -127,6 +127,37 @@ def test_onsets_are_the_first_of_the_highest_within_60_ms(posteriors: NotePoster
     assert (np.abs(notes.onset[order] / hop - frames) <= 0.5 + 1e-9).all()
 
 
+@pytest.mark.parametrize(
+    ("deep", "interval", "height", "delay", "is_heard"),
+    [
+        (24, 12, 0.8, 0, False),
+        (24, 28, 0.8, 2, False),
+        (24, 12, 0.89, 0, True),  # almost as probable
+        (24, 13, 0.5, 0, True),  # no partial
+        (24, 12, 0.5, 4, True),  # struck later
+        (36, 12, 0.5, 0, True),  # not so deep
+        (24, -2, 0.5, 0, True),
+    ],
+)
+def test_overtones_of_deep_strings_need_their_probability(
+    deep: int, interval: int, height: float, delay: int, is_heard: bool
+) -> None:
+    onset, sounding, offset, velocity = np.zeros((4, 88, N_FRAMES), np.float32)
+    sounding[:, 50:120] = 1.0
+    onset[deep - 21, 50], onset[deep + interval - 21, 50 + delay] = 0.9, height
+    posteriors = NotePosteriors(
+        onset, sounding, offset, velocity, np.zeros(N_FRAMES, np.float32), KEYS, HOP
+    )
+    heard = decode_posteriors(posteriors).pitch.tolist()
+    assert sorted(heard) == sorted([deep, deep + interval] if is_heard else [deep])
+
+
+@pytest.mark.parametrize("late", [0.0, 0.005, 0.01, 0.015])
+def test_heights_are_compared_between_frames(late: float) -> None:
+    octave = NoteList([1.0, 1.0 + late], [2.0, 2.0], [24, 36], [64, 64])
+    assert len(decode_posteriors(posteriors_of(octave))) == 2
+
+
 def test_invalid_posteriors() -> None:
     arrays = [*np.zeros((4, 88, 10), np.float32), np.zeros(10, np.float32)]
     NotePosteriors(*arrays, KEYS, HOP)

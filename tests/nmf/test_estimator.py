@@ -289,9 +289,8 @@ def test_result_scales_with_the_data(solver, scale, beta):
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 5, 40])
-@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 2.0, 3.0])
-def test_decibel_does_not_stop_where_the_objective_rises(n_frames, beta):
-    """It stops at an objective from which an independent optimiser gains little."""
+@pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
+def test_decibel_fits_no_worse_than_hard_templates(n_frames, beta):
     options = {"beta": beta, "max_iter": 300}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

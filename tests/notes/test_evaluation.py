@@ -141,7 +141,17 @@ class TestFiles:
         assert set(result.pieces) == {"below/two"}
         assert set(result.failures) == {"one"}
         # A reference compared with itself would have exactly 1.
-        assert 0.99 < result.mean["Average_Overlap_Ratio"] < 1
+        assert 0.97 < result.mean["Average_Overlap_Ratio"] < 1
+
+    def test_text_files(self, folders):
+        ref, est = folders
+        (ref / "README.txt").write_text("Recordings of a piano.\nNo notes in here.\n")
+        (ref / "three.txt").write_text("OnsetTime\tOffsetTime\tMidiPitch\n0\t1\t60\n")
+        write_midi(est / "three.mid", NoteList([0], [1], [60], [70]))
+        with pytest.warns(UserWarning, match=r"three\.txt: it has no velocities"):
+            result = evaluate_files(ref, est)
+        assert set(result.pieces) == {"one", "below/two", "three"}
+        assert result.failures == {}
 
     def test_duration_before_the_first_note(self, tmp_path):
         write_csv(tmp_path / "a.csv", NoteList([5], [6], [62], [70]))

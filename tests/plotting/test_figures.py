@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,19 @@ def test_a_minute_is_drawn_by_default():
     assert len(figure.axes[0].collections[0].get_paths()) == 2
     assert figure.axes[0].get_title(loc="right") == "notes: 2 (0 to 60 s of 100 s)"
     assert plot_transcription(silence(100), late, end=100).axes[0].get_xlim() == (0, 100)
+
+
+def test_a_spectrogram_that_starts_later():
+    late = NoteList([1, 100, 150, 170], [2, 101, 151, 171], [60, 62, 64, 65], [70] * 4)
+    part = replace(silence(60), start=100.0)
+    figure = plot_transcription(part, late)
+    assert len(figure.axes[0].collections[0].get_paths()) == 2
+    assert figure.axes[0].get_title(loc="right") == "notes: 2"
+    assert figure.axes[0].get_xlim() == (100, 160)
+    figure = plot_transcription(part, late, start=140, end=155)
+    assert figure.axes[0].get_xlim() == pytest.approx((140, 155))
+    assert figure.axes[0].get_title(loc="right") == "notes: 1 (140 to 155 s of 160 s)"
+    assert part.times[:2] == pytest.approx([100, 100.02])
 
 
 @pytest.mark.parametrize("reference", [None, NoteList([], [], [], [])])

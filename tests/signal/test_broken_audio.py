@@ -129,8 +129,9 @@ def test_commands_report_failures_and_continue(tmp_path):
         lines = result.stderr.splitlines()
         assert lines[-1] == f"harmnmf: {len(failing)} of {len(FEW)} recordings failed"
         assert all(
-            line.startswith(("harmnmf: error: ", "harmnmf: warning: ")) for line in lines[:-1]
+            line.startswith(("harmnmf: error: ", "harmnmf: warning: ")) for line in lines[1:-1]
         )
+        assert lines[0].startswith(f"harmnmf: {source}: {len(FEW)} recordings")
         for name in failing:
             path = " ".join(f"{source / name}: ".split())
             [line] = [line for line in lines if f"error: {path}" in line]

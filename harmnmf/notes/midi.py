@@ -1,0 +1,279 @@
+"""Read and write MIDI files."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mido
+import numpy as np
+from numpy.typing import NDArray
+
+from harmnmf.storage.files import atomic_path
+from harmnmf.validation import check_number
+
+from .midi_events import CONTROLLER, NOTE_ON, MidiEvent, MidiEvents, read_events
+from .note_list import NoteList
+
+__all__ = ["MIDI_SUFFIXES", "read_midi", "write_midi"]
+
+MIDI_SUFFIXES = (".mid", ".midi", ".rmi", ".kar")
+
+_SUSTAIN, _RESET = 64, 121
+# Controllers that end all notes of a channel; those from 124 on change its mode, too.
+_ALL_OFF = (120, 123, 124, 125, 126, 127)
+_DRUM_CHANNEL = 9
+_BEAT = 500_000  # microseconds, until the first tempo of a file
+_LAST_NOTE = 0.5  # seconds of a note that has no end in a file, at least
+_MAX_DURATION = 24 * 3600  # seconds; longer times are those of damaged files
+
+_TEMPI = (4, 1000)  # beats per minute; a file has three bytes for the length of a beat
+_TICKS_PER_BEAT = 480  # and more at slow tempi, so that a tick is at most 1/960 s
+_GAP, _GAP_TICKS = 0.01, 2  # seconds and ticks before a key is struck again
+
+# A stroke of a key is a time and a velocity, or in place of the velocity one of these.
+_RELEASED, _ALL_RELEASED = 0, -1
+_Stroke = tuple[float, int]
+# Onset, offset and velocity; the offset is infinite if the file has none.
+_Note = tuple[float, float, int]
+_Timed = tuple[float, MidiEvent]  # with the time in seconds
+
+
+def read_midi(data: bytes) -> tuple[NoteList, list[str]]:
+    """Read notes, with key offsets, and the sustain pedal from the contents of a MIDI file.
+
+    Parameters
+    ----------
+    data : bytes
+        Contents of the file.
+
+    Returns
+    -------
+    notes : NoteList
+        Notes and pedal of all tracks and channels, except drums.
+    remarks : list of str
+        What was changed, left out, or could not be read.
+
+    Raises
+    ------
+    ValueError
+        If nothing can be read.
+    """
+    midi = read_events(data)
+    events, end = _timed_events(midi)
+    if end > _MAX_DURATION:
+        midi.damage.append(f"it lasts {end / 3600:.0f} hours: what comes after 24 is left out")
+        events = [(time, event) for time, event in events if time <= _MAX_DURATION]
+        end = events[-1][0] if events else 0.0
+    piano = [(time, event) for time, event in events if event.channel != _DRUM_CHANNEL]
+    played = _notes(piano)
+    if midi.damage and not played:
+        raise ValueError(midi.damage[0])
+    onset, offset, pitch, velocity = np.array(played, dtype=np.float64).reshape(-1, 4).T
+    is_endless = np.isinf(offset)
+    offset = np.where(is_endless, np.maximum(end, onset + _LAST_NOTE), offset)
+    kept = offset > onset
+    values, ignored = _pedal(piano, end)
+    notes = NoteList(onset[kept], offset[kept], pitch[kept], velocity[kept], pedal_values=values)
+
+    n_drums = sum(event.channel == _DRUM_CHANNEL and event.kind == NOTE_ON for _, event in events)
+    remarks = [*midi.damage]
+    remarks += [what if n == 1 else f"{what} ({n} times)" for what, n in midi.repairs.items()]
+    if midi.format == 2 and len(midi.ends) > 1:
+        remarks.append(f"its {len(midi.ends)} tracks are read one after another, as format 2 says")
+    remarks += _remark(n_drums, "note of the drum channel is", "notes of the drum channel are")
+    remarks += _remark(is_endless.sum(), "note is", "notes are", "not released before the end")
+    remarks += _remark((~kept).sum(), "note of no length is", "notes of no length are")
+    remarks += [
+        f"the pedal of channel {channel + 1}, which has no notes, is left out"
+        for channel in ignored
+    ]
+    return notes, remarks
+
+
+def write_midi(path: str | Path, notes: NoteList, *, tempo: float = 120.0) -> None:
+    """Write notes and the sustain pedal to a MIDI file.
+
+    The file has one piano track, and times are rounded to 1/960 s or less. Overlapping notes of one
+    pitch are cut (:meth:`NoteList.without_overlaps`), and a note ends at least 10 ms, and two
+    ticks, before its key is struck again: many programs do not hear the second note otherwise.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write or replace.
+    notes : NoteList
+        Notes.
+    tempo : float, default=120.0
+        Beats per minute, from 4 to 1000. Bars and note values in score programs depend on it, the
+        times in seconds do not.
+
+    Raises
+    ------
+    ParameterError
+        If the tempo is out of range.
+    HarmnmfError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_midi(Path(folder, "song.mid"), NoteList([0.5], [1.0], [60], [70]), tempo=90)
+    """
+    check_number("tempo", tempo, *_TEMPI)
+    beat = round(6e7 / tempo)  # microseconds
+    ticks_per_beat = _TICKS_PER_BEAT * 2 ** max(0, math.ceil(math.log2(beat / _BEAT)))
+    rate = ticks_per_beat * 1e6 / beat
+    start = np.rint(notes.onset * rate)
+    end = np.maximum(np.rint(notes.offset * rate), start + 1)
+    # Rounding can make notes overlap or coincide.
+    rounded = NoteList(start, end, notes.pitch, notes.velocity).without_overlaps()
+    gap = max(math.ceil(_GAP * rate), _GAP_TICKS)
+    end = np.minimum(rounded.offset, rounded.next_onset - gap)
+    end = np.maximum(end, rounded.onset + 1)
+
+    # Ticks and messages. Of those at one tick the pedal is the first, so that it holds the notes
+    # that are released with it, and new notes are the last.
+    pedal = [
+        (tick, 0, mido.Message("control_change", control=_SUSTAIN, value=value))
+        for tick, value in zip(*_integers(notes.pedal_values.T * [[rate], [1]]), strict=True)
+    ]
+    strokes = []
+    for on, off, pitch, velocity in zip(
+        *_integers([rounded.onset, end, rounded.pitch, rounded.velocity]), strict=True
+    ):
+        strokes.append((off, 1, mido.Message("note_off", note=pitch, velocity=0)))
+        strokes.append((on, 2, mido.Message("note_on", note=pitch, velocity=velocity)))
+    piano = mido.MidiTrack([mido.Message("program_change", program=0)])
+    now = 0
+    for tick, _, message in sorted(pedal + strokes, key=lambda event: event[:2]):
+        piano.append(message.copy(time=tick - now))
+        now = tick
+    head = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=beat)])
+    midi = mido.MidiFile(type=1, ticks_per_beat=ticks_per_beat, tracks=[head, piano])
+    with atomic_path(path) as temporary:
+        midi.save(temporary)
+
+
+def _integers(values: Sequence[NDArray[Any]] | NDArray[Any]) -> list[list[int]]:
+    integers: list[list[int]] = np.rint(values).astype(np.int64).tolist()
+    return integers
+
+
+def _remark(n: int, one: str, more: str, what: str = "left out") -> list[str]:
+    """Say that something is done to n notes, if there are any."""
+    return [f"{n} {one if n == 1 else more} {what}"] if n else []
+
+
+def _timed_events(midi: MidiEvents) -> tuple[list[_Timed], float]:
+    """Sort the events by time, with their seconds, and return the end of the file, too."""
+    if midi.division == 0 or (midi.division < 0 and midi.division & 0xFF == 0):
+        raise ValueError("its beats or frames have no ticks")
+    ticks = np.array([event.tick for event in midi.events], dtype=np.float64)
+    tracks = np.array([event.track for event in midi.events], dtype=np.int64)
+    times, end = np.zeros(len(ticks)), 0.0
+    # In format 2 each track has its own tempi, and begins where the last one ends.
+    groups = (
+        [{n} for n in range(len(midi.ends))] if midi.format == 2 else [{*range(len(midi.ends))}]
+    )
+    for group in groups:
+        tempi = [(tick, beat) for track, tick, beat in midi.tempi if track in group]
+        own = np.isin(tracks, list(group))
+        times[own] = end + _seconds(ticks[own], tempi, midi.division)
+        last = np.array([max((midi.ends[track] for track in group), default=0)])
+        end += float(_seconds(last, tempi, midi.division)[0])
+    # Of events at one time those of the first track are the first.
+    order = np.lexsort((tracks, times))
+    return [(float(times[i]), midi.events[i]) for i in order], end
+
+
+def _seconds(
+    ticks: NDArray[np.float64], tempi: list[tuple[int, int]], division: int
+) -> NDArray[np.float64]:
+    """Convert ticks to seconds; tempi are pairs of a tick and microseconds per beat."""
+    if division < 0:  # the negative number of SMPTE frames per second, and ticks per frame
+        frames, per_frame = -(division >> 8), division & 0xFF
+        return ticks / ((30 / 1.001 if frames == 29 else frames) * per_frame)
+    start, beat = np.array([(0, _BEAT), *sorted(tempi, key=lambda change: change[0])], float).T
+    elapsed = np.concatenate([[0.0], np.cumsum(np.diff(start) * beat[:-1])])
+    current = np.searchsorted(start, ticks, side="right") - 1
+    microbeats = elapsed[current] + (ticks - start[current]) * beat[current]
+    return np.asarray(microbeats / (1e6 * division))
+
+
+def _notes(events: list[_Timed]) -> list[tuple[float, ...]]:
+    """Onset, offset, pitch and velocity of all notes."""
+    keys: dict[tuple[int, int, int], list[_Stroke]] = defaultdict(list)
+    # Keys of each channel that were struck since all were released.
+    struck = defaultdict(set)
+    for time, (_, track, kind, channel, number, value) in events:
+        if kind != CONTROLLER:
+            key = track, channel, number
+            keys[key].append((time, value if kind == NOTE_ON else _RELEASED))
+            struck[channel].add(key)
+        elif number in _ALL_OFF:
+            for key in struck.pop(channel, ()):
+                keys[key].append((time, _ALL_RELEASED))
+    return [
+        (onset, offset, pitch, velocity)
+        for (_, _, pitch), strokes in keys.items()
+        for onset, offset, velocity in _first_in_first_out(strokes) or _all_at_once(strokes)
+    ]
+
+
+def _first_in_first_out(strokes: list[_Stroke]) -> list[_Note]:
+    """End the oldest note of a key at each release; no notes if one has no end."""
+    sounding: deque[_Stroke] = deque()
+    notes = []
+    for time, velocity in strokes:
+        if velocity > 0:
+            sounding.append((time, velocity))
+        n_ended = min(len(sounding), {_RELEASED: 1, _ALL_RELEASED: len(sounding)}.get(velocity, 0))
+        for _ in range(n_ended):
+            onset, loudness = sounding.popleft()
+            notes.append((onset, time, loudness))
+    return [] if sounding else notes
+
+
+def _all_at_once(strokes: list[_Stroke]) -> list[_Note]:
+    """End all notes of a key at each release, except those that begin with it."""
+    sounding: list[_Stroke] = []
+    notes = []
+    for time, velocity in strokes:
+        if velocity > 0:
+            sounding.append((time, velocity))
+            continue
+        n_before = sum(onset < time for onset, _ in sounding)
+        n_ended = n_before or len(sounding)
+        notes += [(onset, time, loudness) for onset, loudness in sounding[:n_ended]]
+        sounding = sounding[n_ended:]
+    following = [*(onset for onset, _ in sounding[1:]), np.inf]
+    notes += [(on, off, loudness) for (on, loudness), off in zip(sounding, following, strict=False)]
+    return notes
+
+
+def _pedal(events: list[_Timed], end: float) -> tuple[list[tuple[float, int]], list[int]]:
+    """Return the times and values of the sustain pedal, and the channels that are ignored.
+
+    The channels with notes are one piano: its pedal is as far down as any of theirs.
+    """
+    current = {event.channel: 0 for _, event in events if event.kind != CONTROLLER}
+    values = [(0.0, 0)]
+    ignored = set()
+    for time, (_, _, kind, channel, number, value) in events:
+        if kind != CONTROLLER or number not in (_SUSTAIN, _RESET):
+            continue
+        position = value if number == _SUSTAIN else 0
+        if channel in current:
+            current[channel] = position
+            if (deepest := max(current.values())) != values[-1][1]:
+                values.append((time, deepest))
+        elif current and position:
+            ignored.add(channel)
+    if values[-1][1] > 0:
+        values.append((end, 0))
+    return values[1:], sorted(ignored)
