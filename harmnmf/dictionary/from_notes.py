@@ -110,9 +110,9 @@ def learn_from_notes(
     array([208., 220.])
     """
     front_end = LogFrequency() if front_end is None else front_end
-    for pitch in pitches:
-        check_integer("pitches", pitch, 0, 127)
-    keys = sorted({int(pitch) for pitch in pitches})
+    keys = sorted(set(pitches))
+    for key in keys:
+        check_integer("pitches", key, 0, 127)
     if not keys:
         raise ParameterError("pitches must be one or more MIDI numbers")
     check_integer("n_attack", n_attack)

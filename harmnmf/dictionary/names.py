@@ -84,7 +84,7 @@ def check_names(
         if not fix:
             raise AudioError(
                 f"{message}; rename them, or pass --fix-names (fix_names=True) to learn them as "
-                "they sound"
+                "they sound, or --keep-names (fix_names=False) as they are named"
             )
         warnings.warn(f"{message}; they are learned as they sound", stacklevel=3)
     return pitches, tuning

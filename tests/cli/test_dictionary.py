@@ -16,11 +16,15 @@ def toy(tmp_path):
         "name": "toy",
         "about": "Two\nlines, and a \x1b[31mcolour.",
         "year": 2024,
-        "instruments": {"grand": {"notes": 5, "keys": [60, 62]}, "odd": ["what", 1]},
+        "instruments": {
+            "grand": {"notes": 5, "keys": [60, 62]},
+            "upright": {"notes": 2, "keys": [60], "tuning": -40},
+            "odd": ["what", 1],
+        },
     }
     W = np.random.default_rng(0).uniform(size=(257, 2, 3))
     path = tmp_path / "toy.safetensors"
-    TimbreDictionary(W, [60, 62], STFT(n_fft=512), 1, 0.02, metadata).save(path)
+    TimbreDictionary(W, [60, 62], STFT(n_fft=512), 1, 0.02, metadata, [-0.4, -0.2]).save(path)
     return path
 
 
@@ -42,12 +46,14 @@ def test_show_a_file(toy):
     for row in (
         ["path", str(toy)],
         ["keys", "2, C4 to D4"],
+        ["tuning", "-30 cents (A4 = 432.4 Hz), keys -40 to -20"],
         ["timbres", "3: attack -20 ms, sustain, decay"],
         ["n_fft", "512"],
         ["about", "Two lines, and a [31mcolour."],
         ["year", "2024"],
         ["instruments"],
         ["grand", "5 notes, keys: 2, C4 to D4"],
+        ["upright", "2 notes, keys: 1, C4 to C4, -40 cents"],
         ["odd", '["what", 1]'],
     ):
         assert row in shown

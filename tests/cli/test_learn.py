@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from commands import assert_error, invoke
 
-from harmnmf import Audio, NoteList, TimbreDictionary, read_notes, write_audio, write_midi
+from harmnmf import (
+    Audio,
+    NoteList,
+    TimbreDictionary,
+    pitch_name,
+    read_notes,
+    write_audio,
+    write_midi,
+)
 from harmnmf.cli.main import main
 
 # Names and pitches of the notes of two pianos.
@@ -15,10 +23,10 @@ GRAND = {"grand/A2.wav": 45, "grand/A4_pp.flac": 69, "grand/A4_ff.wav": 69, "gra
 NOTES = {**UPRIGHT, **GRAND}
 
 
-def write_note(path, pitch):
+def write_note(path, pitch, tuning=0.0):
     path.parent.mkdir(parents=True, exist_ok=True)
     t = np.arange(8000) / 16000
-    hz = 440 * 2 ** ((pitch - 69) / 12)
+    hz = 440 * 2 ** ((pitch + tuning - 69) / 12)
     tone = np.exp(-3 * t) * sum(np.sin(2 * np.pi * h * hz * t) / h**2 for h in range(1, 5))
     write_audio(path, Audio(0.3 * tone, 16000))
 
@@ -93,6 +101,31 @@ def test_a_note_counts_once_and_names_do_not_clash(notes, tmp_path):
     }
 
 
+def test_notes_named_an_octave_off(tmp_path):
+    folder, output = tmp_path / "grand", tmp_path / "a.safetensors"
+    for pitch in (48, 60, 72):
+        write_note(folder / f"{pitch_name(pitch - 12)}.wav", pitch)
+    message = "grand: the names of 3 of 3 notes are 12 semitones below the sound"
+    assert_error(main, ["learn", folder, "-o", output], message, "--fix-names", folder=tmp_path)
+    result = learn(folder, "-o", output, "--fix-names")
+    assert result.exit_code == 0
+    assert f"harmnmf: warning: {folder}: the names of 3 of 3 notes" in result.stderr
+    assert TimbreDictionary.load(output).metadata["instruments"]["grand"]["keys"] == [48, 60, 72]
+    result = learn(folder, "-o", output, "--keep-names", "--overwrite")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert TimbreDictionary.load(output).metadata["instruments"]["grand"]["keys"] == [36, 48, 60]
+
+
+def test_a_piano_out_of_tune(tmp_path):
+    for pitch in (36, 48, 60, 72, 84):
+        write_note(tmp_path / "grand" / f"{pitch:03}.wav", pitch, tuning=0.4)
+    result = learn(tmp_path / "grand", "-o", tmp_path / "a.safetensors")
+    assert result.exit_code == 0
+    cents, *_ = result.stdout.splitlines()[0].removeprefix("grand: ").split()
+    assert int(cents) == pytest.approx(40, abs=3)
+    assert "from A4 = 440 Hz" in result.stdout
+
+
 def test_wrong_notes_and_outputs(notes, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "mine.safetensors").write_text("precious")
@@ -162,6 +195,7 @@ def test_usage_errors(music, notes, tmp_path):
         ([notes, "-o", tmp_path / "mine.wav"], "ends in .safetensors"),
         ([audio, "--midi", midi, "--midi", midi, *output], "1 expected, not 2"),
         ([notes, "--solver", "decibel", *output], "--solver needs --midi"),
+        ([audio, "--midi", midi, "--fix-names", *output], "are for notes, without --midi"),
     ):
         result = learn(*args)
         assert (result.exit_code, result.stdout) == (2, "")

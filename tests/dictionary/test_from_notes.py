@@ -238,8 +238,9 @@ def test_names_are_checked_before_the_first_file_is_read(tmp_path):
     [
         ({"toy": []}, {}, "one recorded note"),
         ({"toy": ["C4.wav"]}, {"pitches": []}, "MIDI numbers"),
-        ({"toy": ["C4.wav"]}, {"pitches": [60, 128]}, "MIDI numbers"),
+        ({"toy": ["C4.wav"]}, {"pitches": [60, 128]}, "from 0 to 127"),
         ({"toy": ["C4.wav"]}, {"n_attack": 0}, "n_attack"),
+        ({"toy": ["C4.wav"]}, {"fix_names": "yes"}, "fix_names"),
     ],
 )
 def test_invalid_parameters_are_errors(instruments, options, message):

@@ -178,6 +178,9 @@ def test_dictionary_images_and_spectra():
     first_partial = spectra.collections[0].get_segments()[0][0][0]
     assert first_partial == pytest.approx(261.63, abs=0.01)
 
+    [tuning] = [axes for axes in figure.axes if axes.get_ylabel() == "Cents"]
+    np.testing.assert_allclose(tuning.lines[1].get_ydata(), 100 * dictionary.tuning)
+
 
 @pytest.mark.parametrize(
     ("n_timbres", "pitches", "keys"),
