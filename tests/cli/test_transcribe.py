@@ -129,7 +129,11 @@ def test_a_part(song, excerpt, options, start, end):
 
 
 def test_a_part_after_the_end(song):
-    assert_error(main, ["transcribe", "song.wav", "--start", "9"], "song.wav: has no samples")
+    assert_error(
+        main,
+        ["transcribe", "song.wav", "--start", "9"],
+        "song.wav: is too short: it has no samples",
+    )
 
 
 def test_adaptation_is_the_default_without_a_network(song):
