@@ -169,7 +169,10 @@ def test_level(mix):
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
-        *(({part: 1.1}, f"{part} must be a probability") for part in PARTS),
+        *(
+            ({part: 1.1}, f"{part} must be a finite number of at least 0 and at most 1")
+            for part in PARTS
+        ),
         ({"room": float("nan")}, "room must be a finite number"),
         ({"snr_db": (5.0, -5.0)}, "snr_db must be two finite numbers in order"),
         ({"level_db": (-np.inf, 0.0)}, "level_db must be two finite numbers in order"),
