@@ -38,8 +38,5 @@ def decode(path):
                 continue
             blocks += [part.to_ndarray() for frame in frames for part in resampler.resample(frame)]
         samples = np.concatenate(blocks, axis=1)
-        return samples.reshape(-1, frames_channels(stream)), stream.codec_context.sample_rate
-
-
-def frames_channels(stream):
-    return stream.codec_context.layout.nb_channels
+        n_channels = stream.codec_context.layout.nb_channels
+        return samples.reshape(-1, n_channels), stream.codec_context.sample_rate

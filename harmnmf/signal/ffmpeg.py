@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError
 
-from .headers import SoundData, first_byte, has_end_mark, is_joined, n_mpeg_frames, next_ogg_part
+from .headers import (
+    SoundData,
+    first_byte,
+    has_end_mark,
+    has_matroska,
+    is_joined,
+    n_mpeg_frames,
+    next_ogg_part,
+)
 from .resampling import resample_blocks
 
 __all__ = ["FFmpegSound"]
@@ -243,7 +251,9 @@ class FFmpegSound:
             )
         elif name == "ogg" and not has_end_mark(self._file):
             message = f"is truncated: it has no last page; {seconds:.1f} s were read"
-        elif end <= announced + _TOLERANCE and is_joined(self._file):
+        elif (name.startswith("matroska") and has_matroska(self._file, self._last)) or (
+            end <= announced + _TOLERANCE and is_joined(self._file)
+        ):
             message = (
                 f"another recording follows in the same file, and is left out: {seconds:.1f} s "
                 "were read; split it"

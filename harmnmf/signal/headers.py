@@ -26,6 +26,7 @@ __all__ = [
 # Sizes from here on stand for an unknown length, in files that were written to a pipe.
 _PLACEHOLDER = 0x7FFF_0000
 _CHUNK_NAMES = frozenset((string.ascii_letters + string.digits + " _-.(c)").encode())
+_EBML = b"\x1a\x45\xdf\xa3"
 # Headers of chunks: a name and a size.
 _WAV, _CAF, _W64 = "<4sI", ">4sq", "<16sQ"
 _FLAC = b"fLaC\0\0\0\x22"
@@ -185,6 +186,18 @@ def next_ogg_part(file: BinaryIO, after: int) -> int | None:
                 return place
             place = content.find(b"OggS", place + 1)
     return None
+
+
+def has_matroska(file: BinaryIO, after: int) -> bool:
+    """Whether a Matroska or WebM file begins behind a position."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        place = content.find(_EBML, after + 1)
+        while place >= 0:
+            head = content[place : place + 64]
+            if b"matroska" in head or b"webm" in head:
+                return True
+            place = content.find(_EBML, place + 1)
+    return False
 
 
 def _size(file: BinaryIO) -> int:

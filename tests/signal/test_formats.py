@@ -226,6 +226,15 @@ def test_a_file_behind_the_end_of_another_is_named(folder, tmp_path, name):
         assert read_audio(tmp_path / name).duration == pytest.approx(SECONDS, abs=0.06)
 
 
+def test_webm_behind_two_others_is_named(folder, tmp_path):
+    content = (folder / "a.webm").read_bytes()
+    (tmp_path / "two.webm").write_bytes(2 * content)
+    assert read_quietly(tmp_path / "two.webm").duration == pytest.approx(2 * SECONDS, abs=0.06)
+    (tmp_path / "three.webm").write_bytes(3 * content)  # FFmpeg reads two
+    with pytest.warns(UserWarning, match=r"another recording follows.*12\.0 s were read"):
+        read_audio(tmp_path / "three.webm")
+
+
 def test_mp3_without_a_header_of_its_length(tmp_path):
     rate = 44100
     # Silence needs few bits, and music many, so that estimates from the first frames are wrong.
