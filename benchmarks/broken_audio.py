@@ -34,7 +34,7 @@ ENCODINGS: dict[str, dict[str, object]] = {
     "opus": {"format": "OGG", "subtype": "OPUS"},
 }
 NO_AUDIO = "is not audio in a format that can be read; convert it to WAV or FLAC"
-NO_SAMPLES = "has no samples in the part to read; choose a longer recording"
+NO_SAMPLES = "is too short: it has no samples in the part to read; choose a longer recording"
 BAD_RATE = r"its sample rate \d+ Hz is not a whole number from 1000 to 768000"
 
 _PNG = bytes.fromhex(

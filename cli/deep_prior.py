@@ -75,7 +75,7 @@ def command(
     Example:
       harmnmf deep-prior piano.wav -o clean.flac --steps 800
     """  # noqa: D301 (click needs the backspace itself)
-    from harmnmf.signal.writing import OUTPUT_SUFFIXES
+    from harmnmf.signal.formats import OUTPUT_SUFFIXES
 
     endings = ["_enhanced.wav", *["_enhanced.png"] * plot]
     plan = plan_outputs(audio, output, endings, OUTPUT_SUFFIXES)
@@ -101,7 +101,8 @@ class DeepPriorFit:
     def __call__(self, task: Task, progress: Progress) -> str:
         """Fit a network to a recording, from its checkpoint if there is one."""
         from harmnmf.signal.audio import read_audio
-        from harmnmf.signal.writing import check_format, matching_subtype, write_audio
+        from harmnmf.signal.formats import check_format, matching_subtype
+        from harmnmf.signal.writing import write_audio
 
         path = task.outputs[0]
         noisy = read_audio(task.source, mono=False)

@@ -59,8 +59,8 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
     "attenuation_limit",
     type=Number(min=0),
     metavar="DB",
-    help="Maximum attenuation of the noise in dB; inf for no limit.  [default: the limit stored "
-    "with the network]",
+    help="Maximum attenuation of the noise in dB; 0 changes nothing, and inf is no limit.  "
+    "[default: the limit stored with the network]",
 )
 @subtype_option
 @click.option(
@@ -116,7 +116,7 @@ def command(
             click.echo(f"latency: {1000 * stream.latency / SAMPLE_RATE:.1f} ms", err=True)
         stream_pcm(stream, sys.stdin.buffer, sys.stdout.buffer)
         return
-    from harmnmf.signal.writing import OUTPUT_SUFFIXES
+    from harmnmf.signal.formats import OUTPUT_SUFFIXES
 
     names = ["_voice", "_accompaniment"] if is_singing else ["_enhanced"]
     endings = [*(f"{name}.wav" for name in names), *[f"{names[0]}.png"] * plot]
@@ -158,7 +158,8 @@ class Enhancement:
     def __call__(self, task: Task, progress: Progress) -> str:
         """Enhance a recording and write its outputs."""
         from harmnmf.signal.audio import audio_info, stream_audio
-        from harmnmf.signal.writing import check_format, matching_subtype, write_blocks
+        from harmnmf.signal.formats import check_format, matching_subtype
+        from harmnmf.signal.writing import write_blocks
 
         path = task.outputs[0]
         info = audio_info(task.source)

@@ -184,9 +184,7 @@ def model_command(name: str) -> click.Command:
                 mixtures = _singing(clips, seconds, seed)
             else:
                 assert speech is not None
-                mixtures = _speech(
-                    speech, noise, seconds, seed, conditions, quiet=quiet or not first
-                )
+                mixtures = _speech(speech, noise, seconds, seed, conditions)
             if restart and first:
                 forget_training(output)
             start = {"seed": seed, "initial": _describe(initial)}
@@ -255,13 +253,7 @@ def _build(name: str, settings: Mapping[str, Any], initial: str | None) -> Any:
 
 
 def _speech(
-    speech: Path,
-    noise: Sequence[Path],
-    seconds: float,
-    seed: int,
-    conditions: Mapping[str, Any],
-    *,
-    quiet: bool,
+    speech: Path, noise: Sequence[Path], seconds: float, seed: int, conditions: Mapping[str, Any]
 ) -> tuple[Any, Any]:
     from harmnmf.enhancement.mixtures.mixing import MixtureConditions
     from harmnmf.enhancement.mixtures.speech import SpeechMixtures, split_material
@@ -271,13 +263,6 @@ def _speech(
     except TypeError as error:
         raise HarmnmfError(f"--mix: {error}") from error
     training, validation = split_material(speech, noise)
-    if not quiet:
-        parts = (
-            f"{sum(map(len, part.speech.values()))} files of {len(part.speech)} speakers and "
-            f"{len(part.noise)} of noise"
-            for part in (training, validation)
-        )
-        click.echo("harmnmf: {} to train on; {} held out".format(*parts), err=True)
     # Validation mixtures do not depend on `conditions`, so that runs can be compared.
     return (
         SpeechMixtures(

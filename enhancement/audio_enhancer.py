@@ -71,6 +71,11 @@ class AudioEnhancer(ABC):
             If the samples or the rate are invalid.
         ParameterError
             If an array has no sample rate, or `Audio` has a second one.
+
+        Warns
+        -----
+        UserWarning
+            If the samples look like integers, with peaks far above 1.
         """
         if isinstance(audio, Audio):
             if sample_rate is not None:

@@ -33,7 +33,8 @@ class EnhancementStream:
     """Enhance a mono signal at 16 kHz block by block.
 
     After the first `latency` samples, the output is that of
-    :class:`harmnmf.enhancement.enhancer.Enhancer` for the whole signal as one segment.
+    :class:`harmnmf.enhancement.enhancer.Enhancer` for the whole signal as one segment, if it has no
+    constant offset (DC), which needs the whole signal to be removed.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +18,7 @@ from .errors import ParameterError
 __all__ = ["as_counts", "check_choice", "check_flag", "check_integer", "check_number", "real_array"]
 
 
-def check_integer(name: str, value: object, minimum: int = 1, maximum: int | None = None) -> None:
+def check_integer(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> None:
     """Check that a parameter is an integer from `minimum` to `maximum`.
 
     Examples
@@ -35,7 +36,7 @@ def check_integer(name: str, value: object, minimum: int = 1, maximum: int | Non
 
 def check_number(
     name: str,
-    value: object,
+    value: Any,
     minimum: float = -math.inf,
     maximum: float = math.inf,
     *,
@@ -63,18 +64,14 @@ def check_number(
         and (above < value or not math.isfinite(above))
         and (value < below or not math.isfinite(below))
     ):
-        bounds = [
-            f"{relation} {bound}"
-            for relation, bound in (
-                ("of at least", minimum),
-                ("above", above),
-                ("at most", maximum),
-                ("below", below),
-            )
-            if math.isfinite(bound)
-        ]
+        relations = {
+            "of at least": minimum, "above": above, "at most": maximum, "below": below
+        }  # fmt: skip
+        if math.isfinite(minimum) and math.isfinite(maximum):
+            relations = {"from": minimum, "to": maximum}
+        bounds = [f"{text} {bound}" for text, bound in relations.items() if math.isfinite(bound)]
         kind = "number" if infinite else "finite number"
-        span = " " + " and ".join(bounds) if bounds else ""
+        span = " ".join(["", *bounds])
         raise ParameterError(f"{name} must be a {kind}{span}, not {value!r}")
 
 

@@ -328,7 +328,7 @@ def test_thresholds_are_checked_first(learned, name):
 
 @pytest.mark.parametrize("tuning", [np.nan, -1.01, 12.0])
 def test_the_tuning_is_checked_first(learned, tuning):
-    with pytest.raises(ParameterError, match="tuning must be from -1 to 1 semitones"):
+    with pytest.raises(ParameterError, match="tuning must be a finite number"):
         variant(learned, tuning=tuning)
 
 

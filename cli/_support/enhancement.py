@@ -52,7 +52,7 @@ subtype_option = click.option(
 
 def check_subtype(output: str | None, subtype: str | None) -> None:
     """Raise click.UsageError if the file that `-o` names cannot have a subtype."""
-    from harmnmf.signal.writing import check_format
+    from harmnmf.signal.formats import check_format
 
     if output is None or file_suffix(output) is None:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,7 +39,7 @@ class Number(click.FloatRange):
     """Finite numbers in a range: click's own lets NaN pass."""
 
     def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Convert the text of an option."""
         number: float = super().convert(value, param, ctx)

@@ -22,16 +22,21 @@ from .rules import check_thresholds, note_ends
 
 __all__ = ["NetworkDecoder", "NotePosteriors", "PosteriorDecoder", "decode_posteriors"]
 
+# The limits below that depend on the key are from performances, scales and chords rendered with
+# pianos that neither the shipped network nor the dictionary knows.
+
 # Seconds.
 _REPETITION = 0.06  # within which a key has no two onsets
 _SHORTEST_NOTE = 0.04
 _SHORTEST_PEDAL = 0.1
 _TOGETHER = 0.05
+# Music seldom has the lowest and the highest keys, A0 to D1 and D#7 to C8: networks find them
+# improbable, and are right at lower probabilities than elsewhere. Thresholds there are this part.
+_SELDOM = (26, 99)
+_SELDOM_THRESHOLD = 2 / 3
 # The fundamentals of the deepest strings, up to F1, are weak, and the levels of their partials
 # differ from piano to piano as no others do: a note at one of these partials, in semitones, that is
 # struck together with such a string is heard only if its probability is near that of the string.
-# Both limits are from performances, scales and chords rendered with pianos that neither the
-# network nor the dictionary knows.
 _DEEPEST = 29
 _PARTIALS = np.unique(np.round(12 * np.log2(np.arange(2, 25))).astype(int))
 _OVERTONE_RATIO = 0.95
@@ -113,7 +118,8 @@ class PosteriorDecoder:
     hop_duration : float
         Seconds from frame to frame.
     onset_threshold : float, default=0.45
-        Minimum probability of an onset. Higher values give fewer, more certain notes.
+        Minimum probability of an onset; two thirds of it on the lowest and the highest keys. Higher
+        values give fewer, more certain notes.
     offset_threshold : float, default=0.4
         A note ends when the probability that it sounds falls below this, or when the pedal that
         holds it is released, and at the latest when its key is struck again.
@@ -139,6 +145,8 @@ class PosteriorDecoder:
         self.onset_threshold = onset_threshold
         self.offset_threshold = offset_threshold
         self.latency = latency
+        is_seldom = (pitches <= _SELDOM[0]) | (pitches >= _SELDOM[1])
+        self._thresholds = onset_threshold * np.where(is_seldom, _SELDOM_THRESHOLD, 1)[:, None]
         # An onset is the maximum of this many frames on either side.
         self._reach = max(1, round(_REPETITION / hop_duration))
         self._sounding = [np.empty((len(pitches), 0), bool)]
@@ -183,7 +191,7 @@ class PosteriorDecoder:
             return
         onset = self._onset
         highest = ndimage.maximum_filter1d(onset, 2 * self._reach + 1, axis=1)
-        is_peak = (onset == highest) & (onset > self.onset_threshold)
+        is_peak = (onset == highest) & (onset > self._thresholds)
         # The second of two equal neighbours is the same onset.
         is_peak[:, 1:] &= ~is_peak[:, :-1]
         keys, frames = np.nonzero(is_peak[:, first:end])

@@ -353,9 +353,9 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     axes[0].set(xlabel="Training step", ylabel="Loss relative to the first value", ylim=(0, None))
     axes[0].legend(loc="upper right")
     if score:
-        known = [line for line in metrics if score in line]
-        values = [line[score] for line in known]
-        axes[1].plot([line["step"] for line in known], values, _BLACK)
+        scores = np.array([line.get(score, np.nan) for line in metrics])
+        known = ~np.isnan(scores)
+        axes[1].plot(steps[known], scores[known], _BLACK)
         axes[1].set(xlabel="Training step", ylabel=f"Validation {_SCORES[score]}")
     return figure
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, groupby
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError
 
-from .headers import SoundData, first_byte, has_end_mark, is_joined, n_mpeg_frames
+from .headers import SoundData, first_byte, has_end_mark, is_joined, n_mpeg_frames, next_ogg_part
 from .resampling import resample_blocks
 
 __all__ = ["FFmpegSound"]
@@ -33,8 +34,12 @@ _FORMATS = (
 )
 # Those that announce no length: FFmpeg estimates it from the size of the file.
 _WITHOUT_LENGTH = ("aac", "ac3", "amr", "dts", "eac3", "loas", "mpeg", "truehd")
+# Those in which tags and pictures between joined files look like sound.
+_WITHOUT_FRAMING = (*_WITHOUT_LENGTH, "mp3")
 # Limit on the values in one block: headers may announce any number of channels, and any rate.
 _LARGEST_BLOCK = 2**25
+# Samples that are converted at once: PyAV takes longer for many short frames.
+_N_CONVERTED = 2**15
 # Errors of a container without a packet between them, after which its rest is given up.
 _MOST_ERRORS = 100
 # Seconds to decode before the part to read: frames depend on those before.
@@ -54,11 +59,10 @@ class FFmpegSound:
     def __init__(self, path: str | os.PathLike[str], data: SoundData | None = None) -> None:
         self._path, self._data = path, data
         self._file = open(path, "rb")  # noqa: SIM115 (closed by `close`)
-        self._n_damaged = Fraction(0)
-        self._end_of_other_streams = Fraction(0)
+        self._damaged_seconds = 0.0
+        self._end_of_other_streams = 0.0
         try:
-            self._container = _open_container(self._file, path, data)
-            self._stream = _best_stream(self._container, path)
+            self._open_part(first_byte(self._file))
             self._frames = self._decode()
             self._first = self._first_frame()
         except BaseException:
@@ -105,22 +109,43 @@ class FFmpegSound:
         name, codec = self._container.format.name, self._stream.codec_context.name
         # In other formats, times are rounded, or estimated from the size of the file.
         counts_samples = (
-            (name.startswith("mov") or (name == "wav" and codec.startswith("pcm")))
-            and self._stream.time_base == Fraction(1, self.sample_rate)
-            and self._first.pts is not None
-        )
-        if not counts_samples or not _FAR * self.sample_rate < first < (self.n_samples or 0):
+            name.startswith("mov") or (name == "wav" and codec.startswith("pcm"))
+        ) and self._stream.time_base == Fraction(1, self.sample_rate)
+        start = self._first.pts
+        if (
+            not counts_samples
+            or start is None
+            or not _FAR * self.sample_rate < first < (self.n_samples or 0)
+        ):
             return 0, chain([self._first], self._frames)
         target = first - round(_PREROLL * self.sample_rate)
-        self._container.seek(self._first.pts + target, stream=self._stream)
+        self._container.seek(start + target, stream=self._stream)
         frames = self._decode()
         frame = next(frames, None)
-        if frame is None:
+        if frame is None or frame.pts is None:
             return 0, frames
-        return frame.pts - self._first.pts, chain([frame], frames)
+        return frame.pts - start, chain([frame], frames)
+
+    def _open_part(self, start: int) -> None:
+        container = _open_container(self._file, self._path, start, self._data)
+        self._stream = _best_stream(container, self._path)
+        self._container, self._start, self._last = container, start, start
 
     def _decode(self) -> Iterator[AudioFrame]:
-        failed = Fraction(0)
+        yield from self._decode_part()
+        # FFmpeg leaves out the parts of a chained Ogg that have another rate or other channels.
+        while self._container.format.name == "ogg":
+            start = next_ogg_part(self._file, self._last)
+            if start is None:
+                return
+            try:
+                self._open_part(start)
+            except AudioError:
+                return
+            yield from self._decode_part()
+
+    def _decode_part(self) -> Iterator[AudioFrame]:
+        failed = 0.0
         for packet in self._packets():
             if packet.stream.index != self._stream.index:
                 self._end_of_other_streams = max(self._end_of_other_streams, _end(packet))
@@ -128,16 +153,19 @@ class FFmpegSound:
             try:
                 frames = self._stream.decode(packet)
             except FFmpegError:
-                failed += (packet.duration or 0) * packet.time_base
+                failed += float((packet.duration or 0) * packet.time_base)
                 continue
-            if failed > _DAMAGE:
-                self._n_damaged += failed
-            failed = Fraction(0)
+            self._count_damage(failed)
+            failed = 0.0
+            self._last = max(self._last, self._start + (packet.pos or 0))
             yield from frames
-        try:
+        self._count_damage(failed)
+        with suppress(FFmpegError):
             yield from self._stream.decode(None)
-        except FFmpegError:
-            return
+
+    def _count_damage(self, seconds: float) -> None:
+        if seconds > _DAMAGE:
+            self._damaged_seconds += seconds
 
     def _packets(self) -> Iterator[Packet]:
         """Read the packets of all streams, and go on after errors."""
@@ -179,7 +207,7 @@ class FFmpegSound:
 
     def _header_seconds(self) -> float:
         """Length in the header, or FFmpeg's estimate, or 0."""
-        if self._stream.duration:
+        if self._stream.duration and self._stream.time_base:
             return float(self._stream.duration * self._stream.time_base)
         return (self._container.duration or 0) / av.time_base
 
@@ -201,15 +229,19 @@ class FFmpegSound:
 
     def _warn_of_loss(self, seconds: float) -> None:
         """Warn if the file ends after fewer seconds than it announces, or is damaged."""
+        name = self._container.format.name
         announced = self._announced_seconds()
         end = seconds
         if not self._stream.duration:  # of the longest stream
-            end = max(end, float(self._end_of_other_streams))
+            end = max(end, self._end_of_other_streams)
         if end < announced - _TOLERANCE:
             message = f"is truncated or damaged: {seconds:.1f} s of {announced:.1f} s were read"
-        elif self._n_damaged:
-            message = f"is damaged: {float(self._n_damaged):.1f} s could not be decoded"
-        elif self._container.format.name == "ogg" and not has_end_mark(self._file):
+        elif self._damaged_seconds and not name.startswith(_WITHOUT_FRAMING):
+            message = (
+                f"is damaged: {self._damaged_seconds:.1f} s could not be decoded; "
+                f"{seconds:.1f} s were read"
+            )
+        elif name == "ogg" and not has_end_mark(self._file):
             message = f"is truncated: it has no last page; {seconds:.1f} s were read"
         elif end <= announced + _TOLERANCE and is_joined(self._file):
             message = (
@@ -253,12 +285,13 @@ class _View:
 
 
 def _open_container(
-    file: BinaryIO, path: str | os.PathLike[str], data: SoundData | None
+    file: BinaryIO, path: str | os.PathLike[str], start: int, data: SoundData | None
 ) -> InputContainer:
     correction = (data and data.correction) or (0, b"")
     try:
         return av.open(
-            _View(file, first_byte(file), correction),
+            _View(file, start, correction),
+            "r",
             metadata_errors="replace",
             options={"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "none"},
         )
@@ -273,7 +306,7 @@ def _open_container(
 
 
 def _best_stream(container: InputContainer, path: str | os.PathLike[str]) -> AudioStream:
-    stream = container.streams.best("audio")
+    stream: Any = container.streams.best("audio")
     if stream is None and container.streams.video:
         raise AudioError(f"{path}: has no sound, only a picture; name a file with sound")
     if stream is None or stream.codec_context is None:
@@ -289,11 +322,9 @@ def _unknown_format(path: str | os.PathLike[str]) -> AudioError:
     )
 
 
-def _end(packet: Packet) -> Fraction:
+def _end(packet: Packet) -> float:
     """Time in seconds at which a packet ends."""
-    if packet.pts is None:
-        return Fraction(0)
-    return (packet.pts + (packet.duration or 0)) * packet.time_base
+    return float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base)
 
 
 def _layout(frame: AudioFrame) -> tuple[int, int, str]:
@@ -302,20 +333,36 @@ def _layout(frame: AudioFrame) -> tuple[int, int, str]:
 
 def _join(frames: Iterable[AudioFrame], n_lead: int, n_block: int) -> Iterator[NDArray[np.float32]]:
     """Join frames to a block of `n_lead` samples, and others of `n_block`."""
-    fifo, n_next = AudioFifo(), n_lead
+    block, n_filled = None, 0
+    for samples in _arrays(frames):
+        while len(samples):
+            if block is None:
+                block = np.empty((n_lead, samples.shape[1]), np.float32)
+                n_lead = n_block
+            n_new = min(len(samples), len(block) - n_filled)
+            block[n_filled : n_filled + n_new] = samples[:n_new]
+            samples, n_filled = samples[n_new:], n_filled + n_new
+            if n_filled == len(block):
+                yield block
+                block, n_filled = None, 0
+    if block is not None:
+        yield block[:n_filled]
+
+
+def _arrays(frames: Iterable[AudioFrame]) -> Iterator[NDArray[np.float32]]:
+    """Convert frames to arrays of shape (n_samples, n_channels), many at once."""
+    # To packed samples: PyAV makes no arrays of eight or more channels in planes.
+    fifo, converter = AudioFifo(), AudioResampler(format="flt")
+
+    def convert() -> Iterator[NDArray[np.float32]]:
+        joined = fifo.read()
+        for packed in converter.resample(joined) if joined is not None else []:
+            samples: Any = packed.to_ndarray()
+            yield samples.reshape(packed.samples, packed.layout.nb_channels)
+
     for frame in frames:
         frame.pts = None  # it would have to be continuous
         fifo.write(frame)
-        while fifo.samples >= n_next:
-            yield _to_array(fifo.read(n_next))
-            n_next = n_block
-    rest = fifo.read()
-    if rest is not None:
-        yield _to_array(rest)
-
-
-def _to_array(frame: AudioFrame) -> NDArray[np.float32]:
-    """Return samples of shape (n_samples, n_channels), with full scale at ±1."""
-    # PyAV makes no arrays of eight or more channels in planes.
-    [packed] = AudioResampler(format="flt").resample(frame)
-    return packed.to_ndarray().reshape(frame.samples, frame.layout.nb_channels)
+        if fifo.samples >= _N_CONVERTED:
+            yield from convert()
+    yield from convert()

@@ -13,7 +13,15 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["SoundData", "first_byte", "has_end_mark", "is_joined", "n_mpeg_frames", "sound_data"]
+__all__ = [
+    "SoundData",
+    "first_byte",
+    "has_end_mark",
+    "is_joined",
+    "n_mpeg_frames",
+    "next_ogg_part",
+    "sound_data",
+]
 
 # Sizes from here on stand for an unknown length, in files that were written to a pipe.
 _PLACEHOLDER = 0x7FFF_0000
@@ -166,6 +174,17 @@ def has_end_mark(file: BinaryIO) -> bool:
     if place < 0 or len(page) < 27 or len(page) < 27 + page[26]:
         return False
     return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def next_ogg_part(file: BinaryIO, after: int) -> int | None:
+    """Find the page behind a position with which another part of a chained Ogg begins."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        place = content.find(b"OggS", after + 1)
+        while 0 <= place < len(content) - 5:
+            if content[place + 5] & 2:
+                return place
+            place = content.find(b"OggS", place + 1)
+    return None
 
 
 def _size(file: BinaryIO) -> int:

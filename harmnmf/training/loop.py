@@ -231,7 +231,7 @@ class _Training:
         metrics: dict[str, float] = dict(self.metrics)
         if self.recent:
             names = self.recent[0]
-            metrics = {name: np.mean([terms[name] for terms in self.recent]) for name in names}
+            metrics = {name: float(np.mean([t[name] for t in self.recent])) for name in names}
         if validate is not None:
             metrics.update(validate(self.result.eval()))
             self.network.train()

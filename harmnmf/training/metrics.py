@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 from harmnmf.storage.files import atomic_path
 
@@ -43,7 +44,7 @@ def write_metrics(path: Path, last: Mapping[str, float]) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def is_metrics(value: object) -> bool:
+def is_metrics(value: object) -> TypeGuard[dict[str, float]]:
     """Tell whether parsed JSON is a line of metrics: numbers by name, among them a step."""
     return (
         isinstance(value, dict)

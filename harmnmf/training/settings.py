@@ -58,8 +58,10 @@ def describe_files(files: Iterable[tuple[str, Path]]) -> str:
 
     Examples
     --------
-    >>> describe_files([])
-    '0 files, 0 bytes, checksum 00000000'
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     describe_files([("song.mid", Path(file.name))])
+    '1 files, 0 bytes, checksum 1f947490'
     """
     sizes = sorted((name, path.stat().st_size) for name, path in files)
     total = sum(size for _, size in sizes)

@@ -76,7 +76,7 @@ def test_an_interrupted_fit_is_resumed(folder, monkeypatch):
 def test_the_checkpoint_survives_an_output_that_cannot_be_written(folder, monkeypatch):
     with monkeypatch.context() as patch:
 
-        def full(path, audio):
+        def full(path, audio, **options):
             raise OSError("No space left on device")
 
         patch.setattr("harmnmf.signal.writing.write_audio", full)

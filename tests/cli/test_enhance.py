@@ -196,3 +196,12 @@ def test_singing_gives_voice_and_accompaniment(folder, run, models):
     result = run("noisy.wav", "-o", "solo.ogg", model="singing")
     assert result.exit_code == 2
     assert ".wav, .flac" in result.stderr
+
+
+def test_the_accompaniment_of_a_voice_that_was_scaled(folder, run):
+    write_audio("loud.wav", Audio(8 * samples("noisy.wav"), 8000))
+    result = run("loud.wav", "-o", "voice.flac", "--dry", 0.9, model="singing")
+    assert result.exit_code == 0
+    loud, voice, rest = map(samples, ("loud.wav", "voice.flac", "voice_accompaniment.flac"))
+    gain = float(re.search(r"voice.flac: .* scaled by (\S+);", result.stderr)[1])
+    np.testing.assert_allclose(voice / gain + rest, loud, atol=0.01)

@@ -129,7 +129,11 @@ def test_a_part(song, excerpt, options, start, end):
 
 
 def test_a_part_after_the_end(song):
-    assert_error(main, ["transcribe", "song.wav", "--start", "9"], "song.wav: has no samples")
+    assert_error(
+        main,
+        ["transcribe", "song.wav", "--start", "9"],
+        "song.wav: is too short: it has no samples",
+    )
 
 
 def test_adaptation_is_the_default_without_a_network(song):
@@ -218,8 +222,6 @@ def test_wrong_parameters(song):
         ("--decoder", "rules", "rules: no such network"),
         ("--decoder", "dictionary.safetensors", "dictionary.safetensors: holds timbre-dictionary"),
         ("--device", "gpu", "cannot be used here"),
-        ("--tuning", "nan", "nan"),
-        ("--tuning", "101", "101"),
     ):
         assert_error(main, ["transcribe", "song.wav", option, value], message)
 
@@ -233,6 +235,7 @@ def test_wrong_parameters(song):
         (["song.wav", "-o", "out.png", "--plot"], "out.png: is neither"),
         (["song.wav", "--start", "1:2:3:4"], "'1:2:3:4' is not a time; use seconds, m:ss or"),
         (["song.wav", "--end", "nan"], "'nan' is not a time"),
+        (["song.wav", "--tuning", "101"], "101.0 is not in the range -100<=x<=100"),
         (["song.wav", "--onset-threshold", "nan"], "'nan' is not a finite number"),
         (["song.wav", "--start", "2", "--end", "2"], "--end must be after --start"),
         (["song.wav", "-o", "out.musicxml"], "file named .mid, .csv, .json, .npz"),

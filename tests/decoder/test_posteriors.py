@@ -152,6 +152,20 @@ def test_overtones_of_deep_strings_need_their_probability(
     assert sorted(heard) == sorted([deep, deep + interval] if is_heard else [deep])
 
 
+@pytest.mark.parametrize("threshold", [0.3, 0.45, 0.9])
+def test_ends_of_the_keyboard_need_two_thirds_of_the_threshold(threshold: float) -> None:
+    onset, sounding, offset, velocity = np.zeros((4, 88, N_FRAMES), np.float32)
+    pedal = np.zeros(N_FRAMES, np.float32)
+    ends = [*range(21, 27), *range(99, 109)]
+    for factor, expected in ((0.65, []), (0.68, ends), (1.01, KEYS)):
+        onset[np.arange(88), 2 * np.arange(88)] = factor * threshold
+        notes = decode_posteriors(
+            NotePosteriors(onset, sounding, offset, velocity, pedal, KEYS, HOP),
+            onset_threshold=threshold,
+        )
+        assert sorted(notes.pitch) == list(expected)
+
+
 @pytest.mark.parametrize("late", [0.0, 0.005, 0.01, 0.015])
 def test_heights_are_compared_between_frames(late: float) -> None:
     octave = NoteList([1.0, 1.0 + late], [2.0, 2.0], [24, 36], [64, 64])

@@ -110,6 +110,12 @@ def test_any_rate_and_any_length(rate, n_samples):
     assert np.isfinite(enhanced).all()
 
 
+def test_a_constant_offset_is_removed():
+    fit = DeepPrior(n_steps=2, **SMALL)
+    expected = fit(tone(), 8000)
+    np.testing.assert_allclose(fit(tone() + 0.4, 8000), expected, atol=1e-4)
+
+
 def test_silence_stays_silent():
     assert not DeepPrior(n_steps=10**9, **SMALL)(np.zeros((2, 4000)), 8000).any()
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -138,3 +140,51 @@ class TestPedal:
         assert (np.sort(held.offset) >= np.sort(notes.offset)).all()
         assert held.pedalled() == held
         assert held.pedal.size == 0
+
+
+class TestPedalValues:
+    VALUES = ((0.0, 20), (0.5, 80), (1.0, 64), (1.5, 30), (2.0, 127), (3.0, 0))
+
+    def notes(self, values=VALUES):
+        return NoteList([0, 1], [0.5, 2.5], [60, 62], [70, 70], pedal_values=values)
+
+    def test_the_pedal_is_down_from_64_on(self):
+        notes = self.notes()
+        assert notes.pedal.tolist() == [[0.5, 1.5], [2, 3]]
+        assert notes.pedal_values.tolist() == [list(value) for value in self.VALUES]
+        assert notes.pedalled().offset.tolist() == [1.5, 3]
+        assert pickle.loads(pickle.dumps(notes)) == notes
+
+    def test_values_of_intervals(self):
+        notes = NoteList([0], [1], [60], [70], pedal=[[2, 3], [0.5, 2]])
+        assert notes.pedal_values.tolist() == [[0.5, 127], [2, 0], [2, 127], [3, 0]]
+        again = NoteList([0], [1], [60], [70], pedal_values=notes.pedal_values)
+        assert again == notes
+
+    def test_slice_and_shift(self):
+        part = self.notes().slice(0.75, 2.5)
+        assert part.pedal_values.tolist() == [*([0.75, 80], [1, 64], [1.5, 30], [2, 127], [2.5, 0])]
+        assert part.pedal.tolist() == [[0.75, 1.5], [2, 2.5]]
+        earlier = self.notes().shift(-1.25)
+        assert earlier.pedal_values.tolist() == [[0, 64], [0.25, 30], [0.75, 127], [1.75, 0]]
+        assert self.notes().without_overlaps() == self.notes()
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ([[0, 127]], "less than 64 at last"),
+            ([[0, 128], [1, 0]], "from 0 to 127"),
+            ([[0, 1.5], [1, 0]], "whole"),
+            ([[1, 70], [0, 0]], "ascend"),
+            ([[-1, 70], [0, 0]], "from 0 on"),
+            ([[np.nan, 0]], "finite"),
+            ([0, 127, 1, 0], "shape"),
+        ],
+    )
+    def test_invalid(self, values, message):
+        with pytest.raises(ParameterError, match=message):
+            self.notes(values)
+
+    def test_both(self):
+        with pytest.raises(ParameterError, match="must not both be given"):
+            NoteList([0], [1], [60], [70], [[0, 1]], [[0, 127], [1, 0]])

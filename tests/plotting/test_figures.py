@@ -158,7 +158,7 @@ def test_frames_between(start, end, frames):
 
 def test_empty_time_range():
     for start, end in ((5, None), (-1, 2), (np.nan, 1)):
-        with pytest.raises(ParameterError, match="nothing to draw"):
+        with pytest.raises(ParameterError, match=r"nothing to draw|must be a"):
             frames_between(start, end, n_frames=200, hop=0.02)
 
 

@@ -10,7 +10,7 @@ import soundfile
 from sound_files import tone
 
 from harmnmf import Audio, AudioError, HarmnmfError, read_audio, write_audio, write_blocks
-from harmnmf.signal.writing import OUTPUT_SUFFIXES, check_format, matching_subtype
+from harmnmf.signal.formats import OUTPUT_SUFFIXES, check_format, matching_subtype
 
 LOSSY = (".mp3", ".ogg", ".oga", ".opus")
 

@@ -169,8 +169,8 @@ def test_level(mix):
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
-        *(({part: 1.1}, f"{part} must be a probability") for part in PARTS),
-        ({"room": float("nan")}, "room must be a finite number"),
+        *(({part: 1.1}, f"{part} must be a finite number from 0 to 1") for part in PARTS),
+        ({"room": float("nan")}, "room must be a finite number from 0 to 1, not nan"),
         ({"snr_db": (5.0, -5.0)}, "snr_db must be two finite numbers in order"),
         ({"level_db": (-np.inf, 0.0)}, "level_db must be two finite numbers in order"),
         ({"clean_only": 0.6, "noise_only": 0.5}, "add up"),
