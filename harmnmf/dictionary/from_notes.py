@@ -7,40 +7,27 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError, ParameterError
 from harmnmf.notes.pitch_names import pitch_from_name, pitch_name
-from harmnmf.signal.audio import Audio, read_audio
+from harmnmf.signal.audio import Audio
 from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.signal.spectrogram import FrontEnd, LogFrequency
 from harmnmf.validation import check_flag, check_integer
 
-from .keys import DECAY, FLOOR, SILENCE, SUSTAIN, fill_keys, scale_timbres
+from .isolated_notes import IsolatedNote, read_note
+from .keys import DECAY, FLOOR, SUSTAIN, fill_keys, scale_timbres
 from .names import check_names
-from .pitch import HeardNote, hear_note
 from .timbre_dictionary import TimbreDictionary, with_tuning
 from .tuning import IN_TUNE
 
-__all__ = ["find_attack", "learn_from_notes"]
+__all__ = ["learn_from_notes"]
 
-# The attack begins where the magnitude first comes within this many dB of its maximum.
-_ATTACK_THRESHOLD = -20.0
-# A click does not last: from 10 to 60 ms after its peak it is this far below it. Of 898 notes of
-# seven pianos none is more than 19 dB below.
-_CLICK = (0.01, 0.06)
-_CLICK_LEVEL = -26.0
-# A second note rises by this many dB above the last frames, of so many seconds, to so many dB below
-# the first note. Rises of single notes are of their own pitch, or rumble after those of high keys.
-_RISE, _RISE_DEPTH = 2.5, 18.0
-_RISE_FRAME, _RISE_FRAMES = 0.05, 4
-_HIGHEST_LASTING = 96
-_SHORTEST = 0.05  # seconds
-_MAX_CLICKS = 20
-_OCTAVE = 12
+_OCTAVE = 12  # semitones
 
 
 def learn_from_notes(
@@ -132,7 +119,7 @@ def learn_from_notes(
         for path in named:
             if progress is not None:
                 progress(path)
-            notes[path] = _read_note(path, front_end, n_attack)
+            notes[path] = read_note(path, front_end.sample_rate)
         heard = {path: note.heard for path, note in notes.items()}
         keys_of, tuning = check_names(named, heard, fix=fix_names)
         shift = tuning if abs(tuning) > IN_TUNE else 0.0
@@ -158,43 +145,6 @@ def learn_from_notes(
     return with_tuning(dictionary, overall=float(np.mean(shifts)))
 
 
-def find_attack(samples: NDArray[np.float32], sample_rate: int) -> int:
-    """Return the first sample of an isolated note whose magnitude is within 20 dB of the maximum.
-
-    Clicks are passed over, as of a switch before or after the note.
-
-    Examples
-    --------
-    >>> find_attack(np.r_[np.zeros(500), np.ones(5000)], 16000)
-    500
-    """
-    magnitude = np.abs(samples)
-    if magnitude.max(initial=0.0) < SILENCE:
-        raise AudioError("the recording is silent; record the note again, or leave it out")
-    start, end = (round(seconds * sample_rate) for seconds in _CLICK)
-    first = None
-    for _ in range(_MAX_CLICKS):
-        peak = magnitude.max()
-        if peak < SILENCE:
-            break
-        attack = int(np.argmax(magnitude >= peak * 10 ** (_ATTACK_THRESHOLD / 20)))
-        first = attack if first is None else first
-        after = magnitude[attack + start : attack + end]
-        if len(after) and np.sqrt(np.mean(after**2)) >= peak * 10 ** (_CLICK_LEVEL / 20):
-            return attack
-        magnitude[attack : attack + start] = 0
-    assert first is not None
-    return first  # nothing lasts
-
-
-class _Note(NamedTuple):
-    """Samples of a note from a frame before its attack, the attack, and the pitch."""
-
-    samples: NDArray[np.float32]
-    attack: int
-    heard: HeardNote
-
-
 def _named_pitch(path: Path, *, fix: bool) -> int | None:
     """Pitch in a file name; None if there is none and it is going to be heard."""
     try:
@@ -205,65 +155,8 @@ def _named_pitch(path: Path, *, fix: bool) -> int | None:
         raise AudioError(f"{error}, or pass --fix-names (fix_names=True)") from error
 
 
-def _read_note(path: Path, front_end: FrontEnd, n_attack: int) -> _Note:
-    rate, hop = front_end.sample_rate, front_end.hop_length
-    samples = read_audio(path, sample_rate=rate).samples
-    try:
-        attack = find_attack(samples, rate)
-    except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error
-    duration = (len(samples) - attack) / rate
-    if duration < _SHORTEST:
-        raise AudioError(f"{path}: lasts only {1000 * duration:.1f} ms; record the note again")
-    if duration < n_attack * hop / rate:
-        warnings.warn(
-            f"{path}: lasts only {duration:.2f} s, and its sustain is not heard; record it for "
-            f"{DECAY[1]} s",
-            stacklevel=3,
-        )
-    heard = hear_note(samples[attack:], rate)
-    _check_single(path, heard, samples[attack:], rate)
-    begin = max(0, attack - 2 * hop)
-    end = attack + round((DECAY[1] + 1.1) * rate)
-    return _Note(samples[begin:end], attack - begin, heard)
-
-
-def _check_single(
-    path: Path, heard: HeardNote, samples: NDArray[np.float32], sample_rate: int
-) -> None:
-    """Raise AudioError if a note of another key follows."""
-    for start in _rises(samples, sample_rate):
-        later = hear_note(samples[start:], sample_rate)
-        if (
-            heard.pitch < _HIGHEST_LASTING
-            and heard.is_clear
-            and later.is_clear
-            and heard.differs_from(later.pitch)
-            and later.differs_from(heard.pitch)
-        ):
-            first, second = (pitch_name(round(note.pitch)) for note in (heard, later))
-            raise AudioError(
-                f"{path}: holds two notes, {first} and {second}; cut it after the first"
-            )
-
-
-def _rises(samples: NDArray[np.float32], sample_rate: int) -> list[int]:
-    """Find the samples at which the sound rises again after the attack."""
-    frame = round(_RISE_FRAME * sample_rate)
-    n_frames = len(samples) // frame
-    power = np.square(samples[: n_frames * frame], dtype=np.float64).reshape(n_frames, frame)
-    level = 10 * np.log10(power.mean(axis=1) + np.finfo(float).tiny)
-    rises = [
-        n
-        for n in range(_RISE_FRAMES, n_frames)
-        if level[n] > level.max() - _RISE_DEPTH
-        and level[n] - level[n - _RISE_FRAMES : n - 1].max() > _RISE
-    ]
-    return [frame * n for n in rises if n - 1 not in rises]
-
-
 def _note_timbres(
-    note: _Note, tuning: float, front_end: FrontEnd, n_attack: int
+    note: IsolatedNote, tuning: float, front_end: FrontEnd, n_attack: int
 ) -> NDArray[np.float64]:
     """Average the spectrogram of a note into timbres, shape (n_bins, n_attack + 2).
 

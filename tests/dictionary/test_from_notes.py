@@ -101,6 +101,14 @@ def test_level_delay_rate_and_channels_do_not_matter(learn):
     np.testing.assert_allclose(learn([57], A3=stereo).W, W, atol=0.02)
 
 
+def test_opposite_channels_do_not_cancel(learn):
+    note = struck(57)
+    opposite = Audio(np.stack([note.samples, -note.samples]), RATE)
+    with pytest.warns(UserWarning, match=r"A3\.wav: .* channel"):
+        W = learn([57], A3=opposite).W
+    np.testing.assert_allclose(W, learn([57], A3=note).W, atol=1e-5)
+
+
 def test_layers_of_a_key_and_instruments_weigh_the_same(learn):
     soft, loud = struck(57, gain=0.01, levels=LEVELS[:2]), struck(57, gain=0.3)
     expected = np.mean([learn([57], A3=note).W for note in (soft, loud)], axis=0)
