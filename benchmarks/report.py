@@ -39,6 +39,12 @@ SECTIONS = {
         "front_end",
         "decoder",
     ),
+    "Keys, intervals and chords": (
+        "keyboard_regions",
+        "keyboard_keys",
+        "keyboard_intervals",
+        "keyboard_chords",
+    ),
     "Speed of the factorisation": ("engine", "engine_long"),
     "Dictionaries learned from scores": (
         "timbre_dictionary",
