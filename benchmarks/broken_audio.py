@@ -231,6 +231,7 @@ def _samples() -> Iterator[Case]:
         "PCM_16",
         hz=None,
         seconds=(0, 0.001),
+        errors={"transcribe": NO_SAMPLES},
     )
     yield case("two samples.wav", np.ones(2), "PCM_16", hz=None, seconds=(0, 0.001))
     for name, value in (("NaN", np.nan), ("infinite", np.inf), ("less than infinite", -np.inf)):
