@@ -141,8 +141,9 @@ def read_piece(path: Path, duration: float) -> Piece:
         held[pitch - PIANO[0], round(onset / hop) : round(offset / hop)] = True
     # Partials bias the estimate, those of the templates just as much.
     model = harmonic_templates(FRONT_END.axis, window_durations=FRONT_END.window_durations)
-    tuning = estimate_tuning(V, FRONT_END.axis)
-    tuning -= estimate_tuning(np.einsum("fkm,mk->fk", model, initial_weights()), FRONT_END.axis)
+    W = np.einsum("fkm,mk->fk", model, initial_weights())
+    recorded, expected = (estimate_tuning(values, FRONT_END.axis) for values in (V, W))
+    tuning = 0.0 if recorded is None or expected is None else recorded - expected
     return frames_of(Piece(torch.from_numpy(V), roll, held, tuning), roll.any(axis=0))
 
 

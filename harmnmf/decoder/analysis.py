@@ -93,6 +93,8 @@ class Recording:
 
     def spectrogram(self, start: float, duration: float) -> Spectrogram:
         """Compute the spectrogram of a part, in tune with the dictionary."""
+        if self.duration is not None:
+            duration = min(duration, self.duration - start)
         blocks = stream_audio(
             self.source,
             sample_rate=self.sample_rate,
