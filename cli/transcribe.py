@@ -254,8 +254,7 @@ def _calibration(recording: Recording) -> str:
     end = intervals[-1][1]
     if end - sum(b - a for a, b in intervals) < _PASSED_OVER:
         return ""
-    seconds = (round(recording.start + x) for x in (intervals[0][0], end))
-    first, last = (f"{x // 60}:{x % 60:02d}" for x in seconds)
+    first, last = (f"{int(x) // 60}:{int(x) % 60:02d}" for x in (intervals[0][0], end))
     return f", tuned from {first} to {last}" + ", where it has notes," * (len(intervals) > 1)
 
 
