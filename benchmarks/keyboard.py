@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmnmf import Audio, NoteList, SampledPiano, Transcriber, pitch_from_name, read_audio
-from harmnmf.dictionary.from_notes import find_attack
+from harmnmf.dictionary.isolated_notes import find_attack
 from harmnmf.notes.pitch_names import pitch_name
 from harmnmf.signal.audio import SAMPLE_RATE
 from harmnmf.signal.harmonics import PIANO_PITCHES
@@ -68,7 +68,7 @@ def read_note(path: Path) -> tuple[Audio, NoteList]:
     audio = read_audio(path, duration=ALONE, sample_rate=SAMPLE_RATE)
     fade = np.clip((ALONE - np.arange(len(audio.samples)) / SAMPLE_RATE) / FADE, 0, 1)
     samples = np.pad(fade * audio.samples, (round(SILENCE * SAMPLE_RATE), 0))
-    onset = find_attack(samples) / SAMPLE_RATE
+    onset = find_attack(samples, SAMPLE_RATE) / SAMPLE_RATE
     note = NoteList([onset], [SILENCE + ALONE], [pitch_from_name(path)], [VELOCITY])
     return Audio(samples, SAMPLE_RATE), note
 

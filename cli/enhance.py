@@ -57,7 +57,7 @@ LOSSLESS_SUFFIXES = (".wav", ".flac")
 @click.option(
     "--atten-lim",
     "attenuation_limit",
-    type=Number(min=0),
+    type=Number(min=0, infinite=True),
     metavar="DB",
     help="Maximum attenuation of the noise in dB; 0 changes nothing, and inf is no limit.  "
     "[default: the limit stored with the network]",

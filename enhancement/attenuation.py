@@ -50,7 +50,7 @@ class Attenuation:
     def __post_init__(self) -> None:
         check_number("dry", self.dry, 0, 1)
         if self.limit is not None:
-            check_number("attenuation_limit", self.limit, 0)
+            check_number("attenuation_limit", self.limit, 0, infinite=True)
 
     def limit_bins(self, estimate: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
         """Apply the limit to an enhanced spectrum, given the noisy one of the same shape."""

@@ -243,7 +243,7 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, str]]] = {
     ),
     "SampledPiano.render": (piano, {"tuning": "number", "resonance_db": "number?"}),
     "Enhancer": (
-        enhancer, {"dry": "fraction", "attenuation_limit": "not negative?", "device": "name"}
+        enhancer, {"dry": "fraction", "attenuation_limit": "not negative?∞", "device": "name"}
     ),
     "DeepPrior": (
         DeepPrior,

@@ -36,14 +36,18 @@ COUNT = click.IntRange(min=1)
 
 
 class Number(click.FloatRange):
-    """Finite numbers in a range: click's own lets NaN pass."""
+    """Numbers in a range, infinity only if asked: click's own lets NaN pass."""
+
+    def __init__(self, *bounds: float, infinite: bool = False, **options: Any) -> None:
+        super().__init__(*bounds, **options)
+        self.infinite = infinite
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Convert the text of an option."""
         number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
+        if math.isnan(number) or (math.isinf(number) and not self.infinite):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
         return number
 

@@ -141,7 +141,7 @@ def test_dictionary_must_match_the_training() -> None:
     network.check_dictionary(default)
     for change in (
         {"front_end": LogFrequency(n_cycles=99.0)},
-        {"W": default.W[:, 1:], "pitches": default.pitches[1:]},
+        {"W": default.W[:, 1:], "pitches": default.pitches[1:], "tuning": default.tuning[1:]},
         {"W": default.W[:, :, :-1]},
         {"W": default.W[:, :, 1:], "n_attack": default.n_attack - 1},
     ):
