@@ -87,7 +87,7 @@ def command(
 ) -> None:
     """Remove noise from recordings of speech.
 
-    AUDIO: audio files (WAV, FLAC, MP3, OGG, AIFF, ...), folders, or patterns like 'takes/*.wav'.
+    AUDIO: audio files (WAV, FLAC, MP3, M4A, ...), videos, folders, or patterns like 'takes/*.wav'.
     The output has the sample rate, the channels and the length of the input. It is a WAV file, or
     what `-o FILE` names: .wav, .flac, .mp3, .ogg, .opus, .aiff, ... If its peaks exceed full scale,
     the whole file is made softer, with a warning; float WAV files keep them. Existing files are not

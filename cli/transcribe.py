@@ -11,7 +11,7 @@ import click
 import harmnmf
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, audio_duration, batch_options, process_each
-from harmnmf.cli._support.options import Number, Time, device_option
+from harmnmf.cli._support.options import FiniteNumber, Number, Time, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None
 )
 @click.option(
     "--onset-threshold",
-    type=Number(),
+    type=FiniteNumber(),
     metavar="NUMBER",
     help="Onset threshold; a higher one gives fewer notes. A probability, or decibels with "
     "--decoder nmf.  [default: 0.45; -20 with nmf]",
@@ -110,8 +110,8 @@ def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None
     type=Number(-100, 100),
     callback=_parse_cents,
     metavar="CENTS",
-    help="Cents by which the recordings are sharper than A4 = 440 Hz, negative if flatter, from "
-    "-100 to 100.  [default: estimated for each recording]",
+    help="Cents by which the recordings are sharper than A4 = 440 Hz, negative if flatter.  "
+    "[default: estimated for each recording]",
 )
 @click.option(
     "--start",
