@@ -11,7 +11,7 @@ import io
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
@@ -49,13 +49,16 @@ class Recording:
     onset : float, default=0.0
         Seconds at which the music begins.
     is_whole : bool, default=True
-        Whether all of the music's sound is in the file, so that nothing may be missing.
+        Whether nothing is cut off or destroyed, which a warning has to say.
+    is_clean : bool, default=True
+        Whether the music sounds as in the original, so that the same notes can be expected.
     """
 
     name: str
     make: Callable[[Path], object]
     onset: float = 0.0
     is_whole: bool = True
+    is_clean: bool = True
 
 
 def music(rate: int = RATE) -> Samples:
@@ -132,7 +135,10 @@ def _formats() -> Iterator[Recording]:
     yield _file("video in mp4.mp4", "aac", "mp4", is_video=True)
     yield _file("video in avi.avi", "libmp3lame", "avi", is_video=True)
     yield _file("streamed.mp4", "aac", "mp4", options={"movflags": "frag_keyframe+empty_moov"})
-    yield _file("old telephone.3gp", "libopencore_amrnb", "3gp", rate=8000, n_channels=1)
+    yield replace(
+        _file("old telephone.3gp", "libopencore_amrnb", "3gp", rate=8000, n_channels=1),
+        is_clean=False,
+    )
     for name, subtype in (
         ("24 bits.wav", "PCM_24"), ("float.wav", "FLOAT"), ("8 bits.wav", "PCM_U8"),
         ("24 bit.flac", "PCM_24"), ("16 bits.aiff", "PCM_16"), ("64 bit sizes.w64", "PCM_16"),
@@ -167,13 +173,17 @@ def _damages() -> Iterator[Recording]:
     yield Recording(
         "variable rate without header.mp3", _whole(partial(bare_mp3, stream_options=vbr))
     )
-    yield Recording("joined halves.mp3", _joined(mp3, mp3))
-    yield Recording("joined from two rates.mp3", _joined(mp3, slow_mp3))
-    yield Recording("joined from mono and stereo.mp3", _joined(lambda x: mp3(x[:1]), mp3))
-    yield Recording("tag in the middle.mp3", _joined(bare_mp3, lambda x: tag + bare_mp3(x)))
-    yield Recording("chained halves.ogg", _joined(vorbis, vorbis))
+    # Encoders add silence, after which notes that sound seem to begin again.
+    for name, first, second in (
+        ("joined halves.mp3", mp3, mp3),
+        ("joined from two rates.mp3", mp3, slow_mp3),
+        ("joined from mono and stereo.mp3", lambda x: mp3(x[:1]), mp3),
+        ("tag in the middle.mp3", bare_mp3, lambda x: tag + bare_mp3(x)),
+        ("chained halves.ogg", vorbis, vorbis),
+        ("joined streams.aac", aac, aac),
+    ):
+        yield Recording(name, _joined(first, second), is_clean=False)
     yield Recording("chained opus.opus", _joined(opus, opus))
-    yield Recording("joined streams.aac", _joined(aac, aac))
     for size, name in ((0, "zero"), (2**32 - 1, "largest")):
         yield Recording(f"unfinished, size {name}.wav", partial(_unfinished, size=size))
     yield Recording("length unknown.flac", _unknown_length)

@@ -59,7 +59,7 @@ def reports(folder: Path) -> Iterator[Recording]:
 def decode(path: Path) -> tuple[NDArray[np.float32], float]:
     """Decode a file with FFmpeg, passing over packets that it refuses.
 
-    Returns the loudest channel at 16 kHz, and the seconds of all frames.
+    Returns the channel that varies most, at 16 kHz, and the seconds of all frames.
     """
     seconds, parts = 0.0, []
     with av.open(str(path)) as file:
@@ -76,7 +76,7 @@ def decode(path: Path) -> tuple[NDArray[np.float32], float]:
         resampler = av.AudioResampler("fltp", rate=RATE)
         converted = [part for frame in [*run, None] for part in resampler.resample(frame)]
         samples = np.concatenate([part.to_ndarray() for part in converted], axis=1)
-        channels.append(samples[np.argmax(np.square(samples).sum(axis=1))])
+        channels.append(samples[np.argmax(samples.var(axis=1))])
     return np.concatenate(channels), seconds
 
 
