@@ -53,7 +53,7 @@ COUNT = click.IntRange(min=1)
 class Number(click.FloatRange):
     """Numbers in a range, infinity only if asked: click's own lets NaN pass."""
 
-    def __init__(self, *bounds: float, infinite: bool = False, **options: Any) -> None:
+    def __init__(self, *bounds: Any, infinite: bool = False, **options: Any) -> None:
         super().__init__(*bounds, **options)
         self.infinite = infinite
 
