@@ -67,15 +67,6 @@ def nmf(solver="multiplicative", **options):
     return HarmonicNMF(**{**defaults, **options})
 
 
-def expected_failures(estimator):
-    if estimator.solver != "decibel":
-        return {}
-    reason = "fit stops before its activations have converged as far as those of transform"
-    return dict.fromkeys(
-        ("check_transformer_data_not_an_array", "check_transformer_general"), reason
-    )
-
-
 @pytest.mark.filterwarnings("ignore:not converged")
 @parametrize_with_checks(
     [
@@ -83,7 +74,6 @@ def expected_failures(estimator):
         HarmonicNMF(solver="bayesian", max_iter=1000, tol=1e-6, device="cpu"),
         HarmonicNMF(solver="decibel", device="cpu"),
     ],
-    expected_failed_checks=expected_failures,
 )
 def test_checks_of_scikit_learn(estimator, check):
     # Two keys, each with a bin of its own; they share the other bins.
