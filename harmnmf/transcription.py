@@ -344,7 +344,7 @@ class Transcriber:
             block_duration=self.block_duration,
             device=self.device,
         )
-        with seconds_done(progress, lambda: _duration(recording.source)) as report:
+        with seconds_done(progress, lambda: _duration(recording)) as report:
             yield decoder, analysis.run(report)
 
 
@@ -359,5 +359,10 @@ def _as_source(source: Any, sample_rate: int | None) -> Any:
     return Audio(np.asarray(source), sample_rate)
 
 
-def _duration(source: Audio | str | PathLike[str]) -> float:
-    return source.duration if isinstance(source, Audio) else audio_info(source).duration
+def _duration(recording: Recording) -> float:
+    """Seconds to transcribe, as far as they are known."""
+    source = recording.source
+    end = source.duration if isinstance(source, Audio) else audio_info(source).duration
+    if recording.duration is not None:
+        end = min(end, recording.start + recording.duration)
+    return max(0.0, end - recording.start)
