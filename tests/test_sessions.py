@@ -88,6 +88,17 @@ def test_arrays_need_their_sample_rate(transcriber, audio):
             transcriber.transcribe(source, sample_rate=16000)
 
 
+def test_progress_is_a_bar_or_a_function(transcriber, audio, capsys):
+    notes = transcriber.transcribe(audio, progress=True)
+    assert "1.0/1.0" in capsys.readouterr().err
+    done = []
+    assert transcriber.transcribe(audio, progress=done.append) == notes
+    assert done[-1] == pytest.approx(1.0, abs=0.05)
+    part = transcriber.prepare(EXAMPLE, start=3.0, end=4.0)
+    transcriber.transcribe(part, progress=True)
+    assert "1.0/1.0" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_the_parent_of_a_fork_keeps_its_threads(transcriber):
     import torch
