@@ -144,8 +144,9 @@ def matching_subtype(path: str | os.PathLike[str], source: str | os.PathLike[str
     """
     default = check_format(path)
     try:
-        subtype = soundfile.info(os.fspath(source)).subtype
-    except soundfile.SoundFileError:  # not a format of libsndfile: compressed
+        with open(source, "rb") as file:  # soundfile cannot encode all names
+            subtype = soundfile.info(file).subtype
+    except (OSError, soundfile.SoundFileError):  # reading tells, or it is compressed
         return default
     if subtype.endswith("_24"):
         wanted = "PCM_24"

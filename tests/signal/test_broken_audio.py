@@ -108,7 +108,7 @@ def test_the_size_of_a_block_is_limited(tmp_path):
 FEW = [
     "flac cut off at 5 tenths.flac", "65535 channels.wav", "one sample.wav", "NaN.wav",
     "PCM_24.wav", "1 Hz.wav", "text.wav", "empty.opus", "new\nline.wav", "pipe.wav",
-    "broken link.wav",
+    "broken link.wav", os.fsdecode(b"not UTF-8 \xff\xfe.wav"),
 ]  # fmt: skip
 
 
