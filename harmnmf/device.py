@@ -39,8 +39,8 @@ def _restart_threads() -> None:
     torch.set_num_threads(_n_threads)
 
 
-# A forked process has none of its parent's threads, and would wait for them forever if PyTorch had
-# several: it gets one.
+# Threads are not copied by a fork. A child process in which PyTorch expects several threads hangs,
+# so PyTorch has one thread at the time of the fork.
 _n_threads = 1
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_stop_threads, after_in_parent=_restart_threads)

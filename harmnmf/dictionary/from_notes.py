@@ -58,8 +58,8 @@ def learn_from_notes(
     n_attack : int, default=10
         Number of frames of the attack.
     fix_names : bool, optional
-        Whether notes that sound unlike their names are learned as they sound (True) or as they are
-        named (False). Default: they are an error.
+        What to do if the pitch of a note differs from its file name: use the pitch of the sound
+        (True) or of the name (False). Default: raise AudioError.
     metadata : mapping, optional
         Metadata of the dictionary. ``instruments``, the number of notes, the sampled keys and the
         tuning in cents of each, is added.
