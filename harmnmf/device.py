@@ -8,7 +8,10 @@ import torch
 
 from .errors import ParameterError
 
-__all__ = ["resolve_device"]
+__all__ = ["low_precision", "resolve_device"]
+
+# CPUs that emulate bfloat16 take several times as long, and cannot run LSTMs in it.
+_EMULATING = ("DEFAULT", "AVX2")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -27,6 +30,15 @@ def resolve_device(name: str) -> torch.device:
             f"device {name!r} cannot be used here ({reason}); `harmnmf info` lists those available"
         ) from error
     return device
+
+
+def low_precision(device: str, *, enabled: bool = True) -> torch.autocast:
+    """Return the context in which networks use bfloat16, on a device that has instructions for it.
+
+    `device` is the type of the device, such as "cpu" or "cuda".
+    """
+    emulated = device == "cpu" and torch.backends.cpu.get_cpu_capability() in _EMULATING
+    return torch.autocast(device, torch.bfloat16, enabled=enabled and not emulated)
 
 
 def _stop_threads() -> None:

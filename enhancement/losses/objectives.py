@@ -9,6 +9,7 @@ from torch import nn
 
 from harmnmf.enhancement.models.spectrogram_fusion import SpectrogramFusion
 from harmnmf.enhancement.transform import Waveform
+from harmnmf.device import low_precision
 from harmnmf.errors import ParameterError
 from harmnmf.validation import check_number
 
@@ -16,9 +17,6 @@ from .fusion import multi_target_loss, tend_loss
 from .speech import SPEECH_WEIGHTS, speech_loss
 
 __all__ = ["Objective", "build_objective"]
-
-# CPUs that emulate bfloat16 take several times as long, and cannot run LSTMs in it.
-_EMULATING = ("DEFAULT", "AVX2")
 
 
 class Objective(nn.Module):
@@ -45,9 +43,7 @@ class Objective(nn.Module):
 
     def precision(self, samples: torch.Tensor) -> torch.autocast:
         """Autocast context in which the model runs."""
-        device = samples.device.type
-        emulated = device == "cpu" and torch.backends.cpu.get_cpu_capability() in _EMULATING
-        return torch.autocast(device, torch.bfloat16, enabled=self.low_precision and not emulated)
+        return low_precision(samples.device.type, enabled=self.low_precision)
 
     def forward(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         """Terms of the loss by name, from samples (batch, n_samples)."""

@@ -41,8 +41,8 @@ class NoteExcerpt:
     def __post_init__(self) -> None:
         check_number("hop_duration", self.hop_duration, above=0)
 
-    def targets(self) -> NoteProbabilities:
-        """Compute the targets of a network.
+    def targets(self, frames: slice = slice(None)) -> NoteProbabilities:
+        """Compute the targets of a network for all frames, or for consecutive ones.
 
         Onsets and offsets are triangles, so that neighbouring frames encode positions between
         frames; velocities are defined where onsets are not 0.
@@ -55,23 +55,26 @@ class NoteExcerpt:
         >>> NoteExcerpt(features, notes, 0.02).targets().onset[39, 8:14]
         array([0.  , 0.25, 0.75, 0.75, 0.25, 0.  ], dtype=float32)
         """
-        n_frames, pitches = self.features.n_frames, self.settings.pitches
+        first, last, _ = frames.indices(self.features.n_frames)
+        n_frames, pitches, notes = last - first, self.settings.pitches, self.notes
         onset, sounding, offset, velocity = np.zeros((4, len(pitches), n_frames), np.float32)
-        for note in zip(
-            self.notes.pitch - pitches[0],
-            self.notes.onset / self.hop_duration,
-            self.notes.offset / self.hop_duration,
-            self.notes.velocity / 127,
+        start, end = (notes.intervals / self.hop_duration - first).T
+        inside = (start < n_frames + _WIDTH) & (end > -_WIDTH)
+        for key, begin, finish, loudness in zip(
+            (notes.pitch - pitches[0])[inside],
+            start[inside],
+            end[inside],
+            (notes.velocity / 127)[inside],
             strict=True,
         ):
-            key, start, end, loudness = note
-            frames = _add_triangle(onset[key], start)
-            velocity[key, frames] = loudness
-            _add_triangle(offset[key], end)
-            sounding[key, round(start) : max(round(end), round(start) + 1)] = 1
+            around = _add_triangle(onset[key], begin)
+            velocity[key, around] = loudness
+            _add_triangle(offset[key], finish)
+            sounded = round(begin), max(round(finish), round(begin) + 1)
+            sounding[key, max(0, sounded[0]) : max(0, sounded[1])] = 1
         pedal = np.zeros(n_frames, np.float32)
-        for down, up in np.round(self.notes.pedal / self.hop_duration).astype(int):
-            pedal[down:up] = 1
+        for down, up in np.round(notes.pedal / self.hop_duration).astype(int) - first:
+            pedal[max(0, down) : max(0, up)] = 1
         return NoteProbabilities(onset, sounding, offset, velocity, pedal)
 
     def save(self, path: str | PathLike[str]) -> None:

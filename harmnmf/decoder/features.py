@@ -102,7 +102,7 @@ class FeatureSettings:
         Frames of a key's attack in the dictionary.
     n_rows : int, default=3
         Activations of a key: its attack, and its sustained timbres.
-    n_iter : int, default=30
+    n_iter : int, default=10
         Iterations of the solver.
     floor_db : float, default=-60.0
         Level that is quantised to 0, in dB relative to the recording's loud parts.
@@ -126,7 +126,7 @@ class FeatureSettings:
     pitches: tuple[int, ...] = tuple(PIANO_PITCHES)
     n_attack: int = 10
     n_rows: int = 3
-    n_iter: int = 30
+    n_iter: int = 10
     floor_db: float = -60.0
     steps_per_db: int = 3
 

@@ -13,20 +13,25 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from harmnmf.device import low_precision
 from harmnmf.errors import ParameterError
 from harmnmf.training.loop import Batch, train_network
 from harmnmf.validation import check_flag, check_integer
 
 from .excerpts import NoteExcerpt
 from .features import UNIT_DB, FeatureSettings
-from .network import NoteLogits, NoteNetwork, NoteProbabilities
+from .network import NoteLogits, NoteNetwork
 
 __all__ = ["note_loss", "train_note_network"]
 
 # Weights of the loss terms: in a trained network, onsets make up half of the loss.
 _WEIGHTS = {"onset": 1.0, "sounding": 0.1, "offset": 0.3, "velocity": 10.0, "pedal": 0.1}
-# Standard deviations in dB of an excerpt's random gain and equaliser, and the equaliser's bands.
-_GAIN, _EQUALISER, _N_BANDS = 5.0, 3.0, 8
+# Standard deviations in dB of an excerpt's random gain, of a coarse and of a fine equaliser, and
+# their bands; and of the gain of each key's activations.
+_GAIN = 5.0
+_EQUALISERS = ((8, 3.0), (98, 2.0))
+_KEY_GAIN = 1.5
+_AVERAGING = 0.999
 _LEVELS = ("spectrum", "onset_spectrum", "activations")
 _KIND = "note-training"
 
@@ -113,12 +118,10 @@ def train_note_network(
         raise ParameterError(
             "the excerpts were measured with other settings than the network's; render them again"
         )
-    targets = [excerpt.targets() for excerpt in excerpts]
-
     def batches(first: int) -> Iterator[Batch]:
         for step in range(first, n_steps):
             rng = np.random.default_rng([seed, step])
-            yield _batch(network.settings, excerpts, targets, rng, batch_size, n_frames, augment)
+            yield _batch(network.settings, excerpts, rng, batch_size, n_frames, augment)
 
     return train_network(
         network,
@@ -138,6 +141,7 @@ def train_note_network(
         weights=_WEIGHTS,
         n_steps=n_steps,
         learning_rate=learning_rate,
+        averaging=_AVERAGING,
         validate=validate,
         progress=progress,
     )
@@ -156,13 +160,14 @@ def _describe(excerpts: Sequence[NoteExcerpt]) -> str:
 
 def _loss(network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
     wanted = NoteLogits(*(batch[name] for name in NoteLogits._fields))
-    return note_loss(network(*(batch[name] for name in _LEVELS)), wanted)
+    with low_precision(wanted.onset.device.type):
+        logits = network(*(batch[name] for name in _LEVELS))
+    return note_loss(NoteLogits(*(x.float() for x in logits)), wanted)
 
 
 def _batch(
     settings: FeatureSettings,
     excerpts: Sequence[NoteExcerpt],
-    targets: Sequence[NoteProbabilities],
     rng: np.random.Generator,
     batch_size: int,
     n_frames: int,
@@ -171,7 +176,8 @@ def _batch(
     """Draw random frames of random excerpts."""
     inputs, wanted = [], []
     for index in rng.integers(len(excerpts), size=batch_size):
-        features = excerpts[index].features
+        excerpt = excerpts[index]
+        features = excerpt.features
         start = rng.integers(max(1, features.n_frames - n_frames + 1))
         frames = slice(int(start), int(start) + n_frames)
         levels: Sequence[torch.Tensor] = settings.tensors(features[frames])
@@ -180,18 +186,26 @@ def _batch(
         missing = n_frames - levels[0].shape[-1]
         inputs.append([functional.pad(x, (0, missing)) for x in levels])
         wanted.append(
-            [functional.pad(torch.from_numpy(x[..., frames]), (0, missing)) for x in targets[index]]
+            [
+                functional.pad(torch.from_numpy(x), (0, missing))
+                for x in excerpt.targets(frames)
+            ]
         )
     stacked = [torch.stack(same) for both in (inputs, wanted) for same in zip(*both, strict=True)]
     return dict(zip((*_LEVELS, *NoteLogits._fields), stacked, strict=True))
 
 
 def _augmented(levels: Sequence[torch.Tensor], rng: np.random.Generator) -> Iterator[torch.Tensor]:
-    """Apply a random gain and a random equaliser to all levels above the floor."""
-    n_bins = levels[0].shape[0]
-    centres = np.linspace(0, n_bins - 1, _N_BANDS)
-    curve = np.interp(np.arange(n_bins), centres, rng.normal(0, _EQUALISER, _N_BANDS))
-    gain = torch.tensor(rng.normal(0, _GAIN) / UNIT_DB, dtype=torch.float32)
-    bins = gain + torch.tensor(curve[:, None] / UNIT_DB, dtype=torch.float32)
-    for x, change in zip(levels, (bins, bins, gain), strict=True):
+    """Apply random gains and equalisers to all levels above the floor."""
+    n_bins, n_pitches = levels[0].shape[0], levels[2].shape[0]
+    curve = np.zeros(n_bins)
+    for n_bands, deviation in _EQUALISERS:
+        centres = np.linspace(0, n_bins - 1, n_bands)
+        curve += np.interp(np.arange(n_bins), centres, rng.normal(0, deviation, n_bands))
+    gain = rng.normal(0, _GAIN)
+    keys = rng.normal(gain, _KEY_GAIN, n_pitches)
+    bins, rows = (
+        torch.tensor(x / UNIT_DB, dtype=torch.float32) for x in (curve + gain, keys)
+    )
+    for x, change in zip(levels, (bins[:, None], bins[:, None], rows[:, None, None]), strict=True):
         yield torch.where(x > 0, x + change, x).clamp_min(0)

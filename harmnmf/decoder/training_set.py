@@ -16,14 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from harmnmf.dictionary.from_notes import learn_from_notes
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
 from harmnmf.notes.files import MIDI_SUFFIXES, read_notes
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.audio import SAMPLE_RATE, Audio
+from harmnmf.signal.acoustics import applause, equalize
+from harmnmf.signal.audio import SAMPLE_RATE, Audio, audio_info, read_audio
+from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.signal.tuning import transform_in_tune
+from harmnmf.synthesis.mechanics import mechanical_noise
 from harmnmf.synthesis.microphone import RecordingConditions, simulate_recording
 from harmnmf.synthesis.sampled_piano import SampledPiano
 from harmnmf.synthesis.variation import excerpt, vary_performance
@@ -37,10 +41,17 @@ __all__ = [
     "ExcerptSource", "learn_leave_one_out", "split_performances", "write_excerpts"
 ]  # fmt: skip
 
-# Standard deviation in semitones of the error of the tuning's estimate.
-_MISTUNING = 0.04
+# Standard deviations in semitones of the error of the tuning's estimate, and in cents of the tuning
+# of keys: of each key, and of the stretch at either end of the keyboard.
+_MISTUNING = 0.06
+_KEY_CENTS, _STRETCH_CENTS = 2.0, 5.0
 # Level range in dB of the resonance of open strings, relative to the notes.
-_RESONANCE_DB = (-38.0, -24.0)
+_RESONANCE_DB = (-38.0, -22.0)
+# Keys fall into groups at random, each with an equaliser of its own: pianos differ key by key.
+_N_GROUPS = 3
+# Shares of the excerpts: two performances at once, sounds without a piano, and, of the other
+# sounds, applause.
+_DENSE, _WITHOUT_PIANO, _APPLAUSE = 0.06, 0.05, 0.15
 # Every twentieth performance is held out for validation.
 _HELD_OUT = 20
 
@@ -57,6 +68,8 @@ class ExcerptSource:
         For each piano, a dictionary learned from other pianos.
     performances : sequence of Path
         MIDI files, with key offsets and the pedal.
+    backgrounds : sequence of Path, optional
+        Audio files of sounds other than music: speech, rooms, streets.
     conditions : RecordingConditions, optional
         Distributions of the recording conditions.
     duration : float, default=20.0
@@ -70,6 +83,7 @@ class ExcerptSource:
     pianos: Mapping[str, Path]
     dictionaries: Mapping[str, Path]
     performances: Sequence[Path]
+    backgrounds: Sequence[Path] = ()
     conditions: RecordingConditions = field(default_factory=RecordingConditions)
     duration: float = 20.0
     seed: int = 0
@@ -90,23 +104,19 @@ class ExcerptSource:
         """
         rng = np.random.default_rng([self.seed, index])
         name = list(self.pianos)[index % len(self.pianos)]
-        performance = self.performances[int(rng.integers(len(self.performances)))]
-        # Longer than the excerpt, as the variation may be faster.
-        part = excerpt(_performance(performance), rng, 1.25 * self.duration)
-        notes = vary_performance(part, rng).slice(0.0, self.duration)
-        sound = _piano(self.pianos[name]).render(
-            notes,
-            rng=rng,
-            tuning=float(rng.normal(0, _MISTUNING)),
-            resonance_db=float(rng.uniform(*_RESONANCE_DB)),
-        )
+        notes = self._play(rng)
         n_samples = round(self.duration * SAMPLE_RATE)
-        sound = np.pad(sound, (0, max(0, n_samples - len(sound))))[:n_samples]
-        recorded = Audio(simulate_recording(sound, rng, self.conditions), SAMPLE_RATE)
+        background = self._background(n_samples, rng)
+        if background.any() and rng.random() < _WITHOUT_PIANO:
+            notes, sound = NoteList([], [], [], []), background
+        else:
+            sound = _render(_piano(self.pianos[name]), notes, n_samples, rng)
+        recorded = simulate_recording(sound, rng, self.conditions, background=background)
         dictionary = _dictionary(self.dictionaries[name])
         # Users' recordings are tuned before the analysis.
-        spectrogram = transform_in_tune(recorded, dictionary.front_end, 0.0)
-        recording = Recording(recorded, dictionary, 0.0, spectrogram)
+        audio = Audio(recorded, SAMPLE_RATE)
+        spectrogram = transform_in_tune(audio, dictionary.front_end, 0.0)
+        recording = Recording(audio, dictionary, 0.0, spectrogram)
         sounding = notes.pedalled()
         columns = (sounding.onset, sounding.offset, sounding.pitch, sounding.velocity)
         return NoteExcerpt(
@@ -115,6 +125,67 @@ class ExcerptSource:
             recording.hop_duration,
             self.settings,
         )
+
+    def _play(self, rng: np.random.Generator) -> NoteList:
+        """Draw a variation of a part of a performance, or of two parts at once."""
+        parts = []
+        for _ in range(1 + (rng.random() < _DENSE)):
+            performance = self.performances[int(rng.integers(len(self.performances)))]
+            # Longer than the excerpt, as the variation may be faster.
+            part = excerpt(_performance(performance), rng, 1.25 * self.duration)
+            parts.append(vary_performance(part, rng).slice(0.0, self.duration))
+        columns = zip(*((x.onset, x.offset, x.pitch, x.velocity) for x in parts), strict=True)
+        return NoteList(*map(np.concatenate, columns), parts[0].pedal).without_overlaps()
+
+    def _background(self, n_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw sounds other than music; silence if there are no recordings of such."""
+        if not self.backgrounds:
+            return np.zeros(n_samples, np.float32)
+        if rng.random() < _APPLAUSE:
+            return applause(n_samples, rng)
+        sound = np.zeros(0, np.float32)
+        while len(sound) < n_samples:
+            path = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
+            latest = max(0.0, audio_info(path).duration - self.duration)
+            part = read_audio(
+                path,
+                sample_rate=SAMPLE_RATE,
+                offset=rng.uniform(0, latest),
+                duration=self.duration,
+            )
+            sound = np.append(sound, part.to_mono().samples)
+        return sound[:n_samples]
+
+
+def _render(
+    piano: SampledPiano, notes: NoteList, n_samples: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Render notes with a piano whose tuning, timbre and mechanics are drawn at random."""
+    keys = np.arange(len(PIANO_PITCHES))
+    stretch = rng.normal(0, _STRETCH_CENTS, 2)
+    bend = (2 * keys / keys[-1] - 1) ** 3
+    cents = np.where(bend < 0, -bend * stretch[0], bend * stretch[1])
+    cents += rng.normal(0, _KEY_CENTS, len(keys))
+    tuning, resonance_db = rng.normal(0, _MISTUNING), rng.uniform(*_RESONANCE_DB)
+    group = rng.integers(_N_GROUPS, size=128)[notes.pitch]
+    sound = mechanical_noise(notes, n_samples, rng)
+    for i in range(_N_GROUPS):
+        own = group == i
+        part = piano.render(
+            NoteList(
+                notes.onset[own],
+                notes.offset[own],
+                notes.pitch[own],
+                notes.velocity[own],
+                notes.pedal,
+            ),
+            rng=rng,
+            tuning=float(tuning),
+            detuning=cents,
+            resonance_db=float(resonance_db),
+        )[:n_samples]
+        sound[: len(part)] += equalize(part, rng)
+    return sound
 
 
 def split_performances(folder: Path) -> tuple[list[Path], list[Path]]:

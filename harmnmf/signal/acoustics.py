@@ -9,7 +9,8 @@ from scipy.signal import butter, oaconvolve, sosfilt
 from .audio import SAMPLE_RATE
 
 __all__ = [
-    "FRAME_LENGTH", "colored_noise", "equalize", "frame_power", "limit_band", "room_response",
+    "FRAME_LENGTH", "applause", "colored_noise", "equalize", "frame_power", "limit_band",
+    "room_response",
 ]  # fmt: skip
 
 FRAME_LENGTH = 160  # samples of a frame of `frame_power`: 10 ms
@@ -29,6 +30,11 @@ _REFLECTION_DELAY = (0.003, 0.05)  # seconds
 _REFLECTION_DB = (-24.0, -8.0)
 
 _NOISE_SLOPE = (0.0, 2.0)  # exponent of 1/f in the power spectrum: white to brown
+
+_CLAPS = (20.0, 2000.0)  # per second
+_N_HANDS = 8
+_CLAP_HZ = (500.0, 3000.0)  # resonance of the hollow hands
+_CLAP_DECAY = (0.002, 0.008)  # seconds
 
 _LOW_CUT = (30.0, 200.0)  # Hz
 _HIGH_CUT = (4000.0, 7000.0)  # Hz
@@ -118,6 +124,21 @@ def colored_noise(n_samples: int, rng: np.random.Generator) -> NDArray[np.float3
     spectrum = rng.standard_normal((len(hz), 2), np.float32).view(np.complex64)[:, 0]
     spectrum *= hz ** (-rng.uniform(*_NOISE_SLOPE) / 2)
     return np.asarray(np.fft.irfft(spectrum, n_samples), np.float32)
+
+
+def applause(n_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw the applause of a few to many people: claps at random times, as decaying resonances."""
+    density = np.exp(rng.uniform(*np.log(_CLAPS))) / SAMPLE_RATE / _N_HANDS
+    time = np.arange(SAMPLE_RATE // 20) / SAMPLE_RATE
+    sound = np.zeros(n_samples, np.float32)
+    for _ in range(_N_HANDS):
+        claps = (rng.random(n_samples) < density) * rng.lognormal(0, 0.7, n_samples)
+        clap = rng.standard_normal(len(time)) + 2 * np.sin(
+            2 * np.pi * rng.uniform(*_CLAP_HZ) * time
+        )
+        clap *= np.exp(-time / rng.uniform(*_CLAP_DECAY))
+        sound += oaconvolve(claps, clap)[:n_samples].astype(np.float32)
+    return sound
 
 
 def limit_band(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -1,15 +1,20 @@
 """Simulated recording conditions, drawn at random: data augmentation for training.
 
-In order: room, frequency response of the microphone, background noise, mains hum, compression,
-band limits and level. The direct sound is not delayed.
+In order: room, two microphones that are mixed, other sounds, frequency response of the microphone,
+background noise, mains hum, compression, uneven speed, band limits, codec and level. The direct
+sound is not delayed.
 """
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
+import soundfile
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import map_coordinates
 from scipy.signal import lfilter, oaconvolve
 
 from harmnmf.signal.acoustics import (
@@ -26,16 +31,25 @@ from harmnmf.validation import check_number
 __all__ = ["RecordingConditions", "simulate_recording"]
 
 _LOUD_QUANTILE = 0.95  # quantile of frame powers that gives the level of the loud parts
+_REVERBERATION_TIME = (0.2, 3.5)  # seconds, evenly in octaves
+_REVERBERANT_DB = (-20.0, 8.0)  # relative to the direct sound
+_SECOND_DELAY = (0.0003, 0.008)  # seconds by which the second microphone hears the piano later
+_SECOND_DB = (-15.0, 0.0)
 # Relative to the loud parts.
-_NOISE_DB = (-80.0, -45.0)
-_HUM_DB = (-80.0, -50.0)
+_BACKGROUND_DB = (-50.0, -3.0)
+_NOISE_DB = (-80.0, -25.0)
+_HUM_DB = (-80.0, -40.0)
 _MAINS_HZ = (50.0, 60.0)
 _N_HUM = 8
 
-_COMPRESSION_RATIO = (1.3, 3.0)
-_COMPRESSION_THRESHOLD_DB = (-20.0, -6.0)  # relative to the loud parts
-_COMPRESSION_TIME = (0.03, 0.3)  # seconds
+_COMPRESSION_RATIO = (1.3, 6.0)
+_COMPRESSION_THRESHOLD_DB = (-25.0, -6.0)  # relative to the loud parts
+_COMPRESSION_TIME = (0.03, 0.5)  # seconds
 
+_WOW_HZ = (0.4, 6.0)
+_WOW = (0.0003, 0.003)  # largest deviation of the speed
+_CODECS = (("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"))
+_CODEC_COMPRESSION = (0.3, 0.95)  # 1 is the smallest file
 _PEAK_DB = (-25.0, -0.5)
 
 
@@ -47,29 +61,44 @@ class RecordingConditions:
 
     Parameters
     ----------
-    room : float, default=0.9
-        Early reflections and a reverberation that decays by 60 dB within 0.2 to 1.2 s, faster in
-        the treble; -20 to 3 dB relative to the direct sound.
-    equalizer : float, default=0.9
+    clean : float, default=0.2
+        Probability that only the level changes, and nothing else.
+    room : float, default=0.8
+        Early reflections and a reverberation that decays by 60 dB within 0.2 to 3.5 s, faster in
+        the treble; -20 to 8 dB relative to the direct sound.
+    microphones : float, default=0.3
+        A second microphone, 0.3 to 8 ms later and up to 15 dB softer, mixed with the first.
+    background : float, default=0.3
+        Other sounds, 50 to 3 dB below the loud parts, if there are any.
+    equalizer : float, default=0.8
         A smooth frequency response of ±6 dB, with a tilt of up to ±1.5 dB per octave.
-    noise : float, default=0.9
-        Noise of any colour from white to brown, 80 to 45 dB below the loud parts.
+    noise : float, default=0.8
+        Noise of any colour from white to brown, 80 to 25 dB below the loud parts, more often soft.
     hum : float, default=0.1
-        Hum of the mains, 50 or 60 Hz, 80 to 50 dB below the loud parts.
-    compression : float, default=0.2
-        A compressor of ratio 1.3 to 3, with thresholds 20 to 6 dB below the loud parts.
+        Hum of the mains, 50 or 60 Hz, 80 to 40 dB below the loud parts.
+    compression : float, default=0.25
+        A compressor of ratio 1.3 to 6, with thresholds 25 to 6 dB below the loud parts.
+    wow : float, default=0.05
+        A speed that varies by up to 0.3 %, as on cassettes.
     band_limit : float, default=0.2
         A low cut at 30 to 200 Hz and a high cut at 4 to 7 kHz.
+    codec : float, default=0.15
+        MP3 or Ogg Vorbis at a low bit rate.
     level : float, default=1.0
         A peak level of -25 to -0.5 dBFS; without it the level is not normalised.
     """
 
-    room: float = 0.9
-    equalizer: float = 0.9
-    noise: float = 0.9
+    clean: float = 0.2
+    room: float = 0.8
+    microphones: float = 0.3
+    background: float = 0.3
+    equalizer: float = 0.8
+    noise: float = 0.8
     hum: float = 0.1
-    compression: float = 0.2
+    compression: float = 0.25
+    wow: float = 0.05
     band_limit: float = 0.2
+    codec: float = 0.15
     level: float = 1.0
 
     def __post_init__(self) -> None:
@@ -78,42 +107,73 @@ class RecordingConditions:
 
 
 def simulate_recording(
-    samples: ArrayLike, rng: np.random.Generator, conditions: RecordingConditions | None = None
+    samples: ArrayLike,
+    rng: np.random.Generator,
+    conditions: RecordingConditions | None = None,
+    *,
+    background: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Simulate a recording, shape (n_samples,), of dry mono sound at 16 kHz.
 
     If its level is not normalised it may exceed full scale. `conditions` are by default those of
-    the class.
+    the class. `background`, shape (n_samples,), is what the microphone may hear beside the music.
     """
     audio = np.array(samples, dtype=np.float32)
     conditions = conditions or RecordingConditions()
     parts = (
         (conditions.room, _reverberate),
+        (conditions.microphones, _add_microphone),
+        (conditions.background, partial(_add_background, background=background)),
         (conditions.equalizer, equalize),
         (conditions.noise, _add_noise),
         (conditions.hum, _add_hum),
         (conditions.compression, _compress),
+        (conditions.wow, _vary_speed),
         (conditions.band_limit, limit_band),
+        (conditions.codec, _compress_file),
         (conditions.level, _scale),
     )
     # Drawn for all parts, also those that are turned off.
     seeds = rng.integers(2**63, size=len(parts))
+    is_clean = rng.random() < conditions.clean
     if not audio.any():
         return audio
     for seed, (probability, part) in zip(seeds, parts, strict=True):
         own = np.random.default_rng(seed)
-        if own.random() < probability:
+        if own.random() < probability and (part is _scale or not is_clean):
             audio = part(audio, own)
     return audio
 
 
 def _reverberate(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    return np.asarray(oaconvolve(audio, room_response(rng).astype(np.float32))[: len(audio)])
+    seconds = float(np.exp(rng.uniform(*np.log(_REVERBERATION_TIME))))
+    response = room_response(
+        rng, reverberation_time=(seconds, seconds), reverberant_db=_REVERBERANT_DB
+    )
+    return np.asarray(oaconvolve(audio, response.astype(np.float32))[: len(audio)])
+
+
+def _add_microphone(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    delay = round(rng.uniform(*_SECOND_DELAY) * SAMPLE_RATE)
+    gain = np.float32(10 ** (rng.uniform(*_SECOND_DB) / 20))
+    mixed = audio.copy()
+    mixed[delay:] += gain * audio[: len(audio) - delay]
+    return mixed
+
+
+def _add_background(
+    audio: NDArray[np.float32],
+    rng: np.random.Generator,
+    background: NDArray[np.float32] | None,
+) -> NDArray[np.float32]:
+    if background is None or not background.any():
+        return audio
+    return audio + _scaled(background, audio, rng.uniform(*_BACKGROUND_DB))
 
 
 def _add_noise(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     noise = colored_noise(len(audio), rng)
-    return audio + _scaled(noise, audio, rng.uniform(*_NOISE_DB))
+    return audio + _scaled(noise, audio, rng.triangular(_NOISE_DB[0], *_NOISE_DB))
 
 
 def _add_hum(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -136,6 +196,27 @@ def _compress(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     frames = (np.arange(len(power)) + 0.5) * FRAME_LENGTH
     gain = 10 ** (np.interp(np.arange(len(audio)), frames, gain_db) / 20)
     return audio * gain.astype(np.float32)
+
+
+def _vary_speed(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    omega = 2 * np.pi * rng.uniform(*_WOW_HZ) / SAMPLE_RATE
+    time = np.arange(len(audio))
+    # The derivative of the displacement is the deviation of the speed.
+    displacement = rng.uniform(*_WOW) / omega * (1 - np.cos(omega * time))
+    moved = map_coordinates(audio, [time + displacement], order=3, mode="nearest")
+    return np.asarray(moved, np.float32)
+
+
+def _compress_file(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    container, codec = _CODECS[rng.integers(len(_CODECS))]
+    level = rng.uniform(*_CODEC_COMPRESSION)
+    peak = np.abs(audio).max()
+    file = io.BytesIO()
+    options = {"format": container, "compression_level": level}
+    soundfile.write(file, 0.9 / peak * audio, SAMPLE_RATE, codec, **options)
+    file.seek(0)
+    decoded, _ = soundfile.read(file, frames=len(audio), dtype="float32")
+    return np.pad(decoded * (peak / np.float32(0.9)), (0, len(audio) - len(decoded)))
 
 
 def _scale(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

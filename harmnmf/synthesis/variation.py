@@ -11,8 +11,13 @@ from harmnmf.signal.harmonics import PIANO_PITCHES
 __all__ = ["excerpt", "vary_performance"]
 
 _TRANSPOSITION = (-5, 6)  # semitones
+_ENDS = 0.12  # moved to an end of the keyboard
+_ENDS_TRANSPOSITION = (12, 24)
+_DOUBLED, _DOUBLED_NOTES = 0.12, (0.2, 0.8)  # octaves: performances, and notes in them
+_TRILLED, _TRILLED_NOTES = 0.1, (0.05, 0.3)
+_TRILL_HZ, _TRILL_STEPS = (4.0, 15.0), (0, 1, 2)  # notes per second; semitones
 _STRETCH = (0.8, 1.25)
-_MEAN_VELOCITY = (35.0, 95.0)
+_MEAN_VELOCITY = (28.0, 98.0)
 _VELOCITY_POWER = (0.7, 1.5)
 _VELOCITY_SPREAD = (0.6, 1.4)  # factor
 _JITTER = 0.005  # seconds
@@ -38,20 +43,21 @@ def excerpt(notes: NoteList, rng: np.random.Generator, duration: float) -> NoteL
 
 
 def vary_performance(notes: NoteList, rng: np.random.Generator) -> NoteList:
-    """Vary key, tempo, dynamics and pedalling of a performance at random.
+    """Vary key, tempo, dynamics, pedalling and texture of a performance at random.
 
-    Notes are transposed by -5 to 6 semitones (those off the keyboard are dropped), stretched in
-    time by 0.8 to 1.25 and scaled to a mean velocity of 35 to 95, with 0.6 to 1.4 of the spread.
-    Each onset moves by up to 5 ms; notes that sound for less than 20 ms are dropped. The pedal is
-    removed from one performance in ten; half of those without one get a legato pedal, changed at
-    some of the onsets.
+    Notes are transposed by -5 to 6 semitones, one performance in eight by one or two octaves more
+    (those off the keyboard are dropped), stretched in time by 0.8 to 1.25 and scaled to a mean
+    velocity of 28 to 98, with 0.6 to 1.4 of the spread. Each onset moves by up to 5 ms; notes that
+    sound for less than 20 ms are dropped. In one performance in eight, some notes are doubled by
+    octaves; in one in ten, some become trills or repeated notes. The pedal is removed from one
+    performance in ten; half of those without one get a legato pedal, changed at some of the onsets.
 
     `notes` have key offsets; the result has no overlaps.
     """
     notes = notes.without_overlaps()
     sounding = notes.pedalled()
     is_played = sounding.offset - sounding.onset >= _SHORTEST
-    pitch = notes.pitch + rng.integers(*_TRANSPOSITION, endpoint=True)
+    pitch = notes.pitch + _transposition(rng)
     stretch = rng.uniform(*_STRETCH)
     velocity = _vary_velocity(notes.velocity, rng)
     onset = stretch * notes.onset + rng.uniform(-_JITTER, _JITTER, len(notes))
@@ -62,10 +68,55 @@ def vary_performance(notes: NoteList, rng: np.random.Generator) -> NoteList:
         pedal = pedal[:0]
     elif not len(pedal) and rng.random() < _PEDAL_ADDED:
         pedal = _legato_pedal(stretch * notes.onset, offset.max(initial=0.0), rng)
-    kept = is_played & np.isin(pitch, PIANO_PITCHES)
-    return NoteList(
-        onset[kept], offset[kept], pitch[kept], velocity[kept], pedal
-    ).without_overlaps()
+    columns = np.stack([onset, offset, pitch, velocity])[:, is_played]
+    if rng.random() < _DOUBLED:
+        columns = _with_octaves(columns, rng)
+    if rng.random() < _TRILLED:
+        columns = _with_trills(columns, rng)
+    columns = columns[:, np.isin(columns[2], PIANO_PITCHES)]
+    return NoteList(*columns, pedal).without_overlaps()
+
+
+def _transposition(rng: np.random.Generator) -> int:
+    """Draw a transposition in semitones."""
+    semitones = int(rng.integers(*_TRANSPOSITION, endpoint=True))
+    if rng.random() < _ENDS:
+        semitones += int(rng.choice([-1, 1]) * rng.integers(*_ENDS_TRANSPOSITION, endpoint=True))
+    return semitones
+
+
+def _with_octaves(
+    columns: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Double some notes by an octave above or below, with velocities of their own."""
+    doubled = columns[:, rng.random(columns.shape[1]) < rng.uniform(*_DOUBLED_NOTES)]
+    n_notes = doubled.shape[1]
+    onset, offset, pitch, velocity = doubled
+    onset = np.maximum(onset + rng.uniform(-_JITTER, _JITTER, n_notes), 0.0)
+    pitch = pitch + 12 * rng.choice([-1, 1], n_notes)
+    velocity = np.clip(np.rint(velocity * rng.uniform(0.6, 1.3, n_notes)), 1, 127)
+    octaves = np.stack([onset, np.maximum(offset, onset + _SHORTEST), pitch, velocity])
+    return np.concatenate([columns, octaves], axis=1)
+
+
+def _with_trills(
+    columns: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Strike some notes again and again, or in turn with a neighbouring key."""
+    rate, step = rng.uniform(*_TRILL_HZ), float(rng.choice(_TRILL_STEPS))
+    share = rng.uniform(*_TRILLED_NOTES)
+    parts = []
+    for note, is_trilled in zip(columns.T, rng.random(columns.shape[1]) < share, strict=True):
+        onset, offset, pitch, velocity = note
+        n_strikes = int(np.ceil((offset - onset) * rate)) if is_trilled else 1
+        onsets = onset + np.arange(n_strikes) / rate
+        offsets = np.append(onsets[1:], offset)
+        loudness = np.full(n_strikes, velocity)
+        loudness[1:] = np.rint(velocity * rng.uniform(0.7, 1.1, n_strikes - 1)).clip(1, 127)
+        long_enough = offsets - onsets >= _SHORTEST
+        part = np.stack([onsets, offsets, pitch + step * (np.arange(n_strikes) % 2), loudness])
+        parts.append(part[:, long_enough])
+    return np.concatenate(parts, axis=1) if parts else columns
 
 
 def _vary_velocity(velocity: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
