@@ -57,6 +57,13 @@ def command() -> None:
     "--performances", required=True, type=FOLDER, help="Folder of MIDI files of piano performances."
 )
 @click.option(
+    "--background",
+    "backgrounds",
+    multiple=True,
+    type=FOLDER,
+    help="Folder of other sounds: speech, rooms, streets; can be given several times.",
+)
+@click.option(
     "-o",
     "--output",
     required=True,
@@ -65,8 +72,8 @@ def command() -> None:
     help="Output folder: network.safetensors, learning_curve.png, metrics.jsonl, and intermediate "
     "files (dictionaries, excerpts, checkpoint).",
 )
-@click.option("--excerpts", default=1200, type=COUNT, help="Number of training excerpts of 20 s.")
-@click.option("--steps", default=5000, type=COUNT, help="Number of training steps.")
+@click.option("--excerpts", default=3500, type=COUNT, help="Number of training excerpts of 20 s.")
+@click.option("--steps", default=8000, type=COUNT, help="Number of training steps.")
 @seed_option
 @click.option(
     "-j", "--jobs", default=1, type=COUNT, help="Number of processes that render excerpts."
@@ -77,6 +84,7 @@ def command() -> None:
 def notes(
     pianos: Path,
     performances: Path,
+    backgrounds: tuple[Path, ...],
     output: Path,
     excerpts: int,
     steps: int,
@@ -88,9 +96,9 @@ def notes(
 ) -> None:
     """Train the note decoder of `harmnmf transcribe`.
 
-    The performances are rendered with samples of the pianos in simulated rooms and factorised
-    (one to two seconds per excerpt and core). Then the network is trained (half a second per step
-    on two cores).
+    The performances are rendered with samples of the pianos in simulated rooms, with other sounds
+    in the background, and factorised (one second per excerpt and core). Then the network is trained
+    (half a second per step on two cores that compute in bfloat16).
 
     \b
     Example:
@@ -112,11 +120,16 @@ def notes(
         split_performances,
         write_excerpts,
     )
+    from harmnmf.signal.audio_folders import audio_files
 
     training, validation = split_performances(performances)
+    sounds = [path for folder in backgrounds for path in audio_files(folder)]
     settings = {
         "pianos": {name: _describe(path, path.glob("*_*.*")) for name, path in folders.items()},
         "performances": _describe(performances, [*training, *validation]),
+        "backgrounds": {
+            str(folder): _describe(folder, audio_files(folder)) for folder in backgrounds
+        },
         "excerpts": excerpts,
         "seed": seed,
     }
@@ -131,7 +144,7 @@ def notes(
     )
     sets: dict[str, list[NoteExcerpt]] = {}
     for offset, (part, played, n_excerpts) in enumerate(parts):
-        source = ExcerptSource(folders, dictionaries, played, seed=2 * seed + offset)
+        source = ExcerptSource(folders, dictionaries, played, sounds, seed=2 * seed + offset)
         with ProgressBar(f"Excerpts for {part}", n_excerpts, quiet=quiet) as bar:
             paths = write_excerpts(
                 source, output / part, range(n_excerpts), n_jobs=jobs, progress=bar.advance

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from harmnmf.device import low_precision
 from harmnmf.enhancement.models.spectrogram_fusion import SpectrogramFusion
 from harmnmf.enhancement.transform import Waveform
-from harmnmf.device import low_precision
 from harmnmf.errors import ParameterError
 from harmnmf.validation import check_number
 

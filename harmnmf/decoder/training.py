@@ -118,6 +118,7 @@ def train_note_network(
         raise ParameterError(
             "the excerpts were measured with other settings than the network's; render them again"
         )
+
     def batches(first: int) -> Iterator[Batch]:
         for step in range(first, n_steps):
             rng = np.random.default_rng([seed, step])
@@ -186,10 +187,7 @@ def _batch(
         missing = n_frames - levels[0].shape[-1]
         inputs.append([functional.pad(x, (0, missing)) for x in levels])
         wanted.append(
-            [
-                functional.pad(torch.from_numpy(x), (0, missing))
-                for x in excerpt.targets(frames)
-            ]
+            [functional.pad(torch.from_numpy(x), (0, missing)) for x in excerpt.targets(frames)]
         )
     stacked = [torch.stack(same) for both in (inputs, wanted) for same in zip(*both, strict=True)]
     return dict(zip((*_LEVELS, *NoteLogits._fields), stacked, strict=True))
@@ -204,8 +202,6 @@ def _augmented(levels: Sequence[torch.Tensor], rng: np.random.Generator) -> Iter
         curve += np.interp(np.arange(n_bins), centres, rng.normal(0, deviation, n_bands))
     gain = rng.normal(0, _GAIN)
     keys = rng.normal(gain, _KEY_GAIN, n_pitches)
-    bins, rows = (
-        torch.tensor(x / UNIT_DB, dtype=torch.float32) for x in (curve + gain, keys)
-    )
+    bins, rows = (torch.tensor(x / UNIT_DB, dtype=torch.float32) for x in (curve + gain, keys))
     for x, change in zip(levels, (bins[:, None], bins[:, None], rows[:, None, None]), strict=True):
         yield torch.where(x > 0, x + change, x).clamp_min(0)

@@ -48,10 +48,10 @@ _KEY_CENTS, _STRETCH_CENTS = 2.0, 5.0
 # Level range in dB of the resonance of open strings, relative to the notes.
 _RESONANCE_DB = (-38.0, -22.0)
 # Keys fall into groups at random, each with an equaliser of its own: pianos differ key by key.
-_N_GROUPS = 3
+_N_GROUPS, _GROUP_DB = 3, 2.0
 # Shares of the excerpts: two performances at once, sounds without a piano, and, of the other
 # sounds, applause.
-_DENSE, _WITHOUT_PIANO, _APPLAUSE = 0.06, 0.05, 0.15
+_DENSE, _WITHOUT_PIANO, _APPLAUSE = 0.04, 0.04, 0.15
 # Every twentieth performance is held out for validation.
 _HELD_OUT = 20
 
@@ -184,7 +184,7 @@ def _render(
             detuning=cents,
             resonance_db=float(resonance_db),
         )[:n_samples]
-        sound[: len(part)] += equalize(part, rng)
+        sound[: len(part)] += equalize(part, rng, max_gain_db=_GROUP_DB)
     return sound
 
 

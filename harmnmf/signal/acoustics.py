@@ -89,9 +89,15 @@ def room_response(
     return response
 
 
-def equalize(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Filter (..., n_samples) with a smooth random response of ±6 dB and minimum phase."""
+def equalize(
+    audio: NDArray[np.float32], rng: np.random.Generator, *, max_gain_db: float = 6.0
+) -> NDArray[np.float32]:
+    """Filter (..., n_samples) with a smooth random response of ±6 dB and minimum phase.
+
+    `max_gain_db` scales the response.
+    """
     gain_db = _equalizer_gain(np.linspace(0.0, SAMPLE_RATE / 2, _N_FFT // 2 + 1), rng)
+    gain_db *= max_gain_db / _MAX_GAIN_DB
     response = _minimum_phase(gain_db).reshape(*[1] * (audio.ndim - 1), -1)
     return np.asarray(oaconvolve(audio, response, axes=-1)[..., : audio.shape[-1]])
 

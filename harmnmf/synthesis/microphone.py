@@ -31,18 +31,18 @@ from harmnmf.validation import check_number
 __all__ = ["RecordingConditions", "simulate_recording"]
 
 _LOUD_QUANTILE = 0.95  # quantile of frame powers that gives the level of the loud parts
-_REVERBERATION_TIME = (0.2, 3.5)  # seconds, evenly in octaves
-_REVERBERANT_DB = (-20.0, 8.0)  # relative to the direct sound
+_REVERBERATION_TIME = (0.2, 3.0)  # seconds, evenly in octaves
+_REVERBERANT_DB = (-20.0, 5.0)  # relative to the direct sound
 _SECOND_DELAY = (0.0003, 0.008)  # seconds by which the second microphone hears the piano later
 _SECOND_DB = (-15.0, 0.0)
 # Relative to the loud parts.
-_BACKGROUND_DB = (-50.0, -3.0)
-_NOISE_DB = (-80.0, -25.0)
+_BACKGROUND_DB = (-55.0, -10.0)
+_NOISE_DB = (-80.0, -30.0)
 _HUM_DB = (-80.0, -40.0)
 _MAINS_HZ = (50.0, 60.0)
 _N_HUM = 8
 
-_COMPRESSION_RATIO = (1.3, 6.0)
+_COMPRESSION_RATIO = (1.3, 4.0)
 _COMPRESSION_THRESHOLD_DB = (-25.0, -6.0)  # relative to the loud parts
 _COMPRESSION_TIME = (0.03, 0.5)  # seconds
 
@@ -61,23 +61,23 @@ class RecordingConditions:
 
     Parameters
     ----------
-    clean : float, default=0.2
+    clean : float, default=0.25
         Probability that only the level changes, and nothing else.
     room : float, default=0.8
-        Early reflections and a reverberation that decays by 60 dB within 0.2 to 3.5 s, faster in
-        the treble; -20 to 8 dB relative to the direct sound.
-    microphones : float, default=0.3
+        Early reflections and a reverberation that decays by 60 dB within 0.2 to 3 s, faster in
+        the treble; -20 to 5 dB relative to the direct sound.
+    microphones : float, default=0.25
         A second microphone, 0.3 to 8 ms later and up to 15 dB softer, mixed with the first.
-    background : float, default=0.3
-        Other sounds, 50 to 3 dB below the loud parts, if there are any.
+    background : float, default=0.2
+        Other sounds, 55 to 10 dB below the loud parts, if there are any.
     equalizer : float, default=0.8
         A smooth frequency response of ±6 dB, with a tilt of up to ±1.5 dB per octave.
     noise : float, default=0.8
-        Noise of any colour from white to brown, 80 to 25 dB below the loud parts, more often soft.
+        Noise of any colour from white to brown, 80 to 30 dB below the loud parts, more often soft.
     hum : float, default=0.1
         Hum of the mains, 50 or 60 Hz, 80 to 40 dB below the loud parts.
-    compression : float, default=0.25
-        A compressor of ratio 1.3 to 6, with thresholds 25 to 6 dB below the loud parts.
+    compression : float, default=0.2
+        A compressor of ratio 1.3 to 4, with thresholds 25 to 6 dB below the loud parts.
     wow : float, default=0.05
         A speed that varies by up to 0.3 %, as on cassettes.
     band_limit : float, default=0.2
@@ -88,14 +88,14 @@ class RecordingConditions:
         A peak level of -25 to -0.5 dBFS; without it the level is not normalised.
     """
 
-    clean: float = 0.2
+    clean: float = 0.25
     room: float = 0.8
-    microphones: float = 0.3
-    background: float = 0.3
+    microphones: float = 0.25
+    background: float = 0.2
     equalizer: float = 0.8
     noise: float = 0.8
     hum: float = 0.1
-    compression: float = 0.25
+    compression: float = 0.2
     wow: float = 0.05
     band_limit: float = 0.2
     codec: float = 0.15

@@ -11,13 +11,13 @@ from harmnmf.signal.harmonics import PIANO_PITCHES
 __all__ = ["excerpt", "vary_performance"]
 
 _TRANSPOSITION = (-5, 6)  # semitones
-_ENDS = 0.12  # moved to an end of the keyboard
+_ENDS = 0.1  # moved to an end of the keyboard
 _ENDS_TRANSPOSITION = (12, 24)
-_DOUBLED, _DOUBLED_NOTES = 0.12, (0.2, 0.8)  # octaves: performances, and notes in them
+_DOUBLED, _DOUBLED_NOTES = 0.1, (0.2, 0.8)  # octaves: performances, and notes in them
 _TRILLED, _TRILLED_NOTES = 0.1, (0.05, 0.3)
 _TRILL_HZ, _TRILL_STEPS = (4.0, 15.0), (0, 1, 2)  # notes per second; semitones
 _STRETCH = (0.8, 1.25)
-_MEAN_VELOCITY = (28.0, 98.0)
+_MEAN_VELOCITY = (32.0, 96.0)
 _VELOCITY_POWER = (0.7, 1.5)
 _VELOCITY_SPREAD = (0.6, 1.4)  # factor
 _JITTER = 0.005  # seconds
@@ -45,11 +45,11 @@ def excerpt(notes: NoteList, rng: np.random.Generator, duration: float) -> NoteL
 def vary_performance(notes: NoteList, rng: np.random.Generator) -> NoteList:
     """Vary key, tempo, dynamics, pedalling and texture of a performance at random.
 
-    Notes are transposed by -5 to 6 semitones, one performance in eight by one or two octaves more
+    Notes are transposed by -5 to 6 semitones, one performance in ten by one or two octaves more
     (those off the keyboard are dropped), stretched in time by 0.8 to 1.25 and scaled to a mean
-    velocity of 28 to 98, with 0.6 to 1.4 of the spread. Each onset moves by up to 5 ms; notes that
-    sound for less than 20 ms are dropped. In one performance in eight, some notes are doubled by
-    octaves; in one in ten, some become trills or repeated notes. The pedal is removed from one
+    velocity of 32 to 96, with 0.6 to 1.4 of the spread. Each onset moves by up to 5 ms; notes that
+    sound for less than 20 ms are dropped. In one performance in ten, some notes are doubled by
+    octaves; in as many, some become trills or repeated notes. The pedal is removed from one
     performance in ten; half of those without one get a legato pedal, changed at some of the onsets.
 
     `notes` have key offsets; the result has no overlaps.
@@ -85,9 +85,7 @@ def _transposition(rng: np.random.Generator) -> int:
     return semitones
 
 
-def _with_octaves(
-    columns: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _with_octaves(columns: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Double some notes by an octave above or below, with velocities of their own."""
     doubled = columns[:, rng.random(columns.shape[1]) < rng.uniform(*_DOUBLED_NOTES)]
     n_notes = doubled.shape[1]
@@ -99,9 +97,7 @@ def _with_octaves(
     return np.concatenate([columns, octaves], axis=1)
 
 
-def _with_trills(
-    columns: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _with_trills(columns: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Strike some notes again and again, or in turn with a neighbouring key."""
     rate, step = rng.uniform(*_TRILL_HZ), float(rng.choice(_TRILL_STEPS))
     share = rng.uniform(*_TRILLED_NOTES)
