@@ -55,11 +55,12 @@ class NoteExcerpt:
         >>> NoteExcerpt(features, notes, 0.02).targets().onset[39, 8:14]
         array([0.  , 0.25, 0.75, 0.75, 0.25, 0.  ], dtype=float32)
         """
-        first, last, _ = frames.indices(self.features.n_frames)
-        n_frames, pitches, notes = last - first, self.settings.pitches, self.notes
+        chosen = range(self.features.n_frames)[frames]
+        first, n_frames = chosen.start, len(chosen)
+        pitches, notes = self.settings.pitches, self.notes
         onset, sounding, offset, velocity = np.zeros((4, len(pitches), n_frames), np.float32)
-        start, end = (notes.intervals / self.hop_duration - first).T
-        inside = (start < n_frames + _WIDTH) & (end > -_WIDTH)
+        start, end = (notes.intervals / self.hop_duration).T
+        inside = (start < first + n_frames + _WIDTH) & (end > first - _WIDTH)
         for key, begin, finish, loudness in zip(
             (notes.pitch - pitches[0])[inside],
             start[inside],
@@ -67,11 +68,11 @@ class NoteExcerpt:
             (notes.velocity / 127)[inside],
             strict=True,
         ):
-            around = _add_triangle(onset[key], begin)
+            around = _add_triangle(onset[key], begin, first)
             velocity[key, around] = loudness
-            _add_triangle(offset[key], finish)
-            sounded = round(begin), max(round(finish), round(begin) + 1)
-            sounding[key, max(0, sounded[0]) : max(0, sounded[1])] = 1
+            _add_triangle(offset[key], finish, first)
+            down, up = round(begin) - first, max(round(finish), round(begin) + 1) - first
+            sounding[key, max(0, down) : max(0, up)] = 1
         pedal = np.zeros(n_frames, np.float32)
         for down, up in np.round(notes.pedal / self.hop_duration).astype(int) - first:
             pedal[max(0, down) : max(0, up)] = 1
@@ -97,10 +98,13 @@ class NoteExcerpt:
             raise FormatError(f"{path}: damaged excerpt ({error})") from error
 
 
-def _add_triangle(row: NDArray[np.float32], centre: float) -> slice:
-    """Add a triangle at a fractional frame to a row; return the frames that it covers."""
-    first = max(0, int(np.ceil(centre - _WIDTH)))
-    frames = slice(first, max(first, int(np.floor(centre + _WIDTH)) + 1))
-    distance = np.abs(np.arange(len(row))[frames] - centre)
+def _add_triangle(row: NDArray[np.float32], centre: float, first: int) -> slice:
+    """Add a triangle at a fractional frame to a row that begins at frame `first`.
+
+    Returns the frames of the row that it covers.
+    """
+    begin = max(0, int(np.ceil(centre - _WIDTH)) - first)
+    frames = slice(begin, max(begin, int(np.floor(centre + _WIDTH)) + 1 - first))
+    distance = np.abs(np.arange(first, first + len(row))[frames] - centre)
     row[frames] = np.maximum(row[frames], 1 - distance / _WIDTH)
     return frames

@@ -156,9 +156,7 @@ def _reverberate(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArra
 def _add_microphone(audio: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     delay = round(rng.uniform(*_SECOND_DELAY) * SAMPLE_RATE)
     gain = np.float32(10 ** (rng.uniform(*_SECOND_DB) / 20))
-    mixed = audio.copy()
-    mixed[delay:] += gain * audio[: len(audio) - delay]
-    return mixed
+    return audio + gain * np.pad(audio, (delay, 0))[: len(audio)]
 
 
 def _add_background(

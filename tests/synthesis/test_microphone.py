@@ -4,21 +4,24 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from scipy.signal import correlate, hilbert
 
 from harmnmf import ParameterError
 from harmnmf.signal.acoustics import equalize, room_response
 from harmnmf.synthesis.microphone import RecordingConditions, simulate_recording
 
 RATE = 16000
-PARTS = [field.name for field in fields(RecordingConditions)]
+CONDITIONS = [field.name for field in fields(RecordingConditions)]
+PARTS = [name for name in CONDITIONS if name != "clean"]
 
 
 def only(*parts):
-    return RecordingConditions(**{part: float(part in parts) for part in PARTS})
+    return RecordingConditions(**{name: float(name in parts) for name in CONDITIONS})
 
 
-def record(samples, conditions=None, seed=0):
-    return simulate_recording(samples, np.random.default_rng(seed), conditions)
+def record(samples, conditions=None, seed=0, background=None):
+    rng = np.random.default_rng(seed)
+    return simulate_recording(samples, rng, conditions, background=background)
 
 
 def power(samples):
@@ -34,6 +37,12 @@ def sound():
 
 
 @pytest.fixture(scope="module")
+def chatter():
+    """Two seconds of other sounds."""
+    return np.random.default_rng(2).standard_normal(2 * RATE).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
 def click():
     return np.eye(1, RATE, dtype=np.float32)[0]
 
@@ -43,9 +52,10 @@ class TestProbabilities:
         np.testing.assert_array_equal(record(sound, only()), sound)
 
     @pytest.mark.parametrize("part", PARTS)
-    def test_each_changes_something(self, sound, part):
-        changed = record(sound, only(part))
-        np.testing.assert_array_equal(changed, record(sound, only(part)))
+    def test_each_changes_something(self, sound, chatter, part):
+        changed = record(sound, only(part), background=chatter)
+        again = record(sound, only(part), background=chatter)
+        np.testing.assert_array_equal(changed, again)
         assert changed.shape == sound.shape
         assert changed.dtype == np.float32
         assert np.isfinite(changed).all()
@@ -71,13 +81,35 @@ class TestProbabilities:
         assert np.mean(changed) == pytest.approx(0.3, abs=0.1)
 
 
-@pytest.mark.parametrize("n_samples", [0, 1, 159, 161])
+    def test_clean_recordings_differ_in_level_only(self, sound, chatter):
+        everything = only(*PARTS)
+        clean = record(sound, replace(everything, clean=1.0), background=chatter)
+        peak = np.abs(sound).max()
+        np.testing.assert_allclose(clean, sound * (np.abs(clean).max() / peak), rtol=1e-5)
+        # What is drawn for a recording that is not clean does not depend on the share of others.
+        noisy = replace(only("noise"), clean=0.3)
+        recorded = [record(sound[:999], noisy, seed) for seed in range(200)]
+        is_clean = [np.array_equal(each, sound[:999]) for each in recorded]
+        assert np.mean(is_clean) == pytest.approx(0.3, abs=0.1)
+        seed = is_clean.index(False)
+        np.testing.assert_array_equal(recorded[seed], record(sound[:999], only("noise"), seed))
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 100, 159, 161])
 def test_short_sounds(n_samples):
-    everything = RecordingConditions(**dict.fromkeys(PARTS, 1.0))
-    recorded = record(np.full(n_samples, 0.5), everything)
-    assert recorded.shape == (n_samples,)
-    assert np.isfinite(recorded).all()
+    everything = only(*PARTS)
+    for seed in range(4):
+        background = np.full(n_samples, 0.1, np.float32)
+        recorded = record(np.full(n_samples, 0.5), everything, seed, background)
+        assert recorded.shape == (n_samples,)
+        assert np.isfinite(recorded).all()
     assert not record(np.zeros(n_samples), everything).any()
+
+
+def test_without_other_sounds_there_is_no_background(sound):
+    for background in (None, np.zeros(len(sound), np.float32)):
+        recorded = record(sound, only("background"), background=background)
+        np.testing.assert_array_equal(recorded, sound)
 
 
 def test_not_a_probability():
@@ -89,7 +121,7 @@ def test_not_a_probability():
 @pytest.mark.parametrize("seed", range(3))
 class TestParts:
     def test_direct_sound_is_not_delayed(self, click, seed):
-        for part in ("room", "equalizer", "compression"):
+        for part in ("room", "microphones", "equalizer", "compression", "wow"):
             assert np.argmax(np.abs(record(click, only(part), seed))) == 0, part
         assert np.argmax(np.abs(record(click, only("band_limit"), seed))) < 0.0005 * RATE
 
@@ -124,17 +156,44 @@ class TestParts:
 
     def test_hum(self, sound, seed):
         hum = record(sound, only("hum"), seed) - sound
-        assert -81 < 10 * np.log10(power(hum) / power(sound[:RATE])) < -49
+        assert -81 < 10 * np.log10(power(hum) / power(sound[:RATE])) < -39
         hz = np.fft.rfftfreq(len(hum), 1 / RATE)
         spectrum = np.abs(np.fft.rfft(hum * np.hanning(len(hum)))) ** 2
         assert spectrum[(hz > 45) & (hz < 500)].sum() > 0.99 * spectrum.sum()
 
-    def test_compression_narrows_the_dynamics(self, sound, seed):
-        compressed = record(sound, only("compression"), seed)
+    def test_second_microphone(self, click, seed):
+        response = record(click, only("microphones"), seed)
+        direct, second = np.flatnonzero(response)
+        assert direct == 0
+        assert response[0] == 1
+        assert 0.0003 * RATE - 1 < second < 0.008 * RATE + 1
+        assert -15 <= 20 * np.log10(response[second]) <= 0
+
+    def test_background(self, sound, chatter, seed):
+        heard = record(sound, only("background"), seed, chatter) - sound
+        assert np.corrcoef(heard, chatter)[0, 1] > 0.999
+        assert -56 < 10 * np.log10(power(heard) / power(sound[:RATE])) < -9
+
+    def test_compression_narrows_the_dynamics(self, seed):
+        level = np.repeat([0.1, 0.003], [RATE, 4 * RATE])
+        played = level * np.random.default_rng(1).standard_normal(len(level))
+        compressed = record(played, only("compression"), seed)
         loud, soft = power(compressed[RATE // 2 : RATE]), power(compressed[-RATE // 4 :])
-        assert 5 < 10 * np.log10(loud / soft) < 19
-        # Soft parts hardly change.
-        assert soft == pytest.approx(power(sound[-RATE // 4 :]), rel=0.2)
+        assert 5 < 10 * np.log10(loud / soft) < 29.5
+        # Soft parts do not change, once the compressor has recovered.
+        assert soft == pytest.approx(power(played[-RATE // 4 :]), rel=0.01)
+
+    def test_wow(self, seed):
+        time = np.arange(3 * RATE) / RATE
+        recorded = record(np.cos(2 * np.pi * 1000 * time), only("wow"), seed)
+        phase = np.unwrap(np.angle(hilbert(recorded)))[1000:-1000]
+        speed = np.diff(phase[::400]) / (2 * np.pi * 1000 * 400 / RATE)
+        assert 1e-4 < np.abs(speed - 1).max() < 0.0031
+        # Nothing is heard later than it was played, nor more than 3 ms earlier.
+        early = phase / (2 * np.pi * 1000) - time[1000:-1000]
+        early -= np.round(early[0], 3)
+        assert early.min() > -0.00002
+        assert early.max() < 0.003
 
     def test_band_limit(self, sound, seed):
         before, after = (
@@ -149,3 +208,14 @@ class TestParts:
     def test_level(self, sound, seed):
         peak_db = 20 * np.log10(np.abs(record(sound, only("level"), seed)).max())
         assert -25 <= peak_db <= -0.5 + 1e-4
+
+
+def test_codecs_keep_length_and_alignment(sound):
+    for seed in range(6):
+        decoded = record(sound, only("codec"), seed)
+        assert decoded.shape == sound.shape
+        # Aligned to the sample, and most of the sound is kept.
+        correlation = correlate(decoded, sound, "same")
+        lag = int(np.argmax(correlation)) - int(np.argmax(correlate(sound, sound, "same")))
+        assert abs(lag) <= 1
+        assert correlation.max() > 0.5 * np.sum(sound**2)
