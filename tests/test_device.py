@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from harmnmf import ParameterError
-from harmnmf.device import resolve_device
+from harmnmf.device import low_precision, resolve_device
 
 
 def test_names():
@@ -21,3 +21,15 @@ def test_errors_are_one_line(name):
     assert message.startswith(f"device {name!r} cannot be used here (")
     assert "\n" not in message
     assert len(message) < 400
+
+
+def test_low_precision():
+    x = torch.ones(2, 2)
+    with low_precision("cpu"):
+        native = (x @ x).dtype
+    # CPUs without instructions for bfloat16 compute in single precision.
+    emulated = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
+    assert native == (torch.float32 if emulated else torch.bfloat16)
+    with low_precision("cpu", enabled=False):
+        assert (x @ x).dtype == torch.float32
+    assert (x @ x).dtype == torch.float32

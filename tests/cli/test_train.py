@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from pianos import write_piano
 
-from harmnmf import NoteList, Transcriber
+from harmnmf import Audio, NoteList, Transcriber, write_audio
 from harmnmf.cli.main import main
 from harmnmf.notes.files import write_midi
 
@@ -26,6 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("one", "two"):
         notes = NoteList(onsets, onsets + 0.4, 50 + np.arange(49) % 20, [80] * 49)
         write_midi(folder / "songs" / f"{name}.mid", notes)
+    (folder / "street").mkdir()
+    cars = 0.1 * np.random.default_rng(0).standard_normal(16000)
+    write_audio(folder / "street" / "cars.wav", Audio(cars, 16000))
     result = train(folder, folder / "run")
     assert result.exit_code == 0, result.output
     assert "held-out" in result.stdout
@@ -41,6 +44,7 @@ def run(folder: Path, tmp_path: Path) -> Path:
 
 def train(folder: Path, run: Path, *change: str) -> Result:
     arguments = ["--pianos", str(folder / "pianos"), "--performances", str(folder / "songs")]
+    arguments += ["--background", str(folder / "street")]
     arguments += ["-o", str(run), "--excerpts", "1", "--steps", "1", *change]
     return CliRunner().invoke(main, ["train", "notes", *arguments])
 
@@ -77,6 +81,7 @@ def test_lost_files_are_written_again(folder: Path, run: Path, lost: str) -> Non
         (["--seed", "1"], "seed was 0 and is 1"),
         (["--pianos"], "pianos.b was not given and is"),
         (["--performances"], "performances was"),
+        (["--background"], "backgrounds."),
     ],
 )
 def test_other_settings_are_refused(
@@ -90,6 +95,8 @@ def test_other_settings_are_refused(
         shutil.copytree(folder / "songs", tmp_path / "songs")
         shutil.copy(folder / "songs" / "one.mid", tmp_path / "songs" / "three.mid")
         change.append(str(tmp_path / "songs"))
+    elif change == ["--background"]:
+        change.append(str(shutil.copytree(folder / "street", tmp_path / "rooms")))
     before = content(run)
     result = train(folder, run, *change)
     assert result.exit_code == 1
@@ -113,7 +120,7 @@ def test_excerpts_of_unknown_settings_need_a_restart(folder: Path, run: Path) ->
 def test_material_is_needed(folder: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    for option in ("--pianos", "--performances"):
+    for option in ("--pianos", "--performances", "--background"):
         result = train(folder, tmp_path / "r", option, str(empty))
         assert result.exit_code == 1
         assert "empty" in result.stderr

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harmnmf import FormatError, NoteList, ParameterError
 from harmnmf.decoder.excerpts import NoteExcerpt
@@ -61,6 +63,26 @@ def test_loss_falls(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     assert loss(trained(tmp_path, 100)) < 0.7 * loss(NoteNetwork(SMALL).eval())
+
+
+ticks = st.integers(0, 70)  # of 10 ms: half a frame, where rounding matters
+note = st.tuples(ticks, st.integers(1, 40), st.integers(59, 62), st.integers(1, 127))
+pedal = st.tuples(ticks, st.integers(1, 40)).map(lambda i: (i[0] / 100, (i[0] + i[1]) / 100))
+bound = st.none() | st.integers(-40, 40)
+
+
+@settings(deadline=None)
+@given(st.lists(note, max_size=8), st.lists(pedal, max_size=3), st.builds(slice, bound, bound))
+def test_targets_of_a_part_are_a_part_of_the_targets(
+    rows: list[tuple[int, ...]], pedal: list[tuple[float, float]], frames: slice
+) -> None:
+    start, length, pitch, velocity = np.array(rows, dtype=float).reshape(-1, 4).T
+    notes = NoteList(start / 100, (start + length) / 100, pitch, velocity, pedal)
+    silence = np.zeros((390, 30), np.uint8)
+    features = NoteFeatures(silence, silence, np.zeros((88, 3, 30), np.uint8))
+    one = NoteExcerpt(features, notes, 0.02)
+    for part, whole in zip(one.targets(frames), one.targets(), strict=True):
+        np.testing.assert_array_equal(part, whole[..., frames])
 
 
 def test_resumed_training_equals_uninterrupted_training(tmp_path: Path) -> None:

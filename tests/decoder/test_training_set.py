@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pianos import write_piano
 
-from harmnmf import FormatError, NoteList, ParameterError, TimbreDictionary
+from harmnmf import (
+    Audio,
+    AudioError,
+    FormatError,
+    NoteList,
+    ParameterError,
+    TimbreDictionary,
+    write_audio,
+)
 from harmnmf.decoder.excerpts import NoteExcerpt
 from harmnmf.decoder.training_set import ExcerptSource, learn_leave_one_out, write_excerpts
 from harmnmf.notes.files import write_midi
 from harmnmf.synthesis.microphone import RecordingConditions
 
-DRY = RecordingConditions(*[0.0] * 7)
+DRY = RecordingConditions(**{field.name: 0.0 for field in fields(RecordingConditions)})
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +38,28 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> ExcerptSource:
     )
     write_midi(folder / "song.mid", notes)
     return ExcerptSource(pianos, dictionaries, [folder / "song.mid"], DRY, duration=3.0)
+
+
+@pytest.fixture(scope="module")
+def short(material: ExcerptSource, tmp_path_factory: pytest.TempPathFactory) -> ExcerptSource:
+    """Excerpts of a second of a performance that repeats one key, and a background of noise."""
+    folder = tmp_path_factory.mktemp("short")
+    onsets = np.arange(0.5, 8.0, 0.25)
+    write_midi(folder / "song.mid", NoteList(onsets, onsets + 0.2, [60] * 30, [80] * 30))
+    # Shorter than an excerpt, so that several are joined.
+    noise = 0.1 * np.random.default_rng(0).standard_normal(11025)
+    write_audio(folder / "street.wav", Audio(noise, 22050))
+    return replace(
+        material,
+        performances=[folder / "song.mid"],
+        backgrounds=[folder / "street.wav"],
+        duration=1.0,
+    )
+
+
+def first(source: ExcerptSource, is_wanted: Callable[[NoteExcerpt], bool]) -> NoteExcerpt:
+    """Render excerpts until one is of the wanted kind."""
+    return next(one for one in map(source.render, range(150)) if is_wanted(one))
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +88,44 @@ def test_excerpt_sounds_where_its_notes_are(excerpt: NoteExcerpt) -> None:
         at_onsets.append(attack[pitch - 21, max(0, frame - 2) : frame + 2].max())
     played = np.unique(excerpt.notes.pitch) - 21
     assert np.mean(at_onsets) > np.mean(attack[played]) + 40
+
+
+def test_background_is_heard(short: ExcerptSource) -> None:
+    source = replace(short, conditions=replace(DRY, background=1.0), seed=1)
+    alone, accompanied = replace(source, backgrounds=()).render(0), source.render(0)
+    assert len(alone.notes)
+    assert accompanied.notes == alone.notes
+    levels = accompanied.features.spectrum.astype(int) - alone.features.spectrum
+    assert levels.mean() > 3
+    np.testing.assert_array_equal(source.render(0).features.spectrum, accompanied.features.spectrum)
+
+
+def test_excerpts_without_a_piano_have_no_notes(short: ExcerptSource) -> None:
+    source = replace(short, seed=0)
+    one = first(source, lambda each: not len(each.notes))
+    assert one.features.spectrum.mean() > 30
+    assert not len(one.notes.pedal)
+    assert not any(target.any() for target in one.targets())
+
+
+def test_dense_excerpts_are_two_performances_at_once(short: ExcerptSource) -> None:
+    def is_dense(one: NoteExcerpt) -> bool:
+        # Octaves and trills of one key are fewer intervals than two keys.
+        keys = np.unique(one.notes.pitch % 12)
+        return bool(np.isin((keys[:, None] - keys) % 12, range(3, 10)).any())
+
+    notes = first(replace(short, backgrounds=(), seed=53), is_dense).notes
+    assert len(notes) > 5
+    assert notes == notes.without_overlaps()
+    assert notes.offset.max() <= 1.0
+
+
+def test_damaged_backgrounds_are_named(short: ExcerptSource, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"no sound")
+    with pytest.raises(AudioError, match=r"broken\.wav"):
+        write_excerpts(replace(short, backgrounds=[broken]), tmp_path / "set", range(1))
+    assert not list((tmp_path / "set").iterdir())
 
 
 def test_excerpts_are_written_once(

@@ -80,7 +80,6 @@ class TestProbabilities:
         changed = [np.any(record(sound[:99], sometimes, s) != sound[:99]) for s in range(200)]
         assert np.mean(changed) == pytest.approx(0.3, abs=0.1)
 
-
     def test_clean_recordings_differ_in_level_only(self, sound, chatter):
         everything = only(*PARTS)
         clean = record(sound, replace(everything, clean=1.0), background=chatter)
