@@ -82,7 +82,7 @@ def render(
         dict(sorted(pianos.items())),
         {name: run / "dictionaries" / f"{name}.safetensors" for name in pianos},
         performances,
-        conditions,
+        conditions=conditions,
         seed=1,
     )
     folder = run / "ablation" / f"excerpts {name}"

@@ -61,7 +61,8 @@ def command() -> None:
     "backgrounds",
     multiple=True,
     type=FOLDER,
-    help="Folder of other sounds: speech, rooms, streets; can be given several times.",
+    help="Folder of recordings of other sounds (speech, rooms, streets) to mix in; can be given "
+    "several times.",
 )
 @click.option(
     "-o",
@@ -96,9 +97,9 @@ def notes(
 ) -> None:
     """Train the note decoder of `harmnmf transcribe`.
 
-    The performances are rendered with samples of the pianos in simulated rooms, with other sounds
-    in the background, and factorised (one second per excerpt and core). Then the network is trained
-    (half a second per step on two cores that compute in bfloat16).
+    The performances are rendered with samples of the pianos in simulated rooms, some with other
+    sounds in the background, and factorised (one second per excerpt and core). Then the network is
+    trained (half a second per step on two cores that compute in bfloat16).
 
     \b
     Example:

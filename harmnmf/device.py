@@ -33,9 +33,9 @@ def resolve_device(name: str) -> torch.device:
 
 
 def low_precision(device: str, *, enabled: bool = True) -> torch.autocast:
-    """Return the context in which networks use bfloat16, on a device that has instructions for it.
+    """Return a context in which networks compute in bfloat16 if the device has instructions for it.
 
-    `device` is the type of the device, such as "cpu" or "cuda".
+    `device` is a type of devices: "cpu" or "cuda".
     """
     emulated = device == "cpu" and torch.backends.cpu.get_cpu_capability() in _EMULATING
     return torch.autocast(device, torch.bfloat16, enabled=enabled and not emulated)

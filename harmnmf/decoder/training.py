@@ -26,8 +26,8 @@ __all__ = ["note_loss", "train_note_network"]
 
 # Weights of the loss terms: in a trained network, onsets make up half of the loss.
 _WEIGHTS = {"onset": 1.0, "sounding": 0.1, "offset": 0.3, "velocity": 10.0, "pedal": 0.1}
-# Standard deviations in dB of an excerpt's random gain, of a coarse and of a fine equaliser, and
-# their bands; and of the gain of each key's activations.
+# Standard deviations in dB of random gains: of an excerpt, of the bands of a coarse and of a fine
+# equaliser (number of bands, deviation), and of the activations of a key.
 _GAIN = 5.0
 _EQUALISERS = ((8, 3.0), (98, 2.0))
 _KEY_GAIN = 1.5
@@ -86,7 +86,7 @@ def train_note_network(
     batch_size, n_frames : int
         Excerpts in a batch, and frames of each.
     augment : bool, default=True
-        Whether levels get a random gain and a random smooth equaliser.
+        Whether levels get random gains and equalisers.
     seed : int, default=0
         Random seed. Each step has its own generator, so that a resumed training gives the same
         result as an uninterrupted one.

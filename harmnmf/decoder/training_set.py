@@ -2,7 +2,8 @@
 
 Each excerpt is a random variation of a part of a performance, rendered with one of the pianos and
 recorded under random simulated conditions. Its features are measured with a dictionary learned
-from the other pianos, as the shipped dictionary was not learned from the user's piano.
+from the other pianos, as the shipped dictionary was not learned from the user's piano. A few
+excerpts are two performances at once, or other sounds without a piano.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ _KEY_CENTS, _STRETCH_CENTS = 2.0, 5.0
 _RESONANCE_DB = (-38.0, -22.0)
 # Keys fall into groups at random, each with an equaliser of its own: pianos differ key by key.
 _N_GROUPS, _GROUP_DB = 3, 2.0
-# Shares of the excerpts: two performances at once, sounds without a piano, and, of the other
-# sounds, applause.
+# Shares of excerpts with two performances at once and of those without a piano, and of applause
+# among the other sounds.
 _DENSE, _WITHOUT_PIANO, _APPLAUSE = 0.04, 0.04, 0.15
 # Every twentieth performance is held out for validation.
 _HELD_OUT = 20
@@ -69,7 +70,8 @@ class ExcerptSource:
     performances : sequence of Path
         MIDI files, with key offsets and the pedal.
     backgrounds : sequence of Path, optional
-        Audio files of sounds other than music: speech, rooms, streets.
+        Audio files of sounds other than music: speech, rooms, streets. If there are any, some
+        recordings have them in the background, or applause; a few have nothing else, and no notes.
     conditions : RecordingConditions, optional
         Distributions of the recording conditions.
     duration : float, default=20.0
@@ -135,7 +137,8 @@ class ExcerptSource:
             part = excerpt(_performance(performance), rng, 1.25 * self.duration)
             parts.append(vary_performance(part, rng).slice(0.0, self.duration))
         columns = zip(*((x.onset, x.offset, x.pitch, x.velocity) for x in parts), strict=True)
-        return NoteList(*map(np.concatenate, columns), parts[0].pedal).without_overlaps()
+        onset, offset, pitch, velocity = map(np.concatenate, columns)
+        return NoteList(onset, offset, pitch, velocity, parts[0].pedal).without_overlaps()
 
     def _background(self, n_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Draw sounds other than music; silence if there are no recordings of such."""
@@ -153,7 +156,7 @@ class ExcerptSource:
                 offset=rng.uniform(0, latest),
                 duration=self.duration,
             )
-            sound = np.append(sound, part.to_mono().samples)
+            sound = np.append(sound, part.samples)
         return sound[:n_samples]
 
 

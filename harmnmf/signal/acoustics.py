@@ -92,9 +92,9 @@ def room_response(
 def equalize(
     audio: NDArray[np.float32], rng: np.random.Generator, *, max_gain_db: float = 6.0
 ) -> NDArray[np.float32]:
-    """Filter (..., n_samples) with a smooth random response of ±6 dB and minimum phase.
+    """Filter (..., n_samples) with a smooth random response and minimum phase.
 
-    `max_gain_db` scales the response.
+    Its gains are within ±`max_gain_db`.
     """
     gain_db = _equalizer_gain(np.linspace(0.0, SAMPLE_RATE / 2, _N_FFT // 2 + 1), rng)
     gain_db *= max_gain_db / _MAX_GAIN_DB
@@ -133,7 +133,10 @@ def colored_noise(n_samples: int, rng: np.random.Generator) -> NDArray[np.float3
 
 
 def applause(n_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw the applause of a few to many people: claps at random times, as decaying resonances."""
+    """Draw the applause of few or many people, shape (n_samples,), at any level.
+
+    Claps are decaying resonances at random times.
+    """
     density = np.exp(rng.uniform(*np.log(_CLAPS))) / SAMPLE_RATE / _N_HANDS
     time = np.arange(SAMPLE_RATE // 20) / SAMPLE_RATE
     sound = np.zeros(n_samples, np.float32)

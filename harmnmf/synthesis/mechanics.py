@@ -11,8 +11,8 @@ from harmnmf.signal.audio import SAMPLE_RATE
 
 __all__ = ["mechanical_noise"]
 
-# Peak level in dBFS of the noise of a key and of the pedal, its decay in seconds and the upper
-# limit of its band in Hz.
+# Ranges for keys and for the pedal: peak level of the loudest noise in dBFS, time constant of its
+# decay in seconds, upper limit of its band in Hz.
 _KEY_DB, _PEDAL_DB = (-75.0, -45.0), (-75.0, -40.0)
 _KEY_DECAY, _PEDAL_DECAY = (0.01, 0.05), (0.05, 0.2)
 _KEY_HZ, _PEDAL_HZ = (200.0, 2000.0), (100.0, 800.0)
@@ -23,21 +23,22 @@ _STRENGTH = (0.3, 1.0)  # of one noise relative to the loudest
 def mechanical_noise(
     notes: NoteList, n_samples: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Draw the noises of released keys and of the sustain pedal.
+    """Draw the noises of keys that are released and of the sustain pedal when it moves.
 
     Parameters
     ----------
     notes : NoteList
         Notes with key offsets, and the pedal.
     n_samples : int
-        Samples at 16 kHz.
+        Number of samples at 16 kHz; later noises are left out.
     rng : numpy.random.Generator
         Random number generator.
 
     Returns
     -------
     ndarray, shape (n_samples,)
-        The noises alone, at the level of :class:`harmnmf.SampledPiano`.
+        The noises alone, to be added to what :class:`harmnmf.SampledPiano` renders: the peak of a
+        key's noise is at most -45 dBFS, that of the pedal's -40 dBFS.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def _bursts(
     n_samples: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Bursts of noise at times in seconds, all of one random sound."""
+    """Bursts of noise at times in seconds: one random sound, with a strength for each."""
     seconds = rng.uniform(*decay)
     burst = rng.standard_normal(round(5 * seconds * SAMPLE_RATE))
     band = (_LOWEST_HZ, rng.uniform(*hz))

@@ -11,9 +11,10 @@ from harmnmf.signal.harmonics import PIANO_PITCHES
 __all__ = ["excerpt", "vary_performance"]
 
 _TRANSPOSITION = (-5, 6)  # semitones
-_ENDS = 0.1  # moved to an end of the keyboard
+_ENDS = 0.1  # share of performances moved to either end of the keyboard
 _ENDS_TRANSPOSITION = (12, 24)
-_DOUBLED, _DOUBLED_NOTES = 0.1, (0.2, 0.8)  # octaves: performances, and notes in them
+# Shares of performances with octaves and with trills, and of the notes in these.
+_DOUBLED, _DOUBLED_NOTES = 0.1, (0.2, 0.8)
 _TRILLED, _TRILLED_NOTES = 0.1, (0.05, 0.3)
 _TRILL_HZ, _TRILL_STEPS = (4.0, 15.0), (0, 1, 2)  # notes per second; semitones
 _STRETCH = (0.8, 1.25)
@@ -45,12 +46,13 @@ def excerpt(notes: NoteList, rng: np.random.Generator, duration: float) -> NoteL
 def vary_performance(notes: NoteList, rng: np.random.Generator) -> NoteList:
     """Vary key, tempo, dynamics, pedalling and texture of a performance at random.
 
-    Notes are transposed by -5 to 6 semitones, one performance in ten by one or two octaves more
-    (those off the keyboard are dropped), stretched in time by 0.8 to 1.25 and scaled to a mean
-    velocity of 32 to 96, with 0.6 to 1.4 of the spread. Each onset moves by up to 5 ms; notes that
-    sound for less than 20 ms are dropped. In one performance in ten, some notes are doubled by
-    octaves; in as many, some become trills or repeated notes. The pedal is removed from one
-    performance in ten; half of those without one get a legato pedal, changed at some of the onsets.
+    Notes are transposed by -5 to 6 semitones, in one performance in ten by another one to two
+    octaves up or down (those off the keyboard are dropped), stretched in time by 0.8 to 1.25 and
+    scaled to a mean velocity of 32 to 96, with 0.6 to 1.4 of the spread. Each onset moves by up to
+    5 ms; notes that sound for less than 20 ms are dropped. In one performance in ten, some notes
+    are doubled by octaves; in as many, some become trills or repeated notes. The pedal is removed
+    from one performance in ten; half of those without one get a legato pedal, changed at some of
+    the onsets.
 
     `notes` have key offsets; the result has no overlaps.
     """
@@ -73,8 +75,8 @@ def vary_performance(notes: NoteList, rng: np.random.Generator) -> NoteList:
         columns = _with_octaves(columns, rng)
     if rng.random() < _TRILLED:
         columns = _with_trills(columns, rng)
-    columns = columns[:, np.isin(columns[2], PIANO_PITCHES)]
-    return NoteList(*columns, pedal).without_overlaps()
+    onset, offset, pitch, velocity = columns[:, np.isin(columns[2], PIANO_PITCHES)]
+    return NoteList(onset, offset, pitch, velocity, pedal).without_overlaps()
 
 
 def _transposition(rng: np.random.Generator) -> int:
@@ -102,7 +104,7 @@ def _with_trills(columns: NDArray[np.float64], rng: np.random.Generator) -> NDAr
     rate, step = rng.uniform(*_TRILL_HZ), float(rng.choice(_TRILL_STEPS))
     share = rng.uniform(*_TRILLED_NOTES)
     parts = []
-    for note, is_trilled in zip(columns.T, rng.random(columns.shape[1]) < share, strict=True):
+    for note, is_trilled in zip(columns.T, rng.random(len(columns.T)) < share, strict=True):
         onset, offset, pitch, velocity = note
         n_strikes = int(np.ceil((offset - onset) * rate)) if is_trilled else 1
         onsets = onset + np.arange(n_strikes) / rate
