@@ -208,7 +208,10 @@ def _begin(run: Path, settings: Mapping[str, Any], *, restart: bool) -> None:
 
 
 def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, float]:
-    """Mean F-measure (onset and pitch) over excerpts."""
+    """Mean F-measure (onset and pitch) over excerpts.
+
+    An excerpt without notes scores 1 if none are found, else 0.
+    """
     import numpy as np
 
     from harmnmf.decoder.network import NoteNetwork
@@ -224,7 +227,10 @@ def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, floa
             excerpt.hop_duration,
         )
         notes = decode_posteriors(posteriors, latency=0.0)
-        scores.append(evaluate_notes(excerpt.notes, notes)["F-measure_no_offset"])
+        if len(excerpt.notes):
+            scores.append(evaluate_notes(excerpt.notes, notes)["F-measure_no_offset"])
+        else:
+            scores.append(float(not len(notes)))
     return {"f_measure": float(np.mean(scores))}
 
 

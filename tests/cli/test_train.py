@@ -66,6 +66,16 @@ def test_network_is_trained_and_used(folder: Path, run: Path) -> None:
     assert "trained before for 1 steps with these settings, nothing to do" in result.stdout
 
 
+def test_validation_on_an_excerpt_without_notes(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "songs", tmp_path / "songs")
+    # The first performance is held out.
+    write_midi(tmp_path / "songs" / "a pause.mid", NoteList([], [], [], []))
+    result = train(folder, tmp_path / "run", "--performances", str(tmp_path / "songs"))
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    assert metrics["f_measure"] in (0, 1)
+
+
 @pytest.mark.parametrize("lost", ["network.safetensors", "metrics.jsonl", "learning_curve.png"])
 def test_lost_files_are_written_again(folder: Path, run: Path, lost: str) -> None:
     (run / lost).unlink()
