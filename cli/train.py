@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # Training excerpts per validation excerpt, and the most of the latter.
 TRAINING_PER_VALIDATION = 40
-MOST_VALIDATION = 24
+MOST_VALIDATION = 16
 
 
 @click.group()
