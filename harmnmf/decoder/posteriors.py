@@ -124,8 +124,8 @@ class PosteriorDecoder:
         A note ends when the probability that it sounds falls below this, or when the pedal that
         holds it is released, and at the latest when its key is struck again.
     latency : float, default=0.0
-        Seconds subtracted from all onsets. By default they lie where the sound begins; the motion
-        of the key is 20 to 40 ms earlier.
+        Seconds subtracted from all onsets. By default they lie where the sound begins; positive
+        values move them towards the motion of the keys.
     """
 
     def __init__(
