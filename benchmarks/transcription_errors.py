@@ -6,7 +6,7 @@
 
 Transcribes the first 30 s of each recording in ``piano/real`` with each decoder, classifies each
 missed and extra note (``benchmarks/note_errors.py``), and replaces the tables and the figure of the
-document.
+document. All annotations are moved by the constant of ``benchmarks/data.py`` beforehand.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from harmnmf import NoteList, Transcriber, save_figure
 
-from .data import ANNOTATION_LEAD, PIANOS, on_sound
+from .data import PIANOS, on_sound
 from .note_errors import (
     EXTRA,
     MISSED,
@@ -91,10 +91,7 @@ STRUCK = Feature("notes struck together", count_struck, {"1": 0, "2": 2, "3": 3,
 
 
 def judge(data: Path, duration: float) -> Levels:
-    """Transcribe the recordings by each decoder and classify the errors.
-
-    All annotations are moved by the constant of `benchmarks.data.on_sound`.
-    """
+    """Transcribe the recordings by each decoder and classify the errors."""
     levels: Levels = {}
     sounds: dict[Path, Sound] = {}
     for name, parameters in DECODERS.items():
@@ -199,8 +196,8 @@ def _conditional(level: list[Judged], kind: str, label: str) -> list[str]:
 def piece_table(levels: Levels) -> str:
     """Format the timing and F of each piece, as annotated and with the annotation corrected.
 
-    Times are medians in milliseconds: from the annotation as it is to the sound, and to the
-    estimate.
+    Times are medians in milliseconds: from the annotation, moved by the constant, to the sound, and
+    to the estimate.
     """
     header = ["piece", "piano", "notes", "ms from annotation to sound"]
     for name in levels:
@@ -209,11 +206,11 @@ def piece_table(levels: Levels) -> str:
     scores: dict[str, list[list[float]]] = {piano: [] for piano in PIANOS}
     for versions in zip(*levels.values(), strict=True):
         piece = versions[0]
-        delay = float(np.median(piece.sound.onset - piece.reference.onset))
-        row = [piece.name, piece.piano, str(len(piece.reference)), _from_annotation(delay)]
+        delay = 1000 * np.median(piece.sound.onset - piece.reference.onset)
+        row = [piece.name, piece.piano, str(len(piece.reference)), str(round(delay))]
         both = [f_measures(version.errors) for version in versions]
         for version, F in zip(versions, both, strict=True):
-            row += [_from_annotation(version.errors.lag), *(f"{value:.3f}" for value in F)]
+            row += [str(round(1000 * version.errors.lag)), *(f"{value:.3f}" for value in F)]
         rows.append(row)
         scores[piece.piano].append([value for F in both for value in F])
     for piano, values in scores.items():
@@ -222,11 +219,6 @@ def piece_table(levels: Levels) -> str:
             row += ([] if i % 2 else [""]) + [f"{mean:.3f}"]
         rows.append(row)
     return markdown(header, rows)
-
-
-def _from_annotation(delay: float) -> str:
-    """Format a delay after the moved annotation in milliseconds after the annotation as it is."""
-    return str(round(1000 * (delay + ANNOTATION_LEAD)))
 
 
 def draw(levels: Levels) -> Figure:
