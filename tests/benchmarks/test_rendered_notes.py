@@ -12,7 +12,7 @@ from benchmarks.rendered_notes import joined, performances, score
 from harmnmf import Audio, NoteList, write_audio, write_midi
 
 RATE = 16000
-# Two seconds before and within the excerpt.
+# A note before the excerpt, and two in it.
 PLAYED = NoteList([8.0, 10.5, 11.0], [9.0, 11.2, 11.4], [60, 60, 64], [80, 60, 70])
 
 
