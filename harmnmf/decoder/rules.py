@@ -38,9 +38,12 @@ from .analysis import AnalysedBlock, Recording
 from .features import reference_level
 
 __all__ = [
-    "PianoActivations", "RuleDecoder", "check_thresholds", "decode_notes", "note_ends",
+    "N_ITER", "PianoActivations", "RuleDecoder", "check_thresholds", "decode_notes", "note_ends",
     "onset_evidence",
 ]  # fmt: skip
+
+# Iterations of the solver with which the rules and their threshold were set.
+N_ITER = 30
 
 # Seconds. An attack activation may be spread over neighbouring frames; two onsets of a key are
 # further apart than a quick repetition.
