@@ -32,7 +32,7 @@ from harmnmf.decoder.training_set import ExcerptSource, split_performances, writ
 from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.synthesis.microphone import RecordingConditions
 
-from .data import PIANOS, notes_of, real_recordings
+from .data import PIANOS, notes_of, on_sound, real_recordings
 from .report import Table, benchmark, decimals
 from .transcription import means
 
@@ -64,7 +64,7 @@ def score(network: NoteNetwork, recordings: Sequence[Recording]) -> list[float]:
     for piano, features, hop, reference in recordings:
         posteriors = NotePosteriors(*network.probabilities(features), np.array(PIANO_PITCHES), hop)
         notes = decode_posteriors(posteriors)
-        scores.setdefault(piano, []).append(evaluate_notes(reference, notes))
+        scores.setdefault(piano, []).append(evaluate_notes(on_sound(reference), notes))
     return means(scores, "F")
 
 

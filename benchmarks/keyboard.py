@@ -26,7 +26,7 @@ from harmnmf.notes.pitch_names import pitch_name
 from harmnmf.signal.audio import SAMPLE_RATE
 from harmnmf.signal.harmonics import PIANO_PITCHES
 
-from .data import isolated_notes
+from .data import isolated_notes, on_sound
 from .note_errors import TOLERANCE, match_notes
 from .report import Table, benchmark
 from .transcription import transcribe_recordings
@@ -279,7 +279,7 @@ def main(data: Path) -> Iterator[Table]:
     yield region_table(alone_counts, scale_counts)
     yield key_table(alone_counts, scale_counts)
     transcribed = transcribe_recordings(transcriber, data, DURATION)[0]
-    real = [Transcribed(piece.reference, piece.estimated) for piece in transcribed]
+    real = [Transcribed(on_sound(piece.reference), piece.estimated) for piece in transcribed]
     yield interval_table(intervals, real)
     yield chord_table(chords, real)
 

@@ -22,7 +22,7 @@ from harmnmf import Audio, NoteList, Transcriber, read_audio
 from harmnmf.enhancement.enhancer import Enhancer
 from harmnmf.signal.audio_folders import audio_files
 
-from .data import PIANOS, SAMPLE_RATE, SEED, Change, unchanged
+from .data import PIANOS, SAMPLE_RATE, SEED, Change, add_noise, unchanged
 from .report import Table, benchmark, decimals
 from .transcription import means, score_recordings
 
@@ -49,10 +49,8 @@ def with_noise(noise: Noise, enhance: Callable[[Audio], Audio] | None = None) ->
     """
 
     def change(audio: Audio, notes: NoteList) -> tuple[Audio, NoteList]:
-        added = noise(len(audio.samples))
-        power, added_power = (np.mean(np.square(x, dtype=float)) for x in (audio.samples, added))
-        gain = np.sqrt(power / added_power) * 10 ** (-SNR_DB / 20)
-        noisy = Audio(audio.samples + gain * added, audio.sample_rate)
+        samples = add_noise(audio.samples, noise(len(audio.samples)), SNR_DB)
+        noisy = Audio(samples, audio.sample_rate)
         return enhance(noisy) if enhance else noisy, notes
 
     return change

@@ -36,6 +36,8 @@ SECTIONS = {
         "transcription",
         "transcription_scores",
         "transcription_inputs",
+        "rendered_notes",
+        "without_piano",
         "front_end",
         "decoder",
     ),

@@ -6,7 +6,7 @@
 
 Transcribes the first 30 s of each recording in ``piano/real`` with each decoder, classifies each
 missed and extra note (``benchmarks/note_errors.py``), and replaces the tables and the figure of the
-document.
+document. All annotations are moved by the constant of ``benchmarks/data.py`` beforehand.
 """
 
 from __future__ import annotations
@@ -22,22 +22,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from harmnmf import NoteList, Transcriber, read_audio, save_figure
+from harmnmf import NoteList, Transcriber, save_figure
 
-from .data import PIANOS
+from .data import PIANOS, on_sound
 from .note_errors import (
     EXTRA,
     MISSED,
-    TIMING,
     Errors,
     Sound,
     count_sounding,
     count_struck,
+    f_measures,
     find_errors,
-    find_sound,
 )
 from .report import data_option, help_text, markdown
-from .transcription import DECODERS, transcribe_recordings
+from .transcription import DECODERS, find_sounds, transcribe_recordings
 
 # The lines of the document between which everything is replaced.
 BEGIN, END = "<!-- tables of benchmarks/transcription_errors.py -->", "<!-- end of tables -->"
@@ -98,9 +97,10 @@ def judge(data: Path, duration: float) -> Levels:
     for name, parameters in DECODERS.items():
         transcriber = Transcriber(**parameters, device="cpu")
         levels[name] = []
-        for path, reference, estimated, *_ in transcribe_recordings(transcriber, data, duration)[0]:
-            if path not in sounds:
-                sounds[path] = find_sound(read_audio(path, duration=duration), reference)
+        pieces, _ = transcribe_recordings(transcriber, data, duration)
+        sounds = sounds or find_sounds(pieces, duration)
+        for path, annotated, estimated, *_ in pieces:
+            reference = on_sound(annotated)
             errors = find_errors(reference, estimated, sounds[path])
             notes = (reference, sounds[path], estimated)
             levels[name].append(Judged(path.parent.name, path.stem, *notes, errors))
@@ -196,7 +196,8 @@ def _conditional(level: list[Judged], kind: str, label: str) -> list[str]:
 def piece_table(levels: Levels) -> str:
     """Format the timing and F of each piece, as annotated and with the annotation corrected.
 
-    Times are medians in milliseconds: from the annotation to the sound, and to the estimate.
+    Times are medians in milliseconds: from the annotation, moved by the constant, to the sound, and
+    to the estimate.
     """
     header = ["piece", "piano", "notes", "ms from annotation to sound"]
     for name in levels:
@@ -207,7 +208,7 @@ def piece_table(levels: Levels) -> str:
         piece = versions[0]
         delay = 1000 * np.median(piece.sound.onset - piece.reference.onset)
         row = [piece.name, piece.piano, str(len(piece.reference)), str(round(delay))]
-        both = [_f_measures(version.errors) for version in versions]
+        both = [f_measures(version.errors) for version in versions]
         for version, F in zip(versions, both, strict=True):
             row += [str(round(1000 * version.errors.lag)), *(f"{value:.3f}" for value in F)]
         rows.append(row)
@@ -218,13 +219,6 @@ def piece_table(levels: Levels) -> str:
             row += ([] if i % 2 else [""]) + [f"{mean:.3f}"]
         rows.append(row)
     return markdown(header, rows)
-
-
-def _f_measures(errors: Errors) -> tuple[float, float]:
-    """Compute F as annotated, and with notes annotated late or early counted as right."""
-    n_found, n_more = (errors.missed == "").sum(), np.isin(errors.missed, TIMING[:2]).sum()
-    n_notes = len(errors.missed) + len(errors.extra)
-    return 2 * n_found / n_notes, 2 * (n_found + n_more) / n_notes
 
 
 def draw(levels: Levels) -> Figure:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     from harmnmf.decoder.excerpts import NoteExcerpt
 
-# Training excerpts per validation excerpt.
+# Training excerpts per validation excerpt, and the most of the latter.
 TRAINING_PER_VALIDATION = 40
+MOST_VALIDATION = 16
 
 
 @click.group()
@@ -140,7 +141,7 @@ def notes(
     with ProgressBar("Dictionaries", len(folders), quiet=quiet) as bar:
         dictionaries = learn_leave_one_out(folders, output / "dictionaries", progress=bar.advance)
     parts = (
-        ("validation", validation, max(1, excerpts // TRAINING_PER_VALIDATION)),
+        ("validation", validation, min(max(1, excerpts // TRAINING_PER_VALIDATION), MOST_VALIDATION)),
         ("training", training, excerpts),
     )
     sets: dict[str, list[NoteExcerpt]] = {}

@@ -13,11 +13,10 @@ from numpy.typing import ArrayLike
 
 from harmnmf.decoder.analysis import AnalysedBlock, BlockAnalysis, Recording
 from harmnmf.decoder.calibration import calibrate
-from harmnmf.decoder.features import FeatureSettings
 from harmnmf.decoder.key_ends import release_keys
 from harmnmf.decoder.network import NoteNetwork
 from harmnmf.decoder.posteriors import NetworkDecoder, NotePosteriors, decode_posteriors
-from harmnmf.decoder.rules import PianoActivations, RuleDecoder, decode_notes
+from harmnmf.decoder.rules import N_ITER, PianoActivations, RuleDecoder, decode_notes
 from harmnmf.dictionary.adaptation import adapt_dictionary
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.notes.note_list import NoteList
@@ -132,8 +131,9 @@ class Transcriber:
             self.network = network.to(self.device)
         self.tuning = tuning
         self.adapt = self.network is None if adapt is None else adapt
-        settings = FeatureSettings() if self.network is None else self.network.settings
-        self.n_iter = settings.n_iter if n_iter is None else n_iter
+        if n_iter is None:
+            n_iter = N_ITER if self.network is None else self.network.settings.n_iter
+        self.n_iter = n_iter
         self.block_duration = block_duration
         self.calibration_duration = calibration_duration
 

@@ -1,6 +1,6 @@
 """Analysis of a recording in blocks: samples to spectra to activations to features.
 
-A block overlaps its neighbours by a second of context on either side, so that notes across its
+A block overlaps its neighbours by two seconds of context on either side, so that notes across its
 borders are analysed whole. Each block estimates the response of the room for itself.
 """
 
@@ -31,7 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 # Seconds that a block shares with the next on either side of their border.
-_CONTEXT = 1.0
+_CONTEXT = 2.0
 
 
 @dataclass(frozen=True, eq=False)

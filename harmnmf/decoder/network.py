@@ -51,7 +51,7 @@ class NoteNetworkConfig:
 
     Parameters
     ----------
-    n_channels : int, default=48
+    n_channels : int, default=64
         Channels of every layer.
     n_partials : int, default=12
         Partials of a key at which the spectra are read.
@@ -61,10 +61,10 @@ class NoteNetworkConfig:
         Whether the activations are an input.
     """
 
-    n_channels: int = 48
+    n_channels: int = 64
     n_partials: int = 12
-    time_dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4)
-    key_dilations: tuple[int, ...] = (12, 1, 19, 12, 7, 24, 1)
+    time_dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 1, 2, 4, 8)
+    key_dilations: tuple[int, ...] = (12, 1, 19, 24, 7, 12, 1, 28, 12, 1)
     activations: bool = True
 
     def __post_init__(self) -> None:
@@ -160,8 +160,8 @@ class _Block(nn.Module):
         self.keys_norm = nn.BatchNorm2d(n_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = torch.relu(self.time_norm(self.time(x)))
-        return torch.relu(x + self.keys_norm(self.keys(hidden)))
+        hidden = torch.relu_(self.time_norm(self.time(x)))
+        return torch.relu_(x + self.keys_norm(self.keys(hidden)))
 
 
 class NoteNetwork(nn.Module):
@@ -255,7 +255,7 @@ class NoteNetwork(nn.Module):
             inputs.append(activations.transpose(1, 2))
         # Matrix products over channels are faster where these lie together.
         x = torch.cat(inputs, dim=1).contiguous(memory_format=torch.channels_last)
-        x = torch.relu(self.stem_norm(self.stem(x)))
+        x = torch.relu_(self.stem_norm(self.stem(x)))
         for block in self.blocks:
             x = block(x)
         pooled = torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1)

@@ -123,8 +123,9 @@ class PosteriorDecoder:
     offset_threshold : float, default=0.4
         A note ends when the probability that it sounds falls below this, or when the pedal that
         holds it is released, and at the latest when its key is struck again.
-    latency : float, default=0.02
-        Seconds from the key's motion to its sound, subtracted from all onsets.
+    latency : float, default=0.0
+        Seconds subtracted from all onsets. By default they lie where the sound begins; positive
+        values move them towards the motion of the keys.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class PosteriorDecoder:
         *,
         onset_threshold: float = 0.45,
         offset_threshold: float = 0.4,
-        latency: float = 0.02,
+        latency: float = 0.0,
     ) -> None:
         check_thresholds(
             onset_threshold=onset_threshold, offset_threshold=offset_threshold, latency=latency

@@ -38,9 +38,12 @@ from .analysis import AnalysedBlock, Recording
 from .features import reference_level
 
 __all__ = [
-    "PianoActivations", "RuleDecoder", "check_thresholds", "decode_notes", "note_ends",
+    "N_ITER", "PianoActivations", "RuleDecoder", "check_thresholds", "decode_notes", "note_ends",
     "onset_evidence",
 ]  # fmt: skip
+
+# Iterations of the solver with which the rules and their threshold were set.
+N_ITER = 30
 
 # Seconds. An attack activation may be spread over neighbouring frames; two onsets of a key are
 # further apart than a quick repetition.
@@ -203,7 +206,7 @@ def decode_notes(
     *,
     onset_threshold: float = -20.0,
     offset_threshold: float = -26.0,
-    latency: float = 0.008,
+    latency: float = -0.004,
 ) -> NoteList:
     """Decode notes from the activations of a whole recording.
 
@@ -216,8 +219,9 @@ def decode_notes(
     offset_threshold : float, default=-26.0
         A note ends when its level has fallen by this many dB from its maximum, and at the
         latest when its key is struck again.
-    latency : float, default=0.008
-        Seconds from the key's motion to its sound, subtracted from all onsets.
+    latency : float, default=-0.004
+        Seconds subtracted from all onsets. By default they lie where the sound begins: attack
+        activations are 4 ms early, in the median of performances rendered with seven pianos.
 
     Returns
     -------
@@ -236,7 +240,7 @@ def decode_notes(
     >>> piano = PianoActivations(attack, sustain, np.arange(21, 109), 0.02, 10, 0.02)
     >>> notes = decode_notes(piano)
     >>> notes.pitch, notes.onset.round(3), notes.offset.round(3)
-    (array([60]), array([1.012]), array([1.6]))
+    (array([60]), array([1.024]), array([1.6]))
     """
     check_thresholds(
         onset_threshold=onset_threshold, offset_threshold=offset_threshold, latency=latency

@@ -62,7 +62,7 @@ def train_note_network(
     n_steps: int,
     learning_rate: float = 3e-3,
     batch_size: int = 4,
-    n_frames: int = 200,
+    n_frames: int = 256,
     augment: bool = True,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,

@@ -3,7 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.data import INPUTS, aligned, detuned, phone, room_response
+from benchmarks.data import (
+    INPUTS,
+    aligned,
+    detuned,
+    echo,
+    hall,
+    noisy,
+    on_sound,
+    phone,
+    room_response,
+)
 from harmnmf import Audio, NoteList
 
 RATE = 16000
@@ -32,16 +42,49 @@ def test_inputs_are_the_same_in_every_run(change):
     assert first.duration == pytest.approx(audio.duration, rel=0.03)
 
 
-def test_the_room_decays_by_60_db_in_its_reverberation_time():
-    response = room_response(RATE, np.random.default_rng(1))
+def test_annotations_move_later_whole():
+    moved = on_sound(NoteList([0.0, 1.0], [0.5, 2.0], [60, 62], [70, 80], pedal=[[0.2, 0.4]]))
+    np.testing.assert_allclose(moved.onset, [0.02, 1.02])
+    np.testing.assert_allclose(moved.offset, [0.5275, 2.0275])
+    np.testing.assert_allclose(moved.pedal, [[0.2275, 0.4275]])
+
+
+@pytest.mark.parametrize("seconds", [0.6, 1.6, 2.5])
+def test_the_room_decays_by_60_db_in_its_reverberation_time(seconds):
+    response = room_response(RATE, seconds, np.random.default_rng(1))
     assert response[0] == 1.0
     assert np.square(response[1:]).sum() == pytest.approx(1.0)
     assert not response[1 : round(0.005 * RATE)].any()
     early, late = (
         power_db(response[round(start * RATE) : round((start + 0.1) * RATE)])
-        for start in (0.05, 0.65)
+        for start in (0.05, 0.05 + seconds)
     )
     assert early - late == pytest.approx(60.0, abs=1.0)
+
+
+def test_a_hall_adds_its_reverberation_to_the_direct_sound():
+    click = np.zeros(4 * RATE)
+    click[RATE] = 0.5
+    heard = hall(2.5)(Audio(click, RATE), NOTES)[0].samples
+    assert len(heard) == len(click)
+    first = RATE + round(0.005 * RATE)
+    np.testing.assert_allclose(heard[:first], click[:first], atol=1e-6)
+    assert np.square(heard[first:]).sum() == pytest.approx(0.25, rel=0.01)
+
+
+def test_an_echo_is_one_repetition():
+    samples = np.zeros(RATE)
+    samples[100] = 0.5
+    heard = echo(Audio(samples, RATE), NOTES)[0].samples
+    assert np.flatnonzero(heard).tolist() == [100, 100 + RATE // 4]
+    assert 20 * np.log10(heard[100 + RATE // 4] / heard[100]) == pytest.approx(-8.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("snr", [20.0, 5.0])
+def test_noise_has_its_level(snr):
+    audio = Audio(tone(440.0), RATE)
+    added = noisy(snr)(audio, NOTES)[0].samples - audio.samples
+    assert power_db(audio.samples) - power_db(added) == pytest.approx(snr, abs=0.01)
 
 
 def test_the_phone_passes_its_band_and_adds_noise():

@@ -40,7 +40,7 @@ def note_lists(draw: st.DrawFn) -> NoteList:
 @settings(max_examples=50, deadline=None)
 @given(notes=note_lists())
 def test_targets_decode_to_their_notes(notes: NoteList) -> None:
-    decoded = decode_posteriors(posteriors_of(notes), onset_threshold=0.3, latency=0.0)
+    decoded = decode_posteriors(posteriors_of(notes), onset_threshold=0.3)
     order, found = (np.lexsort((n.onset, n.pitch)) for n in (notes, decoded))
     np.testing.assert_array_equal(decoded.pitch[found], notes.pitch[order])
     np.testing.assert_allclose(decoded.onset[found], notes.onset[order], atol=1e-4)
@@ -50,7 +50,7 @@ def test_targets_decode_to_their_notes(notes: NoteList) -> None:
 
 def test_pedal_holds_notes() -> None:
     notes = NoteList([0.5, 1.5], [1.0, 1.7], [60, 60], [64, 64], pedal=[[0.8, 2.5]])
-    decoded = decode_posteriors(posteriors_of(notes), latency=0.0)
+    decoded = decode_posteriors(posteriors_of(notes))
     np.testing.assert_allclose(decoded.offset, [1.5, 2.5], atol=HOP)
     np.testing.assert_allclose(decoded.pedal, notes.pedal, atol=HOP)
 
@@ -66,9 +66,7 @@ def test_repetition_ends_the_note_before() -> None:
     onset, sounding, offset, velocity = np.zeros((4, 88, N_FRAMES), np.float32)
     onset[40, [50, 80]], sounding[40, 50:120], velocity[40] = 1.0, 1.0, 0.5
     pedal = np.zeros(N_FRAMES, np.float32)
-    notes = decode_posteriors(
-        NotePosteriors(onset, sounding, offset, velocity, pedal, KEYS, HOP), latency=0.0
-    )
+    notes = decode_posteriors(NotePosteriors(onset, sounding, offset, velocity, pedal, KEYS, HOP))
     np.testing.assert_allclose(notes.onset, [1.0, 1.6])
     np.testing.assert_allclose(notes.offset, [1.6, 2.4])
 
@@ -119,7 +117,7 @@ def test_onsets_are_the_first_of_the_highest_within_60_ms(posteriors: NotePoster
         expected += [
             (pitch, n) for n, here in enumerate(highest) if here and not (n > 0 and highest[n - 1])
         ]
-    notes = decode_posteriors(posteriors, latency=0.0)
+    notes = decode_posteriors(posteriors)
     order = np.lexsort((notes.onset, notes.pitch))
     assert [pitch for pitch, _ in expected] == notes.pitch[order].tolist()
     # The summit lies between frames, at most halfway to the next.
