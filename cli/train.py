@@ -141,7 +141,11 @@ def notes(
     with ProgressBar("Dictionaries", len(folders), quiet=quiet) as bar:
         dictionaries = learn_leave_one_out(folders, output / "dictionaries", progress=bar.advance)
     parts = (
-        ("validation", validation, min(max(1, excerpts // TRAINING_PER_VALIDATION), MOST_VALIDATION)),
+        (
+            "validation",
+            validation,
+            min(max(1, excerpts // TRAINING_PER_VALIDATION), MOST_VALIDATION),
+        ),
         ("training", training, excerpts),
     )
     sets: dict[str, list[NoteExcerpt]] = {}
