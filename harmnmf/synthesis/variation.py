@@ -106,14 +106,12 @@ def _with_trills(columns: NDArray[np.float64], rng: np.random.Generator) -> NDAr
     parts = []
     for note, is_trilled in zip(columns.T, rng.random(len(columns.T)) < share, strict=True):
         onset, offset, pitch, velocity = note
-        n_strikes = int(np.ceil((offset - onset) * rate)) if is_trilled else 1
+        n_strikes = max(1, int((offset - onset) * rate)) if is_trilled else 1
         onsets = onset + np.arange(n_strikes) / rate
-        offsets = np.append(onsets[1:], offset)
         loudness = np.full(n_strikes, velocity)
         loudness[1:] = np.rint(velocity * rng.uniform(0.7, 1.1, n_strikes - 1)).clip(1, 127)
-        long_enough = offsets - onsets >= _SHORTEST
-        part = np.stack([onsets, offsets, pitch + step * (np.arange(n_strikes) % 2), loudness])
-        parts.append(part[:, long_enough])
+        pitches = pitch + step * (np.arange(n_strikes) % 2)
+        parts.append(np.stack([onsets, np.append(onsets[1:], offset), pitches, loudness]))
     return np.concatenate(parts, axis=1) if parts else columns
 
 
