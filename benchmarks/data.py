@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.signal import butter, correlate, correlation_lags, oaconvolve, sosfilt
 
 from harmnmf import Audio, NoteList, read_notes
+from harmnmf.signal.audio_folders import audio_files
 
 SAMPLE_RATE = 16_000
 PIANOS = ("ENSTDkCl", "ENSTDkAm")
@@ -61,6 +62,12 @@ def isolated_notes(data: Path) -> dict[str, list[Path]]:
     """List the recordings of isolated notes of each piano."""
     folders = sorted(path for path in (data / "piano/notes").iterdir() if path.is_dir())
     return {folder.name: sorted(folder.iterdir()) for folder in folders}
+
+
+def other_sounds(data: Path) -> list[Path]:
+    """List recordings of speech, rooms and streets whose licence allows training."""
+    folders = ("speech/clean", "speech/noise/demand", "speech/noise/esc10")
+    return [path for folder in folders for path in audio_files(data / folder)]
 
 
 def speech_pairs(data: Path, n: int | None = None) -> list[tuple[Path, Path]]:

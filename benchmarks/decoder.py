@@ -32,7 +32,7 @@ from harmnmf.decoder.training_set import ExcerptSource, split_performances, writ
 from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.synthesis.microphone import RecordingConditions
 
-from .data import PIANOS, notes_of, on_sound, real_recordings
+from .data import PIANOS, notes_of, on_sound, other_sounds, real_recordings
 from .report import Table, benchmark, decimals
 from .transcription import means
 
@@ -82,7 +82,8 @@ def render(
         dict(sorted(pianos.items())),
         {name: run / "dictionaries" / f"{name}.safetensors" for name in pianos},
         performances,
-        conditions=conditions,
+        other_sounds(data),
+        conditions,
         seed=1,
     )
     folder = run / "ablation" / f"excerpts {name}"
