@@ -14,8 +14,8 @@ broad bands G, so that it can learn an equaliser but not a chord.
 A room also prolongs the sounds. If its decay along time R is given
 (:mod:`harmnmf.nmf.solvers.reverberation`), it is applied to the model, ``V̂ ← R V̂``: what the room
 adds after a sound needs no activations, and echoes are not taken for notes. R is not estimated from
-the recording: sustained timbres explain any reverberation as well as R does, so that the
-divergence always prefers none.
+the recording: sustained timbres explain any reverberation as well as R does, and an estimate that
+starts with some drifts towards none.
 
 References
 ----------
