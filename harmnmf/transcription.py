@@ -341,6 +341,7 @@ class Transcriber:
             recording,
             decoder.front_ends,
             n_iter=self.n_iter,
+            reverberation=decoder.reverberation,
             block_duration=self.block_duration,
             device=self.device,
         )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.nmf.solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
+from harmnmf.nmf.solvers.reverberation import Reverberation
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio, stream_audio
 from harmnmf.signal.spectrogram import FrontEnd, Spectrogram
@@ -168,6 +169,8 @@ class BlockAnalysis:
         Front ends of the spectra, the dictionary's first; all with the same bins and frames.
     n_iter : int
         Iterations of the solver.
+    reverberation : Reverberation, optional
+        Decay of the room along time. Default: none.
     block_duration : float, default=30.0
         Seconds in a block, without context.
     device : str, default="cpu"
@@ -180,11 +183,13 @@ class BlockAnalysis:
         front_ends: Sequence[FrontEnd],
         *,
         n_iter: int,
+        reverberation: Reverberation | None = None,
         block_duration: float = 30.0,
         device: str = "cpu",
     ) -> None:
         self.recording = recording
         self.n_iter = n_iter
+        self.reverberation = reverberation
         self.block_duration = block_duration
         self.device = device
         self._W = torch.tensor(widen_treble(recording.dictionary), device=device)
@@ -235,6 +240,7 @@ class BlockAnalysis:
             self._W,
             self.recording.dictionary.n_attack,
             bands=self._bands,
+            reverberation=self.reverberation,
             max_iter=self.n_iter,
         )
         return AnalysedBlock(spectra, activations, inner)

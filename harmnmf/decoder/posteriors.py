@@ -216,6 +216,8 @@ class NetworkDecoder:
     Thresholds are those of :class:`PosteriorDecoder`.
     """
 
+    reverberation = None  # networks are trained on activations without it
+
     def __init__(self, network: NoteNetwork, recording: Recording, **thresholds: float) -> None:
         self.network = network
         self.recording = recording

@@ -11,6 +11,12 @@ ordinary activation. The response r is the frequency response of piano, room and
 same for all notes, relative to those of the dictionary. It is a smooth curve ``r = G u`` over
 broad bands G, so that it can learn an equaliser but not a chord.
 
+A room also prolongs the sounds. If its decay along time R is given
+(:mod:`harmnmf.nmf.solvers.reverberation`), it is applied to the model, ``V̂ ← R V̂``: what the room
+adds after a sound needs no activations, and echoes are not taken for notes. R is not estimated from
+the recording: sustained timbres explain any reverberation as well as R does, and an estimate that
+starts with some drifts towards none.
+
 References
 ----------
 .. [1] P. Smaragdis, "Convolutive speech bases and their application to supervised speech
@@ -29,6 +35,7 @@ from harmnmf.validation import check_integer, check_number
 
 from .divergence import beta_divergence, gradient_terms, majorisation_exponent
 from .loop import SolverOptions, check_nonnegative, data_floor, iterate, multiplicative_update
+from .reverberation import Reverberation
 
 __all__ = ["NoteActivations", "estimate_note_activations", "raised_cosine_bands", "room_bands"]
 
@@ -102,6 +109,7 @@ def estimate_note_activations(
     n_attack: int,
     *,
     bands: torch.Tensor | None = None,
+    reverberation: Reverberation | None = None,
     beta: float = 0.5,
     floor: float | torch.Tensor | None = None,
     max_iter: int = 20,
@@ -125,6 +133,8 @@ def estimate_note_activations(
         T above, from 1 to n_timbres.
     bands : Tensor, shape (n_bins, n_bands), optional
         Bands G of the response, such as :func:`room_bands`. Default: the response stays at 1.
+    reverberation : Reverberation, optional
+        Decay R of the room along time. Default: none.
     beta : float, default=0.5
         The beta-divergence: 2 Euclidean, 1 Kullback-Leibler, 0 Itakura-Saito.
     floor, max_iter, tol
@@ -175,12 +185,12 @@ def estimate_note_activations(
     G = torch.ones(n_bins, 1, dtype=V.dtype, device=V.device) if bands is None else bands
     u = torch.ones(*batch, G.shape[1], 1, dtype=V.dtype, device=V.device)
 
-    def dry_model() -> torch.Tensor:
+    def unfiltered_model() -> torch.Tensor:
         for j in range(min(n_attack, n_frames)):
             rows = slice(j * n_pitches, (j + 1) * n_pitches)
             H[..., rows, j:] = A[..., : n_frames - j]
         H[..., n_attack_rows:, :] = S
-        return Wf @ H
+        return Wf @ H if reverberation is None else reverberation.apply(Wf @ H)
 
     def gather(rows: torch.Tensor) -> torch.Tensor:
         total = torch.zeros_like(A)
@@ -191,29 +201,31 @@ def estimate_note_activations(
     def step(iteration: int) -> None:
         nonlocal A, S, u
         r = G @ u
-        dry = dry_model()
-        negative, positive = gradient_terms(V, r * dry + floor, beta)
+        unfiltered = unfiltered_model()
+        negative, positive = gradient_terms(V, r * unfiltered + floor, beta)
         terms = negative, positive.expand_as(V)
         turn = iteration - _FIRST_RESPONSE
         if bands is not None and turn >= 0 and turn % _RESPONSE_PERIOD == 0:
-            sums = (G.T @ (dry * term).sum(dim=-1, keepdim=True) for term in terms)
+            sums = (G.T @ (unfiltered * term).sum(dim=-1, keepdim=True) for term in terms)
             u = multiplicative_update(u, sums, gamma)
             return
+        if reverberation is not None:
+            terms = reverberation.adjoint(terms[0]), reverberation.adjoint(terms[1])
         Wr = (r * Wf).mT
         terms = Wr @ terms[0], Wr @ terms[1]
         A = multiplicative_update(A, map(gather, terms), gamma)
         S = multiplicative_update(S, (term[..., n_attack_rows:, :] for term in terms), gamma)
 
     def objective() -> torch.Tensor:
-        return beta_divergence(V, (G @ u) * dry_model() + floor, beta)
+        return beta_divergence(V, (G @ u) * unfiltered_model() + floor, beta)
 
     # An update of the response may change little while the activations have far to go.
     period = 1 if bands is None else _RESPONSE_PERIOD
     run = iterate(step, objective, options, period=period)
     r = (G @ u)[..., 0]
-    dry = dry_model().sum(dim=-1)
-    total = dry.sum(dim=-1)
-    level = torch.where(total > 0, (r * dry).sum(dim=-1) / total, 1.0)
+    spectrum = unfiltered_model().sum(dim=-1)
+    total = spectrum.sum(dim=-1)
+    level = torch.where(total > 0, (r * spectrum).sum(dim=-1) / total, 1.0)
     A, S = (X * level[..., None, None] for X in (A, S))
     return NoteActivations(
         A,

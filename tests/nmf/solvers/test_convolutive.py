@@ -11,6 +11,7 @@ from harmnmf import ParameterError
 from harmnmf.nmf.solvers.convolutive import estimate_note_activations, raised_cosine_bands
 from harmnmf.nmf.solvers.divergence import beta_divergence, majorisation_exponent
 from harmnmf.nmf.solvers.multiplicative import MultiplicativeOptions, estimate_activations
+from harmnmf.nmf.solvers.reverberation import Reverberation
 
 BETAS = [-1, 0, 0.5, 1, 1.5, 2, 3]
 # Number of iterations before the first update of the response.
@@ -120,6 +121,25 @@ def test_an_unknown_response_is_recovered_up_to_its_level():
     # The response turns slowly, and zeros are reached only in the limit.
     torch.testing.assert_close(result.response, true / level, rtol=0.02, atol=0)
     torch.testing.assert_close(result.A, A * level, rtol=0, atol=0.03)
+
+
+def test_activations_are_dry_in_a_known_room():
+    W, (A, S), room = piano(), struck(), Reverberation(level=0.3, decay=0.8)
+    V = room.apply(model(W, A, S))
+    result = estimate_note_activations(V, W, 3, reverberation=room, max_iter=1000)
+    torch.testing.assert_close(result.A, A, rtol=0, atol=0.01)
+    torch.testing.assert_close(result.S, S, rtol=0, atol=0.02)
+    # Without it, the activations hold the room's reflections.
+    wet = estimate_note_activations(V, W, 3, max_iter=1000)
+    assert wet.S.sum() > 1.5 * S.sum()
+
+
+def test_a_room_without_reflections_changes_nothing():
+    V, W = sparse(20, 15), sparse(20, 4, 5, seed=1)
+    dry = estimate_note_activations(V, W, 3, max_iter=10)
+    silent = estimate_note_activations(V, W, 3, reverberation=Reverberation(0.0, 0.9), max_iter=10)
+    torch.testing.assert_close(silent.A, dry.A)
+    torch.testing.assert_close(silent.S, dry.S)
 
 
 @given(seed=st.integers(0, 2**32), max_iter=st.integers(0, 20))

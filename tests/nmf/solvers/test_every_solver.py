@@ -22,6 +22,7 @@ from harmnmf.nmf.solvers.multiplicative import (
     factorize,
     factorize_harmonic,
 )
+from harmnmf.nmf.solvers.reverberation import Reverberation
 
 BETAS = [-1, 0, 0.5, 1, 1.5, 2, 3]
 
@@ -35,13 +36,14 @@ def solver(function, options, takes, **fixed):
     return solve, takes
 
 
-def note_solver(takes, beta):
+def note_solver(takes, beta, **fixed):
     def solve(arrays, **options):
-        return estimate_note_activations(**arrays, n_attack=3, beta=beta, **options)
+        return estimate_note_activations(**arrays, n_attack=3, beta=beta, **fixed, **options)
 
     return solve, takes
 
 
+ROOM = Reverberation(level=0.3, decay=0.8)
 SOLVERS, DECIBEL = {}, {}
 for beta in BETAS:
     multiplicative = partial(solver, options=MultiplicativeOptions, beta=beta)
@@ -51,6 +53,7 @@ for beta in BETAS:
         f"harmonic {beta}": multiplicative(factorize_harmonic, takes="templates"),
         f"notes {beta}": note_solver("attacks", beta),
         f"notes with a response {beta}": note_solver("attacks and bands", beta),
+        f"notes in a room {beta}": note_solver("attacks and bands", beta, reverberation=ROOM),
     }
 for algorithm, smoothness in product(("em", "sage", "multiplicative"), (0.0, 20.0)):
     options = {"algorithm": algorithm, "smoothness": smoothness}
