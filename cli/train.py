@@ -125,13 +125,13 @@ def notes(
     from harmnmf.signal.audio_folders import audio_files
 
     training, validation = split_performances(performances)
+    # The order of the sounds is one of the settings.
+    backgrounds = tuple(sorted({folder.resolve() for folder in backgrounds}))
     sounds = [path for folder in backgrounds for path in audio_files(folder)]
     settings = {
         "pianos": {name: _describe(path, path.glob("*_*.*")) for name, path in folders.items()},
         "performances": _describe(performances, [*training, *validation]),
-        "backgrounds": {
-            str(folder): _describe(folder, audio_files(folder)) for folder in backgrounds
-        },
+        "backgrounds": [_describe(folder, audio_files(folder)) for folder in backgrounds],
         "excerpts": excerpts,
         "seed": seed,
     }
@@ -231,7 +231,7 @@ def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, floa
             np.array(excerpt.settings.pitches),
             excerpt.hop_duration,
         )
-        notes = decode_posteriors(posteriors, latency=0.0)
+        notes = decode_posteriors(posteriors)
         if len(excerpt.notes):
             scores.append(evaluate_notes(excerpt.notes, notes)["F-measure_no_offset"])
         else:

@@ -33,7 +33,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def low_precision(device: str, *, enabled: bool = True) -> torch.autocast:
-    """Return a context in which networks compute in bfloat16 if the device has instructions for it.
+    """Return a context in which networks compute in bfloat16, except on CPUs without AVX-512.
 
     `device` is a type of devices: "cpu" or "cuda".
     """

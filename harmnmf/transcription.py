@@ -16,7 +16,7 @@ from harmnmf.decoder.calibration import calibrate
 from harmnmf.decoder.key_ends import release_keys
 from harmnmf.decoder.network import NoteNetwork
 from harmnmf.decoder.posteriors import NetworkDecoder, NotePosteriors, decode_posteriors
-from harmnmf.decoder.rules import N_ITER, PianoActivations, RuleDecoder, decode_notes
+from harmnmf.decoder.rules import N_ITER, PianoActivations, RuleDecoder, decode_notes, typical_room
 from harmnmf.dictionary.adaptation import adapt_dictionary
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.notes.note_list import NoteList
@@ -273,8 +273,13 @@ class Transcriber:
         except AudioError as error:
             raise AudioError(f"{name}: is too short; choose a longer recording") from error
         if self.adapt:
+            hop_duration = spectrogram.hop_length / spectrogram.sample_rate
             dictionary = adapt_dictionary(
-                spectrogram, dictionary, n_iter=self.n_iter, device=self.device
+                spectrogram,
+                dictionary,
+                n_iter=self.n_iter,
+                reverberation=None if self.network else typical_room(hop_duration),
+                device=self.device,
             )
         mix = found.mix
         if mix is not None:

@@ -369,7 +369,7 @@ def test_a_detuned_piano(learned, start, start_notes):
 def test_one_note_at_its_time(transcriber, timbre, onset):
     notes = transcriber.transcribe(single(piano_note(60, **timbre), onset))
     assert notes.pitch.tolist() == [60]
-    assert notes.onset[0] == pytest.approx(onset, abs=0.015)
+    assert notes.onset[0] == pytest.approx(onset, abs=0.012)
 
 
 @pytest.mark.parametrize("name", ["steinway_splendid_C4", "steinway_iowa_C4"])

@@ -4,11 +4,11 @@ With the activations that the dictionary gives, the dictionary is estimated agai
 :func:`harmnmf.nmf.solvers.decibel.factorize_decibel`. The prior mean is the dictionary itself,
 filtered by the response r of the room::
 
-    V ≈ Σ_kj W[f, k, j] H[k, j, n],   W_dB = (r W₀)_dB + d[f, k],   d ~ Gaussian process
+    V ≈ Σ_kj W[f, k, j] (H R)[k, j, n],   W_dB = (r W₀)_dB + d[f, k],   d ~ Gaussian process
 
-Some activations are wrong, and a free dictionary would fit them. So the deviation d of a key is
-the same for all its timbres, and smooth, with correlation lengths of half a semitone in frequency
-and four keys.
+R is the decay of the room along time, if it is given. Some activations are wrong, and a free
+dictionary would fit them. So the deviation d of a key is the same for all its timbres, and smooth,
+with correlation lengths of half a semitone in frequency and four keys.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from harmnmf.device import resolve_device
 from harmnmf.errors import ParameterError
 from harmnmf.nmf.solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
 from harmnmf.nmf.solvers.decibel import DecibelOptions, factorize_decibel, smooth_basis
+from harmnmf.nmf.solvers.reverberation import Reverberation
 from harmnmf.signal.spectrogram import Spectrogram
 from harmnmf.validation import check_number
 
@@ -41,6 +42,7 @@ def adapt_dictionary(
     *,
     sigma: float = 3.0,
     n_iter: int = 30,
+    reverberation: Reverberation | None = None,
     device: str = "cpu",
 ) -> TimbreDictionary:
     """Adapt a dictionary to the piano of a recording.
@@ -57,6 +59,8 @@ def adapt_dictionary(
         magnitudes), positive.
     n_iter : int, default=30
         Number of iterations of the solver that estimates the activations.
+    reverberation : Reverberation, optional
+        Decay of the room along time. Default: none.
     device : str, default="cpu"
         PyTorch device.
 
@@ -95,7 +99,12 @@ def adapt_dictionary(
     V = torch.from_numpy(spectrogram.values / level).to(device)
     W = torch.tensor(dictionary.W, device=device)
     played = estimate_note_activations(
-        V, W, dictionary.n_attack, bands=room_bands(dictionary.axis, device), max_iter=n_iter
+        V,
+        W,
+        dictionary.n_attack,
+        bands=room_bands(dictionary.axis, device),
+        reverberation=reverberation,
+        max_iter=n_iter,
     )
     axis = dictionary.axis.frequencies
     # A bin at 0 Hz is placed an octave below the next one.
@@ -115,6 +124,8 @@ def adapt_dictionary(
     )
     prior = (played.response[:, None, None] * W)[..., None]
     H = timbre_activations(played, dictionary.n_attack)
+    if reverberation is not None:
+        H = reverberation.apply(H)
     deviation = factorize_decibel(V, prior, W.new_ones(1, *W.shape[1:]), H, options).deviation
     W = W * 10 ** (deviation / 10)
     metadata = {**dictionary.metadata, "adapted": True}

@@ -133,7 +133,7 @@ def colored_noise(n_samples: int, rng: np.random.Generator) -> NDArray[np.float3
 
 
 def applause(n_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw the applause of few or many people, shape (n_samples,), at any level.
+    """Draw the applause of few or many people, shape (n_samples,), not normalised.
 
     Claps are decaying resonances at random times.
     """

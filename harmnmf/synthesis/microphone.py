@@ -132,8 +132,8 @@ def simulate_recording(
     Returns
     -------
     ndarray, shape (n_samples,)
-        The recording. It may exceed full scale if its level is not normalised. Silence stays
-        silent.
+        The recording. It may exceed full scale if its level is not normalised. Silence is
+        returned unchanged.
 
     Examples
     --------

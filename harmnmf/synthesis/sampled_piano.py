@@ -36,7 +36,7 @@ _TAIL = 1.0  # seconds after the last damper has fallen
 _FADE_IN, _FADE_OUT = SAMPLE_RATE // 500, SAMPLE_RATE // 4  # samples
 _LEVEL_TIME = 0.3  # seconds after the attack in which levels are measured
 _MAX_LAG = 0.002  # seconds
-_MAX_CACHED = 650  # transposed samples, which take 500 MB at most
+_MAX_CACHED = 100  # transposed samples, which take 80 MB at most
 
 # Sound pressure grows with about this power of the velocity: 20 dB from 30 to 110. The recorded
 # levels of the layers are ignored: collections normalise them in different ways.
@@ -90,7 +90,7 @@ class SampledPiano:
 
     Notes
     -----
-    Transposed samples are cached, 500 MB at most. `detuning` needs new ones, `tuning` does not.
+    Transposed samples are cached, 80 MB at most. `detuning` needs new ones, `tuning` does not.
 
     Examples
     --------

@@ -35,7 +35,11 @@ def data(tmp_path):
     for path in ("piano/notes/kw/060_H.flac", "piano/notes/ydp/060_1.flac"):
         (tmp_path / path).parent.mkdir(parents=True)
         write_audio(tmp_path / path, note)
-    for path in ("speech/clean/1", "speech/noise/demand", "speech/noise/esc10"):
+    (tmp_path / "piano/sampled/SptkBGCl").mkdir(parents=True)
+    write_audio(tmp_path / "piano/sampled/SptkBGCl/a.ogg", Audio(np.tile(note.samples, 3), RATE))
+    table = "onset\tkey_offset\tnote\tvelocity\n0.98\t1.68\t60\t60\n1.48\t1.88\t64\t70\n"
+    (tmp_path / "piano/sampled/SptkBGCl/a.tsv").write_text(table)
+    for path in ("speech/voicebank_demand_dev/clean", "speech/noise/urban"):
         (tmp_path / path).mkdir(parents=True)
         write_audio(tmp_path / path / "a.flac", Audio(np.zeros(2 * RATE), RATE))
         write_audio(tmp_path / path / "b.flac", Audio(np.zeros(RATE), RATE))
@@ -54,12 +58,20 @@ def run(monkeypatch, *args):
 
 
 def test_tables(monkeypatch, data):
-    result, rows = run(monkeypatch, "--data", data)
+    result, rows = run(monkeypatch, "--data", data, "--piano", "kw")
     assert result.exception is None, result.output
     for room in ("dry", "hall, 1.6 s", "hall, 2.5 s"):
         assert rows["kw", room] == [*["1.000"] * 7, "10.0"]
-    assert rows["speech", "20"] == rows["rooms and streets", "20"] == ["0.0"]
-    assert rows["applause", "20"] == ["10.0"]
+        assert rows[room, "1"] == ["1.000"] * 7
+    assert rows["speech", "20"] == rows["streets and machines", "20"] == ["0.0"]
+    assert rows["applause, as in training", "20"] == ["10.0"]
+
+
+def test_without_a_piano_to_render(monkeypatch, data):
+    result, rows = run(monkeypatch, "--data", data)
+    assert result.exception is None, result.output
+    assert ("dry", "1") in rows
+    assert ("kw", "dry") not in rows
 
 
 def test_each_piano_has_its_decoder(monkeypatch, data):
@@ -67,7 +79,7 @@ def test_each_piano_has_its_decoder(monkeypatch, data):
     result, rows = run(monkeypatch, *options, "--decoder", "none", "--decoder", "learned")
     assert result.exception is None, result.output
     assert (rows["kw", "dry"][2], rows["ydp", "dry"][2]) == ("0.000", "1.000")
-    assert rows["applause", "20"] == ["0.0"]
+    assert rows["applause, as in training", "20"] == ["0.0"]
     result, _ = run(monkeypatch, *options, *["--decoder", "none"] * 3)
     assert result.exit_code == 2
     assert "--decoder once, or once for each --piano" in result.output
