@@ -74,8 +74,8 @@ def command() -> None:
     help="Output folder: network.safetensors, learning_curve.png, metrics.jsonl, and intermediate "
     "files (dictionaries, excerpts, checkpoint).",
 )
-@click.option("--excerpts", default=3500, type=COUNT, help="Number of training excerpts of 20 s.")
-@click.option("--steps", default=8000, type=COUNT, help="Number of training steps.")
+@click.option("--excerpts", default=2600, type=COUNT, help="Number of training excerpts of 20 s.")
+@click.option("--steps", default=4900, type=COUNT, help="Number of training steps.")
 @seed_option
 @click.option(
     "-j", "--jobs", default=1, type=COUNT, help="Number of processes that render excerpts."
