@@ -4,11 +4,12 @@
 
     python -m benchmarks.keyboard --data PATH/TO/data
 
-Transcribes isolated notes, chromatic scales, pairs of notes and ten-note chords of three pianos: the
-notes as they were recorded, the rest rendered from them. The shipped dictionary and network were
-learned from these pianos, among others: ``--dictionary`` and ``--decoder`` name others. Intervals and chords are also counted in the first 30 s of
-each recording in ``piano/real``. Notes match as for the scores: same pitch, onsets within 50 ms.
-Extra notes count for the key that was struck nearest in time.
+Transcribes isolated notes, chromatic scales, pairs of notes and ten-note chords of three pianos:
+the notes as they were recorded, the rest rendered from them. The shipped dictionary and network
+were learned from these pianos, among others: ``--dictionary`` and ``--decoder`` name others.
+Intervals and chords are also counted in the first 30 s of each recording in ``piano/real``. Notes
+match as for the scores: same pitch, onsets within 50 ms. Extra notes count for the key that was
+struck nearest in time.
 """
 
 from __future__ import annotations
