@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike
 
 from harmnmf.decoder.analysis import AnalysedBlock, BlockAnalysis, Recording
 from harmnmf.decoder.calibration import calibrate
+from harmnmf.decoder.features import typical_room
 from harmnmf.decoder.key_ends import release_keys
 from harmnmf.decoder.network import NoteNetwork
 from harmnmf.decoder.posteriors import NetworkDecoder, NotePosteriors, decode_posteriors
-from harmnmf.decoder.rules import N_ITER, PianoActivations, RuleDecoder, decode_notes, typical_room
+from harmnmf.decoder.rules import N_ITER, PianoActivations, RuleDecoder, decode_notes
 from harmnmf.dictionary.adaptation import adapt_dictionary
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.notes.note_list import NoteList
@@ -273,12 +274,12 @@ class Transcriber:
         except AudioError as error:
             raise AudioError(f"{name}: is too short; choose a longer recording") from error
         if self.adapt:
-            hop_duration = spectrogram.hop_length / spectrogram.sample_rate
+            room = typical_room if self.network is None else self.network.settings.room
             dictionary = adapt_dictionary(
                 spectrogram,
                 dictionary,
                 n_iter=self.n_iter,
-                reverberation=None if self.network else typical_room(hop_duration),
+                reverberation=room(spectrogram.hop_length / spectrogram.sample_rate),
                 device=self.device,
             )
         mix = found.mix

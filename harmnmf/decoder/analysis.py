@@ -249,7 +249,12 @@ class BlockAnalysis:
 def measure_features(recording: Recording, settings: FeatureSettings) -> NoteFeatures:
     """Measure the features of a whole recording, to train a network on."""
     front_ends = (recording.dictionary.front_end, settings.onset_front_end)
-    blocks = BlockAnalysis(recording, front_ends, n_iter=settings.n_iter).run()
+    blocks = BlockAnalysis(
+        recording,
+        front_ends,
+        n_iter=settings.n_iter,
+        reverberation=settings.room(recording.hop_duration),
+    ).run()
     return NoteFeatures.join(
         settings.measure(spectra, activations, recording.level)[inner]
         for spectra, activations, inner in blocks

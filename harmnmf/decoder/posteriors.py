@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from harmnmf.errors import ParameterError
+from harmnmf.nmf.solvers.reverberation import Reverberation
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.spectrogram import FrontEnd
 from harmnmf.storage.files import atomic_path
@@ -216,8 +217,6 @@ class NetworkDecoder:
     Thresholds are those of :class:`PosteriorDecoder`.
     """
 
-    reverberation = None  # networks are trained on activations without it
-
     def __init__(self, network: NoteNetwork, recording: Recording, **thresholds: float) -> None:
         self.network = network
         self.recording = recording
@@ -229,6 +228,11 @@ class NetworkDecoder:
     def front_ends(self) -> list[FrontEnd]:
         """Front ends of the spectra in a block."""
         return [self.recording.dictionary.front_end, self.network.settings.onset_front_end]
+
+    @property
+    def reverberation(self) -> Reverberation:
+        """Decay of the room that the recording is analysed with."""
+        return self.network.settings.room(self.recording.hop_duration)
 
     def push(self, block: AnalysedBlock) -> NotePosteriors:
         """Take the next block; return its probabilities without the context."""

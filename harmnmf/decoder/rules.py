@@ -36,11 +36,11 @@ from harmnmf.storage.files import atomic_path
 from harmnmf.validation import check_integer, check_number
 
 from .analysis import AnalysedBlock, Recording
-from .features import reference_level
+from .features import reference_level, typical_room
 
 __all__ = [
     "N_ITER", "PianoActivations", "RuleDecoder", "check_thresholds", "decode_notes", "note_ends",
-    "onset_evidence", "typical_room",
+    "onset_evidence",
 ]  # fmt: skip
 
 # Iterations of the solver with which the rules and their threshold were set.
@@ -55,10 +55,6 @@ _REPETITION = 0.08
 _BEFORE = 0.06
 _AFTER = ((0.1, 0.15), (0.24, 0.05))
 _SHORTEST_NOTE = 0.04
-# The decay of the room that all recordings are analysed with: a hall, but with less reverberation
-# than halls have. More gains little in halls, and loses notes where there is none.
-_REVERBERATION_TIME = 1.6  # seconds
-_REVERBERANT_LEVEL = 1.0  # per second
 # Decibels. Below the floor levels make no difference.
 _FLOOR = -60.0
 # Levels of the octave below, relative to a note, between which the penalty for an overtone rises
@@ -286,11 +282,6 @@ def decode_notes(
         np.clip(np.round(velocities), 1, 127).astype(np.int64),
     )
     return notes.without_overlaps()
-
-
-def typical_room(hop_duration: float) -> Reverberation:
-    """Make the decay of the room that recordings are analysed with, whatever their room is."""
-    return Reverberation.of_room(_REVERBERATION_TIME, _REVERBERANT_LEVEL, hop_duration)
 
 
 def check_thresholds(**values: float) -> None:
