@@ -246,7 +246,7 @@ def decode_notes(
     >>> piano = PianoActivations(attack, sustain, np.arange(21, 109), 0.02, 10, 0.02)
     >>> notes = decode_notes(piano)
     >>> notes.pitch, notes.onset.round(3), notes.offset.round(3)
-    (array([60]), array([1.024]), array([1.6]))
+    (array([60]), array([1.026]), array([1.6]))
     """
     check_thresholds(
         onset_threshold=onset_threshold, offset_threshold=offset_threshold, latency=latency

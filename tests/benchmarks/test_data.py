@@ -45,8 +45,8 @@ def test_inputs_are_the_same_in_every_run(change):
 def test_annotations_move_later_whole():
     moved = on_sound(NoteList([0.0, 1.0], [0.5, 2.0], [60, 62], [70, 80], pedal=[[0.2, 0.4]]))
     np.testing.assert_allclose(moved.onset, [0.02, 1.02])
-    np.testing.assert_allclose(moved.offset, [0.5275, 2.0275])
-    np.testing.assert_allclose(moved.pedal, [[0.2275, 0.4275]])
+    np.testing.assert_allclose(moved.offset, [0.52, 2.02])
+    np.testing.assert_allclose(moved.pedal, [[0.22, 0.42]])
 
 
 @pytest.mark.parametrize("seconds", [0.6, 1.6, 2.5])
