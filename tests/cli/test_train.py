@@ -91,7 +91,7 @@ def test_lost_files_are_written_again(folder: Path, run: Path, lost: str) -> Non
         (["--seed", "1"], "seed was 0 and is 1"),
         (["--pianos"], "pianos.b was not given and is"),
         (["--performances"], "performances was"),
-        (["--background"], "backgrounds."),
+        (["--background"], "backgrounds was"),
     ],
 )
 def test_other_settings_are_refused(
