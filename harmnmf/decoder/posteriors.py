@@ -118,10 +118,10 @@ class PosteriorDecoder:
         MIDI numbers of the keys.
     hop_duration : float
         Seconds from frame to frame.
-    onset_threshold : float, default=0.45
+    onset_threshold : float, default=0.4
         Minimum probability of an onset; two thirds of it on the lowest and the highest keys. Higher
         values give fewer, more certain notes.
-    offset_threshold : float, default=0.4
+    offset_threshold : float, default=0.5
         A note ends when the probability that it sounds falls below this, or when the pedal that
         holds it is released, and at the latest when its key is struck again.
     latency : float, default=0.0
@@ -134,8 +134,8 @@ class PosteriorDecoder:
         pitches: NDArray[np.int64],
         hop_duration: float,
         *,
-        onset_threshold: float = 0.45,
-        offset_threshold: float = 0.4,
+        onset_threshold: float = 0.4,
+        offset_threshold: float = 0.5,
         latency: float = 0.0,
     ) -> None:
         check_thresholds(
