@@ -76,7 +76,7 @@ def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None
     type=FiniteNumber(),
     metavar="NUMBER",
     help="Onset threshold; a higher one gives fewer notes. A probability, or decibels with "
-    "--decoder nmf.  [default: 0.45; -20 with nmf]",
+    "--decoder nmf.  [default: 0.4; -20 with nmf]",
 )
 @click.option(
     "--note-ends",

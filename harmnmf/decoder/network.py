@@ -334,7 +334,7 @@ class NoteNetwork(nn.Module):
         Examples
         --------
         >>> NoteNetwork.load("learned").settings.n_iter
-        30
+        10
         """
         path = find_file(source, shipped_networks(), "network")
         arrays, metadata = load_arrays(path, kind=_KIND)

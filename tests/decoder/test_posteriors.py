@@ -111,7 +111,7 @@ def test_onsets_are_the_first_of_the_highest_within_60_ms(posteriors: NotePoster
     expected = []
     for pitch, onset in zip(posteriors.pitches, posteriors.onset, strict=True):
         highest = [
-            p > 0.45 and p == max(onset[max(0, n - reach) : n + reach + 1])
+            p > 0.4 and p == max(onset[max(0, n - reach) : n + reach + 1])
             for n, p in enumerate(onset)
         ]
         expected += [
