@@ -105,7 +105,7 @@ def test_the_example(transcriber, reference, start):
         return variant(transcriber, **thresholds).decode(analysis)
 
     is_nmf = transcriber.network is None
-    assert 0 < len(decode(onset_threshold=-15.0 if is_nmf else 0.95)) < len(notes)
+    assert 0 < len(decode(onset_threshold=-15.0 if is_nmf else 0.8)) < len(notes)
     shorter = decode(offset_threshold=-10.0 if is_nmf else 0.9)
     assert shorter.offset.sum() < notes.offset.sum()
     earlier, later = decode(latency=0.2), decode(latency=0.1)

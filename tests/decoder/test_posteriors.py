@@ -111,13 +111,13 @@ def test_onsets_are_the_first_of_the_highest_within_60_ms(posteriors: NotePoster
     expected = []
     for pitch, onset in zip(posteriors.pitches, posteriors.onset, strict=True):
         highest = [
-            p > 0.4 and p == max(onset[max(0, n - reach) : n + reach + 1])
+            p > 0.45 and p == max(onset[max(0, n - reach) : n + reach + 1])
             for n, p in enumerate(onset)
         ]
         expected += [
             (pitch, n) for n, here in enumerate(highest) if here and not (n > 0 and highest[n - 1])
         ]
-    notes = decode_posteriors(posteriors)
+    notes = decode_posteriors(posteriors, onset_threshold=0.45)
     order = np.lexsort((notes.onset, notes.pitch))
     assert [pitch for pitch, _ in expected] == notes.pitch[order].tolist()
     # The summit lies between frames, at most halfway to the next.

@@ -65,7 +65,7 @@ def test_spectra_move_towards_those_of_the_piano(dictionary, adapted):
         audible = before[:, key] > 0.01 * before[:, key].max()
         learned = 10 * np.log10(after[audible, key] / before[audible, key])
         true = colour(dictionary)[audible]
-        assert np.corrcoef(learned, true)[0, 1] > 0.6
+        assert np.corrcoef(learned, true)[0, 1] > 0.5
         assert learned.std() > 0.4 * true.std()
 
 
