@@ -31,9 +31,6 @@ _WEIGHTS = {"onset": 1.0, "sounding": 0.1, "offset": 0.3, "velocity": 10.0, "ped
 _GAIN = 5.0
 _EQUALISERS = ((8, 3.0), (98, 2.0))
 _KEY_GAIN = 1.5
-# The last steps, as a share, have only the gain and the coarse equaliser: the others disturb the
-# levels that velocities are estimated from.
-_LAST = 0.1
 _AVERAGING = 0.999
 _LEVELS = ("spectrum", "onset_spectrum", "activations")
 _KIND = "note-training"
@@ -125,8 +122,7 @@ def train_note_network(
     def batches(first: int) -> Iterator[Batch]:
         for step in range(first, n_steps):
             rng = np.random.default_rng([seed, step])
-            fine = step < (1 - _LAST) * n_steps
-            yield _batch(network.settings, excerpts, rng, batch_size, n_frames, augment, fine)
+            yield _batch(network.settings, excerpts, rng, batch_size, n_frames, augment)
 
     return train_network(
         network,
@@ -177,7 +173,6 @@ def _batch(
     batch_size: int,
     n_frames: int,
     augment: bool,
-    fine: bool,
 ) -> Batch:
     """Draw random frames of random excerpts."""
     inputs, wanted = [], []
@@ -188,7 +183,7 @@ def _batch(
         frames = slice(int(start), int(start) + n_frames)
         levels: Sequence[torch.Tensor] = settings.tensors(features[frames])
         if augment:
-            levels = tuple(_augmented(levels, rng, fine))
+            levels = tuple(_augmented(levels, rng))
         missing = n_frames - levels[0].shape[-1]
         inputs.append([functional.pad(x, (0, missing)) for x in levels])
         wanted.append(
@@ -198,17 +193,15 @@ def _batch(
     return dict(zip((*_LEVELS, *NoteLogits._fields), stacked, strict=True))
 
 
-def _augmented(
-    levels: Sequence[torch.Tensor], rng: np.random.Generator, fine: bool
-) -> Iterator[torch.Tensor]:
+def _augmented(levels: Sequence[torch.Tensor], rng: np.random.Generator) -> Iterator[torch.Tensor]:
     """Apply random gains and equalisers to all levels above the floor."""
     n_bins, n_pitches = levels[0].shape[0], levels[2].shape[0]
     curve = np.zeros(n_bins)
-    for n_bands, deviation in _EQUALISERS[: 1 + fine]:
+    for n_bands, deviation in _EQUALISERS:
         centres = np.linspace(0, n_bins - 1, n_bands)
         curve += np.interp(np.arange(n_bins), centres, rng.normal(0, deviation, n_bands))
     gain = rng.normal(0, _GAIN)
-    keys = rng.normal(gain, _KEY_GAIN * fine, n_pitches)
+    keys = rng.normal(gain, _KEY_GAIN, n_pitches)
     bins, rows = (torch.tensor(x / UNIT_DB, dtype=torch.float32) for x in (curve + gain, keys))
     for x, change in zip(levels, (bins[:, None], bins[:, None], rows[:, None, None]), strict=True):
         yield torch.where(x > 0, x + change, x).clamp_min(0)
