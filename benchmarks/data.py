@@ -27,7 +27,7 @@ SAMPLE_RATE = 16_000
 PIANOS = ("ENSTDkCl", "ENSTDkAm")
 # Seconds from the annotated onsets of the real recordings to the sound. Their medians on ENSTDkCl
 # and ENSTDkAm are 8 and 25 ms where the energy of the partials rises, and 18 and 37 ms as MAPS's
-# users report. The constant is that of the first version of these benchmarks.
+# users report. The constant was chosen on these recordings, in the first version of the benchmarks.
 ANNOTATION_LEAD = 0.02
 
 PHONE_BAND = (150.0, 5500.0)  # Hz

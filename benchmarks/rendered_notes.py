@@ -7,8 +7,7 @@ r"""Accuracy where nothing is annotated wrongly, and where no piano plays.
         --piano kw --decoder WITHOUT_KW --dictionary WITHOUT_KW
 
 The first table has the sampled pianos of MAPS, which neither the dictionary nor the network knows:
-30 s of every seventh piece in ``piano/sampled``, as it is and in halls
-(see ``benchmarks/data.py``).
+30 s of every seventh piece in ``piano/sampled``, as it is and in halls (``benchmarks/data.py``).
 Each piece's median deviation is removed, as the annotations precede the sound.
 
 The second counts the notes found where no piano plays, in sounds that are not in the training, but

@@ -58,8 +58,8 @@ ALIGNMENTS = (
     "median deviation removed",
     "annotated right",
 )
-# Onset-only note F with the annotations as they are on ENSTDkCl and on ENSTDkAm, and real-time
-# factor, on the same excerpts.
+# Onset F on ENSTDkCl and ENSTDkAm against the original annotations, and real-time factor; measured
+# on the same excerpts.
 ANCHORS = [
     ("transkun 2.0.1 (13.6 M parameters)", "0.913", "0.804", "1.0"),
     ("madmom CNN + ADSR", "0.826", "0.755", "0.25"),

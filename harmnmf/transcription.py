@@ -58,7 +58,7 @@ class Transcriber:
         to 1. Default: estimated for each recording, or 0 if it has too few notes for that.
     adapt : bool, optional
         Adapt the dictionary to each recording. Default: True with "nmf", where the F-measure gains
-        a point or two; a network gains nothing, and takes twice the time.
+        a point; a network gains nothing, and takes longer.
     n_iter : int, optional
         Iterations of the solver. Default: as many as the network was trained with, or 30.
     block_duration : float, default=30.0
