@@ -33,21 +33,21 @@ _DIVISIONS = {
     (9, 9): (math.inf, 5.0),
     (12, 12): (6.5, 4.8),
     (16, 16): (7.5, 9.0),
-    (3, 2): (5.0, 5.5),
-    (2, 3): (5.5, 5.5),
-    (3, 4): (5.5, 7.0),
-    (4, 3): (5.5, 7.0),
-    (4, 6): (6.5, 7.0),
-    (6, 4): (6.5, 7.0),
-    (3, 8): (6.5, 8.0),
-    (8, 3): (6.5, 8.0),
-    (6, 8): (7.0, 8.0),
-    (8, 6): (7.0, 8.0),
+    (3, 2): (3.0, 3.5),
+    (2, 3): (3.5, 3.5),
+    (3, 4): (3.5, 5.0),
+    (4, 3): (3.5, 5.0),
+    (4, 6): (4.5, 5.0),
+    (6, 4): (4.5, 5.0),
+    (3, 8): (4.5, 6.0),
+    (8, 3): (4.5, 6.0),
+    (6, 8): (5.0, 6.0),
+    (8, 6): (5.0, 6.0),
 }
 _NEW_DIVISION = 2.0  # cost of another division than in the beat before
 _LATE = 2.6  # cost of a beat whose first part has no note
 # Cost of parts without a note, after a note of the same beat.
-_SKIP = {1: (0.0, 0.0), 2: (0.0, 1.0), 3: (4.0, 1.4), 4: (1.8, 2.0), 6: (1.5, 1.5), 8: (1.8, 2.0)}
+_SKIP = {1: (0.0, 0.0), 2: (0.0, 1.0), 3: (2.5, 1.4), 4: (1.8, 2.0), 6: (1.5, 1.5), 8: (1.8, 2.0)}
 _SKIP_FINER = (2.0, 2.0)
 _CHORD = -1.0  # cost of a note at the position of the one before
 
@@ -298,7 +298,9 @@ def _fit(events: _Events) -> NDArray[np.float64]:
     for _ in range(_N_PASSES - 1):
         deviation = np.abs(events.time - position)
         expected = np.hypot(_ONSET_SECONDS / events.seconds, _ONSET_BEATS)
-        precision = np.clip(np.mean(np.minimum(deviation / expected, 2.0)) / _MEAN_DEVIATION, _MIN, 1.0)
+        precision = np.clip(
+            np.mean(np.minimum(deviation / expected, 2.0)) / _MEAN_DEVIATION, _MIN, 1.0
+        )
         beat = np.floor(position + 1e-9)
         is_first = np.concatenate([[True], beat[1:] != beat[:-1]])
         share = np.exp(-prior)
@@ -334,7 +336,9 @@ def _decode(
     for index in range(n_events):
         time, second, metre = events.time[index], events.seconds[index], events.metre[index]
         position = np.round(time - states.part) + states.part
-        local = _robust((time - position) / math.hypot(_ONSET_SECONDS / second, _ONSET_BEATS * tolerance))
+        local = _robust(
+            (time - position) / math.hypot(_ONSET_SECONDS / second, _ONSET_BEATS * tolerance)
+        )
         local[~is_open[hands[index]]] = _IMPOSSIBLE
         chosen = np.flatnonzero(local < local.min() + _NEAR)
         position, local = position[chosen], local[chosen]

@@ -138,7 +138,7 @@ def test_piece_in_triplets_stays_in_triplets():
     grid = BeatGrid(np.arange(32) * 0.5, Bars([[4, 4]] * 8))
     position = np.concatenate([480 * beat + np.array([0, 320]) for beat in range(30)])
     generator = np.random.default_rng(1)
-    onset = grid.time_at(position) + np.tile([0, 0.02], 30) + generator.uniform(0, 0.02, 60)
+    onset = grid.time_at(position) + np.tile([0, 0.01], 30) + generator.uniform(0, 0.02, 60)
     triplets = np.concatenate([480 * beat + np.array([160]) for beat in range(0, 30, 2)])
     onset = np.r_[onset, grid.time_at(triplets)]
     notes = NoteList(onset, onset + 0.1, np.r_[60 + np.arange(60) % 12, np.full(15, 50)], [70] * 75)
