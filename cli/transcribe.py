@@ -227,7 +227,8 @@ class Transcription:
             elif suffix == ".json":
                 write_json(path, notes, self._metadata(task, recording))
             elif suffix == ".png":
-                from harmnmf.plotting.figures import plot_transcription, save_figure
+                from harmnmf.plotting.figures import save_figure
+                from harmnmf.plotting.piano_rolls import plot_transcription
 
                 title = click.format_filename(task.source.name)
                 spectrogram = recording.spectrogram(recording.intervals[0][0], _PICTURE)

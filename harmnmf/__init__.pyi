@@ -27,8 +27,9 @@ from .notes.pitch_names import pitch_name as pitch_name
 from .plotting.figures import plot_activations as plot_activations
 from .plotting.figures import plot_before_after as plot_before_after
 from .plotting.figures import plot_dictionary as plot_dictionary
-from .plotting.figures import plot_transcription as plot_transcription
 from .plotting.figures import save_figure as save_figure
+from .plotting.piano_rolls import plot_notes as plot_notes
+from .plotting.piano_rolls import plot_transcription as plot_transcription
 from .signal.audio import Audio as Audio
 from .signal.audio import AudioInfo as AudioInfo
 from .signal.audio import audio_info as audio_info
