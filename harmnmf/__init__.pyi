@@ -30,6 +30,12 @@ from .plotting.figures import plot_dictionary as plot_dictionary
 from .plotting.figures import save_figure as save_figure
 from .plotting.piano_rolls import plot_notes as plot_notes
 from .plotting.piano_rolls import plot_transcription as plot_transcription
+from .score.bars import Bars as Bars
+from .score.bars import BeatGrid as BeatGrid
+from .score.from_notes import find_beats as find_beats
+from .score.from_notes import transcribe_score as transcribe_score
+from .score.score import Key as Key
+from .score.score import Score as Score
 from .signal.audio import Audio as Audio
 from .signal.audio import AudioInfo as AudioInfo
 from .signal.audio import audio_info as audio_info

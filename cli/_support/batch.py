@@ -303,8 +303,14 @@ def _remove_leftovers(tasks: list[Task]) -> None:
 
 def _settings(work: PreparedWork) -> dict[str, Any]:
     """Parameters that outputs depend on, with the hashes of files instead of their names."""
-    settings = asdict(work)
+    return _with_hashes(asdict(work))
+
+
+def _with_hashes(settings: dict[str, Any]) -> dict[str, Any]:
+    settings = dict(settings)
     for name, value in settings.items():
-        if isinstance(value, str) and Path(value).is_file():
+        if isinstance(value, dict):
+            settings[name] = _with_hashes(value)
+        elif isinstance(value, str) and Path(value).is_file():
             settings[name] = f"sha256:{file_hash(Path(value))}"
     return settings
