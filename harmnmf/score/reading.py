@@ -17,14 +17,17 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harmnmf.errors import FormatError
+from harmnmf.notes.files import read_notes
+from harmnmf.notes.note_list import NoteList
 from harmnmf.storage.files import open_plain
 
-from .bars import TICKS, Bars
+from .bars import TICKS, Bars, BeatGrid
 from .score import Key, Score, ScoreNotes
 
-__all__ = ["MUSICXML_SUFFIXES", "read_musicxml"]
+__all__ = ["MUSICXML_SUFFIXES", "read_musicxml", "read_pop909"]
 
 MUSICXML_SUFFIXES = (".musicxml", ".mxl", ".xml")
 
@@ -466,3 +469,79 @@ def _keys(measures: list[_Measure], starts: list[int], bars: Bars) -> tuple[Key,
         ):
             keys.append(Key(bar, key.fifths, key.mode))
     return tuple(keys)
+
+
+def read_pop909(folder: str | Path, number: int) -> tuple[NoteList, BeatGrid, tuple[Key, ...]]:
+    """Read a song of POP909: notes of all tracks, beats and keys.
+
+    Each beat is a quarter. Beats before the first downbeat are a pickup, and a last bar that was
+    cut off is completed.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of the files ``NNN.mid``, ``NNN.beat_midi.txt`` and ``NNN.key_audio.txt``.
+    number : int
+        Number of the song.
+
+    Returns
+    -------
+    notes : NoteList
+        Notes, with releases of keys.
+    grid : BeatGrid
+        Beats and bars.
+    keys : tuple of Key
+        Keys, which were found in the audio.
+
+    Raises
+    ------
+    FormatError
+        If a file is missing or damaged.
+
+    References
+    ----------
+    Z. Wang et al., "POP909: A pop-song dataset for music arrangement generation", ISMIR 2020.
+    """
+    paths = [
+        Path(folder, f"{number:03d}.{kind}") for kind in ("mid", "beat_midi.txt", "key_audio.txt")
+    ]
+    notes = read_notes(paths[0], offset="key")
+    try:
+        table = np.loadtxt(paths[1], ndmin=2)
+        grid = _pop909_grid(table[:, 0], table[:, 1] > 0, table[:, 2] > 0)
+        keys: dict[int, Key] = {}
+        for line in paths[2].read_text(encoding="utf-8").splitlines():
+            start, _, name = line.split()
+            bar = int(grid.bars.bar_at(grid.position(float(start)))) if keys else 0
+            keys[bar] = _named_key(bar, name)
+    except OSError as error:
+        raise FormatError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    except (ValueError, IndexError, KeyError) as error:
+        raise FormatError(f"{paths[1]}: not beats and keys of POP909 ({error})") from error
+    return notes, grid, tuple(keys.values()) or (Key(0, 0),)
+
+
+def _pop909_grid(
+    time: NDArray[np.float64], is_strong: NDArray[np.bool_], is_downbeat: NDArray[np.bool_]
+) -> BeatGrid:
+    """Make bars of the beats from downbeat to downbeat."""
+    first = np.flatnonzero(is_downbeat)
+    # Six beats with a strong one in the middle are two bars of three.
+    halves = first[np.diff(np.append(first, time.size)) == 6] + 3
+    first = np.union1d(first, halves[is_strong[halves]])
+    counts = np.diff(np.append(first, time.size)).tolist()
+    counts = [counts[0]] * (first[0] // counts[0]) + counts
+    pickup = int(first[0]) % counts[0]
+    missing = max(counts[-2] - counts[-1], 0) if len(counts) > 1 else 0
+    counts[-1] += missing
+    time = np.append(time, time[-1] + (time[-1] - time[-2]) * np.arange(1, missing + 1))
+    signatures = [(count, 4) for count in ([counts[0]] if pickup else []) + counts]
+    return BeatGrid(time, Bars(signatures, pickup * TICKS))
+
+
+def _named_key(bar: int, name: str) -> Key:
+    """Key of a name like ``Gb:maj``, with the fewer accidentals of two."""
+    tonic, mode = name.split(":")
+    fifths = _FIFTHS[tonic[0]] + 7 * (tonic.count("#") - tonic.count("b")) - 3 * (mode == "min")
+    fifths = (fifths + 6) % 12 - 6 if abs(fifths) > 6 else fifths
+    return Key(bar, fifths, "minor" if mode == "min" else "major")
