@@ -39,6 +39,8 @@ _KEYBOARDS = (
 _PITCH_CLASS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))
 _FIFTHS = dict(zip("FCGDAEB", range(-1, 6), strict=True))
 _SHORTEST = 4 * TICKS // 32  # bars are whole multiples of the shortest unit of a time signature
+# Notes of a written-out arpeggio are tied to their chord over the other notes of the arpeggio.
+_MAX_TIE_GAP = 4 * TICKS
 
 
 @dataclass
@@ -412,22 +414,20 @@ def _tied(notes: list[_Note], ties: list[set[str]]) -> list[_Note]:
     open_notes: dict[int, list[_Note]] = defaultdict(list)
     for index in sorted(range(len(notes)), key=lambda index: notes[index].start):
         note, tie = notes[index], ties[index]
-        sounding = open_notes[note.pitch]
-        if "stop" in tie:
-            before = [other for other in sounding if other.end == note.start]
-            before.sort(key=lambda other: (other.staff, other.voice) != (note.staff, note.voice))
-            if before:
-                sounding.remove(before[0])
-                before[0].end = note.end
-                if before[0].ornament == "grace" and note.ornament != "grace":
-                    before[0].ornament = note.ornament
-                note = before[0]
-            else:
-                kept.append(note)
+        tied = open_notes[note.pitch]
+        before = [other for other in tied if 0 <= note.start - other.end < _MAX_TIE_GAP]
+        if "stop" in tie and before:
+            place = note.staff, note.voice
+            first = max(before, key=lambda other: (other.end, (other.staff, other.voice) == place))
+            tied.remove(first)
+            first.end = note.end
+            if first.ornament == "grace":
+                first.ornament = note.ornament
+            note = first
         else:
             kept.append(note)
         if "start" in tie:
-            sounding.append(note)
+            tied.append(note)
     return kept
 
 
