@@ -66,7 +66,7 @@ def read_beats(path: str | Path) -> NDArray[np.float64]:
                 ) from None
     beats = np.array(rows).reshape(-1, 2)
     if len(beats) < 2:
-        raise FormatError(f"{path}: has {len(beats)} times of beats; a score needs two or more")
+        raise FormatError(f"{path}: has fewer than two times of beats; write one in seconds a line")
     if not (np.isfinite(beats[:, 0]).all() and (np.diff(beats[:, 0]) > 0).all()):
         raise FormatError(f"{path}: the times of beats must be seconds that ascend")
     return beats[:, 0] if np.isnan(beats[:, 1]).all() else beats
