@@ -15,10 +15,11 @@ from .bars import BeatGrid
 from .beats import BeatNetwork
 from .hands import assign_hands
 from .key_names import parse_key
+from .keys import estimate_keys
 from .metre import grid_from_beats, track_beats
 from .quantization import quantize
 from .score import Key, Performance, Score, ScoreNotes
-from .spelling import estimate_keys, spell
+from .spelling import spell
 from .voices import assign_voices
 
 __all__ = ["default_network", "find_beats", "transcribe_score"]
@@ -155,7 +156,7 @@ def transcribe_score(
         "pitch": pitch,
         "staff": quantized.staff,
         "voice": voice,
-        "fifths": spell(onset, pitch, keys, bars),
+        "fifths": spell(onset, duration, pitch, keys, bars),
         "ornament": quantized.ornament,
     }
     order = np.lexsort((pitch, voice, quantized.staff, onset))
