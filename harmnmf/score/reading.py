@@ -381,7 +381,9 @@ def _score(parts: list[list[_Measure]], title: str) -> Score:
 
 def _bars(measures: list[_Measure]) -> tuple[list[int], Bars]:
     """Start of each measure in ticks, and the bars that they make."""
-    starts, lengths, signatures = [], [], []
+    starts: list[int] = []
+    lengths: list[int] = []
+    signatures: list[tuple[int, int]] = []
     may_join = False  # whether the last bar is short, and may go on in the next measure
     for index, measure in enumerate(measures):
         full = _full(measure.signature)
