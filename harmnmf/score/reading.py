@@ -39,6 +39,7 @@ _KEYBOARDS = (
 _PITCH_CLASS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))
 _FIFTHS = dict(zip("FCGDAEB", range(-1, 6), strict=True))
 _SHORTEST = 4 * TICKS // 32  # bars are whole multiples of the shortest unit of a time signature
+_LONGEST = 1000 * TICKS  # longer are only bars of damaged files
 # Notes of a written-out arpeggio are tied to their chord over the other notes of the arpeggio.
 _MAX_TIE_GAP = 4 * TICKS
 
@@ -225,7 +226,7 @@ def _choose_parts(
         remark = f"no part has two staves; its parts {listed} are read as the two hands"
         return [parts[index] for index in best], "" if plain else remark
     if not any(wide):
-        raise ValueError(f"no part has two staves; choose one of its parts {listed}")
+        raise ValueError(f"none of its parts {listed} has two staves, as a piano's")
     others = [
         label
         for index, label in enumerate(labels)
@@ -245,16 +246,19 @@ def _read_measures(part: ElementTree.Element, staff: int) -> Iterator[_Measure]:
 def _read_measure(measure: ElementTree.Element, state: _State, staff: int) -> _Measure:
     notes: list[tuple[_Note, set[str]]] = []
     key = None
-    position = onset = length = Fraction(0)
+    position = onset = length = printed = Fraction(0)
     for element in measure:
         if element.tag == "note":
-            duration = max(_duration(element) * state.scale, Fraction(0))
+            duration = _duration(element) * state.scale
             if element.find("chord") is None:
                 onset = position
-                position += duration
-            if element.find("pitch") is not None and element.get("print-object") != "no":
+                position = max(position + duration, Fraction(0))
+            is_printed = element.get("print-object") != "no"
+            if is_printed:
+                printed = max(printed, position)
+            if is_printed and element.find("pitch") is not None:
                 note = _read_note(element, state, staff)
-                note.start, note.end = round(onset), round(onset + duration)
+                note.start, note.end = round(onset), round(onset + abs(duration))
                 notes.append((note, _ties(element)))
         elif element.tag == "forward":
             position += _duration(element) * state.scale
@@ -265,6 +269,8 @@ def _read_measure(measure: ElementTree.Element, state: _State, staff: int) -> _M
             key = (round(position), found) if found is not None and key is None else key
         length = max(length, position)
     implicit = measure.get("implicit") == "yes" or measure.get("number") == "0"
+    # Hidden notes, by which an ornament is played, can be too many for the measure.
+    length = min(length, max(printed, Fraction(_full(state.signature))))
     return _Measure(state.signature, round(length), implicit, notes, key)
 
 
@@ -272,9 +278,10 @@ def _read_attributes(element: ElementTree.Element, state: _State) -> Key | None:
     """Update what the attributes of a measure change, and return its key signature, if any."""
     divisions = element.findtext("divisions")
     if divisions is not None:
-        state.scale = TICKS / Fraction(divisions.strip())
-        if state.scale <= 0:
+        number = Fraction(float(divisions))
+        if number <= 0:
             raise ValueError("divisions must be positive")
+        state.scale = TICKS / number
     time = element.find("time")
     if time is not None and time.find("beats") is not None:
         state.signature = _time_signature(time)
@@ -334,7 +341,7 @@ def _read_note(element: ElementTree.Element, state: _State, staff: int) -> _Note
 
 def _duration(element: ElementTree.Element) -> Fraction:
     """Duration in divisions; 0 for grace notes, which have none."""
-    return Fraction((element.findtext("duration") or "0").strip())
+    return Fraction(float(element.findtext("duration") or 0))
 
 
 def _ties(element: ElementTree.Element) -> set[str]:
@@ -374,12 +381,16 @@ def _score(parts: list[list[_Measure]], title: str) -> Score:
 
 def _bars(measures: list[_Measure]) -> tuple[list[int], Bars]:
     """Start of each measure in ticks, and the bars that they make."""
-    starts, lengths, signatures = [], [], []
+    starts: list[int] = []
+    lengths: list[int] = []
+    signatures: list[tuple[int, int]] = []
     may_join = False  # whether the last bar is short, and may go on in the next measure
     for index, measure in enumerate(measures):
         full = _full(measure.signature)
         near = abs(measure.length - full) < _SHORTEST // 2 or not measure.length
         length = full if near else -(-measure.length // _SHORTEST) * _SHORTEST
+        if max(length, full) > _LONGEST:
+            raise ValueError(f"measure {index + 1} is too long")
         starts.append(sum(lengths))
         together = lengths[-1] + length if may_join else full + 1
         if together == full or (together < full and measure.implicit):
