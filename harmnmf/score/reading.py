@@ -1,0 +1,468 @@
+"""Read scores from MusicXML, and the songs of POP909.
+
+Repeats are not unfolded: a score has the bars that are printed.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from harmnmf.errors import FormatError
+from harmnmf.storage.files import open_plain
+
+from .bars import TICKS, Bars
+from .score import Key, Score, ScoreNotes
+
+__all__ = ["MUSICXML_SUFFIXES", "read_musicxml"]
+
+MUSICXML_SUFFIXES = (".musicxml", ".mxl", ".xml")
+
+_MAX_BYTES = 2**26  # five times the longest piano work
+_KEYBOARDS = (
+    *("piano", "klavier", "clavier", "forte", "keyboard", "harpsi", "cembalo", "clavecin"),
+    *("pno", "pf.", "organ", "orgel", "harmonium", "celesta"),
+)
+_PITCH_CLASS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))
+_FIFTHS = dict(zip("FCGDAEB", range(-1, 6), strict=True))
+_SHORTEST = 4 * TICKS // 32  # bars are whole multiples of the shortest unit of a time signature
+
+
+@dataclass
+class _Note:
+    start: int
+    end: int
+    pitch: int
+    fifths: int
+    staff: int
+    voice: str
+    ornament: str
+
+
+@dataclass
+class _Measure:
+    """Content of a measure; positions in ticks from its start."""
+
+    signature: tuple[int, int]
+    length: int
+    implicit: bool
+    notes: list[tuple[_Note, set[str]]]
+    key: tuple[int, Key] | None
+
+
+@dataclass
+class _State:
+    """What holds from measure to measure."""
+
+    scale: Fraction = Fraction(TICKS)  # ticks of a division
+    signature: tuple[int, int] = (4, 4)
+    transposition: tuple[int, int] = (0, 0)  # semitones, fifths
+    keys: dict[str, int] = field(default_factory=dict)
+
+
+def read_musicxml(path: str | Path, *, part: str | None = None) -> Score:
+    """Read the piano part of a MusicXML file.
+
+    Of several parts that with two staves is read, if there are more, the one named as a keyboard
+    instrument; two parts of one staff are read as the hands. Notes of other parts are left out.
+    Notes that are not printed, which some programs use to play an ornament, are left out, too, and
+    repeats are not unfolded. Tied notes become one. Two short measures that make a bar together,
+    as at a repeat within it, are one bar; other irregular measures have a time signature of
+    their own. A staff keeps two voices, and notes of others join the nearer one: in these, notes
+    of a voice may overlap.
+
+    A :class:`UserWarning` says which parts were chosen if that is not plain.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to read (``.musicxml``, ``.xml``, or compressed ``.mxl``).
+    part : str, optional
+        Name or id of the part to read.
+
+    Returns
+    -------
+    Score
+        Its keys are major where the file does not say the mode.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, damaged, not a score in partwise MusicXML, or has no such part.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> xml = '''<score-partwise><part-list><score-part id="P1"><part-name>Piano</part-name>
+    ... </score-part></part-list><part id="P1"><measure number="1"><attributes>
+    ... <divisions>2</divisions><time><beats>2</beats><beat-type>4</beat-type></time></attributes>
+    ... <note><pitch><step>F</step><alter>1</alter><octave>4</octave></pitch>
+    ... <duration>3</duration></note></measure></part></score-partwise>'''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "song.musicxml")
+    ...     _ = path.write_text(xml)
+    ...     score = read_musicxml(path)
+    >>> score.notes.pitch, score.notes.fifths, score.notes.duration
+    (array([66]), array([6]), array([720]))
+    """
+    path = Path(path)
+    root = _parse(path)
+    if root.tag != "score-partwise":
+        raise FormatError(f"{path}: not a score in partwise MusicXML, but <{root.tag}>")
+    try:
+        parts, remark = _choose_parts(root, part)
+        if remark:
+            warnings.warn(f"{path}: {remark}", stacklevel=2)
+        staves = max(_n_staves(element) for element in parts)
+        measures = [
+            list(_read_measures(element, first_staff + 1 if staves == 1 else 0))
+            for first_staff, element in enumerate(parts)
+        ]
+        return _score(measures, _title(root))
+    except (ValueError, ArithmeticError) as error:
+        raise FormatError(f"{path}: cannot be read as MusicXML ({error})") from error
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    """Parse a file, or the score in a compressed one."""
+    try:
+        with open_plain(path) as file:
+            data = file.read(_MAX_BYTES + 1)
+        if data[:4] == b"PK\x03\x04":
+            data = _extract(zipfile.ZipFile(io.BytesIO(data)))
+        if len(data) > _MAX_BYTES:
+            raise FormatError(f"{path}: too large for a score, with more than {_MAX_BYTES} bytes")
+        # Expat expands entities, and a few lines of them can make gigabytes.
+        if b"<!ENTITY" in data.replace(b"\0", b""):
+            raise FormatError(f"{path}: declares XML entities, which scores do not use")
+        return ElementTree.fromstring(data)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError),  # of zipfile
+        *(ElementTree.ParseError, ValueError, LookupError),  # of ElementTree
+    ) as error:
+        raise FormatError(f"{path}: cannot be read as MusicXML ({error})") from error
+
+
+def _extract(archive: zipfile.ZipFile) -> bytes:
+    with archive.open(_score_name(archive)) as member:
+        return member.read(_MAX_BYTES + 1)
+
+
+def _score_name(archive: zipfile.ZipFile) -> str:
+    """Name of the score in an archive: the first that its container lists."""
+    names = archive.namelist()
+    if "META-INF/container.xml" in names:
+        with archive.open("META-INF/container.xml") as member:
+            container = ElementTree.fromstring(member.read(2**16))
+        for element in container.iter():
+            if element.tag.endswith("rootfile") and element.get("full-path"):
+                return str(element.get("full-path"))
+    for name in names:
+        if name.lower().endswith((".musicxml", ".xml")) and not name.startswith("META-INF/"):
+            return name
+    raise ValueError("no score in this archive")
+
+
+def _title(root: ElementTree.Element) -> str:
+    found = [root.findtext("movement-title"), root.findtext("work/work-title")]
+    found += [
+        credit.findtext("credit-words")
+        for credit in root.findall("credit")
+        if credit.findtext("credit-type") == "title"
+    ]
+    return next((" ".join(text.split()) for text in found if text and text.strip()), "")
+
+
+def _n_staves(part: ElementTree.Element) -> int:
+    return max((int(text.text or 1) for text in part.iter("staves")), default=1)
+
+
+def _choose_parts(
+    root: ElementTree.Element, wanted: str | None
+) -> tuple[list[ElementTree.Element], str]:
+    """Find the part of the piano, or two parts for its hands; and a remark about the choice."""
+    names = {
+        str(element.get("id")): " ".join((element.findtext("part-name") or "").split())
+        for element in root.iter("score-part")
+    }
+    parts = root.findall("part")
+    if not parts:
+        raise ValueError("it has no parts")
+    labels = [names.get(str(part.get("id"))) or str(part.get("id")) for part in parts]
+    listed = ", ".join(labels)
+    if wanted is not None:
+        for part, label in zip(parts, labels, strict=True):
+            if wanted.casefold() in (label.casefold(), str(part.get("id")).casefold()):
+                return [part], ""
+        raise ValueError(f"no part {wanted!r}; its parts are {listed}")
+    if len(parts) == 1:
+        return parts, ""
+    named = [any(word in label.casefold() for word in _KEYBOARDS) for label in labels]
+    wide = [_n_staves(part) > 1 for part in parts]
+    ranks = [2 * is_wide + is_named for is_wide, is_named in zip(wide, named, strict=True)]
+    best = [index for index, rank in enumerate(ranks) if rank == max(ranks)]
+    if max(ranks) == 1 and len(best) == 1 and len(parts) > 1:
+        return [parts[best[0]]], ""
+    if not any(wide) and len(best) == 2:
+        plain = max(ranks) == 1
+        remark = f"no part has two staves; its parts {listed} are read as the two hands"
+        return [parts[index] for index in best], "" if plain else remark
+    if not any(wide):
+        raise ValueError(f"no part has two staves; choose one of its parts {listed}")
+    others = [
+        label
+        for index, label in enumerate(labels)
+        if index != best[0] and (named[index] or index in best)
+    ]
+    remark = f"part {labels[best[0]]} is read, and left out: {', '.join(others)}" if others else ""
+    return [parts[best[0]]], remark
+
+
+def _read_measures(part: ElementTree.Element, staff: int) -> Iterator[_Measure]:
+    """Read the measures of a part; `staff` is that of all notes, or 0 if each says its own."""
+    state = _State()
+    for element in part.iter("measure"):
+        yield _read_measure(element, state, staff)
+
+
+def _read_measure(measure: ElementTree.Element, state: _State, staff: int) -> _Measure:
+    notes: list[tuple[_Note, set[str]]] = []
+    key = None
+    position = onset = length = Fraction(0)
+    for element in measure:
+        if element.tag == "note":
+            duration = max(_duration(element) * state.scale, Fraction(0))
+            if element.find("chord") is None:
+                onset = position
+                position += duration
+            if element.find("pitch") is not None and element.get("print-object") != "no":
+                note = _read_note(element, state, staff)
+                note.start, note.end = round(onset), round(onset + duration)
+                notes.append((note, _ties(element)))
+        elif element.tag == "forward":
+            position += _duration(element) * state.scale
+        elif element.tag == "backup":
+            position = max(position - _duration(element) * state.scale, Fraction(0))
+        elif element.tag == "attributes":
+            found = _read_attributes(element, state)
+            key = (round(position), found) if found is not None and key is None else key
+        length = max(length, position)
+    implicit = measure.get("implicit") == "yes" or measure.get("number") == "0"
+    return _Measure(state.signature, round(length), implicit, notes, key)
+
+
+def _read_attributes(element: ElementTree.Element, state: _State) -> Key | None:
+    """Update what the attributes of a measure change, and return its key signature, if any."""
+    divisions = element.findtext("divisions")
+    if divisions is not None:
+        state.scale = TICKS / Fraction(divisions.strip())
+        if state.scale <= 0:
+            raise ValueError("divisions must be positive")
+    time = element.find("time")
+    if time is not None and time.find("beats") is not None:
+        state.signature = _time_signature(time)
+    transpose = element.find("transpose")
+    if transpose is not None:
+        octaves = int(transpose.findtext("octave-change") or 0)
+        chromatic = int(transpose.findtext("chromatic") or 0)
+        diatonic = int(transpose.findtext("diatonic") or round(chromatic * 7 / 12))
+        state.transposition = chromatic + 12 * octaves, 7 * chromatic - 12 * diatonic
+    fifths = element.findtext("key/fifths")
+    if fifths is None:
+        return None
+    mode = "minor" if (element.findtext("key/mode") or "").strip() == "minor" else "major"
+    return Key(0, min(max(int(fifths) + state.transposition[1], -7), 7), mode)
+
+
+def _time_signature(time: ElementTree.Element) -> tuple[int, int]:
+    """Upper and lower number; the sum of composite ones, as 3+2/8 or 2/4 + 3/8."""
+    units = [int(text.text or 0) for text in time.findall("beat-type")]
+    beats = [
+        sum(int(number) for number in (text.text or "").split("+"))
+        for text in time.findall("beats")
+    ]
+    lower = max(units, default=0)
+    if not beats or len(beats) != len(units) or min(units) < 1 or min(beats) < 1:
+        raise ValueError("a time signature is not possible")
+    upper = sum(number * lower // unit for number, unit in zip(beats, units, strict=True))
+    while lower > 32 and upper % 2 == 0:
+        upper, lower = upper // 2, lower // 2
+    return upper, lower
+
+
+def _read_note(element: ElementTree.Element, state: _State, staff: int) -> _Note:
+    step = (element.findtext("pitch/step") or "").strip()
+    alter = round(float(element.findtext("pitch/alter") or 0))
+    octave = int(element.findtext("pitch/octave") or "")
+    if step not in _FIFTHS:
+        raise ValueError(f"{step!r} is not the name of a note")
+    semitones, fifths = state.transposition
+    pitch = 12 * (octave + 1) + _PITCH_CLASS[step] + alter + semitones
+    if not 0 <= pitch <= 127:
+        raise ValueError(f"{step} in octave {octave} is no MIDI note")
+    ornament = ""
+    if element.find("grace") is not None:
+        ornament = "grace"
+    elif element.find("notations/ornaments/trill-mark") is not None:
+        ornament = "trill"
+    elif element.find("notations/arpeggiate") is not None:
+        ornament = "arpeggio"
+    return _Note(
+        *(0, 0, pitch, _FIFTHS[step] + 7 * alter + fifths),
+        staff or (1 if (element.findtext("staff") or "1").strip() == "1" else 2),
+        (element.findtext("voice") or "1").strip(),
+        ornament,
+    )
+
+
+def _duration(element: ElementTree.Element) -> Fraction:
+    """Duration in divisions; 0 for grace notes, which have none."""
+    return Fraction((element.findtext("duration") or "0").strip())
+
+
+def _ties(element: ElementTree.Element) -> set[str]:
+    found = element.findall("tie") or element.findall("notations/tied")
+    return {str(tie.get("type")) for tie in found}
+
+
+def _score(parts: list[list[_Measure]], title: str) -> Score:
+    """Put measures on one time axis."""
+    first = parts[0]
+    if not first:
+        raise ValueError("its part has no measures")
+    starts, bars = _bars(first)
+    ends = [*starts[1:], int(bars.starts[-1])]
+    notes: list[_Note] = []
+    ties: list[set[str]] = []
+    for measures in parts:
+        for measure, start, end in zip(measures, starts, ends, strict=False):
+            for note, tie in measure.notes:
+                # Rounded tuplets can end a few ticks behind the bar line.
+                note.start, note.end = (min(start + tick, end) for tick in (note.start, note.end))
+                notes.append(note)
+                ties.append(tie)
+    notes = _tied(notes, ties)
+    voices = _voices(notes, bars)
+    columns = [
+        (note.start, note.staff, voice, note.pitch, note.end - note.start, note.fifths)
+        for note, voice in zip(notes, voices, strict=True)
+    ]
+    order = sorted(range(len(notes)), key=columns.__getitem__)
+    table = np.array([columns[index] for index in order], np.int64).reshape(-1, 6)
+    onset, staff, voice, pitch, duration, fifths = (column.copy() for column in table.T)
+    ornament = np.array([notes[index].ornament for index in order], np.str_)
+    score_notes = ScoreNotes(onset, duration, pitch, staff, voice, fifths, ornament)
+    return Score(score_notes, bars, _keys(first, starts, bars), title)
+
+
+def _bars(measures: list[_Measure]) -> tuple[list[int], Bars]:
+    """Start of each measure in ticks, and the bars that they make."""
+    starts, lengths, signatures = [], [], []
+    may_join = False  # whether the last bar is short, and may go on in the next measure
+    for index, measure in enumerate(measures):
+        full = _full(measure.signature)
+        near = abs(measure.length - full) < _SHORTEST // 2 or not measure.length
+        length = full if near else -(-measure.length // _SHORTEST) * _SHORTEST
+        starts.append(sum(lengths))
+        together = lengths[-1] + length if may_join else full + 1
+        if together == full or (together < full and measure.implicit):
+            lengths[-1] = together
+        else:
+            lengths.append(length)
+            signatures.append(measure.signature)
+        # A pickup is a bar of its own.
+        may_join = lengths[-1] < full and not (index == 0 and measure.implicit)
+    lengths[-1] = max(lengths[-1], _full(signatures[-1]))
+    pickup = lengths[0] if lengths[0] < _full(signatures[0]) else 0
+    for index, length in enumerate(lengths):
+        if length != _full(signatures[index]) and not (index == 0 and pickup):
+            signatures[index] = _signature_of(length, signatures[index][1])
+    return starts, Bars(signatures, pickup)
+
+
+def _full(signature: tuple[int, int]) -> int:
+    return signature[0] * 4 * TICKS // signature[1]
+
+
+def _signature_of(length: int, lower: int) -> tuple[int, int]:
+    """Time signature of an irregular bar, with the lower number of the others if it can be."""
+    while length * lower % (4 * TICKS):
+        lower *= 2
+    return length * lower // (4 * TICKS), lower
+
+
+def _tied(notes: list[_Note], ties: list[set[str]]) -> list[_Note]:
+    """Join tied notes."""
+    kept: list[_Note] = []
+    open_notes: dict[int, list[_Note]] = defaultdict(list)
+    for index in sorted(range(len(notes)), key=lambda index: notes[index].start):
+        note, tie = notes[index], ties[index]
+        sounding = open_notes[note.pitch]
+        if "stop" in tie:
+            before = [other for other in sounding if other.end == note.start]
+            before.sort(key=lambda other: (other.staff, other.voice) != (note.staff, note.voice))
+            if before:
+                sounding.remove(before[0])
+                before[0].end = note.end
+                if before[0].ornament == "grace" and note.ornament != "grace":
+                    before[0].ornament = note.ornament
+                note = before[0]
+            else:
+                kept.append(note)
+        else:
+            kept.append(note)
+        if "start" in tie:
+            sounding.append(note)
+    return kept
+
+
+def _voices(notes: list[_Note], bars: Bars) -> list[int]:
+    """Find the number of each note's voice: that of the upper of two is named first."""
+    groups: dict[tuple[int, int], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    bar = bars.bar_at([note.start for note in notes])
+    for index, note in enumerate(notes):
+        groups[int(bar[index]), note.staff][note.voice].append(index)
+    voices = [1] * len(notes)
+    for group in groups.values():
+        main = sorted(group, key=lambda name: -len(group[name]))[:2]
+        main.sort(key=lambda name: (len(name), name))
+        height = {
+            name: sum(notes[index].pitch for index in indices) / len(indices)
+            for name, indices in group.items()
+        }
+        for name, indices in group.items():
+            nearest = min(
+                main, key=lambda other: (name != other, abs(height[name] - height[other]))
+            )
+            for index in indices:
+                voices[index] = 1 + main.index(name if name in main else nearest)
+    return voices
+
+
+def _keys(measures: list[_Measure], starts: list[int], bars: Bars) -> tuple[Key, ...]:
+    """Key signatures where they change; one within a bar holds from the next."""
+    keys = [Key(0, 0)]
+    for measure, start in zip(measures, starts, strict=True):
+        if measure.key is None:
+            continue
+        position, key = measure.key
+        bar = int(np.searchsorted(bars.starts, start + position))
+        if keys[-1].bar == bar:
+            keys.pop()
+        if bar < len(bars) and (
+            not keys or (keys[-1].fifths, keys[-1].mode) != (key.fifths, key.mode)
+        ):
+            keys.append(Key(bar, key.fifths, key.mode))
+    return tuple(keys)
