@@ -107,10 +107,8 @@ class ScoreOfNotes:
     tempo: float | None
 
     def prepare(self) -> None:
-        """Load the network."""
-        from harmnmf.score.from_notes import default_network
-
-        default_network()
+        """Load the network that finds beats, if they are not given."""
+        self.score.prepare()
 
     def __call__(self, task: Task, progress: Progress) -> str:
         """Make a score of a file's notes and write its outputs."""

@@ -224,9 +224,7 @@ class Transcription:
         """Load the dictionary and the networks."""
         _transcriber(self)
         if self.score is not None:
-            from harmnmf.score.from_notes import default_network
-
-            default_network()
+            self.score.prepare()
 
     def duration(self, source: Path) -> float:
         """Seconds of a recording that are transcribed, as far as they are known."""

@@ -84,6 +84,17 @@ class ScoreOptions:
         """Whether nothing is set."""
         return self == ScoreOptions(None, 0, None, None, None, None, True)
 
+    def prepare(self) -> None:
+        """Load the network that finds beats, or read the file that has them."""
+        if self.beats is None:
+            from harmnmf.score.from_notes import default_network
+
+            default_network()
+        else:
+            from harmnmf.score.beat_files import read_beats
+
+            read_beats(self.beats)
+
     def find_beats(self, notes: NoteList, tempo: float | None, source: Path) -> BeatGrid:
         """Find the beats and bars of the notes of a file."""
         from harmnmf.score.beat_files import read_beats

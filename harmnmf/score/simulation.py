@@ -133,7 +133,9 @@ class _Clock:
             self.rubato = 0.0
         # Four points a beat, and one beat after the last.
         edges = np.append(beats, beats[-1] + durations[-1])
-        grid = np.concatenate([edges[:-1, None] + np.diff(edges)[:, None] * _QUARTERS, [[edges[-1]] * 4]])
+        grid = np.concatenate(
+            [edges[:-1, None] + np.diff(edges)[:, None] * _QUARTERS, [[edges[-1]] * 4]]
+        )
         self.ticks = np.append(grid[:-1].ravel(), edges[-1]).astype(np.float64)
         curve = np.interp(
             self.ticks, beats, _tempo_curve(beats, bar_lines, self.rubato, rng)
@@ -334,7 +336,9 @@ def _mistranscribe(played: _Played, rng: np.random.Generator) -> _Played:
     extra = played.select(np.flatnonzero(rng.random(n) < rng.uniform(0, 0.2)))
     m = len(extra.pitch)
     again = rng.random(m) < 0.6
-    interval = rng.choice([12, 19, 24, 28, 31, -12, 7], m, p=[0.35, 0.2, 0.15, 0.1, 0.05, 0.1, 0.05])
+    interval = rng.choice(
+        [12, 19, 24, 28, 31, -12, 7], m, p=[0.35, 0.2, 0.15, 0.1, 0.05, 0.1, 0.05]
+    )
     extra.pitch = extra.pitch + np.where(again, 0, interval)
     later = np.where(again, rng.uniform(0.1, 0.9, m), 0.0) * (extra.offset - extra.onset)
     extra.onset = extra.onset + later + rng.normal(0, 0.015, m)
