@@ -34,6 +34,8 @@ from .score.bars import Bars as Bars
 from .score.bars import BeatGrid as BeatGrid
 from .score.from_notes import find_beats as find_beats
 from .score.from_notes import transcribe_score as transcribe_score
+from .score.musicxml import write_musicxml as write_musicxml
+from .score.reading import read_musicxml as read_musicxml
 from .score.score import Key as Key
 from .score.score import Score as Score
 from .signal.audio import Audio as Audio

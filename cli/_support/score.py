@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -33,10 +34,10 @@ class _TimeSignature(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from harmnmf.score.bars import Bars
 
+        if re.fullmatch(r"\d{1,3}/\d{1,3}", value) is None:
+            self.fail(f"{value!r} is not a time signature; write one as 3/4 or 6/8", param, ctx)
         try:
             Bars([_time_signature(value)])
-        except ValueError:
-            self.fail(f"{value!r} is not a time signature; write one as 3/4 or 6/8", param, ctx)
         except ParameterError as error:
             self.fail(str(error), param, ctx)
         return value

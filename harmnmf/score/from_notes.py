@@ -156,7 +156,7 @@ def transcribe_score(
         "pitch": pitch,
         "staff": quantized.staff,
         "voice": voice,
-        "fifths": spell(onset, duration, pitch, keys, bars),
+        "fifths": spell(onset, pitch, keys, bars),
         "ornament": quantized.ornament,
     }
     order = np.lexsort((pitch, voice, quantized.staff, onset))
