@@ -246,19 +246,27 @@ def check_score(
 
 def write_score(path: Path, score: Score) -> None:
     """Write a score in the format that the suffix of the path names."""
-    from harmnmf.score.engraving import write_pdf, write_svg
-    from harmnmf.score.musicxml import write_musicxml
-    from harmnmf.score.score_json import write_score_json
-    from harmnmf.score.score_midi import write_score_midi
+    suffix = path.suffix.lower()
+    if suffix == ".musicxml":
+        from harmnmf.score.musicxml import write_musicxml
 
-    writers = {
-        ".mid": write_score_midi,
-        ".musicxml": write_musicxml,
-        ".svg": write_svg,
-        ".pdf": write_pdf,
-        ".json": write_score_json,
-    }
-    writers[path.suffix.lower().replace(".midi", ".mid")](path, score)
+        write_musicxml(path, score)
+    elif suffix == ".svg":
+        from harmnmf.score.engraving import write_svg
+
+        write_svg(path, score)
+    elif suffix == ".pdf":
+        from harmnmf.score.engraving import write_pdf
+
+        write_pdf(path, score)
+    elif suffix == ".json":
+        from harmnmf.score.score_json import write_score_json
+
+        write_score_json(path, score)
+    else:
+        from harmnmf.score.score_midi import write_score_midi
+
+        write_score_midi(path, score)
 
 
 def describe_score(score: Score, grid: BeatGrid) -> str:

@@ -105,7 +105,7 @@ def test_folders(song):
     song.rename("notes/more/song.mid")
     Path("other.csv").rename("notes/other.csv")
     result = score("notes", "--format", "mid", *WALTZ)
-    assert result.stderr == "harmnmf: notes: 1 MIDI file; not MIDI: other.csv\n"
+    assert result.stderr == "harmnmf: notes: 1 file; not MIDI: other.csv\n"
     assert files("notes") == ["more/song.mid", "more/song_score.mid", "other.csv"]
     # Its own MIDI files are no inputs.
     result = score("notes", "notes/*.csv", "-o", "scores", *WALTZ)
