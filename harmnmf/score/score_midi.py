@@ -42,8 +42,8 @@ def write_score_midi(path: str | Path, score: Score) -> None:
     """Write a score to a MIDI file: played as it was, with its bars.
 
     Notes and pedal keep their times to less than a millisecond, and the tempo follows the beats, so
-    that score programs and sequencers show the bars of the score. Each hand has a track and a
-    channel of its own. The time before the first beat is a bar of as many sixteenths as fit the
+    that score programs and sequencers show the bars of the score. Each hand has a track, with the
+    pedal. The time before the first beat is a bar of as many sixteenths as fit the
     first tempo. Overlapping notes of a pitch are cut. A score without a performance is written at
     120 quarters a minute.
 
@@ -82,12 +82,9 @@ def write_score_midi(path: str | Path, score: Score) -> None:
     tracks = [_track(title, _signatures(score, time_line) + _tempi(time_line))]
     strokes = _strokes(notes, time_line, score.notes.staff[written])
     pedal = _pedal(notes, time_line)
-    for channel, (staff, name) in enumerate(_HANDS.items()):
-        program = (0, _FIRST, mido.Message("program_change", program=0))
-        events = [program, *pedal, *strokes[staff]]
-        tracks.append(
-            _track(name, [(tick, n, event.copy(channel=channel)) for tick, n, event in events])
-        )
+    program = (0, _FIRST, mido.Message("program_change", program=0))
+    # Both hands have one channel: MuseScore makes two instruments of two.
+    tracks += [_track(name, [program, *pedal, *strokes[hand]]) for hand, name in _HANDS.items()]
     division = TICKS * time_line.factor
     midi = mido.MidiFile(type=1, ticks_per_beat=division, charset="utf-8", tracks=tracks)
     with atomic_path(path) as temporary:
@@ -216,9 +213,11 @@ def _strokes(
     end = np.maximum(time_line.tick_at(notes.offset), start + 1)
     order = np.lexsort((end, start, notes.pitch))
     is_same = np.diff(notes.pitch[order]) == 0
-    following = np.full(len(notes), np.iinfo(np.int64).max)
-    following[order[:-1][is_same]] = start[order[1:][is_same]]
-    end = np.minimum(end, following)
+    before, after = order[:-1][is_same], order[1:][is_same]
+    latest = np.full(len(notes), np.iinfo(np.int64).max)
+    # Programs may play one track after the other at each tick.
+    latest[before] = start[after] - (staff[before] != staff[after])
+    end = np.minimum(end, latest)
     strokes: dict[int, list[_Event]] = {hand: [] for hand in _HANDS}
     # Of notes of one pitch that begin at one tick the longest is left.
     for i in np.flatnonzero(end > start).tolist():
