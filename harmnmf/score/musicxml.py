@@ -73,8 +73,9 @@ def write_musicxml(path: str | Path, score: Score) -> None:
     >>> from harmnmf.score.score import Key
     >>> columns = [np.array([value]) for value in (0, 1920, 60, 1, 1, 0)]
     >>> notes = ScoreNotes(*columns, ornament=np.array([""]))
+    >>> score = Score(notes, Bars([[4, 4]]), (Key(0, 0),))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_musicxml(Path(folder, "song.musicxml"), Score(notes, Bars([[4, 4]]), (Key(0, 0),)))
+    ...     write_musicxml(Path(folder, "song.musicxml"), score)
     """
     text = to_musicxml(score)
     with atomic_path(path) as temporary:
