@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SCORE_FORMATS = ("musicxml", "svg", "pdf")
 TEMPO = Number(4, 1000)
-_ENGRAVED = ("svg", "pdf")
+_PACKAGES = {"svg": ("verovio",), "pdf": ("verovio", "typst")}
 
 
 class _TimeSignature(click.ParamType):
@@ -237,11 +237,12 @@ def check_score(
         if n_inputs > 1:
             raise click.UsageError(f"--beats is for one recording, and there are {n_inputs}")
     for name in formats:
-        if name in _ENGRAVED and importlib.util.find_spec("verovio") is None:
-            raise HarmnmfError(
-                f"{name}: needs the package verovio; run pip install 'harmnmf[score]', or choose "
-                "musicxml, which score programs open"
-            )
+        for package in _PACKAGES.get(name, ()):
+            if importlib.util.find_spec(package) is None:
+                raise HarmnmfError(
+                    f"{name} needs the package {package}: pip install 'harmnmf[score]', or choose "
+                    "musicxml, which score programs open"
+                )
 
 
 def write_score(path: Path, score: Score) -> None:
