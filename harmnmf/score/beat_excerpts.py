@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -82,15 +81,12 @@ def beat_targets(
     )
 
 
-def draw_excerpt(
-    scores: Sequence[Score], rng: np.random.Generator, *, n_onsets: int = 512
-) -> BeatExcerpt:
+def draw_excerpt(score: Score, rng: np.random.Generator, *, n_onsets: int = 512) -> BeatExcerpt:
     """Play a part of a score drawn at random, and measure its onsets."""
+    n_bars = len(score.bars)
+    # A bit more than is needed.
+    a_bar = len(np.unique(score.notes.onset)) / n_bars
     while True:
-        score = scores[int(rng.integers(len(scores)))]
-        n_bars = len(score.bars)
-        # A bit more than is needed.
-        a_bar = len(np.unique(score.notes.onset)) / n_bars
         wanted = int(1.3 * n_onsets / max(a_bar, 0.1)) + 2
         latest = max(0, n_bars - wanted // 2)
         from_the_start = rng.random() < _FROM_THE_START

@@ -117,9 +117,7 @@ class _Block(nn.Module):
     def __init__(self, n_channels: int, dilation: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(n_channels)
-        self.convolution = nn.Conv1d(
-            n_channels, n_channels, 3, dilation=dilation, padding=dilation
-        )
+        self.convolution = nn.Conv1d(n_channels, n_channels, 3, dilation=dilation, padding=dilation)
         self.dropout = nn.Dropout1d(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

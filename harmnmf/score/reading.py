@@ -17,14 +17,17 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harmnmf.errors import FormatError
+from harmnmf.notes.files import read_notes
+from harmnmf.notes.note_list import NoteList
 from harmnmf.storage.files import open_plain
 
-from .bars import TICKS, Bars
+from .bars import TICKS, Bars, BeatGrid
 from .score import Key, Score, ScoreNotes
 
-__all__ = ["MUSICXML_SUFFIXES", "read_musicxml"]
+__all__ = ["MUSICXML_SUFFIXES", "read_musicxml", "read_pop909"]
 
 MUSICXML_SUFFIXES = (".musicxml", ".mxl", ".xml")
 
@@ -36,6 +39,9 @@ _KEYBOARDS = (
 _PITCH_CLASS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))
 _FIFTHS = dict(zip("FCGDAEB", range(-1, 6), strict=True))
 _SHORTEST = 4 * TICKS // 32  # bars are whole multiples of the shortest unit of a time signature
+_LONGEST = 1000 * TICKS  # longer are only bars of damaged files
+# Notes of a written-out arpeggio are tied to their chord over the other notes of the arpeggio.
+_MAX_TIE_GAP = 4 * TICKS
 
 
 @dataclass
@@ -220,7 +226,7 @@ def _choose_parts(
         remark = f"no part has two staves; its parts {listed} are read as the two hands"
         return [parts[index] for index in best], "" if plain else remark
     if not any(wide):
-        raise ValueError(f"no part has two staves; choose one of its parts {listed}")
+        raise ValueError(f"none of its parts {listed} has two staves, as a piano's")
     others = [
         label
         for index, label in enumerate(labels)
@@ -240,16 +246,19 @@ def _read_measures(part: ElementTree.Element, staff: int) -> Iterator[_Measure]:
 def _read_measure(measure: ElementTree.Element, state: _State, staff: int) -> _Measure:
     notes: list[tuple[_Note, set[str]]] = []
     key = None
-    position = onset = length = Fraction(0)
+    position = onset = length = printed = Fraction(0)
     for element in measure:
         if element.tag == "note":
-            duration = max(_duration(element) * state.scale, Fraction(0))
+            duration = _duration(element) * state.scale
             if element.find("chord") is None:
                 onset = position
-                position += duration
-            if element.find("pitch") is not None and element.get("print-object") != "no":
+                position = max(position + duration, Fraction(0))
+            is_printed = element.get("print-object") != "no"
+            if is_printed:
+                printed = max(printed, position)
+            if is_printed and element.find("pitch") is not None:
                 note = _read_note(element, state, staff)
-                note.start, note.end = round(onset), round(onset + duration)
+                note.start, note.end = round(onset), round(onset + abs(duration))
                 notes.append((note, _ties(element)))
         elif element.tag == "forward":
             position += _duration(element) * state.scale
@@ -260,6 +269,8 @@ def _read_measure(measure: ElementTree.Element, state: _State, staff: int) -> _M
             key = (round(position), found) if found is not None and key is None else key
         length = max(length, position)
     implicit = measure.get("implicit") == "yes" or measure.get("number") == "0"
+    # Hidden notes, by which an ornament is played, can be too many for the measure.
+    length = min(length, max(printed, Fraction(_full(state.signature))))
     return _Measure(state.signature, round(length), implicit, notes, key)
 
 
@@ -267,9 +278,10 @@ def _read_attributes(element: ElementTree.Element, state: _State) -> Key | None:
     """Update what the attributes of a measure change, and return its key signature, if any."""
     divisions = element.findtext("divisions")
     if divisions is not None:
-        state.scale = TICKS / Fraction(divisions.strip())
-        if state.scale <= 0:
+        number = Fraction(float(divisions))
+        if number <= 0:
             raise ValueError("divisions must be positive")
+        state.scale = TICKS / number
     time = element.find("time")
     if time is not None and time.find("beats") is not None:
         state.signature = _time_signature(time)
@@ -329,7 +341,7 @@ def _read_note(element: ElementTree.Element, state: _State, staff: int) -> _Note
 
 def _duration(element: ElementTree.Element) -> Fraction:
     """Duration in divisions; 0 for grace notes, which have none."""
-    return Fraction((element.findtext("duration") or "0").strip())
+    return Fraction(float(element.findtext("duration") or 0))
 
 
 def _ties(element: ElementTree.Element) -> set[str]:
@@ -369,12 +381,16 @@ def _score(parts: list[list[_Measure]], title: str) -> Score:
 
 def _bars(measures: list[_Measure]) -> tuple[list[int], Bars]:
     """Start of each measure in ticks, and the bars that they make."""
-    starts, lengths, signatures = [], [], []
+    starts: list[int] = []
+    lengths: list[int] = []
+    signatures: list[tuple[int, int]] = []
     may_join = False  # whether the last bar is short, and may go on in the next measure
     for index, measure in enumerate(measures):
         full = _full(measure.signature)
         near = abs(measure.length - full) < _SHORTEST // 2 or not measure.length
         length = full if near else -(-measure.length // _SHORTEST) * _SHORTEST
+        if max(length, full) > _LONGEST:
+            raise ValueError(f"measure {index + 1} is too long")
         starts.append(sum(lengths))
         together = lengths[-1] + length if may_join else full + 1
         if together == full or (together < full and measure.implicit):
@@ -409,22 +425,20 @@ def _tied(notes: list[_Note], ties: list[set[str]]) -> list[_Note]:
     open_notes: dict[int, list[_Note]] = defaultdict(list)
     for index in sorted(range(len(notes)), key=lambda index: notes[index].start):
         note, tie = notes[index], ties[index]
-        sounding = open_notes[note.pitch]
-        if "stop" in tie:
-            before = [other for other in sounding if other.end == note.start]
-            before.sort(key=lambda other: (other.staff, other.voice) != (note.staff, note.voice))
-            if before:
-                sounding.remove(before[0])
-                before[0].end = note.end
-                if before[0].ornament == "grace" and note.ornament != "grace":
-                    before[0].ornament = note.ornament
-                note = before[0]
-            else:
-                kept.append(note)
+        tied = open_notes[note.pitch]
+        before = [other for other in tied if 0 <= note.start - other.end < _MAX_TIE_GAP]
+        if "stop" in tie and before:
+            place = note.staff, note.voice
+            first = max(before, key=lambda other: (other.end, (other.staff, other.voice) == place))
+            tied.remove(first)
+            first.end = note.end
+            if first.ornament == "grace":
+                first.ornament = note.ornament
+            note = first
         else:
             kept.append(note)
         if "start" in tie:
-            sounding.append(note)
+            tied.append(note)
     return kept
 
 
@@ -466,3 +480,79 @@ def _keys(measures: list[_Measure], starts: list[int], bars: Bars) -> tuple[Key,
         ):
             keys.append(Key(bar, key.fifths, key.mode))
     return tuple(keys)
+
+
+def read_pop909(folder: str | Path, number: int) -> tuple[NoteList, BeatGrid, tuple[Key, ...]]:
+    """Read a song of POP909: notes of all tracks, beats and keys.
+
+    Each beat is a quarter. Beats before the first downbeat are a pickup, and a last bar that was
+    cut off is completed.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of the files ``NNN.mid``, ``NNN.beat_midi.txt`` and ``NNN.key_audio.txt``.
+    number : int
+        Number of the song.
+
+    Returns
+    -------
+    notes : NoteList
+        Notes, with releases of keys.
+    grid : BeatGrid
+        Beats and bars.
+    keys : tuple of Key
+        Keys, which were found in the audio.
+
+    Raises
+    ------
+    FormatError
+        If a file is missing or damaged.
+
+    References
+    ----------
+    Z. Wang et al., "POP909: A pop-song dataset for music arrangement generation", ISMIR 2020.
+    """
+    paths = [
+        Path(folder, f"{number:03d}.{kind}") for kind in ("mid", "beat_midi.txt", "key_audio.txt")
+    ]
+    notes = read_notes(paths[0], offset="key")
+    try:
+        table = np.loadtxt(paths[1], ndmin=2)
+        grid = _pop909_grid(table[:, 0], table[:, 1] > 0, table[:, 2] > 0)
+        keys: dict[int, Key] = {}
+        for line in paths[2].read_text(encoding="utf-8").splitlines():
+            start, _, name = line.split()
+            bar = int(grid.bars.bar_at(grid.position(float(start)))) if keys else 0
+            keys[bar] = _named_key(bar, name)
+    except OSError as error:
+        raise FormatError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    except (ValueError, IndexError, KeyError) as error:
+        raise FormatError(f"{paths[1]}: not beats and keys of POP909 ({error})") from error
+    return notes, grid, tuple(keys.values()) or (Key(0, 0),)
+
+
+def _pop909_grid(
+    time: NDArray[np.float64], is_strong: NDArray[np.bool_], is_downbeat: NDArray[np.bool_]
+) -> BeatGrid:
+    """Make bars of the beats from downbeat to downbeat."""
+    first = np.flatnonzero(is_downbeat)
+    # Six beats with a strong one in the middle are two bars of three.
+    halves = first[np.diff(np.append(first, time.size)) == 6] + 3
+    first = np.union1d(first, halves[is_strong[halves]])
+    counts = np.diff(np.append(first, time.size)).tolist()
+    counts = [counts[0]] * (first[0] // counts[0]) + counts
+    pickup = int(first[0]) % counts[0]
+    missing = max(counts[-2] - counts[-1], 0) if len(counts) > 1 else 0
+    counts[-1] += missing
+    time = np.append(time, time[-1] + (time[-1] - time[-2]) * np.arange(1, missing + 1))
+    signatures = [(count, 4) for count in ([counts[0]] if pickup else []) + counts]
+    return BeatGrid(time, Bars(signatures, pickup * TICKS))
+
+
+def _named_key(bar: int, name: str) -> Key:
+    """Key of a name like ``Gb:maj``, with the fewer accidentals of two."""
+    tonic, mode = name.split(":")
+    fifths = _FIFTHS[tonic[0]] + 7 * (tonic.count("#") - tonic.count("b")) - 3 * (mode == "min")
+    fifths = (fifths + 6) % 12 - 6 if abs(fifths) > 6 else fifths
+    return Key(bar, fifths, "minor" if mode == "min" else "major")

@@ -128,13 +128,13 @@ class _Clock:
         rng: np.random.Generator,
     ) -> None:
         # Beat-to-beat changes of the tempo in octaves: from a sequencer's to a free performance's.
-        self.rubato = float(np.exp(rng.uniform(np.log(0.008), np.log(0.12))))
+        self.rubato = float(np.exp(rng.uniform(np.log(0.012), np.log(0.25))))
         if rng.random() < _STEADY:
             self.rubato = 0.0
-        # Four points a beat, and one beat after the last.
-        edges = np.append(beats, beats[-1] + durations[-1])
-        grid = np.concatenate([edges[:-1, None] + np.diff(edges)[:, None] * _QUARTERS, [[edges[-1]] * 4]])
-        self.ticks = np.append(grid[:-1].ravel(), edges[-1]).astype(np.float64)
+        # Four points a beat, up to the end of the last.
+        end = beats[-1] + durations[-1]
+        points = beats[:, None] + durations[:, None] * _QUARTERS
+        self.ticks = np.append(points.ravel(), end).astype(np.float64)
         curve = np.interp(
             self.ticks, beats, _tempo_curve(beats, bar_lines, self.rubato, rng)
         ) + 0.5 * self.rubato * rng.normal(size=len(self.ticks))
@@ -162,6 +162,8 @@ _QUARTERS = np.arange(4) / 4
 _STEADY = 0.12  # share of performances without rubato
 _SWINGING = 0.04
 _TRANSCRIBED = 0.6
+# Semitones from a note to another that is found in its partials.
+_PARTIALS, _PARTIAL_CHANCES = (12, 19, 24, 28, -12, 7), (0.4, 0.2, 0.15, 0.1, 0.1, 0.05)
 
 
 def _draw_period(onsets_per_beat: float, rng: np.random.Generator) -> float:
@@ -334,7 +336,9 @@ def _mistranscribe(played: _Played, rng: np.random.Generator) -> _Played:
     extra = played.select(np.flatnonzero(rng.random(n) < rng.uniform(0, 0.2)))
     m = len(extra.pitch)
     again = rng.random(m) < 0.6
-    interval = rng.choice([12, 19, 24, 28, 31, -12, 7], m, p=[0.35, 0.2, 0.15, 0.1, 0.05, 0.1, 0.05])
+    interval = rng.choice(
+        [12, 19, 24, 28, 31, -12, 7], m, p=[0.35, 0.2, 0.15, 0.1, 0.05, 0.1, 0.05]
+    )
     extra.pitch = extra.pitch + np.where(again, 0, interval)
     later = np.where(again, rng.uniform(0.1, 0.9, m), 0.0) * (extra.offset - extra.onset)
     extra.onset = extra.onset + later + rng.normal(0, 0.015, m)
