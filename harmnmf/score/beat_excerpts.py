@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .beats import BEATS_A_BAR, PERIODS
-from .onset_features import N_FEATURES, PITCHES, group_onsets, onset_features
+from .onset_features import HEIGHTS, ONES, PITCHES, group_onsets, onset_features
 from .score import Score
 from .simulation import SimulatedPerformance, simulate_performance
 
@@ -124,10 +124,5 @@ def transposed(features: NDArray[np.int8], semitones: int) -> NDArray[np.float32
         roll[:semitones] = moved[-semitones:n]
     moved[:n] = roll
     moved[n : n + 12] = np.roll(moved[n : n + 12], semitones, axis=0)
-    is_there = features[_HEIGHTS.stop + 2] != 0
-    moved[_HEIGHTS] += semitones / 24 * is_there
+    moved[HEIGHTS] += semitones / 24 * moved[ONES]
     return moved
-
-
-# Rows of the lowest and the highest pitch, and three rows on, of ones.
-_HEIGHTS = slice(N_FEATURES - 270 - 5, N_FEATURES - 270 - 3)

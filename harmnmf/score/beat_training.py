@@ -21,7 +21,7 @@ from .beats import BeatLogits, BeatNetwork
 
 __all__ = ["beat_loss", "stacked", "train_beat_network"]
 
-_WEIGHTS = {"beat": 1.0, "downbeat": 1.0, "between": 0.3, "period": 0.1, "beats_a_bar": 0.1}
+_WEIGHTS = {"beat": 1.0, "downbeat": 1.0, "between": 0.3, "period": 0.15, "beats_a_bar": 0.2}
 _AVERAGING = 0.999
 _KIND = "beat-training"
 _TRANSPOSITIONS = 6  # semitones up or down
