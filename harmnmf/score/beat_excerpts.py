@@ -88,7 +88,7 @@ def draw_excerpt(score: Score, rng: np.random.Generator, *, n_onsets: int = 512)
     a_bar = len(np.unique(score.notes.onset)) / n_bars
     while True:
         wanted = int(1.3 * n_onsets / max(a_bar, 0.1)) + 2
-        latest = max(0, n_bars - wanted // 2)
+        latest = max(0, n_bars - 3 * wanted // 4)
         from_the_start = rng.random() < _FROM_THE_START
         first_bar = 0 if from_the_start else int(rng.integers(latest + 1))
         performance = simulate_performance(score, rng, first_bar=first_bar, n_bars=wanted)
