@@ -10,9 +10,6 @@ import warnings
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,6 +22,7 @@ from harmnmf.notes.note_list import NoteList
 from harmnmf.storage.files import open_plain
 
 from .bars import TICKS, Bars, BeatGrid
+from .measures import FIFTHS, Measure, MeasureNote, full_length, read_measures
 from .score import Key, Score, ScoreNotes
 
 __all__ = ["MUSICXML_SUFFIXES", "read_musicxml", "read_pop909"]
@@ -36,44 +34,10 @@ _KEYBOARDS = (
     *("piano", "klavier", "clavier", "forte", "keyboard", "harpsi", "cembalo", "clavecin"),
     *("pno", "pf.", "organ", "orgel", "harmonium", "celesta"),
 )
-_PITCH_CLASS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))
-_FIFTHS = dict(zip("FCGDAEB", range(-1, 6), strict=True))
 _SHORTEST = 4 * TICKS // 32  # bars are whole multiples of the shortest unit of a time signature
 _LONGEST = 1000 * TICKS  # longer are only bars of damaged files
 # Notes of a written-out arpeggio are tied to their chord over the other notes of the arpeggio.
 _MAX_TIE_GAP = 4 * TICKS
-
-
-@dataclass
-class _Note:
-    start: int
-    end: int
-    pitch: int
-    fifths: int
-    staff: int
-    voice: str
-    ornament: str
-
-
-@dataclass
-class _Measure:
-    """Content of a measure; positions in ticks from its start."""
-
-    signature: tuple[int, int]
-    length: int
-    implicit: bool
-    notes: list[tuple[_Note, set[str]]]
-    key: tuple[int, Key] | None
-
-
-@dataclass
-class _State:
-    """What holds from measure to measure."""
-
-    scale: Fraction = Fraction(TICKS)  # ticks of a division
-    signature: tuple[int, int] = (4, 4)
-    transposition: tuple[int, int] = (0, 0)  # semitones, fifths
-    keys: dict[str, int] = field(default_factory=dict)
 
 
 def read_musicxml(path: str | Path, *, part: str | None = None) -> Score:
@@ -131,7 +95,7 @@ def read_musicxml(path: str | Path, *, part: str | None = None) -> Score:
             warnings.warn(f"{path}: {remark}", stacklevel=2)
         staves = max(_n_staves(element) for element in parts)
         measures = [
-            list(_read_measures(element, first_staff + 1 if staves == 1 else 0))
+            list(read_measures(element, first_staff + 1 if staves == 1 else 0))
             for first_staff, element in enumerate(parts)
         ]
         return _score(measures, _title(root))
@@ -236,136 +200,21 @@ def _choose_parts(
     return [parts[best[0]]], remark
 
 
-def _read_measures(part: ElementTree.Element, staff: int) -> Iterator[_Measure]:
-    """Read the measures of a part; `staff` is that of all notes, or 0 if each says its own."""
-    state = _State()
-    for element in part.iter("measure"):
-        yield _read_measure(element, state, staff)
-
-
-def _read_measure(measure: ElementTree.Element, state: _State, staff: int) -> _Measure:
-    notes: list[tuple[_Note, set[str]]] = []
-    key = None
-    position = onset = length = printed = Fraction(0)
-    for element in measure:
-        if element.tag == "note":
-            duration = _duration(element) * state.scale
-            if element.find("chord") is None:
-                onset = position
-                position = max(position + duration, Fraction(0))
-            is_printed = element.get("print-object") != "no"
-            if is_printed:
-                printed = max(printed, position)
-            if is_printed and element.find("pitch") is not None:
-                note = _read_note(element, state, staff)
-                note.start, note.end = round(onset), round(onset + abs(duration))
-                notes.append((note, _ties(element)))
-        elif element.tag == "forward":
-            position += _duration(element) * state.scale
-        elif element.tag == "backup":
-            position = max(position - _duration(element) * state.scale, Fraction(0))
-        elif element.tag == "attributes":
-            found = _read_attributes(element, state)
-            key = (round(position), found) if found is not None and key is None else key
-        length = max(length, position)
-    implicit = measure.get("implicit") == "yes" or measure.get("number") == "0"
-    # Hidden notes, by which an ornament is played, can be too many for the measure.
-    length = min(length, max(printed, Fraction(_full(state.signature))))
-    return _Measure(state.signature, round(length), implicit, notes, key)
-
-
-def _read_attributes(element: ElementTree.Element, state: _State) -> Key | None:
-    """Update what the attributes of a measure change, and return its key signature, if any."""
-    divisions = element.findtext("divisions")
-    if divisions is not None:
-        number = Fraction(float(divisions))
-        if number <= 0:
-            raise ValueError("divisions must be positive")
-        state.scale = TICKS / number
-    time = element.find("time")
-    if time is not None and time.find("beats") is not None:
-        state.signature = _time_signature(time)
-    transpose = element.find("transpose")
-    if transpose is not None:
-        octaves = int(transpose.findtext("octave-change") or 0)
-        chromatic = int(transpose.findtext("chromatic") or 0)
-        diatonic = int(transpose.findtext("diatonic") or round(chromatic * 7 / 12))
-        state.transposition = chromatic + 12 * octaves, 7 * chromatic - 12 * diatonic
-    fifths = element.findtext("key/fifths")
-    if fifths is None:
-        return None
-    mode = "minor" if (element.findtext("key/mode") or "").strip() == "minor" else "major"
-    return Key(0, min(max(int(fifths) + state.transposition[1], -7), 7), mode)
-
-
-def _time_signature(time: ElementTree.Element) -> tuple[int, int]:
-    """Upper and lower number; the sum of composite ones, as 3+2/8 or 2/4 + 3/8."""
-    units = [int(text.text or 0) for text in time.findall("beat-type")]
-    beats = [
-        sum(int(number) for number in (text.text or "").split("+"))
-        for text in time.findall("beats")
-    ]
-    lower = max(units, default=0)
-    if not beats or len(beats) != len(units) or min(units) < 1 or min(beats) < 1:
-        raise ValueError("a time signature is not possible")
-    upper = sum(number * lower // unit for number, unit in zip(beats, units, strict=True))
-    while lower > 32 and upper % 2 == 0:
-        upper, lower = upper // 2, lower // 2
-    return upper, lower
-
-
-def _read_note(element: ElementTree.Element, state: _State, staff: int) -> _Note:
-    step = (element.findtext("pitch/step") or "").strip()
-    alter = round(float(element.findtext("pitch/alter") or 0))
-    octave = int(element.findtext("pitch/octave") or "")
-    if step not in _FIFTHS:
-        raise ValueError(f"{step!r} is not the name of a note")
-    semitones, fifths = state.transposition
-    pitch = 12 * (octave + 1) + _PITCH_CLASS[step] + alter + semitones
-    if not 0 <= pitch <= 127:
-        raise ValueError(f"{step} in octave {octave} is no MIDI note")
-    ornament = ""
-    if element.find("grace") is not None:
-        ornament = "grace"
-    elif element.find("notations/ornaments/trill-mark") is not None:
-        ornament = "trill"
-    elif element.find("notations/arpeggiate") is not None:
-        ornament = "arpeggio"
-    return _Note(
-        *(0, 0, pitch, _FIFTHS[step] + 7 * alter + fifths),
-        staff or (1 if (element.findtext("staff") or "1").strip() == "1" else 2),
-        (element.findtext("voice") or "1").strip(),
-        ornament,
-    )
-
-
-def _duration(element: ElementTree.Element) -> Fraction:
-    """Duration in divisions; 0 for grace notes, which have none."""
-    return Fraction(float(element.findtext("duration") or 0))
-
-
-def _ties(element: ElementTree.Element) -> set[str]:
-    found = element.findall("tie") or element.findall("notations/tied")
-    return {str(tie.get("type")) for tie in found}
-
-
-def _score(parts: list[list[_Measure]], title: str) -> Score:
+def _score(parts: list[list[Measure]], title: str) -> Score:
     """Put measures on one time axis."""
     first = parts[0]
     if not first:
         raise ValueError("its part has no measures")
     starts, bars = _bars(first)
     ends = [*starts[1:], int(bars.starts[-1])]
-    notes: list[_Note] = []
-    ties: list[set[str]] = []
+    notes: list[MeasureNote] = []
     for measures in parts:
         for measure, start, end in zip(measures, starts, ends, strict=False):
-            for note, tie in measure.notes:
+            for note in measure.notes:
                 # Rounded tuplets can end a few ticks behind the bar line.
                 note.start, note.end = (min(start + tick, end) for tick in (note.start, note.end))
                 notes.append(note)
-                ties.append(tie)
-    notes = _tied(notes, ties)
+    notes = _tied(notes)
     voices = _voices(notes, bars)
     columns = [
         (note.start, note.staff, voice, note.pitch, note.end - note.start, note.fifths)
@@ -379,14 +228,14 @@ def _score(parts: list[list[_Measure]], title: str) -> Score:
     return Score(score_notes, bars, _keys(first, starts, bars), title)
 
 
-def _bars(measures: list[_Measure]) -> tuple[list[int], Bars]:
+def _bars(measures: list[Measure]) -> tuple[list[int], Bars]:
     """Start of each measure in ticks, and the bars that they make."""
     starts: list[int] = []
     lengths: list[int] = []
     signatures: list[tuple[int, int]] = []
     may_join = False  # whether the last bar is short, and may go on in the next measure
     for index, measure in enumerate(measures):
-        full = _full(measure.signature)
+        full = full_length(measure.signature)
         near = abs(measure.length - full) < _SHORTEST // 2 or not measure.length
         length = full if near else -(-measure.length // _SHORTEST) * _SHORTEST
         if max(length, full) > _LONGEST:
@@ -400,16 +249,12 @@ def _bars(measures: list[_Measure]) -> tuple[list[int], Bars]:
             signatures.append(measure.signature)
         # A pickup is a bar of its own.
         may_join = lengths[-1] < full and not (index == 0 and measure.implicit)
-    lengths[-1] = max(lengths[-1], _full(signatures[-1]))
-    pickup = lengths[0] if lengths[0] < _full(signatures[0]) else 0
+    lengths[-1] = max(lengths[-1], full_length(signatures[-1]))
+    pickup = lengths[0] if lengths[0] < full_length(signatures[0]) else 0
     for index, length in enumerate(lengths):
-        if length != _full(signatures[index]) and not (index == 0 and pickup):
+        if length != full_length(signatures[index]) and not (index == 0 and pickup):
             signatures[index] = _signature_of(length, signatures[index][1])
     return starts, Bars(signatures, pickup)
-
-
-def _full(signature: tuple[int, int]) -> int:
-    return signature[0] * 4 * TICKS // signature[1]
 
 
 def _signature_of(length: int, lower: int) -> tuple[int, int]:
@@ -419,15 +264,15 @@ def _signature_of(length: int, lower: int) -> tuple[int, int]:
     return length * lower // (4 * TICKS), lower
 
 
-def _tied(notes: list[_Note], ties: list[set[str]]) -> list[_Note]:
+def _tied(notes: list[MeasureNote]) -> list[MeasureNote]:
     """Join tied notes."""
-    kept: list[_Note] = []
-    open_notes: dict[int, list[_Note]] = defaultdict(list)
-    for index in sorted(range(len(notes)), key=lambda index: notes[index].start):
-        note, tie = notes[index], ties[index]
+    kept: list[MeasureNote] = []
+    open_notes: dict[int, list[MeasureNote]] = defaultdict(list)
+    for note in sorted(notes, key=lambda note: note.start):
+        ties = note.ties
         tied = open_notes[note.pitch]
         before = [other for other in tied if 0 <= note.start - other.end < _MAX_TIE_GAP]
-        if "stop" in tie and before:
+        if "stop" in ties and before:
             place = note.staff, note.voice
             first = max(before, key=lambda other: (other.end, (other.staff, other.voice) == place))
             tied.remove(first)
@@ -437,12 +282,12 @@ def _tied(notes: list[_Note], ties: list[set[str]]) -> list[_Note]:
             note = first
         else:
             kept.append(note)
-        if "start" in tie:
+        if "start" in ties:
             tied.append(note)
     return kept
 
 
-def _voices(notes: list[_Note], bars: Bars) -> list[int]:
+def _voices(notes: list[MeasureNote], bars: Bars) -> list[int]:
     """Find the number of each note's voice: that of the upper of two is named first."""
     groups: dict[tuple[int, int], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     bar = bars.bar_at([note.start for note in notes])
@@ -465,7 +310,7 @@ def _voices(notes: list[_Note], bars: Bars) -> list[int]:
     return voices
 
 
-def _keys(measures: list[_Measure], starts: list[int], bars: Bars) -> tuple[Key, ...]:
+def _keys(measures: list[Measure], starts: list[int], bars: Bars) -> tuple[Key, ...]:
     """Key signatures where they change; one within a bar holds from the next."""
     keys = [Key(0, 0)]
     for measure, start in zip(measures, starts, strict=True):
@@ -553,6 +398,6 @@ def _pop909_grid(
 def _named_key(bar: int, name: str) -> Key:
     """Key of a name like ``Gb:maj``, with the fewer accidentals of two."""
     tonic, mode = name.split(":")
-    fifths = _FIFTHS[tonic[0]] + 7 * (tonic.count("#") - tonic.count("b")) - 3 * (mode == "min")
+    fifths = FIFTHS[tonic[0]] + 7 * (tonic.count("#") - tonic.count("b")) - 3 * (mode == "min")
     fifths = (fifths + 6) % 12 - 6 if abs(fifths) > 6 else fifths
     return Key(bar, fifths, "minor" if mode == "min" else "major")
