@@ -90,13 +90,13 @@ def write_pdf(path: str | Path, score: Score) -> None:
     typst = _load("typst")
     margins = {f"pageMargin{side}": 120 for side in ("Left", "Right", "Top", "Bottom")}
     pages = _engrave(score, pageHeight=_HEIGHT, **margins)
-    document = f"#set page(width: {_WIDTH / 10}mm, height: {_HEIGHT / 10}mm, margin: 0mm)\n"
-    document += "".join(
-        f'#image(bytes(sys.inputs.at("{i}")), width: 100%)\n' for i in range(len(pages))
-    )
+    # Without a date, equal scores make equal files.
+    document = "#set document(date: none)\n"
+    document += f"#set page(width: {_WIDTH / 10}mm, height: {_HEIGHT / 10}mm, margin: 0mm)\n"
+    for i in range(len(pages)):
+        document += f'#image(bytes(sys.inputs.at("{i}")), width: 100%)\n'
     inputs = {str(i): page for i, page in enumerate(pages)}
-    # A fixed time: equal scores make equal files.
-    data = typst.compile(document.encode(), format="pdf", sys_inputs=inputs, timestamp=0)
+    data = typst.compile(document.encode(), format="pdf", sys_inputs=inputs)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
