@@ -209,7 +209,8 @@ def _add_voice(
             for kind in _ties(symbol):
                 SubElement(element, "tie", type=kind)
             _add(element, "voice", number)
-            _add_value(element, symbol, None if symbol.tied_from else measure.accidentals.get(note))
+            is_old = note is None or symbol.tied_from
+            _add_value(element, symbol, None if is_old else measure.accidentals.get(note))
             _add(element, "staff", voice.staff)
             if not k:
                 for level, beam in enumerate(symbol.beams, start=1):
