@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from harmnmf.dictionary.from_notes import learn_from_notes
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
-from harmnmf.notes.files import MIDI_SUFFIXES, read_notes
+from harmnmf.notes.files import read_notes
 from harmnmf.notes.note_list import NoteList
+from harmnmf.notes.suffixes import MIDI_SUFFIXES
 from harmnmf.signal.acoustics import applause, equalize
 from harmnmf.signal.audio import SAMPLE_RATE, Audio, audio_info, read_audio
 from harmnmf.signal.harmonics import PIANO_PITCHES

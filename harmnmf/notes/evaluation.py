@@ -33,9 +33,10 @@ from numpy.typing import NDArray
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.validation import check_number
 
-from .files import MIDI_SUFFIXES, TABLE_SUFFIXES, read_notes
+from .files import read_notes
 from .note_list import NoteList
 from .pairing import Evaluation, evaluate_pairs
+from .suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
 from .tables import is_table
 
 __all__ = ["Evaluation", "evaluate_files", "evaluate_notes"]

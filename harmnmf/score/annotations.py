@@ -12,8 +12,9 @@ import pretty_midi
 from numpy.typing import NDArray
 
 from harmnmf.errors import FormatError
-from harmnmf.notes.files import MIDI_SUFFIXES, read_notes
+from harmnmf.notes.files import read_notes
 from harmnmf.notes.note_list import NoteList
+from harmnmf.notes.suffixes import MIDI_SUFFIXES
 from harmnmf.storage.files import open_plain
 
 from .beat_files import read_beats

@@ -32,9 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmnmf.errors import FormatError, ParameterError
-from harmnmf.notes.files import MIDI_SUFFIXES
 from harmnmf.notes.note_list import NoteList
 from harmnmf.notes.pairing import Evaluation, evaluate_pairs
+from harmnmf.notes.suffixes import MIDI_SUFFIXES
 from harmnmf.validation import check_number
 
 from .alignment import align_scores
