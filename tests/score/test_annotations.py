@@ -5,7 +5,7 @@ import numpy as np
 import pretty_midi
 import pytest
 
-from harmnmf import NoteList, write_midi
+from harmnmf import NoteList, write_csv, write_midi
 from harmnmf.errors import FormatError
 from harmnmf.score.annotations import read_annotations
 
@@ -163,4 +163,11 @@ def test_no_common_beats(tmp_path):
         pytest.warns(UserWarning, match="format 2"),
         pytest.raises(FormatError, match="follow one another"),
     ):
+        read_annotations(path)
+
+
+def test_notes_are_no_beats(tmp_path):
+    path = tmp_path / "song.tsv"
+    write_csv(path, NoteList([0, 1], [1, 2], [60, 62], [70, 70]))
+    with pytest.raises(FormatError, match=r"song.tsv: is a table of notes"):
         read_annotations(path)
