@@ -39,12 +39,12 @@ from .score.reading import read_musicxml as read_musicxml
 from .score.score import Key as Key
 from .score.score import Score as Score
 from .signal.audio import Audio as Audio
-from .signal.audio import AudioInfo as AudioInfo
-from .signal.audio import audio_info as audio_info
-from .signal.audio import read_audio as read_audio
-from .signal.audio import stream_audio as stream_audio
 from .signal.harmonics import FrequencyAxis as FrequencyAxis
 from .signal.harmonics import HarmonicSeries as HarmonicSeries
+from .signal.reading import AudioInfo as AudioInfo
+from .signal.reading import audio_info as audio_info
+from .signal.reading import read_audio as read_audio
+from .signal.reading import stream_audio as stream_audio
 from .signal.spectrogram import STFT as STFT
 from .signal.spectrogram import LogFrequency as LogFrequency
 from .signal.spectrogram import Spectrogram as Spectrogram

@@ -94,7 +94,7 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def audio_duration(source: Path) -> float:
     """Length of a recording in seconds, or 0 if it cannot be read, which fails later."""
-    from harmnmf.signal.audio import audio_info
+    from harmnmf.signal.reading import audio_info
 
     try:
         return audio_info(source).duration

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .beats import BEATS_A_BAR, PERIODS
-from .onset_features import N_FEATURES, PITCHES, group_onsets, onset_features
+from .onset_features import HEIGHTS, ONES, PITCHES, group_onsets, onset_features
 from .score import Score
 from .simulation import SimulatedPerformance, simulate_performance
 
@@ -82,17 +81,14 @@ def beat_targets(
     )
 
 
-def draw_excerpt(
-    scores: Sequence[Score], rng: np.random.Generator, *, n_onsets: int = 512
-) -> BeatExcerpt:
+def draw_excerpt(score: Score, rng: np.random.Generator, *, n_onsets: int = 512) -> BeatExcerpt:
     """Play a part of a score drawn at random, and measure its onsets."""
+    n_bars = len(score.bars)
+    # A bit more than is needed.
+    a_bar = len(np.unique(score.notes.onset)) / n_bars
     while True:
-        score = scores[int(rng.integers(len(scores)))]
-        n_bars = len(score.bars)
-        # A bit more than is needed.
-        a_bar = len(np.unique(score.notes.onset)) / n_bars
         wanted = int(1.3 * n_onsets / max(a_bar, 0.1)) + 2
-        latest = max(0, n_bars - wanted // 2)
+        latest = max(0, n_bars - 3 * wanted // 4)
         from_the_start = rng.random() < _FROM_THE_START
         first_bar = 0 if from_the_start else int(rng.integers(latest + 1))
         performance = simulate_performance(score, rng, first_bar=first_bar, n_bars=wanted)
@@ -128,10 +124,5 @@ def transposed(features: NDArray[np.int8], semitones: int) -> NDArray[np.float32
         roll[:semitones] = moved[-semitones:n]
     moved[:n] = roll
     moved[n : n + 12] = np.roll(moved[n : n + 12], semitones, axis=0)
-    is_there = features[_HEIGHTS.stop + 2] != 0
-    moved[_HEIGHTS] += semitones / 24 * is_there
+    moved[HEIGHTS] += semitones / 24 * moved[ONES]
     return moved
-
-
-# Rows of the lowest and the highest pitch, and three rows on, of ones.
-_HEIGHTS = slice(N_FEATURES - 270 - 5, N_FEATURES - 270 - 3)

@@ -19,9 +19,9 @@ from harmnmf.validation import check_integer
 from .beat_excerpts import BeatExcerpt, transposed
 from .beats import BeatLogits, BeatNetwork
 
-__all__ = ["beat_loss", "train_beat_network"]
+__all__ = ["beat_loss", "stacked", "train_beat_network"]
 
-_WEIGHTS = {"beat": 1.0, "downbeat": 1.0, "between": 0.3, "period": 0.1, "beats_a_bar": 0.1}
+_WEIGHTS = {"beat": 1.0, "downbeat": 1.0, "between": 0.3, "period": 0.15, "beats_a_bar": 0.2}
 _AVERAGING = 0.999
 _KIND = "beat-training"
 _TRANSPOSITIONS = 6  # semitones up or down
@@ -147,13 +147,20 @@ def train_beat_network(
     )
 
 
-def _batch(excerpts: Sequence[BeatExcerpt], rng: np.random.Generator, batch_size: int) -> Batch:
-    """Draw random excerpts, each in a random key."""
-    chosen = [excerpts[index] for index in rng.integers(len(excerpts), size=batch_size)]
-    shifts = rng.integers(-_TRANSPOSITIONS, _TRANSPOSITIONS + 1, batch_size).tolist()
-    features = [transposed(x.features, shift) for x, shift in zip(chosen, shifts, strict=True)]
+def stacked(excerpts: Sequence[BeatExcerpt], shifts: Sequence[int] | None = None) -> Batch:
+    """Stack excerpts of one length, each transposed by some semitones if asked."""
+    features = [
+        transposed(excerpt.features, shift)
+        for excerpt, shift in zip(excerpts, shifts or [0] * len(excerpts), strict=True)
+    ]
     columns = {
-        name: torch.from_numpy(np.stack([getattr(x, name) for x in chosen]))
+        name: torch.from_numpy(np.stack([getattr(excerpt, name) for excerpt in excerpts]))
         for name in BeatExcerpt._fields[1:]
     }
     return {"features": torch.from_numpy(np.stack(features)), **columns}
+
+
+def _batch(excerpts: Sequence[BeatExcerpt], rng: np.random.Generator, batch_size: int) -> Batch:
+    """Draw random excerpts, each in a random key."""
+    chosen = [excerpts[index] for index in rng.integers(len(excerpts), size=batch_size)]
+    return stacked(chosen, rng.integers(-_TRANSPOSITIONS, _TRANSPOSITIONS + 1, batch_size).tolist())

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from harmnmf.notes.note_list import NoteList
 
-__all__ = ["N_FEATURES", "PITCHES", "group_onsets", "onset_features"]
+__all__ = ["HEIGHTS", "N_FEATURES", "ONES", "PITCHES", "group_onsets", "onset_features"]
 
 Floats = NDArray[np.float32]
 
@@ -22,6 +22,9 @@ _LAGS = np.log2(np.geomspace(0.1, 4.53, 45))
 _NEIGHBOURS = 48  # groups on either side of which the lags are told
 _BASS_SECONDS = 1.5
 N_FEATURES = len(PITCHES) + 12 + 2 * len(_INTERVALS) + 3 * len(_DURATIONS) + 6 + 6 * len(_LAGS)
+# Rows of the lowest and the highest pitch, in units of two octaves, and the row of ones.
+HEIGHTS = slice(N_FEATURES - 6 * len(_LAGS) - 5, N_FEATURES - 6 * len(_LAGS) - 3)
+ONES = N_FEATURES - 6 * len(_LAGS) - 1
 
 
 def group_onsets(notes: NoteList) -> NDArray[np.int64]:

@@ -105,8 +105,8 @@ def simulate_performance(
     _shade(played, beats, bars.starts, rng)
     if rng.random() < _TRANSCRIBED:
         played = _mistranscribe(played, rng)
-    onset = played.onset - (played.onset.min() if len(played.onset) else 0.0)
     shift = played.onset.min() if len(played.onset) else 0.0
+    onset = played.onset - shift
     result = NoteList(
         onset,
         np.maximum(played.offset - shift, onset + _SHORTEST),
@@ -128,15 +128,13 @@ class _Clock:
         rng: np.random.Generator,
     ) -> None:
         # Beat-to-beat changes of the tempo in octaves: from a sequencer's to a free performance's.
-        self.rubato = float(np.exp(rng.uniform(np.log(0.008), np.log(0.12))))
+        self.rubato = float(np.exp(rng.uniform(np.log(0.012), np.log(0.25))))
         if rng.random() < _STEADY:
             self.rubato = 0.0
-        # Four points a beat, and one beat after the last.
-        edges = np.append(beats, beats[-1] + durations[-1])
-        grid = np.concatenate(
-            [edges[:-1, None] + np.diff(edges)[:, None] * _QUARTERS, [[edges[-1]] * 4]]
-        )
-        self.ticks = np.append(grid[:-1].ravel(), edges[-1]).astype(np.float64)
+        # Four points a beat, up to the end of the last.
+        end = beats[-1] + durations[-1]
+        points = beats[:, None] + durations[:, None] * _QUARTERS
+        self.ticks = np.append(points.ravel(), end).astype(np.float64)
         curve = np.interp(
             self.ticks, beats, _tempo_curve(beats, bar_lines, self.rubato, rng)
         ) + 0.5 * self.rubato * rng.normal(size=len(self.ticks))
@@ -164,6 +162,9 @@ _QUARTERS = np.arange(4) / 4
 _STEADY = 0.12  # share of performances without rubato
 _SWINGING = 0.04
 _TRANSCRIBED = 0.6
+_ADDED_ORNAMENTS = (0.0, 0.0, 0.01, 0.04)  # shares of the notes of the right hand
+# Semitones from a note to another that is found in its partials.
+_PARTIALS, _PARTIAL_CHANCES = (12, 19, 24, 28, -12, 7), (0.4, 0.2, 0.15, 0.1, 0.1, 0.05)
 
 
 def _draw_period(onsets_per_beat: float, rng: np.random.Generator) -> float:
@@ -215,7 +216,7 @@ def _drift(n: int, memory: float, rng: np.random.Generator) -> Floats:
 
 
 def _ornament(played: _Played, rng: np.random.Generator) -> _Played:
-    """Play grace notes before their note, and some trills out."""
+    """Play grace notes before their note, and trills and other ornaments out."""
     is_grace = played.ornament == "grace"
     length = rng.uniform(0.05, 0.12)
     for position in np.unique(played.position[is_grace]):
@@ -223,17 +224,25 @@ def _ornament(played: _Played, rng: np.random.Generator) -> _Played:
         before = np.arange(len(graces), 0, -1) * length
         played.onset[graces] -= before
         played.offset[graces] = played.onset[graces] + length
-    trills = np.flatnonzero((played.ornament == "trill") & (rng.random(len(played.pitch)) < 0.8))
+    duration = played.offset - played.onset
+    chance = np.where(played.ornament == "trill", 0.8, 0.0)
+    # Players add ornaments, and scores by other composers have more.
+    chance += rng.choice(_ADDED_ORNAMENTS) * (
+        (played.staff == 1) & ~is_grace & (duration > 0.2) & (duration < 1.5)
+    )
+    trills = np.flatnonzero(rng.random(len(chance)) < chance)
     if not len(trills):
         return played
     parts = [played.select(np.setdiff1d(np.arange(len(played.pitch)), trills))]
     for index in trills:
-        duration = played.offset[index] - played.onset[index]
-        n = max(1, int(duration * rng.uniform(8, 14)))
+        rate = rng.uniform(8, 14)
+        n = max(1, int(duration[index] * rate))
+        if played.ornament[index] != "trill" or rng.random() < 0.3:
+            n = min(n, int(rng.integers(2, 6)))
         part = played.select(np.full(n, index))
-        part.onset += np.arange(n) * duration / n
-        part.offset = part.onset + duration / n
-        part.pitch = part.pitch + rng.choice([1, 2]) * (np.arange(n) % 2)
+        part.onset += np.arange(n) / rate
+        part.offset = np.append(part.onset[1:], part.offset[-1])
+        part.pitch = part.pitch + rng.choice([-1, 1, 2]) * ((np.arange(n) + n + 1) % 2)
         parts.append(part)
     return _Played(*(np.concatenate([vars(x)[name] for x in parts]) for name in vars(played)))
 
