@@ -23,6 +23,13 @@ __all__ = ["write_pdf", "write_svg"]
 _WIDTH, _HEIGHT = 2100, 2970
 _HIGHEST = 60000  # of what Verovio can engrave
 _SIZE = re.compile(r'<svg width="(\d+)px" height="(\d+)px"')
+_FONT = "Leipzig"
+# Text that begins in the music font: the note value of a tempo mark.
+_NOTE_VALUE = re.compile(
+    r'<text x="(\d+)" y="(\d+)"([^>]*)>\s*<tspan[^>]*>\s*<tspan[^>]*>\s*'
+    rf'<tspan font-family="{_FONT}" font-size="(\d+)px">([^<]+)</tspan>\s*</tspan>\s*</tspan>'
+)
+_TOOL_TIP = re.compile(r'<title class="labelAttr">[^<]*</title>')
 
 
 def write_svg(path: str | Path, score: Score) -> None:
@@ -90,13 +97,13 @@ def write_pdf(path: str | Path, score: Score) -> None:
     typst = _load("typst")
     margins = {f"pageMargin{side}": 120 for side in ("Left", "Right", "Top", "Bottom")}
     pages = _engrave(score, pageHeight=_HEIGHT, **margins)
-    document = f"#set page(width: {_WIDTH / 10}mm, height: {_HEIGHT / 10}mm, margin: 0mm)\n"
-    document += "".join(
-        f'#image(bytes(sys.inputs.at("{i}")), width: 100%)\n' for i in range(len(pages))
-    )
+    # Without a date, equal scores make equal files.
+    document = "#set document(date: none)\n"
+    document += f"#set page(width: {_WIDTH / 10}mm, height: {_HEIGHT / 10}mm, margin: 0mm)\n"
+    for i in range(len(pages)):
+        document += f'#image(bytes(sys.inputs.at("{i}")), width: 100%)\n'
     inputs = {str(i): page for i, page in enumerate(pages)}
-    # A fixed time: equal scores make equal files.
-    data = typst.compile(document.encode(), format="pdf", sys_inputs=inputs, timestamp=0)
+    data = typst.compile(document.encode(), format="pdf", sys_inputs=inputs)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
@@ -116,12 +123,35 @@ def _engrave(score: Score, **options: int) -> list[str]:
     verovio = _load("verovio")
     verovio.enableLog(verovio.LOG_ERROR)
     toolkit = verovio.toolkit()
-    toolkit.setOptions(
-        {"pageWidth": _WIDTH, "footer": "none", "breaks": "auto", "xmlIdSeed": 1, **options}
-    )
-    if not toolkit.loadData(to_musicxml(score)):
-        raise HarmnmfError(f"Verovio cannot engrave this score; its log says: {toolkit.getLog()}")
-    return [toolkit.renderToSVG(page + 1) for page in range(toolkit.getPageCount())]
+    usual = {"pageWidth": _WIDTH, "footer": "none", "font": _FONT, "smuflTextFont": "none"}
+    # A seed makes equal files of equal scores.
+    toolkit.setOptions({**usual, "xmlIdSeed": 1, **options})
+    toolkit.loadData(to_musicxml(score))
+    glyphs = Path(toolkit.getResourcePath())
+    return [_plain(toolkit.renderToSVG(page + 1), glyphs) for page in range(toolkit.getPageCount())]
+
+
+def _plain(page: str, glyphs: Path) -> str:
+    """Make a page look the same in all programs, of which only browsers have the music font.
+
+    Its glyphs are drawn, and names of texts are left out, which some programs take for text.
+    """
+
+    def drawn(match: re.Match[str]) -> str:
+        x, y, attributes, size, characters = match.groups()
+        left, scale = float(x), int(size) / 1000
+        paths = ""
+        for character in characters:
+            code = f"{ord(character):04X}"
+            glyph = (glyphs / _FONT / f"{code}.xml").read_text(encoding="utf-8")
+            outline = re.sub("</?g[^>]*>", "", glyph)
+            paths += f'<g transform="translate({left:g},{y}) scale({scale:g})">{outline}</g>'
+            advance = re.search(rf'c="{code}"[^>]*h-a-x="(\d+)"', table)
+            left += scale * int(advance[1]) if advance else 0
+        return f'{paths}<text x="{left:g}" y="{y}"{attributes}>'
+
+    table = (glyphs / f"{_FONT}.xml").read_text(encoding="utf-8")
+    return _TOOL_TIP.sub("", _NOTE_VALUE.sub(drawn, page))
 
 
 def _stacked(pages: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ class Direction:
 
     `kind` is "tempo" (`value` is the number of beats a minute, each of a note value `unit` with
     `dots`, and `tempo` that of quarters), "dynamics" (`value` is "p", "mf", ...) or "pedal"
-    (`value` is "start", "change" or "stop").
+    (`value` is "start" or "stop").
     """
 
     position: int
@@ -135,12 +135,8 @@ def _pedal(performance: Performance) -> list[Direction]:
     nearest = np.searchsorted((beats[1:] + beats[:-1]) / 2, position)
     marks: list[Direction] = []
     for start, end in beats[nearest].tolist():
-        last = marks[-1].position if marks else -1
-        if end <= max(start, last):
-            continue
-        if start <= last:
-            marks[-1] = Direction(last, 2, "pedal", "change")
-        else:
+        start = max(start, marks[-1].position) if marks else start
+        if start < end:
             marks.append(Direction(start, 2, "pedal", "start"))
-        marks.append(Direction(end, 2, "pedal", "stop"))
+            marks.append(Direction(end, 2, "pedal", "stop"))
     return marks
