@@ -16,7 +16,7 @@ from harmnmf.score.beats import PERIODS, BeatNetwork, BeatNetworkConfig
 from harmnmf.score.onset_features import N_FEATURES, ONES, group_onsets, onset_features
 from harmnmf.score.simulation import SimulatedPerformance, simulate_performance
 
-SMALL = BeatNetworkConfig(n_channels=16, n_recurrent=8, dilations=(1, 2))
+SMALL = BeatNetworkConfig(n_channels=16, dilations=(1, 2))
 
 
 def performance(seed: int = 0) -> SimulatedPerformance:
