@@ -93,23 +93,19 @@ class BeatNetworkConfig:
     Parameters
     ----------
     n_channels : int, default=80
-        Channels of the convolutions.
-    n_recurrent : int, default=64
-        Units of each direction of the recurrent layers.
+        Channels of every layer, an even number.
     dilations : tuple of int
-        Dilations of the convolutions along the onsets, before and after the recurrent layers.
+        Dilations of the convolutions along the onsets, before and after the recurrent layer.
     dropout : float, default=0.1
         Share of channels that are left out in training.
     """
 
     n_channels: int = 80
-    n_recurrent: int = 64
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        check_integer("n_channels", self.n_channels)
-        check_integer("n_recurrent", self.n_recurrent)
+        check_integer("n_channels", self.n_channels, 2)
         check_number("dropout", self.dropout, 0, below=1)
         # JSON gives lists.
         object.__setattr__(self, "dilations", as_counts("dilations", self.dilations))
@@ -131,7 +127,7 @@ class _Block(nn.Module):
 class BeatNetwork(nn.Module):
     """Network that finds beats at the onsets of a performance.
 
-    Convolutions along the onsets, with recurrent layers of both directions between them.
+    Convolutions along the onsets, with a recurrent layer of both directions between them.
 
     Parameters
     ----------
@@ -160,11 +156,9 @@ class BeatNetwork(nn.Module):
             nn.Sequential(*(_Block(n_channels, d, config.dropout) for d in config.dilations))
             for _ in range(2)
         )
-        self.recurrent = nn.GRU(
-            n_channels, config.n_recurrent, num_layers=2, bidirectional=True, batch_first=True
-        )
-        self.joined = nn.Conv1d(2 * config.n_recurrent, n_channels, 1)
-        self.whole = nn.Linear(2 * config.n_recurrent, n_channels)
+        self.recurrent = nn.GRU(n_channels, n_channels // 2, bidirectional=True, batch_first=True)
+        self.whole = nn.Linear(n_channels, n_channels)
+        nn.init.zeros_(self.whole.weight)
         self.norm = nn.BatchNorm1d(n_channels)
         self.head = nn.Conv1d(n_channels, 3 + len(PERIODS) + len(BEATS_A_BAR), 1)
 
@@ -175,7 +169,7 @@ class BeatNetwork(nn.Module):
         # The mean over all onsets tells of the whole piece, as its tempo and its metre.
         is_onset = features[:, ONES : ONES + 1]
         mean = (hidden * is_onset).sum(dim=2) / is_onset.sum(dim=2).clamp(min=1)
-        x = x + self.joined(hidden) + self.whole(mean)[:, :, None]
+        x = x + hidden + self.whole(mean)[:, :, None]
         y = self.head(torch.relu(self.norm(self.second(x))))
         end = 3 + len(PERIODS)
         return BeatLogits(y[:, 0], y[:, 1], y[:, 2], y[:, 3:end], y[:, end:])

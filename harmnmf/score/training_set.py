@@ -162,9 +162,7 @@ def write_excerpts(
     paths = [folder / f"{i:05}.safetensors" for i in range(-(-n_excerpts // _PER_FILE))]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if missing:
-        # Forking a process that has used threads may hang.
-        with ProcessPoolExecutor(n_jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-            read = [x for x in pool.map(ScoreFile.read, scores, chunksize=8) if x is not None]
+        read = _read_all(scores, n_jobs)
         if not read:
             raise ParameterError("no score has a piano part of two staves")
         chance = _chances(read)
@@ -187,6 +185,17 @@ def read_excerpts(paths: Sequence[Path]) -> list[BeatExcerpt]:
         columns = (arrays[name] for name in BeatExcerpt._fields)
         excerpts += [BeatExcerpt(*values) for values in zip(*columns, strict=True)]
     return excerpts
+
+
+def _read_all(files: Sequence[ScoreFile], n_jobs: int) -> list[TrainingScore]:
+    """Read the scores that have a part for the piano."""
+    if n_jobs == 1:
+        scores = [file.read() for file in files]
+    else:
+        # Forking a process that has used threads may hang.
+        with ProcessPoolExecutor(n_jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+            scores = list(pool.map(ScoreFile.read, files, chunksize=8))
+    return [score for score in scores if score is not None]
 
 
 def _chances(scores: Sequence[TrainingScore]) -> NDArray[np.float64]:
