@@ -281,7 +281,7 @@ def _add_notations(
                 if kind == "start":
                     tuplet.set("bracket", bracket)
     if note is not None and not symbol.tied_from:
-        if notes.ornament[note] == "trill" and is_first:
+        if notes.ornament[note] == "trill":
             _add(_add(notations, "ornaments"), "trill-mark")
         if notes.ornament[note] == "arpeggio":
             _add(notations, "arpeggiate")
