@@ -203,18 +203,20 @@ class BeatNetwork(nn.Module):
         # Each onset's classes last until the next begins.
         index = np.clip(np.searchsorted(frames, np.arange(n_frames), side="right") - 1, 0, None)
         n_inside = np.bincount(index, minlength=len(time))
-        rate = np.minimum(between / np.maximum(n_inside, 1), 0.5)[index]
+        rate = np.minimum(between / np.maximum(n_inside, 1), 0.5)[index].astype(np.float32)
         rate[: frames[0]] = 0
-        curves = []
-        share = (downbeat / np.maximum(beat, 1e-6))[index]
-        for values, base in ((beat, rate), (downbeat, rate * share)):
-            curve = base.astype(np.float32)
-            np.maximum.at(curve, frames, values)
-            curves.append(curve)
+        share = downbeat / np.maximum(beat, 1e-6)
         return BeatProbabilities(
-            FRAME_RATE, *curves, period[:, index], beats_a_bar[:, index],
-            time, beat, downbeat, between,
-        )  # fmt: skip
+            frame_rate=FRAME_RATE,
+            beat=_at_frames(beat, frames, rate),
+            downbeat=_at_frames(downbeat, frames, np.asarray(rate * share[index], np.float32)),
+            period=period[:, index],
+            beats_a_bar=beats_a_bar[:, index],
+            onset=time,
+            onset_beat=beat,
+            onset_downbeat=downbeat,
+            between=between,
+        )
 
     def _windows(self, features: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Compute probabilities of all onsets in windows that overlap."""
@@ -274,6 +276,15 @@ class BeatNetwork(nn.Module):
             return rebuild_network(build, metadata["config"], arrays)
         except (FormatError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged network of beats ({error})") from error
+
+
+def _at_frames(
+    values: NDArray[np.float32], frames: NDArray[np.int64], base: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Put probabilities of onsets at their frames; `base` is the least."""
+    curve = base.copy()
+    np.maximum.at(curve, frames, values)
+    return curve
 
 
 def shipped_beat_networks() -> dict[str, Path]:

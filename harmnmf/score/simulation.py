@@ -151,11 +151,11 @@ class _Clock:
         inside = (position - self.beats[beat]) / self.durations[beat]
         swung = np.interp(inside, [0.0, 0.5, 1.0], [0.0, self.swing, 1.0])
         inside = np.where((inside > 0) & (inside < 1), swung, inside)
-        position = self.beats[beat] + inside * self.durations[beat]
+        ticks = self.beats[beat] + inside * self.durations[beat]
         # After the last beat, the tempo stays.
         last = (self.seconds[-1] - self.seconds[-2]) / (self.ticks[-1] - self.ticks[-2])
-        after = np.maximum(position - self.ticks[-1], 0) * last
-        return np.asarray(np.interp(position, self.ticks, self.seconds) + after)
+        after = np.maximum(ticks - self.ticks[-1], 0) * last
+        return np.asarray(np.interp(ticks, self.ticks, self.seconds) + after)
 
 
 _QUARTERS = np.arange(4) / 4
