@@ -1,12 +1,13 @@
-"""Beats at a smooth tempo: the most likely path through probabilities of beats."""
+"""Beats at a smooth tempo, and their bars: the most likely paths through probabilities."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["beat_path"]
+__all__ = ["bar_path", "beat_path", "log_odds"]
 
+_SHORT = 7.0  # cost of a bar that is cut short
 _LEAST = 0.005  # probabilities closer to 0 or 1 say no more
 _CHANGE = 14.0  # cost of a change of the interval between beats, for its relative size
 _GREATEST = 7.0  # cost of the greatest change: a pause, a new tempo
@@ -76,3 +77,40 @@ def beat_path(
         beats.append(int(frame))
         state = previous[frame, state]
     return np.array(beats[::-1])
+
+
+def bar_path(evidence: NDArray[np.float64], n_beats: int) -> tuple[NDArray[np.int64], float]:
+    """Find the downbeats with the greatest sum of evidence, less a cost of short bars.
+
+    Parameters
+    ----------
+    evidence : ndarray, shape (n_beats_in_all,)
+        Log odds that each beat begins a bar.
+    n_beats : int
+        Beats of a bar. Few bars are shorter, and none longer.
+
+    Returns
+    -------
+    downbeats : ndarray of int, shape (n_downbeats,)
+        Beats that begin a bar; the first is one of the first `n_beats`, so that there is one.
+    score : float
+        The sum.
+    """
+    n = evidence.size
+    values = evidence.tolist()
+    best: list[float] = []
+    before: list[int] = []
+    for index, value in enumerate(values):
+        score, source = (0.0, -1) if index < n_beats else (best[index - n_beats], index - n_beats)
+        for short in range(min(2, n_beats - 1), min(n_beats, index + 1)):
+            if best[index - short] - _SHORT > score:
+                score, source = best[index - short] - _SHORT, index - short
+        best.append(score + value)
+        before.append(source)
+    index = max(range(max(n - n_beats, 0), n), key=best.__getitem__)
+    score = best[index]
+    downbeats = []
+    while index >= 0:
+        downbeats.append(index)
+        index = before[index]
+    return np.array(downbeats[::-1]), score

@@ -16,7 +16,7 @@ from .beats import BeatNetwork
 from .hands import assign_hands
 from .key_names import parse_key
 from .keys import estimate_keys
-from .metre import grid_from_beats, track_beats
+from .metre import grid_from_beats, track_bars, track_beats
 from .quantization import quantize
 from .score import Key, Performance, Score, ScoreNotes
 from .spelling import spell
@@ -85,7 +85,7 @@ def find_beats(
     if isinstance(beats, BeatGrid):
         return beats
     if beats is not None:
-        return _given_beats(beats, time_signature, pickup)
+        return _given_beats(notes, beats, time_signature, pickup)
     return track_beats(
         notes,
         default_network().probabilities(notes),
@@ -168,7 +168,10 @@ def transcribe_score(
 
 
 def _given_beats(
-    beats: ArrayLike, time_signature: tuple[int, int] | None, pickup: float | None
+    notes: NoteList,
+    beats: ArrayLike,
+    time_signature: tuple[int, int] | None,
+    pickup: float | None,
 ) -> BeatGrid:
     """Make a grid of times, perhaps with numbers of beats."""
     try:
@@ -177,5 +180,6 @@ def _given_beats(
         raise ParameterError("beats must be a BeatGrid, or times in seconds") from error
     if values.ndim == 2 and values.shape[1] == 2:
         time, number = values.T
-        return grid_from_beats(time, number == 1, time_signature=time_signature, pickup=pickup)
-    return grid_from_beats(values, time_signature=time_signature, pickup=pickup)
+        return grid_from_beats(time, number == 1, time_signature=time_signature, notes=notes)
+    probabilities = default_network().probabilities(notes)
+    return track_bars(notes, probabilities, values, time_signature=time_signature, pickup=pickup)
