@@ -202,7 +202,7 @@ def write_rhythm(
     >>> [(s.kind, s.dots) for s in write_rhythm(metre_of(4, 4), [Segment(0, 1200, (0,))])]
     [(960, 0), (240, 0)]
     """
-    cuts = {segment.start for segment in segments} | {segments[-1].end}
+    cuts = {0, *(segment.start for segment in segments), segments[-1].end}
     tuplets = _tuplets(metre, metre.bar, cuts)
     symbols = []
     for segment in segments:
@@ -224,26 +224,39 @@ def write_rhythm(
 def _tuplets(metre: Metre, span: Span, cuts: set[int]) -> list[Tuplet]:
     """Find the tuplets of a span: as short as they can be without cutting notes."""
     inner = [cut for cut in cuts if span.start < cut < span.end]
-    if len(span.parts) == 3 and span.duration == metre.beat and _fits(span, 4, 1, inner):
-        quarter = span.duration // 4
-        if {span.start + quarter, span.end - quarter} <= cuts:
-            return [Tuplet(span.start, span.end, 4, 3)]
-    if all(cut in metre.strength for cut in inner):
+    is_long = span.duration > metre.beat
+    if not is_long and (special := _divided_beat(metre, span, inner)):
+        return [special]
+    if not is_long and all(cut in metre.strength for cut in inner):
         return []
-    is_cut = all(part.start in cuts for part in span.parts[1:])
-    if not is_cut or not span.parts:
+    if not all(_is_free(metre, part.start, cuts) for part in span.parts[1:]) or not span.parts:
         # A tuplet of several beats has whole units only: others are read more easily by beats.
-        finest = (1, 2) if span.duration <= metre.beat else (1,)
-        for factor in finest:
+        for factor in (1,) if is_long else (1, 2):
             for n in _TUPLETS:
                 if (normal := _normal(span, n)) and _fits(span, n, factor, inner):
                     return [Tuplet(span.start, span.end, n, normal)]
-    found = [tuplet for part in span.parts for tuplet in _tuplets(metre, part, cuts)]
-    if len(span.parts) == 2 == len(found) and span.duration <= metre.beat:
-        filled = [(part.start, part.end, 3) for part in span.parts]
-        if [(t.start, t.end, t.actual) for t in found] == filled and _fits(span, 6, 1, inner):
-            return [Tuplet(span.start, span.end, 6, 4)]
-    return found
+    return [tuplet for part in span.parts for tuplet in _tuplets(metre, part, cuts)]
+
+
+def _divided_beat(metre: Metre, span: Span, inner: Sequence[int]) -> Tuplet | None:
+    """Tuplet of notes that could be written otherwise, but are read more easily so."""
+    n, duration = len(span.parts), span.duration
+    places = {place - span.start for place in inner}
+    if n == 3 and duration == metre.beat and {duration // 4, duration * 3 // 4} <= places:
+        return Tuplet(span.start, span.end, 4, 3) if _fits(span, 4, 1, inner) else None
+    if n == 2 and duration % 6 == 0 and _fits(span, 6, 1, inner):
+        sixth = duration // 6
+        if {2 * sixth, 4 * sixth} <= places and len(places) < 5:
+            return Tuplet(span.start, span.end, 3, 2)
+        if places & {sixth, 2 * sixth} and places & {4 * sixth, 5 * sixth}:
+            return Tuplet(span.start, span.end, 6, 4)
+    return None
+
+
+def _is_free(metre: Metre, place: int, cuts: set[int]) -> bool:
+    """Whether no note passes over a place, or one that can be tied there: its ends are regular."""
+    ends = max(cut for cut in cuts if cut <= place), min(cut for cut in cuts if cut >= place)
+    return place in ends or all(end in metre.strength for end in ends)
 
 
 def _fits(span: Span, n: int, factor: int, positions: Sequence[int]) -> bool:
@@ -356,7 +369,7 @@ def _is_plain(metre: Metre, start: int, end: int) -> bool:
         return False
     kind, dots = value
     own, following = (metre.strength.get(place, 0) for place in (start, end))
-    if dots == 2 and own < 2 * kind:
+    if dots == 2 and (own < 2 * kind or kind > TICKS):
         return False
     over = max((s for place, s in metre.strength.items() if start < place < end), default=0)
     if metre.beat not in _KINDS and over >= metre.beat:
