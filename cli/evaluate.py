@@ -48,14 +48,17 @@ SCORE_COLUMNS = (
     ("hands", "Hands"),
 )
 
+_REFUSED = {
+    "--beats": ("--offset", "--onset-tolerance"),
+    "--score": ("--duration", "--offset", "--onset-tolerance"),
+}
+
 
 @click.command()
 @click.argument("reference", type=click.Path())
 @click.argument("estimate", type=click.Path())
-@click.option(
-    "--beats", "kind", flag_value="beats", help="Evaluate beats, and keys and hands if known."
-)
-@click.option("--score", "kind", flag_value="score", help="Evaluate scores in MusicXML.")
+@click.option("--beats", is_flag=True, help="Evaluate beats, and keys and hands if known.")
+@click.option("--score", is_flag=True, help="Evaluate scores in MusicXML.")
 @click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON.")
 @click.option(
     "--onset-tolerance",
@@ -82,7 +85,8 @@ def command(
     ctx: click.Context,
     reference: str,
     estimate: str,
-    kind: str | None,
+    beats: bool,
+    score: bool,
     as_json: bool,
     onset_tolerance: float,
     duration: float | None,
@@ -114,12 +118,12 @@ def command(
       harmnmf evaluate --beats song.beats.tsv song.mid
       harmnmf evaluate --score printed.mxl song.musicxml
     """  # noqa: D301 (click needs the backspace itself)
-    _refuse_options(ctx, kind)
-    if kind == "beats":
+    _refuse_options(ctx)
+    if beats:
         from harmnmf.score.evaluation import evaluate_beat_files
 
         result, columns = evaluate_beat_files(reference, estimate, duration=duration), BEAT_COLUMNS
-    elif kind == "score":
+    elif score:
         from harmnmf.score.evaluation import evaluate_score_files
 
         result, columns = evaluate_score_files(reference, estimate), SCORE_COLUMNS
@@ -149,14 +153,19 @@ def command(
         ctx.exit(1)
 
 
-def _refuse_options(ctx: click.Context, kind: str | None) -> None:
+def _refuse_options(ctx: click.Context) -> None:
     """Refuse options of notes where beats or scores are evaluated."""
-    refused = {"beats": ("onset_tolerance", "offset")}
-    refused["score"] = (*refused["beats"], "duration")
-    for parameter in ctx.command.params:
-        is_given = ctx.get_parameter_source(str(parameter.name)) == ParameterSource.COMMANDLINE
-        if is_given and parameter.name in refused.get(kind or "", ()):
-            raise click.UsageError(f"{parameter.opts[0]} has no meaning with --{kind}.")
+    given = {
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if ctx.get_parameter_source(str(parameter.name)) == ParameterSource.COMMANDLINE
+    }
+    if {"--beats", "--score"} <= given:
+        raise click.UsageError("Choose one of --beats and --score.")
+    for kind, refused in _REFUSED.items():
+        for option in sorted(given.intersection(refused)):
+            if kind in given:
+                raise click.UsageError(f"{option} has no meaning with {kind}.")
 
 
 def _table(result: Evaluation, columns: tuple[tuple[str, str], ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +163,7 @@ def _hands(midi: pretty_midi.PrettyMIDI) -> tuple[NoteList, NoteList] | None:
     tracks = [track for track in midi.instruments if track.notes and not track.is_drum]
     if len(tracks) != 2:
         return None
-    names = [track.name.lower().replace("-", " ").split() for track in tracks]
+    names = [re.findall("[a-z]+", track.name.lower().replace(".", "")) for track in tracks]
     swapped = any(word in names[0] for word in _LEFT) or any(word in names[1] for word in _RIGHT)
     right, left = (
         NoteList(*np.array([(n.start, n.end, n.pitch, n.velocity) for n in track.notes]).T)
