@@ -26,7 +26,7 @@ __all__ = ["TrainingScore", "find_scores", "read_excerpts", "score_of_song", "wr
 
 _KIND = "beat-excerpts"
 _HELD_OUT = 20  # one composer or song in so many
-_FEWEST = 30  # notes of a score
+_FEWEST = 30  # onsets of a score, of half as many beats
 _PER_FILE = 50  # excerpts
 _WITH_VOICE = 0.5
 _STEP = 20  # ticks, to which songs are rounded
@@ -60,7 +60,9 @@ class ScoreFile(NamedTuple):
                 except FormatError:
                     return None
                 scores = TrainingScore(piano, _with_voice(piano, self.path))
-        return scores if len(scores.piano.notes) >= _FEWEST else None
+        n_onsets = len(np.unique(scores.piano.notes.onset))
+        n_beats = len(scores.piano.bars.beats())
+        return scores if n_onsets >= _FEWEST and n_beats >= _FEWEST // 2 else None
 
 
 def find_scores(
