@@ -34,8 +34,9 @@ from numpy.typing import NDArray
 from harmnmf.errors import FormatError, HarmnmfError, ParameterError
 from harmnmf.validation import check_number
 
-from .files import MIDI_SUFFIXES, TABLE_SUFFIXES, read_notes
+from .files import read_notes
 from .note_list import NoteList
+from .suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
 from .tables import is_table
 
 __all__ = ["Evaluation", "evaluate_files", "evaluate_notes"]

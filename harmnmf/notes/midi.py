@@ -18,9 +18,7 @@ from harmnmf.validation import check_number
 from .midi_events import CONTROLLER, NOTE_ON, MidiEvent, MidiEvents, read_events
 from .note_list import NoteList
 
-__all__ = ["MIDI_SUFFIXES", "read_midi", "write_midi"]
-
-MIDI_SUFFIXES = (".mid", ".midi", ".rmi", ".kar")
+__all__ = ["read_midi", "write_midi"]
 
 _SUSTAIN, _RESET = 64, 121
 # Controllers that end all notes of a channel; those from 124 on change its mode, too.
