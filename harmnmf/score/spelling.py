@@ -55,9 +55,8 @@ def spell(onset: ArrayLike, pitch: ArrayLike, keys: Sequence[Key], bars: Bars) -
     onset, pitch = np.asarray(onset, np.int64), np.asarray(pitch, np.int64)
     index = np.searchsorted([key.bar for key in keys], bars.bar_at(onset), side="right") - 1
     sharps = np.array([key.fifths for key in keys])[index]
-    is_minor = np.array([key.mode == "minor" for key in keys])[index]
     weights = _weights()
-    features = spelling_features(onset, pitch, sharps, is_minor)
+    features = spelling_features(onset, pitch, sharps)
     hidden = np.maximum(features @ weights["hidden.weight"].T + weights["hidden.bias"], 0)
     scores = hidden @ weights["output.weight"].T + weights["output.bias"]
     places = sharps[:, None] + PLACES
@@ -68,10 +67,7 @@ def spell(onset: ArrayLike, pitch: ArrayLike, keys: Sequence[Key], bars: Bars) -
 
 
 def spelling_features(
-    onset: NDArray[np.int64],
-    pitch: NDArray[np.int64],
-    sharps: NDArray[np.int64],
-    is_minor: NDArray[np.generic],
+    onset: NDArray[np.int64], pitch: NDArray[np.int64], sharps: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Compute what the spelling of each note depends on.
 
@@ -81,13 +77,11 @@ def spelling_features(
         Positions in ticks and MIDI numbers.
     sharps : ndarray of int, shape (n_notes,)
         Key signature at each note, flats negative.
-    is_minor : ndarray, shape (n_notes,)
-        1 in minor, 0 in major.
 
     Returns
     -------
-    ndarray, shape (n_notes, 115)
-        Its pitch class relative to the tonic of the major key with the signature; the mode; the
+    ndarray, shape (n_notes, 114)
+        Its pitch class relative to the tonic of the major key with the signature; the
         pitch classes at its onset, and within a quarter, a whole note and four whole notes of it;
         and for the chord before and after it, and the quarter and the whole note before and after
         it, whether there is a pitch up to two semitones lower or higher.
@@ -109,7 +103,7 @@ def spelling_features(
         ranges += [(start, here), (here + 1, end)]
     rotation = (np.arange(12) + 7 * sharps[:, None]) % 12
     tonic_distance = (pitch - 7 * sharps) % 12
-    columns = [np.eye(12)[tonic_distance], is_minor[:, None]]
+    columns = [np.eye(12)[tonic_distance]]
     # Cumulative over chords, so that the difference of two rows counts the chords between them.
     margin = _STEPS.max()
     pitches = np.zeros((times.size + 1, 128 + 2 * margin), np.int32)
