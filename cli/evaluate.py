@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from harmnmf.notes.evaluation import Evaluation
 
 # Headings and scores of the tables; `--json` prints all scores.
-NOTE_COLUMNS = (
+Columns = tuple[tuple[str, str], ...]
+NOTE_COLUMNS: Columns = (
     ("note P", "Precision_no_offset"),
     ("note R", "Recall_no_offset"),
     ("note F", "F-measure_no_offset"),
@@ -23,7 +24,7 @@ NOTE_COLUMNS = (
     ("+both F", "Velocity_F-measure"),
     ("frame F", "Frame_F-measure"),
 )
-BEAT_COLUMNS = (
+BEAT_COLUMNS: Columns = (
     ("beat F", "F-measure"),
     ("downbeat F", "Downbeat_F-measure"),
     ("CMLt", "Correct Metric Level Total"),
@@ -33,7 +34,7 @@ BEAT_COLUMNS = (
     ("signature", "Key_Signature"),
     ("hands", "Hands"),
 )
-SCORE_COLUMNS = (
+SCORE_COLUMNS: Columns = (
     ("MV2H", "MV2H"),
     ("multi-pitch", "Multi-pitch"),
     ("voice", "Voice"),
@@ -109,7 +110,8 @@ def command(
 
     With --score, files are MusicXML (.musicxml, .mxl, .xml). Shown are MV2H and its parts, and
     rates of missing and extra notes and of errors of pitch, onset and offset. The scores are
-    aligned by their notes first, and repeats are not unfolded.
+    aligned by their notes first, and repeats of the reference written out if the estimate has them
+    so.
 
     \b
     Examples:
@@ -168,7 +170,7 @@ def _refuse_options(ctx: click.Context) -> None:
                 raise click.UsageError(f"{option} has no meaning with {kind}.")
 
 
-def _table(result: Evaluation, columns: tuple[tuple[str, str], ...]) -> str:
+def _table(result: Evaluation, columns: Columns) -> str:
     scored = list(result.pieces.items())
     # What no piece has is left out, as the hands of files without tracks.
     columns = tuple(column for column in columns if column[1] in result.mean)

@@ -118,11 +118,8 @@ def _read_midi(path: Path) -> Annotations:
     if len(signatures) > 1 and _is_pickup(signatures, downbeats):
         downbeats = downbeats[1:]
     keys = tuple((change.time, _key(change.key_number)) for change in midi.key_signature_changes)
-    return Annotations(
-        *(times[(times >= first) & (times <= last)] for times in (beats, downbeats)),
-        keys,
-        _hands(midi),
-    )
+    beats, downbeats = (times[(times >= first) & (times <= last)] for times in (beats, downbeats))
+    return Annotations(beats, downbeats, keys, _hands(midi))
 
 
 def _pretty_midi(path: Path) -> pretty_midi.PrettyMIDI:

@@ -18,8 +18,10 @@ __all__ = ["error_rates"]
 _NEAR = TICKS  # ticks from its place at which a note is still found
 # Note values from a 64th to two whole notes, dotted, double-dotted and in triplets. The time unit
 # of a score can be wrong by the ratio of any two.
-_VALUES = (8, 12, 16, 18, 21, 24, 32, 36, 42, 48, 64, 72, 84, 96)
-_VALUES += (128, 144, 168, 192, 256, 288, 336, 384, 576, 672)
+_VALUES = (
+    *(8, 12, 16, 18, 21, 24, 32, 36, 42, 48, 64, 72, 84, 96),
+    *(128, 144, 168, 192, 256, 288, 336, 384, 576, 672),
+)
 _SCALES = sorted({Fraction(a, b) for a in _VALUES for b in _VALUES})
 
 

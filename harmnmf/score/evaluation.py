@@ -204,7 +204,8 @@ def evaluate_score(reference: Score, estimated: Score) -> dict[str, float]:
 def evaluate_score_files(reference: str | Path, estimate: str | Path) -> Evaluation:
     """Score a MusicXML file against another, or a folder against a folder.
 
-    Repeats are not unfolded.
+    A reference with repeats is taken as it is printed, or with its repeats written out, whichever
+    has a number of notes nearer to that of the estimate.
 
     Parameters
     ----------
@@ -225,7 +226,9 @@ def evaluate_score_files(reference: str | Path, estimate: str | Path) -> Evaluat
     """
 
     def score(ref_path: Path, est_path: Path) -> dict[str, float]:
-        ref, est = read_musicxml(ref_path), read_musicxml(est_path)
+        est = read_musicxml(est_path)
+        printed, played = (read_musicxml(ref_path, unfold_repeats=x) for x in (False, True))
+        ref = min(printed, played, key=lambda score: abs(len(score.notes) - len(est.notes)))
         if not (ref.notes.duration > 0).any():
             raise FormatError(f"{ref_path}: this reference has no notes")
         return evaluate_score(ref, est)

@@ -188,10 +188,8 @@ def _compare_metres(reference: Bars, estimated: Bars, alignment: ScoreAlignment)
     ref, est = _groups(reference), alignment.to_reference(_groups(estimated))
     order = np.argsort(ref[:, 0], kind="stable")
     ref = ref[order]
-    first, last = (
-        np.searchsorted(ref[:, 0], est[:, 0] + shift, side=side)
-        for shift, side in ((-_TOLERANCE, "left"), (_TOLERANCE, "right"))
-    )
+    first = np.searchsorted(ref[:, 0], est[:, 0] - _TOLERANCE, side="left")
+    last = np.searchsorted(ref[:, 0], est[:, 0] + _TOLERANCE, side="right")
     is_free = np.ones(len(ref), np.bool_)
     for start, stop, end in zip(first, last, est[:, 1], strict=True):
         near = is_free[start:stop] & (np.abs(ref[start:stop, 1] - end) <= _TOLERANCE)
