@@ -239,7 +239,7 @@ def test_wrong_parameters(song):
         (["song.wav", "--tuning", "101"], "101.0 is not in the range -100<=x<=100"),
         (["song.wav", "--onset-threshold", "nan"], "'nan' is not a finite number"),
         (["song.wav", "--start", "2", "--end", "2"], "--end must be after --start"),
-        (["song.wav", "-o", "out.musicxml"], "file named .mid, .musicxml, .svg, .pdf, .csv"),
+        (["song.wav", "-o", "out.xml"], "file named .mid, .musicxml, .svg, .pdf, .csv"),
     ],
 )
 def test_usage_errors(song, args, message):
