@@ -100,8 +100,8 @@ class DeepPriorFit:
 
     def __call__(self, task: Task, progress: Progress) -> str:
         """Fit a network to a recording, from its checkpoint if there is one."""
-        from harmnmf.signal.audio import read_audio
         from harmnmf.signal.formats import check_format, matching_subtype
+        from harmnmf.signal.reading import read_audio
         from harmnmf.signal.writing import write_audio
 
         path = task.outputs[0]

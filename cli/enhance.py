@@ -157,8 +157,8 @@ class Enhancement:
 
     def __call__(self, task: Task, progress: Progress) -> str:
         """Enhance a recording and write its outputs."""
-        from harmnmf.signal.audio import audio_info, stream_audio
         from harmnmf.signal.formats import check_format, matching_subtype
+        from harmnmf.signal.reading import audio_info, stream_audio
         from harmnmf.signal.writing import write_blocks
 
         path = task.outputs[0]

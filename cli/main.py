@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Commands and their one-line help, which is here so that `harmnmf --help` imports no command.
 COMMANDS = {
     "transcribe": "Transcribe piano recordings to MIDI.",
+    "score": "Make sheet music for piano from notes.",
     "learn": "Learn a timbre dictionary from recordings of a piano.",
     "train": "Train the neural networks.",
     "enhance": "Remove noise from recordings of speech.",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,13 +18,16 @@ from harmnmf.cli._support.options import (
 from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.cli._support.training import (
     RUN,
+    begin_run,
     check_result,
+    describe_folder,
     draw_learning_curve,
     report,
     restart_option,
 )
 from harmnmf.errors import HarmnmfError
 
+from .train_beats import command as beats_command
 from .train_enhancement import MODELS, model_command
 
 if TYPE_CHECKING:
@@ -129,15 +131,17 @@ def notes(
     backgrounds = tuple(sorted({folder.resolve() for folder in backgrounds}))
     sounds = [path for folder in backgrounds for path in audio_files(folder)]
     settings = {
-        "pianos": {name: _describe(path, path.glob("*_*.*")) for name, path in folders.items()},
-        "performances": _describe(performances, [*training, *validation]),
-        "backgrounds": [_describe(folder, audio_files(folder)) for folder in backgrounds],
+        "pianos": {
+            name: describe_folder(path, path.glob("*_*.*")) for name, path in folders.items()
+        },
+        "performances": describe_folder(performances, [*training, *validation]),
+        "backgrounds": [describe_folder(folder, audio_files(folder)) for folder in backgrounds],
         "excerpts": excerpts,
         "seed": seed,
     }
     path = output / "network.safetensors"
     check_result(path, restart=restart)
-    _begin(output, settings, restart=restart)
+    begin_run(output, settings, restart=restart)
     with ProgressBar("Dictionaries", len(folders), quiet=quiet) as bar:
         dictionaries = learn_leave_one_out(folders, output / "dictionaries", progress=bar.advance)
     parts = (
@@ -178,40 +182,6 @@ def notes(
         report(path, steps, n_new, f"F-measure {last['f_measure']:.3f} on held-out performances")
 
 
-def _describe(folder: Path, files: Iterable[Path]) -> str:
-    """Describe the files of a folder, by names relative to it."""
-    from harmnmf.training.settings import describe_files
-
-    return describe_files(
-        (path.relative_to(folder).as_posix(), path) for path in files if path.is_file()
-    )
-
-
-def _begin(run: Path, settings: Mapping[str, Any], *, restart: bool) -> None:
-    """Make a run's folder, or check that it was made with the same settings.
-
-    Its excerpts and dictionaries depend on them, and are kept when a run is resumed.
-    """
-    from harmnmf.storage.files import make_folder, remove_leftovers
-    from harmnmf.training.loop import forget_training
-    from harmnmf.training.settings import check_settings, keep_settings
-
-    make_folder(run)
-    kept = run / "settings.json"
-    folders = [run / name for name in ("dictionaries", "validation", "training")]
-    made = [path for folder in folders for path in folder.glob("*.safetensors")]
-    if restart:
-        forget_training(run)
-        for path in made:
-            path.unlink()
-        kept.unlink(missing_ok=True)
-    elif made and not kept.exists():
-        check_settings(kept, None, settings)
-    keep_settings(kept, settings)
-    for folder in folders:
-        remove_leftovers(folder)
-
-
 def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, float]:
     """Mean F-measure (onset and pitch) over excerpts.
 
@@ -239,5 +209,6 @@ def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, floa
     return {"f_measure": float(np.mean(scores))}
 
 
+command.add_command(beats_command)
 for _name in MODELS:
     command.add_command(model_command(_name))

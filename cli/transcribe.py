@@ -11,27 +11,31 @@ import click
 import harmnmf
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, audio_duration, batch_options, process_each
-from harmnmf.cli._support.options import FiniteNumber, Number, Time, device_option
+from harmnmf.cli._support.options import FiniteNumber, Formats, Number, Time, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
+from harmnmf.cli._support.score import (
+    SCORE_FORMATS,
+    TEMPO,
+    ScoreOptions,
+    check_score,
+    describe_score,
+    score_options,
+    write_score,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harmnmf.decoder.analysis import Recording
+    from harmnmf.notes.note_list import NoteList
+    from harmnmf.score.bars import BeatGrid
     from harmnmf.transcription import Transcriber
 
-FORMATS = ("mid", "csv", "json", "npz")
+FORMATS = ("mid", "musicxml", "svg", "pdf", "csv", "json", "npz")
 _PICTURE = 60.0  # seconds
+_MIDI_TEMPO = 120.0  # of MIDI files without a score, in beats per minute
 # Seconds without notes at the beginning, or between notes, that are worth a remark.
 _PASSED_OVER = 20.0
-
-
-def _parse_formats(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
-    formats = [] if value is None else [part.strip().lower() for part in value.split(",")]
-    unknown = [part for part in formats if part not in FORMATS]
-    if unknown:
-        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(FORMATS)}")
-    return list(dict.fromkeys(formats))
 
 
 def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -46,23 +50,24 @@ def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None
     "--output",
     type=click.Path(readable=False),
     metavar="FILE|DIR",
-    help="Output folder, or .mid, .csv, .json or .npz file for a single recording.  "
-    "[default: beside each recording]",
+    help="Output folder, or .mid, .musicxml, .svg, .pdf, .csv, .json or .npz file for a single "
+    "recording.  [default: beside each recording]",
 )
 @click.option(
     "--format",
     "formats",
-    callback=_parse_formats,
+    type=Formats(FORMATS),
     metavar="LIST",
-    help="Output formats, separated by commas: mid (MIDI), csv (table of notes), json (notes, "
-    "pedal, tuning, version and settings), npz (NumPy arrays of note probabilities, or of "
-    "activations with --decoder nmf).  [default: mid]",
+    help="Output formats, separated by commas: mid (MIDI), musicxml (sheet music for score "
+    "programs), svg and pdf (its pages as pictures), csv (table of notes), json (notes, pedal, "
+    "tuning, version and settings), npz (NumPy arrays of note probabilities, or of activations "
+    "with --decoder nmf).  [default: mid]",
 )
 @click.option(
     "--plot",
     is_flag=True,
-    help="Also save a picture (.png) of the notes over the spectrogram: the first minute that has "
-    "notes.",
+    help="Also save a picture (.png) of the notes, beats and bar lines over the spectrogram: the "
+    "first minute that has notes.",
 )
 @click.option(
     "--decoder",
@@ -87,10 +92,11 @@ def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None
 )
 @click.option(
     "--tempo",
-    type=Number(4, 1000),
-    default=120.0,
+    type=TEMPO,
     metavar="BPM",
-    help="Beats per minute of the MIDI file; the times in seconds do not depend on it.",
+    help="Beats per minute, about, for sheet music and bar lines; those of a MIDI file alone, "
+    "whose times in seconds do not depend on it.  [default: found in the notes; 120 for MIDI "
+    "alone]",
 )
 @click.option(
     "--dictionary",
@@ -128,6 +134,7 @@ def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None
     metavar="TIME",
     help="Transcribe up to this time of the recording.  [default: its end]",
 )
+@score_options(hidden=True)
 @device_option
 @batch_options
 @click.pass_context
@@ -135,17 +142,18 @@ def command(
     ctx: click.Context,
     audio: tuple[str, ...],
     output: str | None,
-    formats: list[str],
+    formats: list[str] | None,
     plot: bool,
     decoder: str,
     dictionary: str,
     onset_threshold: float | None,
     note_ends: str,
-    tempo: float,
+    tempo: float | None,
     adapt: bool | None,
     tuning: float | None,
     start: float,
     end: float | None,
+    score: ScoreOptions,
     device: str,
     batch: Batch,
 ) -> None:
@@ -157,6 +165,11 @@ def command(
     that have outputs already are skipped. If a recording fails, the others are still transcribed,
     and the exit code is 1.
 
+    With musicxml, svg or pdf among the formats, beats, bars, hands and key are found, and the MIDI
+    file gets them as well. Whatever is found wrong can be set by the options of `harmnmf score`
+    (--time-signature, --pickup, --double-time, --half-time, --beats, --no-rubato, --key,
+    --split-pitch), which work here, too; `harmnmf score song.mid` does the same later.
+
     With -o DIR, takes/a/x.wav in the folder takes gives DIR/a/x.mid, and a log (manifest.jsonl) in
     DIR records what is done. Run the same command again to resume: only new, changed or failed
     recordings are transcribed.
@@ -165,19 +178,28 @@ def command(
     Examples:
       harmnmf transcribe song.wav
       harmnmf transcribe song.wav -o takes/first.mid --plot
+      harmnmf transcribe song.wav --format musicxml,pdf,mid --time-signature 3/4
       harmnmf transcribe concert.wav --start 12:30 --end 16:00 -o encore.mid
       harmnmf transcribe recordings/ -o notes/ --format mid,csv -j 2
     """  # noqa: D301 (click needs the backspace itself)
     named = file_suffix(output)
-    suffixes = [f".{name}" for name in formats] or [named or ".mid"]
+    suffixes = [f".{name}" for name in formats or ()] or [named or ".mid"]
     suffixes.sort(key=lambda suffix: suffix != named)  # the named file is the first output
     accepted = [f".{name}" for name in formats or FORMATS]
     plan = plan_outputs(audio, output, [*suffixes, *[".png"] * plot], accepted)
     if end is not None and end <= start:
         raise click.UsageError("--end must be after --start")
+    written = [suffix.removeprefix(".") for suffix in suffixes]
+    has_score = any(name in SCORE_FORMATS for name in written)
+    if not (has_score or plot or score.is_default):
+        raise click.UsageError(
+            "options of scores need one: add --format musicxml, svg or pdf, or --plot"
+        )
+    check_score(score, tempo, written, len(plan.outputs))
     work = Transcription(
-        dictionary, decoder, onset_threshold, note_ends, adapt, tuning, device, start, end, tempo
-    )
+        dictionary, decoder, onset_threshold, note_ends, adapt, tuning, device, start, end, tempo,
+        score if has_score or plot else None, has_score,
+    )  # fmt: skip
     process_each(ctx, plan, work, batch, work.duration)
 
 
@@ -194,11 +216,15 @@ class Transcription:
     device: str
     start: float
     end: float | None
-    tempo: float
+    tempo: float | None
+    score: ScoreOptions | None  # None if neither a score nor its bar lines are written
+    has_score: bool
 
     def prepare(self) -> None:
-        """Load the dictionary and the network."""
+        """Load the dictionary and the networks."""
         _transcriber(self)
+        if self.score is not None:
+            self.score.prepare()
 
     def duration(self, source: Path) -> float:
         """Seconds of a recording that are transcribed, as far as they are known."""
@@ -219,6 +245,13 @@ class Transcription:
             recording.check_notes(notes)
         else:
             notes = transcriber.transcribe(recording, progress=progress)
+        score = grid = None
+        found = f"{len(notes)} note{'s' * (len(notes) != 1)}"
+        if self.score is not None and (self.has_score or len(notes)):
+            grid = self.score.find_beats(notes, self.tempo, task.source)
+            if self.has_score:
+                score = self.score.transcribe(notes, grid, task.source)
+                found += f", {describe_score(score, grid)}"
         for path in task.outputs:
             path.parent.mkdir(parents=True, exist_ok=True)
             suffix = path.suffix.lower()
@@ -227,16 +260,14 @@ class Transcription:
             elif suffix == ".json":
                 write_json(path, notes, self._metadata(task, recording))
             elif suffix == ".png":
-                from harmnmf.plotting.figures import plot_transcription, save_figure
-
-                title = click.format_filename(task.source.name)
-                spectrogram = recording.spectrogram(recording.intervals[0][0], _PICTURE)
-                save_figure(plot_transcription(spectrogram, notes, title=title), path)
+                _plot(path, notes, grid, recording, click.format_filename(task.source.name))
             elif analysis is not None and suffix == ".npz":
                 analysis.save(path)
+            elif score is not None:
+                write_score(path, score)
             else:
-                write_midi(path, notes, tempo=self.tempo)
-        return f"{len(notes)} note{'s' * (len(notes) != 1)}{_calibration(recording)}"
+                write_midi(path, notes, tempo=self.tempo or _MIDI_TEMPO)
+        return f"{found}{_calibration(recording)}"
 
     def _metadata(self, task: Task, recording: Recording) -> dict[str, Any]:
         """Metadata for a JSON file; the tuning in cents, relative to the dictionary."""
@@ -246,6 +277,17 @@ class Transcription:
             "tuning": round(100 * recording.tuning, 1),
             "settings": asdict(self),
         }
+
+
+def _plot(
+    path: Path, notes: NoteList, grid: BeatGrid | None, recording: Recording, title: str
+) -> None:
+    from harmnmf.plotting.figures import save_figure
+    from harmnmf.plotting.piano_rolls import plot_transcription
+
+    spectrogram = recording.spectrogram(recording.intervals[0][0], _PICTURE)
+    lines = {} if grid is None else {"beats": grid.time, "downbeats": grid.downbeats}
+    save_figure(plot_transcription(spectrogram, notes, title=title, **lines), path)
 
 
 def _calibration(recording: Recording) -> str:
@@ -263,5 +305,6 @@ def _transcriber(work: Transcription) -> Transcriber:
     from harmnmf.transcription import Transcriber
 
     options = asdict(work)
-    del options["start"], options["end"], options["tempo"]
+    for name in ("start", "end", "tempo", "score", "has_score"):
+        del options[name]
     return Transcriber(**options)

@@ -27,7 +27,8 @@ from torch import nn
 from harmnmf.device import resolve_device
 from harmnmf.enhancement.models.registry import load_model
 from harmnmf.errors import FormatError, ParameterError
-from harmnmf.signal.audio import SAMPLE_RATE, Audio, check_rate, stream_audio
+from harmnmf.signal.audio import SAMPLE_RATE, Audio, check_rate
+from harmnmf.signal.reading import stream_audio
 
 from .attenuation import Attenuation
 from .audio_enhancer import AudioEnhancer, find_offset

@@ -21,7 +21,8 @@ from harmnmf.decoder.rules import N_ITER, PianoActivations, RuleDecoder, decode_
 from harmnmf.dictionary.adaptation import adapt_dictionary
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.audio import Audio, audio_info, warn_of_mix
+from harmnmf.signal.audio import Audio
+from harmnmf.signal.reading import audio_info, warn_of_mix
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 from harmnmf.validation import check_choice, check_flag, check_integer, check_number
 

@@ -57,15 +57,15 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--overwrite/--skip-existing",
         default=None,
-        help="Replace existing outputs, or skip recordings that have them.  [default: skip, but "
-        "refuse a recording that is named alone]",
+        help="Replace existing outputs, or skip inputs that have them.  [default: skip, but refuse "
+        "an input that is named alone]",
     )
     @click.option(
         "-j",
         "--jobs",
         type=COUNT,
         metavar="N",
-        help="Process N recordings in parallel, with one thread each. "
+        help="Process N inputs in parallel, with one thread each. "
         "[default: one at a time, with all threads]",
     )
     @click.option(
@@ -77,7 +77,7 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--send",
         is_flag=True,
-        help="With --scheduler: send the audio to workers that cannot read it from disk.",
+        help="With --scheduler: send the inputs to workers that cannot read them from disk.",
     )
     @quiet_option
     @wraps(command)
@@ -94,7 +94,7 @@ def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def audio_duration(source: Path) -> float:
     """Length of a recording in seconds, or 0 if it cannot be read, which fails later."""
-    from harmnmf.signal.audio import audio_info
+    from harmnmf.signal.reading import audio_info
 
     try:
         return audio_info(source).duration
@@ -107,13 +107,13 @@ def process_each(
     plan: Plan,
     work: PreparedWork,
     batch: Batch,
-    duration: Callable[[Path], float] = audio_duration,
+    duration: Callable[[Path], float] | None = audio_duration,
 ) -> None:
     """Process recordings, report each, and list the failures at the end with exit code 1.
 
     If all outputs are in one folder, a manifest there records what is done. `duration` gives the
-    seconds of a recording that `work` processes, to show progress. Invalid parameters of `work`
-    and a folder that cannot be used raise HarmnmfError.
+    seconds of a recording that `work` processes, to show progress; None counts recordings. Invalid
+    parameters of `work` and a folder that cannot be used raise HarmnmfError.
     """
     with ExitStack() as stack:
         manifest = None
@@ -133,15 +133,20 @@ def process_each(
             work.prepare()
             _remove_leftovers(tasks)
             stack.callback(_remove_leftovers, tasks)
-            durations = {}
-            if is_shown(quiet=batch.quiet):
-                durations = {task: duration(task.source) for task in tasks}
-            failures += _run(tasks, work, batch, manifest, durations)
+            label = f"{len(tasks)} {plan.noun}s"
+            if len(tasks) == 1:
+                label = click.format_filename(tasks[0].source.name)
+            durations = dict.fromkeys(tasks, 1.0)
+            if duration is not None:
+                label += " (seconds)"
+                if is_shown(quiet=batch.quiet):
+                    durations = {task: duration(task.source) for task in tasks}
+            failures += _run(tasks, work, batch, manifest, label, durations)
     for failure in failures:
         _echo_line(f"harmnmf: error: {failure}")
     total = len(plan.outputs) + len(plan.errors)
     if failures and total > 1:
-        click.echo(f"harmnmf: {len(failures)} of {total} recordings failed", err=True)
+        click.echo(f"harmnmf: {len(failures)} of {total} {plan.noun}s failed", err=True)
     if failures:
         ctx.exit(1)
 
@@ -162,7 +167,8 @@ def _select(
         tasks, done = _split(tasks, manifest.is_done)
         if done:
             remarks.append(
-                f"{len(done)} of {total} recordings are done already, according to {manifest.path}"
+                f"{len(done)} of {total} {plan.noun}s are done already, according to "
+                f"{manifest.path}"
             )
     if batch.overwrite is False or (batch.overwrite is None and not plan.is_single):
         tasks, skipped = _split(tasks, lambda task: _has_outputs(task, manifest))
@@ -170,14 +176,14 @@ def _select(
             first = skipped[0].outputs[0]
             exist = f"{first} exists" if len(skipped) == 1 else f"{first} and others exist"
             remarks.append(
-                f"skipped {len(skipped)} of {total} recordings: {exist} already; use --overwrite "
-                "to replace existing outputs"
+                f"skipped {len(skipped)} of {total} {plan.noun}s: {exist} already; use "
+                "--overwrite to replace existing outputs"
             )
     possible, errors = [], []
     taken = set(map(os.path.realpath, plan.outputs))
     for task in tasks:
         try:
-            _check_outputs(task, taken, manifest, overwrite=bool(batch.overwrite))
+            _check_outputs(task, taken, plan.noun, manifest, overwrite=bool(batch.overwrite))
             possible.append(task)
         except HarmnmfError as error:
             errors.append(str(error))
@@ -205,7 +211,7 @@ def _has_outputs(task: Task, manifest: Manifest | None) -> bool:
 
 
 def _check_outputs(
-    task: Task, taken: set[str], manifest: Manifest | None, *, overwrite: bool
+    task: Task, taken: set[str], noun: str, manifest: Manifest | None, *, overwrite: bool
 ) -> None:
     """Add outputs to `taken`; HarmnmfError if they cannot be written or may not be replaced."""
     if not os.path.exists(task.source):
@@ -215,7 +221,7 @@ def _check_outputs(
         real = os.path.realpath(path)
         if real in taken:
             raise HarmnmfError(
-                f"{path}: is one of the recordings, or an output of another; choose another name"
+                f"{path}: is one of the {noun}s, or an output of another; choose another name"
             )
         check_output(path, overwrite=overwrite or real in own, folder_may_be_missing=True)
         taken.add(real)
@@ -226,6 +232,7 @@ def _run(
     work: PreparedWork,
     batch: Batch,
     manifest: Manifest | None,
+    label: str,
     durations: Mapping[Task, float],
 ) -> list[str]:
     """Run tasks and return the errors."""
@@ -238,7 +245,7 @@ def _run(
 
     failures = []
     with (
-        _progress(tasks, durations, quiet=batch.quiet) as (bar, report),
+        _progress(label, durations, quiet=batch.quiet) as (bar, report),
         closing(_start(batch, work, begun(), report)) as finished,
     ):
         for task, outcome in finished:
@@ -257,17 +264,15 @@ def _run(
 
 @contextmanager
 def _progress(
-    tasks: list[Task], durations: Mapping[Task, float], *, quiet: bool
+    label: str, durations: Mapping[Task, float], *, quiet: bool
 ) -> Iterator[tuple[ProgressBar, Report]]:
-    """Show the progress of tasks in seconds of audio."""
-    done = dict.fromkeys(tasks, 0.0)
-    one = len(tasks) == 1
-    name = click.format_filename(tasks[0].source.name) if one else f"{len(tasks)} recordings"
-    bar = ProgressBar(f"{name} (seconds)", round(sum(durations.values())), quiet=quiet)
+    """Show the progress of tasks, as a part of all durations."""
+    done = dict.fromkeys(durations, 0.0)
+    bar = ProgressBar(label, round(sum(durations.values())), quiet=quiet)
 
     def report(task: Task, seconds: float) -> None:
         # The last frame ends a little after the last sample.
-        done[task] = min(seconds, durations.get(task, 0.0))
+        done[task] = min(seconds, durations[task])
         bar.update(sum(done.values()))
 
     with bar:
@@ -298,8 +303,14 @@ def _remove_leftovers(tasks: list[Task]) -> None:
 
 def _settings(work: PreparedWork) -> dict[str, Any]:
     """Parameters that outputs depend on, with the hashes of files instead of their names."""
-    settings = asdict(work)
+    return _with_hashes(asdict(work))
+
+
+def _with_hashes(settings: dict[str, Any]) -> dict[str, Any]:
+    settings = dict(settings)
     for name, value in settings.items():
-        if isinstance(value, str) and Path(value).is_file():
+        if isinstance(value, dict):
+            settings[name] = _with_hashes(value)
+        elif isinstance(value, str) and Path(value).is_file():
             settings[name] = f"sha256:{file_hash(Path(value))}"
     return settings

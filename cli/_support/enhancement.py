@@ -83,7 +83,7 @@ def _spectrogram(path: Path) -> Spectrogram:
     """Compute the mean power spectrogram of the channels, whose sum may cancel."""
     import numpy as np
 
-    from harmnmf.signal.audio import read_audio
+    from harmnmf.signal.reading import read_audio
     from harmnmf.signal.spectrogram import STFT
 
     audio = read_audio(path, duration=PLOTTED_SECONDS, mono=False)

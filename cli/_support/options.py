@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,24 @@ class Number(click.FloatRange):
         if math.isnan(number) or (math.isinf(number) and not self.infinite):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
         return number
+
+
+class Formats(click.ParamType):
+    """Output formats, separated by commas, each of them once."""
+
+    name = "list"
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self.known = known
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        """Convert the text of an option."""
+        formats = [part.strip().lower() for part in value.split(",")]
+        if unknown := [part for part in formats if part not in self.known]:
+            self.fail(f"{unknown[0]!r} is not one of {', '.join(self.known)}", param, ctx)
+        return list(dict.fromkeys(formats))
 
 
 about_option = click.option(

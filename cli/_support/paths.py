@@ -14,7 +14,7 @@ import click
 from harmnmf.errors import HarmnmfError
 from harmnmf.signal.audio_folders import AUDIO_SUFFIXES
 
-from .recordings import Recordings, find_recordings, stem
+from .recordings import AUDIO, InputKind, Recordings, find_recordings, stem
 
 # A new output with one of these suffixes is a file; any other is a folder, as "Sonata Op.27 No.2".
 FILE_SUFFIXES = (
@@ -37,6 +37,7 @@ class Plan:
     is_single: bool = False  # one recording was named, and not a folder or pattern
     errors: list[str] = field(default_factory=list)  # arguments that name no recordings
     remarks: list[str] = field(default_factory=list)  # what else is not done
+    noun: str = AUDIO.noun  # one of the recordings, in messages
 
 
 def file_suffix(output: str | os.PathLike[str] | None) -> str | None:
@@ -53,8 +54,9 @@ def plan_outputs(
     output: str | os.PathLike[str] | None,
     endings: Sequence[str],
     suffixes: Collection[str],
+    kind: InputKind = AUDIO,
 ) -> Plan:
-    """Plan the outputs of the recordings that arguments name.
+    """Plan the outputs of the recordings, or other files of one kind, that arguments name.
 
     `endings` gives the end of each output's name, such as ".mid" or "_voice.wav". A file `output`
     replaces the first, and the others are named after it; `suffixes` lists those that it may have.
@@ -71,12 +73,12 @@ def plan_outputs(
             f"{output}: is neither a folder nor a file named {expected}; for a new folder of that "
             f"name, add {os.sep}"
         )
-    found = find_recordings(arguments, endings)
+    found = find_recordings(arguments, endings, kind)
     recordings = found.recordings
     if output is not None and suffix is not None:
         if (total := len(recordings) + len(found.errors)) > 1:
             raise click.UsageError(
-                f"{output}: is one file, but there are {total} recordings; name a folder"
+                f"{output}: is one file, but there are {total} {kind.noun}s; name a folder"
             )
         folder = None
         outputs = dict.fromkeys(recordings, _named_after(Path(output), endings))
@@ -84,10 +86,10 @@ def plan_outputs(
         folder = None if output is None else Path(output)
         outputs = {
             file: [base.with_name(base.name + ending) for ending in endings]
-            for file, base in _distinct_bases(recordings, folder).items()
+            for file, base in _distinct_bases(recordings, folder, kind).items()
         }
     is_single = len(arguments) == 1 and list(recordings) == [Path(arguments[0])]
-    return Plan(outputs, folder, is_single, found.errors, found.remarks)
+    return Plan(outputs, folder, is_single, found.errors, found.remarks, kind.noun)
 
 
 def _check_names(arguments: Sequence[str], output: str | os.PathLike[str] | None) -> None:
@@ -99,7 +101,9 @@ def _check_names(arguments: Sequence[str], output: str | os.PathLike[str] | None
         raise click.UsageError("--output: name a file or a folder; standard output is not written")
 
 
-def _distinct_bases(recordings: Recordings, folder: Path | None) -> dict[Path, Path]:
+def _distinct_bases(
+    recordings: Recordings, folder: Path | None, kind: InputKind
+) -> dict[Path, Path]:
     """Output paths without their endings.
 
     Recordings of one name get the names of the folders that they are in; then those that differ
@@ -109,9 +113,9 @@ def _distinct_bases(recordings: Recordings, folder: Path | None) -> dict[Path, P
     whole: set[Path] = set()
     while True:
         bases = {
-            file: file.with_name(file.name if file in whole else stem(file.name))
+            file: file.with_name(file.name if file in whole else stem(file.name, kind))
             if folder is None
-            else folder / place.with_name(place.name if file in whole else stem(place.name))
+            else folder / place.with_name(place.name if file in whole else stem(place.name, kind))
             for file, place in places.items()
         }
         clashing = _clashing(bases) - whole

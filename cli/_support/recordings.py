@@ -15,6 +15,20 @@ from harmnmf.signal.audio_folders import AUDIO_SUFFIXES, FolderContents, list_fo
 MANIFEST = "manifest.jsonl"
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
+
+@dataclass(frozen=True)
+class InputKind:
+    """Kind of files that a command takes, with its names in messages."""
+
+    noun: str  # one of them, as in "1 recording"
+    content: str  # as in "no audio files in this folder"
+    suffixes: Collection[str]  # of those that folders are searched for
+    named: Collection[str] = ()  # suffixes of others, which must be named
+    endings: Sequence[str] = ()  # of outputs that have one of the suffixes
+
+
+AUDIO = InputKind("recording", "audio", AUDIO_SUFFIXES)
+
 # The path of each recording, and its path relative to the folder that was named.
 Recordings = dict[Path, Path]
 
@@ -28,8 +42,10 @@ class Found:
     remarks: list[str]
 
 
-def find_recordings(arguments: Iterable[str], endings: Sequence[str]) -> Found:
-    """Find the audio files that files, folders and glob patterns name, each of them once.
+def find_recordings(
+    arguments: Iterable[str], endings: Sequence[str], kind: InputKind = AUDIO
+) -> Found:
+    """Find the recordings that files, folders and glob patterns name, each of them once.
 
     Missing files are kept: they fail when they are read, without stopping the others. Outputs of
     other recordings, written by earlier runs, are left out; `endings` are those of their names, as
@@ -45,22 +61,22 @@ def find_recordings(arguments: Iterable[str], endings: Sequence[str]) -> Found:
         for path in paths:
             places = {path: Path(path.name)}
             if os.path.isdir(path):
-                contents = folders[path] = list_folder(path)
-                errors += contents.errors or _missing_audio(path, contents)
-                places = {file: file.relative_to(path) for file in contents.audio}
+                contents = folders[path] = list_folder(path, kind.suffixes)
+                errors += contents.errors or _missing(path, contents, kind)
+                places = {file: file.relative_to(path) for file in contents.found}
             for file, place in places.items():
                 # A file has one name in each folder, and a folder may have several.
                 key = os.path.join(os.path.realpath(file.parent), file.name)
                 found.setdefault(key, (file, place))
-    is_output = _output_test([file for file, _ in found.values()], endings)
+    is_output = _output_test([file for file, _ in found.values()], endings, kind)
     recordings = {file: place for file, place in found.values() if not is_output(file)}
     remarks = []
     for path, contents in folders.items():
-        if n_taken := sum(file in recordings for file in contents.audio):
+        if n_taken := sum(file in recordings for file in contents.found):
             others = [file for file in contents.others if not is_output(file)]
             remarks.append(
-                f"{path}: {n_taken} recording{'s' * (n_taken != 1)}"
-                + (f"; not audio: {_names(others, path)}" if others else "")
+                f"{path}: {n_taken} {kind.noun}{'s' * (n_taken != 1)}"
+                + (f"; not {kind.content}: {_names(others, path)}" if others else "")
             )
     if left_out := [file for file, _ in found.values() if is_output(file)]:
         remarks.append(
@@ -86,23 +102,25 @@ def _reason(argument: str) -> str:
     return "no file matches this pattern; check the spelling"
 
 
-def _missing_audio(folder: Path, contents: FolderContents) -> list[str]:
-    if contents.audio:
+def _missing(folder: Path, contents: FolderContents, kind: InputKind) -> list[str]:
+    if contents.found:
         return []
     others = f", but {_names(contents.others, folder)}" if contents.others else ""
-    return [f"{folder}: no audio files in this folder{others}"]
+    return [f"{folder}: no {kind.content} files in this folder{others}"]
 
 
-def _output_test(files: Collection[Path], endings: Sequence[str]) -> Callable[[Path], bool]:
+def _output_test(
+    files: Collection[Path], endings: Sequence[str], kind: InputKind
+) -> Callable[[Path], bool]:
     """Make a function that tells whether a file is an output of one of `files`."""
-    bases = {name for file in files for name in (file.name, stem(file.name))}
+    bases = {name for file in files for name in (file.name, stem(file.name, kind))}
 
     def is_output(file: Path) -> bool:
         return file.name == MANIFEST or any(
             # The second: an output may have been written in another format.
             _base(file.name, ending) in bases
-            or _base(stem(file.name), ending.rpartition(".")[0]) in bases
-            for ending in endings
+            or _base(stem(file.name, kind), ending.rpartition(".")[0]) in bases
+            for ending in (*endings, *kind.endings)
         )
 
     return is_output
@@ -115,10 +133,10 @@ def _names(files: Sequence[Path], folder: Path | None = None) -> str:
     return ", ".join(names) + (f" and {rest} more" if rest else "")
 
 
-def stem(name: str) -> str:
-    """Remove the suffix of an audio file; ``Sonata Op.27 No.2`` has none."""
+def stem(name: str, kind: InputKind) -> str:
+    """Remove the suffix of a recording; ``Sonata Op.27 No.2`` has none."""
     base, suffix = os.path.splitext(name)
-    return base if suffix.lower() in AUDIO_SUFFIXES else name
+    return base if suffix.lower() in (*kind.suffixes, *kind.named) else name
 
 
 def _base(name: str, ending: str) -> str | None:

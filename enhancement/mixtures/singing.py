@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError, ParameterError
-from harmnmf.signal.audio import audio_info
+from harmnmf.signal.reading import audio_info
 from harmnmf.training.settings import describe_files
 
 from .mixing import Mixture, active_power, check_range, set_level

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError, ParameterError
 from harmnmf.signal.acoustics import FRAME_LENGTH
-from harmnmf.signal.audio import SAMPLE_RATE, read_audio
+from harmnmf.signal.audio import SAMPLE_RATE
 from harmnmf.signal.audio_folders import audio_files
+from harmnmf.signal.reading import read_audio
 from harmnmf.training.settings import describe_files
 from harmnmf.validation import check_integer, check_number
 

@@ -21,7 +21,8 @@ from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.nmf.solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
 from harmnmf.nmf.solvers.reverberation import Reverberation
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.audio import Audio, stream_audio
+from harmnmf.signal.audio import Audio
+from harmnmf.signal.reading import stream_audio
 from harmnmf.signal.spectrogram import FrontEnd, Spectrogram
 
 from .features import FeatureSettings, NoteFeatures, reference_level

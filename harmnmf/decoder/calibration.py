@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from harmnmf.signal.audio import Audio, stream_audio
+from harmnmf.signal.audio import Audio
 from harmnmf.signal.channels import apply_mix, choose_mix, measure_covariance
+from harmnmf.signal.reading import stream_audio
 
 __all__ = ["Calibration", "calibrate"]
 

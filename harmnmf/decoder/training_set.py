@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from harmnmf.dictionary.from_notes import learn_from_notes
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
-from harmnmf.notes.files import MIDI_SUFFIXES, read_notes
+from harmnmf.notes.files import read_notes
 from harmnmf.notes.note_list import NoteList
+from harmnmf.notes.suffixes import MIDI_SUFFIXES
 from harmnmf.signal.acoustics import applause, equalize
-from harmnmf.signal.audio import SAMPLE_RATE, Audio, audio_info, read_audio
+from harmnmf.signal.audio import SAMPLE_RATE, Audio
 from harmnmf.signal.harmonics import PIANO_PITCHES
+from harmnmf.signal.reading import audio_info, read_audio
 from harmnmf.signal.tuning import transform_in_tune
 from harmnmf.synthesis.mechanics import mechanical_noise
 from harmnmf.synthesis.microphone import RecordingConditions, simulate_recording

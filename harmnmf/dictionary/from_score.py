@@ -28,7 +28,8 @@ from harmnmf.nmf.estimator import HarmonicNMF
 from harmnmf.nmf.solvers.convolutive import raised_cosine_bands
 from harmnmf.notes.files import read_notes
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.audio import Audio, read_audio
+from harmnmf.signal.audio import Audio
+from harmnmf.signal.reading import read_audio
 from harmnmf.signal.spectrogram import STFT
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 from harmnmf.validation import check_number

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError
 from harmnmf.notes.pitch_names import pitch_name
-from harmnmf.signal.audio import read_audio
+from harmnmf.signal.reading import read_audio
 
 from .keys import DECAY, SILENCE, SUSTAIN
 from .pitch import HeardNote, hear_note

@@ -7,9 +7,9 @@ changing one parameter.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,25 +21,21 @@ from sklearn.utils.validation import check_array, validate_data
 
 from harmnmf.device import resolve_device
 from harmnmf.errors import HarmnmfError, ParameterError
-from harmnmf.nmf.solvers.bayesian import BayesianOptions, factorize_bayesian
-from harmnmf.nmf.solvers.decibel import DecibelOptions, factorize_decibel
+from harmnmf.nmf.solvers.bayesian import BayesianOptions
+from harmnmf.nmf.solvers.decibel import DecibelOptions
 from harmnmf.nmf.solvers.divergence import beta_divergence
 from harmnmf.nmf.solvers.multiplicative import (
-    HarmonicFactorization,
     MultiplicativeOptions,
     estimate_activations,
-    factorize_harmonic,
 )
 from harmnmf.signal.spectrogram import LogFrequency
 from harmnmf.validation import check_choice, check_integer
 
+from .solver_table import SOLVERS, Solver
 from .templates import harmonic_templates, initial_weights
 
 __all__ = ["ConvergenceWarning", "HarmonicNMF", "NotFittedError"]
 
-# Multiplicative updates before Adam. On piano recordings, Adam then reaches in 110 iterations the
-# objective that Adam or L-BFGS alone reach in 200.
-_DECIBEL_START = 2
 # -50 dB relative to the largest magnitude. On piano recordings this floor separates notes from
 # silence better than one at the machine precision, above all with "bayesian": the Itakura-Saito
 # divergence does not depend on scale, so that noise between partials weighs as much as notes.
@@ -334,15 +330,15 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _check_parameters(self) -> None:
         """Check all parameters, whichever of them the solver uses."""
-        check_choice("solver", self.solver, _SOLVERS)
+        check_choice("solver", self.solver, SOLVERS)
         check_integer("n_timbres", self.n_timbres)
         MultiplicativeOptions(beta=self.beta, max_iter=self.max_iter, tol=self.tol)
         BayesianOptions(algorithm=self.algorithm, smoothness=self.smoothness)
         DecibelOptions(sigma=self.sigma)
 
     @property
-    def _solver(self) -> _Solver:
-        return _SOLVERS[self.solver]
+    def _solver(self) -> Solver:
+        return SOLVERS[self.solver]
 
     @property
     def _beta(self) -> float:
@@ -405,73 +401,6 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         array: _Array = (X if self._solver.power == 1 else X.sqrt()).numpy(force=True).copy()
         return array
 
-
-def _solve_multiplicative(
-    model: HarmonicNMF, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
-) -> HarmonicFactorization:
-    options = MultiplicativeOptions(
-        beta=model.beta, floor=model.floor_, max_iter=model.max_iter, tol=model.tol
-    )
-    return factorize_harmonic(V, P, E, H, options)
-
-
-def _solve_bayesian(
-    model: HarmonicNMF, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
-) -> HarmonicFactorization:
-    options = BayesianOptions(
-        algorithm=model.algorithm,
-        smoothness=model.smoothness,
-        floor=model.floor_,
-        max_iter=model.max_iter,
-        tol=model.tol,
-    )
-    result = factorize_bayesian(V, P, E, H, options)
-    # From unit norm of the powers to unit norm of the magnitudes.
-    total = result.W.sum(dim=0)
-    scale = torch.where(total > 0, total, 1.0)
-    return result._replace(W=result.W / scale, E=result.E / scale, H=result.H * scale[:, None])
-
-
-def _solve_decibel(
-    model: HarmonicNMF, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
-) -> HarmonicFactorization:
-    # The prior has no level, and the divergence has one unless β = 0.
-    level = float(V.max()) or 1.0
-    V, floor, beta = V / level, model.floor_ / level, model.beta
-    options = MultiplicativeOptions(beta=beta, floor=floor, max_iter=_DECIBEL_START, tol=None)
-    start = factorize_harmonic(V, P, E, H, options)
-    decibel_options = DecibelOptions(
-        sigma=model.sigma,
-        beta=beta,
-        floor=floor,
-        optimizer="adam",
-        max_iter=model.max_iter,
-        tol=model.tol,
-    )
-    W, E, H, objective, n_iter, converged, _ = factorize_decibel(
-        V, P, start.E[..., None], start.H[:, None], decibel_options
-    )
-    H, objective = level * H[:, 0], level**beta * objective
-    return HarmonicFactorization(W[..., 0], E[..., 0], H, objective, n_iter, converged)
-
-
-class _Solver(NamedTuple):
-    """Function, exponent of the magnitudes that it factorises, and β unless it is a parameter.
-
-    `ignores_unexplained`: whether data are set to zero where all allowed components are zero.
-    """
-
-    solve: Callable[..., HarmonicFactorization]
-    power: int = 1
-    beta: float | None = None
-    ignores_unexplained: bool = True
-
-
-_SOLVERS = {
-    "multiplicative": _Solver(_solve_multiplicative),
-    "bayesian": _Solver(_solve_bayesian, power=2, beta=0.0),
-    "decibel": _Solver(_solve_decibel, ignores_unexplained=False),
-}
 
 _MAGNITUDES: dict[str, Any] = {"dtype": [np.float32, np.float64], "ensure_non_negative": True}
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.storage.files import open_plain
 
-from .midi import MIDI_SUFFIXES, read_midi, write_midi
+from .midi import read_midi, write_midi
 from .note_list import NoteList
-from .tables import TABLE_SUFFIXES, read_table, write_csv
+from .suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
+from .tables import read_table, write_csv
 
-__all__ = ["MIDI_SUFFIXES", "TABLE_SUFFIXES", "read_notes", "write_csv", "write_midi"]
+__all__ = ["read_notes", "write_csv", "write_midi"]
 
 _MAX_BYTES = 2**23  # more than ten hours of playing
 

@@ -19,9 +19,7 @@ from harmnmf.storage.files import atomic_path, open_plain
 from .note_list import NoteList
 from .pitch_names import parse_pitch
 
-__all__ = ["TABLE_SUFFIXES", "is_table", "read_table", "write_csv"]
-
-TABLE_SUFFIXES = (".tsv", ".csv", ".txt")
+__all__ = ["is_table", "read_table", "write_csv"]
 
 # Names of columns in lower case, without what is no letter or digit, and without the unit.
 _ONSET = ("onset", "onsettime", "start", "starttime", "begin", "begintime", "time")

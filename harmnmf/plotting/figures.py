@@ -1,4 +1,4 @@
-"""Figures of dictionaries, activations, transcriptions and enhanced recordings.
+"""Figures of dictionaries, activations, enhanced recordings and training.
 
 Each function returns a :class:`matplotlib.figure.Figure` without using pyplot, so no display is
 needed. :func:`save_figure` writes it to a file; notebooks show it as the value of a cell.
@@ -8,28 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
 
-import mir_eval
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
-from harmnmf.notes.note_list import NoteList
 from harmnmf.notes.pitch_names import pitch_name
-from harmnmf.signal.harmonics import PIANO_PITCHES, HarmonicSeries, piano_inharmonicity, pitch_to_hz
+from harmnmf.signal.harmonics import HarmonicSeries, piano_inharmonicity, pitch_to_hz
 from harmnmf.signal.spectrogram import Spectrogram
 from harmnmf.validation import check_integer
 
 from .axes import (
     RANGE,
-    SOFT_GREY,
-    at_pitches,
     decibels,
     draw_image,
     frames_between,
@@ -41,15 +34,12 @@ from .axes import (
 
 __all__ = [
     "plot_activations", "plot_before_after", "plot_dictionary", "plot_learning_curve",
-    "plot_transcription", "save_figure",
+    "save_figure",
 ]  # fmt: skip
 
-_ROWS_PER_SEMITONE = 4
 # Colour-blind safe palette of Okabe and Ito.
 _BLUE, _VERMILION, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#111111"
-_EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}  # separates repeated notes
 _MIN_HZ = 25.0  # lower end of logarithmic frequency axes
-_MAX_NOTE = 30.0  # seconds before the time range from which notes may still sound
 # Metrics of a training that are not terms of the loss.
 _SCORES = {"f_measure": "F-measure", "si_sdr_gain": "SI-SDR gain (dB)"}
 _VALIDATION = "validation_"
@@ -193,92 +183,6 @@ def plot_activations(
     return figure
 
 
-def plot_transcription(
-    spectrogram: Spectrogram,
-    notes: NoteList,
-    reference: NoteList | None = None,
-    *,
-    start: float | None = None,
-    end: float | None = None,
-    title: str = "",
-) -> Figure:
-    """Plot a piano roll over the spectrogram of the recording.
-
-    Parameters
-    ----------
-    spectrogram : Spectrogram
-        Spectrogram of the recording.
-    notes : NoteList
-        Transcribed notes, coloured by velocity.
-    reference : NoteList, optional
-        Ground truth. Hits (correct pitch, and onset within 50 ms), false alarms and missed notes
-        then have different colours.
-    start, end : float, optional
-        Time range in seconds; by default the first minute of the spectrogram.
-    title : str, optional
-        Title.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Bars over the spectrogram in decibels; the title counts the notes.
-
-    Raises
-    ------
-    ParameterError
-        If the time range is empty.
-
-    Examples
-    --------
-    >>> from harmnmf.signal.spectrogram import LogFrequency
-    >>> tone = np.sin(2 * np.pi * 440 * np.arange(32000) / 16000)
-    >>> notes = NoteList(onset=[0.0], offset=[2.0], pitch=[69], velocity=[80])
-    >>> figure = plot_transcription(LogFrequency().transform(tone), notes)
-    >>> figure.axes[0].get_title(loc="right")
-    'notes: 1'
-    """
-    hop = spectrogram.hop_length / spectrogram.sample_rate
-    begin = spectrogram.start
-    first, last = frames_between(
-        0.0 if start is None else start - begin,
-        None if end is None else end - begin,
-        spectrogram.n_frames,
-        hop,
-    )
-    left, right = begin + first * hop, begin + last * hop
-    # Earlier notes may still sound at the start.
-    given = [notes] if reference is None else [notes, reference]
-    lists = [part.slice(max(0.0, left - _MAX_NOTE), right) for part in given]
-    drawn = np.concatenate([part.pitch[part.offset > left] for part in lists])
-    low, high = (
-        (drawn.min() - 4, drawn.max() + 8) if len(drawn) else (PIANO_PITCHES[0], PIANO_PITCHES[-1])
-    )
-
-    figure, axes = wide_figure(right - left)
-    grid = np.arange(low - 0.5, high + 0.5, 1 / _ROWS_PER_SEMITONE)
-    values = at_pitches(spectrogram.values[:, first:last], spectrogram.axis, grid)
-    step = 1 / _ROWS_PER_SEMITONE
-    image = draw_image(axes, values, left=left, hop=hop, bottom=grid[0], step=step, cmap=SOFT_GREY)
-    figure.colorbar(image, ax=axes, label="Level (dB)", pad=0.01, aspect=40)
-    if reference is None:
-        kept = lists[0].offset > left
-        bars = _add_bars(axes, lists[0], kept, cmap="plasma_r", alpha=0.85, **_EDGE)
-        bars.set_array(lists[0].velocity[kept])
-        bars.set_clim(1, 127)
-        figure.colorbar(bars, ax=axes, label="Velocity", pad=0.01, aspect=40)
-        summary = f"notes: {sum(kept)}"
-    else:
-        summary = _add_compared(axes, *lists, start=left)
-    axes.set(xlabel="Time (s)", ylabel="Pitch", xlim=(left, right), ylim=(low - 0.5, high + 0.5))
-    label_pitches(axes.yaxis, low, high)
-    axes.grid(axis="y", color="#00000022", linewidth=0.6)
-    axes.set_title(title, loc="left", fontweight="bold")
-    if last - first < spectrogram.n_frames - 1:
-        summary += f" ({left:.0f} to {right:.0f} s of {begin + spectrogram.n_frames * hop:.0f} s)"
-    axes.set_title(summary, loc="right", fontsize="medium", color="#444444")
-    return figure
-
-
 def plot_before_after(before: Spectrogram, after: Spectrogram, *, title: str = "") -> Figure:
     """Plot the spectrograms of a recording before and after enhancement.
 
@@ -388,34 +292,3 @@ def _plot_tuning(axes: Axes, dictionary: TimbreDictionary) -> None:
     label_pitches(axes.xaxis, dictionary.pitches[0], dictionary.pitches[-1])
     axes.set(title="Tuning relative to A4 = 440 Hz", ylabel="Cents")
     axes.legend(loc="upper left", ncols=2, framealpha=0.9)
-
-
-def _add_compared(axes: Axes, notes: NoteList, reference: NoteList, *, start: float) -> str:
-    """Plot hits, false alarms and missed notes that end after the start; return their counts."""
-    is_hit, is_found = np.zeros(len(notes), bool), np.zeros(len(reference), bool)
-    for ref, est in mir_eval.transcription.match_notes(
-        reference.intervals, reference.hz, notes.intervals, notes.hz, offset_ratio=None
-    ):
-        is_found[ref] = is_hit[est] = True
-    drawn, sought = notes.offset > start, reference.offset > start
-    hits, false_alarms, missed = drawn & is_hit, drawn & ~is_hit, sought & ~is_found
-    for kept, name, color in ((hits, "hit", _BLUE), (false_alarms, "false alarm", _VERMILION)):
-        # Without bars, the legend shows the plain colour.
-        shades = [to_rgba(color, 0.3 + 0.6 * v / 127) for v in notes.velocity[kept]] or color
-        _add_bars(axes, notes, kept, label=name, facecolor=shades, **_EDGE)
-    for kept, name, line in ((sought & is_found, "reference", ":"), (missed, "missed", "-")):
-        style = {"facecolor": "none", "edgecolor": _BLACK, "linestyle": line}
-        _add_bars(axes, reference, kept, label=name, **style)
-    axes.legend(loc="upper right", ncols=4, framealpha=0.9)
-    return f"hits: {sum(hits)}, false alarms: {sum(false_alarms)}, missed: {sum(missed)}"
-
-
-def _add_bars(axes: Axes, notes: NoteList, kept: NDArray[np.bool_], **style: Any) -> PolyCollection:
-    """Plot a bar for each note that is kept."""
-    bars = [
-        [(on, pitch - 0.4), (off, pitch - 0.4), (off, pitch + 0.4), (on, pitch + 0.4)]
-        for (on, off), pitch in zip(notes.intervals[kept], notes.pitch[kept], strict=True)
-    ]
-    collection = PolyCollection(bars, **style)
-    axes.add_collection(collection, autolim=False)
-    return collection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -169,9 +170,7 @@ class BeatGrid:
         return self.time[self.bars.downbeats()]
 
 
-def _interpolate(
-    x: NDArray[np.float64], xp: NDArray[np.generic], fp: NDArray[np.generic]
-) -> NDArray[np.float64]:
+def _interpolate(x: NDArray[np.float64], xp: NDArray[Any], fp: NDArray[Any]) -> NDArray[np.float64]:
     """Interpolate linearly, and extrapolate by the first and the last slope."""
     left = np.clip(np.searchsorted(xp, x, side="right") - 1, 0, xp.size - 2)
     slope = (fp[left + 1] - fp[left]) / (xp[left + 1] - xp[left])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,16 +25,16 @@ AUDIO_SUFFIXES = (
 class FolderContents:
     """Files in a folder and its subfolders, sorted, and errors of those that cannot be read."""
 
-    audio: list[Path]
+    found: list[Path]
     others: list[Path]
     errors: list[str]
 
 
-def list_folder(folder: Path) -> FolderContents:
-    """List the audio files and the other files in a folder and its subfolders.
+def list_folder(folder: Path, suffixes: Collection[str] = AUDIO_SUFFIXES) -> FolderContents:
+    """List the files with some suffixes and the other files in a folder and its subfolders.
 
     Hidden files are left out: macOS writes one, ``._song.wav``, beside each file that it copies.
-    So are folders that are links, which may be circular. Other names with an audio suffix are
+    So are folders that are links, which may be circular. Other names with such a suffix are
     listed, broken links and pipes too, which fail when they are read.
     """
     contents = FolderContents([], [], [])
@@ -48,9 +49,9 @@ def list_folder(folder: Path) -> FolderContents:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if not name.startswith("."):
-                is_audio = Path(name).suffix.lower() in AUDIO_SUFFIXES
-                (contents.audio if is_audio else contents.others).append(Path(parent, name))
-    contents.audio.sort()
+                is_found = Path(name).suffix.lower() in suffixes
+                (contents.found if is_found else contents.others).append(Path(parent, name))
+    contents.found.sort()
     contents.others.sort()
     return contents
 
@@ -65,6 +66,6 @@ def audio_files(folder: Path) -> list[Path]:
     contents = list_folder(folder)
     if contents.errors:
         raise HarmnmfError(contents.errors[0])
-    if not contents.audio:
+    if not contents.found:
         raise HarmnmfError(f"{folder}: no audio files in this folder")
-    return contents.audio
+    return contents.found

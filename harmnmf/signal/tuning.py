@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .audio import Audio, read_audio
+from .audio import Audio
 from .harmonics import FrequencyAxis
+from .reading import read_audio
 from .spectrogram import FrontEnd, Spectrogram
 
 __all__ = ["estimate_tuning", "relative_tuning", "transform_in_tune"]

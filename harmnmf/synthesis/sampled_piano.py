@@ -23,8 +23,9 @@ from scipy.signal import correlate, lfilter, oaconvolve
 
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.audio import SAMPLE_RATE, read_audio
+from harmnmf.signal.audio import SAMPLE_RATE
 from harmnmf.signal.harmonics import PIANO_PITCHES, HarmonicSeries, piano_inharmonicity, pitch_to_hz
+from harmnmf.signal.reading import read_audio
 from harmnmf.validation import check_number, real_array
 
 __all__ = ["SampledPiano"]

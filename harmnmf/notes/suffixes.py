@@ -1,0 +1,6 @@
+"""Suffixes of files with notes."""
+
+__all__ = ["MIDI_SUFFIXES", "TABLE_SUFFIXES"]
+
+MIDI_SUFFIXES = (".mid", ".midi", ".rmi", ".kar")
+TABLE_SUFFIXES = (".tsv", ".csv", ".txt")

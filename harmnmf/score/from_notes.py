@@ -1,0 +1,185 @@
+"""From notes to a score: the road through all stages."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from harmnmf.errors import ParameterError
+from harmnmf.notes.note_list import NoteList
+
+from .bars import BeatGrid
+from .beats import BeatNetwork
+from .hands import assign_hands
+from .key_names import parse_key
+from .keys import estimate_keys
+from .metre import grid_from_beats, track_bars, track_beats
+from .quantization import quantize
+from .score import Key, Performance, Score, ScoreNotes
+from .spelling import spell
+from .voices import assign_voices
+
+__all__ = ["default_network", "find_beats", "transcribe_score"]
+
+
+@lru_cache(maxsize=1)
+def default_network() -> BeatNetwork:
+    """Load the shipped network that finds beats, once."""
+    return BeatNetwork.load()
+
+
+def find_beats(
+    notes: NoteList,
+    *,
+    beats: BeatGrid | ArrayLike | None = None,
+    tempo: float | None = None,
+    level: int = 0,
+    time_signature: tuple[int, int] | None = None,
+    pickup: float | None = None,
+    rubato: bool = True,
+) -> BeatGrid:
+    """Find the beats and the bars of a performance, with the shipped network.
+
+    Parameters
+    ----------
+    notes : NoteList
+        Notes.
+    beats : BeatGrid or array_like, optional
+        Known beats: times in seconds, shape (n_beats,), perhaps with the number of each in its bar,
+        shape (n_beats, 2), where 1 begins a bar. Bars are found from `time_signature` and `pickup`
+        if there are no numbers. A grid is returned as it is.
+    tempo : float, optional
+        About how many beats a minute there are.
+    level : int, default=0
+        1 for twice as many beats as would be found, -1 for half as many.
+    time_signature : tuple of int, optional
+        Upper and lower number, for all bars.
+    pickup : float, optional
+        Beats from the first note to the first bar line.
+    rubato : bool, default=True
+        Whether the tempo changes; if not, all beats have one duration.
+
+    Returns
+    -------
+    BeatGrid
+        Times of the beats, and their bars.
+
+    Raises
+    ------
+    ParameterError
+        If there are no notes, or a parameter is out of range.
+
+    Examples
+    --------
+    >>> onset = 0.5 * np.arange(16)
+    >>> notes = NoteList(onset, onset + 0.4, 4 * [48, 55, 64, 67], 4 * [90, 50, 60, 50])
+    >>> grid = find_beats(notes, tempo=120, time_signature=(4, 4), pickup=0)
+    >>> grid.time.round(1)[:4], len(grid.bars)
+    (array([0. , 0.5, 1. , 1.5]), 4)
+    """
+    if not len(notes):
+        raise ParameterError("there are no notes to make a score of")
+    if isinstance(beats, BeatGrid):
+        return beats
+    if beats is not None:
+        return _given_beats(notes, beats, time_signature, pickup)
+    return track_beats(
+        notes,
+        default_network().probabilities(notes),
+        tempo=tempo,
+        level=level,
+        time_signature=time_signature,
+        pickup=pickup,
+        rubato=rubato,
+    )
+
+
+def transcribe_score(
+    notes: NoteList,
+    *,
+    title: str = "",
+    key: Key | str | None = None,
+    split_pitch: int | None = None,
+    **metre: Any,
+) -> Score:
+    """Make a score for piano of a performance.
+
+    Each line of this function is a stage, which can be called alone, and its result replaced: beats
+    and bars, hands, positions in the bars, voices and durations, keys, spelling.
+
+    Parameters
+    ----------
+    notes : NoteList
+        Notes; offsets are releases of keys.
+    title : str, default=""
+        Title of the score.
+    key : Key or str, optional
+        Key of the whole piece, such as "Eb major". Found by default.
+    split_pitch : int, optional
+        MIDI number of the lowest pitch of the right hand. By default the hands are found.
+    beats, tempo, level, time_signature, pickup, rubato : optional
+        What is known of the beats and bars, as in :func:`find_beats`.
+
+    Returns
+    -------
+    Score
+        The score, which has `performance` to say where it was found.
+
+    Raises
+    ------
+    ParameterError
+        If there are no notes, or a parameter is out of range.
+
+    Examples
+    --------
+    >>> onset = 0.5 * np.arange(16)
+    >>> notes = NoteList(onset, onset + 0.4, 4 * [48, 55, 64, 67], 4 * [90, 50, 60, 50])
+    >>> score = transcribe_score(notes, beats=onset, time_signature=(4, 4))
+    >>> len(score.notes), len(score.bars)
+    (16, 4)
+    """
+    grid = find_beats(notes, **metre)
+    staff = assign_hands(notes, split_pitch=split_pitch)
+    quantized = quantize(notes, grid, staff)
+    onset, pitch, bars = quantized.onset, quantized.pitch, grid.bars
+    voice, duration = assign_voices(quantized, bars)
+    if key is None:
+        keys = estimate_keys(onset, duration, pitch, bars)
+    else:
+        keys = (parse_key(key) if isinstance(key, str) else key,)
+    columns = {
+        "onset": onset,
+        "duration": duration,
+        "pitch": pitch,
+        "staff": quantized.staff,
+        "voice": voice,
+        "fifths": spell(onset, pitch, keys, bars),
+        "ornament": quantized.ornament,
+    }
+    order = np.lexsort((pitch, voice, quantized.staff, onset))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    performance = Performance(notes, grid, place[quantized.written])
+    in_order = ScoreNotes(**{name: column[order] for name, column in columns.items()})
+    return Score(in_order, bars, keys, title, performance)
+
+
+def _given_beats(
+    notes: NoteList,
+    beats: ArrayLike,
+    time_signature: tuple[int, int] | None,
+    pickup: float | None,
+) -> BeatGrid:
+    """Make a grid of times, perhaps with numbers of beats."""
+    try:
+        values = np.array(beats, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ParameterError("beats must be a BeatGrid, or times in seconds") from error
+    if values.ndim == 2 and values.shape[1] == 2:
+        time, number = values.T
+        return grid_from_beats(time, number == 1, time_signature=time_signature, notes=notes)
+    probabilities = default_network().probabilities(notes)
+    return track_bars(notes, probabilities, values, time_signature=time_signature, pickup=pickup)
