@@ -81,6 +81,8 @@ class Quantized:
     duration : ndarray of int, shape (n_notes,)
         Ticks until the release of the key, 1 or more; 0 for a grace note.
         :func:`~harmnmf.score.voices.assign_voices` makes note values of them.
+    sounding : ndarray of int, shape (n_notes,)
+        Ticks until the end of the sound, which is later if the sustain pedal is down.
     pitch : ndarray of int, shape (n_notes,)
         MIDI number.
     staff : ndarray of int, shape (n_notes,)
@@ -93,6 +95,7 @@ class Quantized:
 
     onset: NDArray[np.int64]
     duration: NDArray[np.int64]
+    sounding: NDArray[np.int64]
     pitch: NDArray[np.int64]
     staff: NDArray[np.int64]
     ornament: NDArray[np.str_]
@@ -154,14 +157,18 @@ def quantize(notes: NoteList, grid: BeatGrid, staff: ArrayLike) -> Quantized:
         ornaments.onset[is_event], grid, hand[is_event], ornaments.is_rolled[is_event]
     )
     position = position[main]
-    release = np.round(grid.position(notes.offset)).astype(np.int64)
-    duration = np.where(ornaments.is_grace, 0, np.maximum(release - position, 1))
+    duration, sounding = (
+        np.where(ornaments.is_grace, 0, np.maximum(np.round(grid.position(end)) - position, 1))
+        for end in (notes.offset, notes.pedalled().offset)
+    )
     pitch = np.where(ornaments.is_grace, notes.pitch, notes.pitch[main])
     label = np.full(len(notes), "", f"<U{max(map(len, ORNAMENTS))}")
     label[ornaments.is_grace] = "grace"
     label[ornaments.is_trill] = "trill"
     label[_is_rolled(notes, position, hand, label)] = "arpeggio"
-    return _merge(position, duration, pitch, hand, label)
+    return _merge(
+        position, duration.astype(np.int64), sounding.astype(np.int64), pitch, hand, label
+    )
 
 
 def _is_rolled(
@@ -187,6 +194,7 @@ def _is_rolled(
 def _merge(
     position: NDArray[np.int64],
     duration: NDArray[np.int64],
+    sounding: NDArray[np.int64],
     pitch: NDArray[np.int64],
     staff: NDArray[np.int64],
     label: NDArray[np.str_],
@@ -202,7 +210,15 @@ def _merge(
     written = np.empty(position.size, np.int64)
     written[by_key] = rank[np.cumsum(is_first) - 1]
     kept = first[order]
-    return Quantized(position[kept], duration[kept], pitch[kept], staff[kept], label[kept], written)
+    return Quantized(
+        position[kept],
+        duration[kept],
+        sounding[kept],
+        pitch[kept],
+        staff[kept],
+        label[kept],
+        written,
+    )
 
 
 def _positions(

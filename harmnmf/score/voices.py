@@ -26,8 +26,9 @@ _CROSSED, _DIVIDED, _SEMITONE = 1.5, 0.4, 0.03
 _BEAM = 12
 
 # A note lasts until the next onset of its voice if its key is down for this share of the time, by
-# the time in beats; otherwise a rest follows.
-_FILLED = ((0.6, 0.0), (1.1, 0.15), (2.1, 0.2), (math.inf, 0.3))
+# the time in beats, or if the pedal sustains it for most of the time; otherwise a rest follows.
+_FILLED = ((0.6, 0.0), (1.1, 0.2), (2.1, 0.35), (math.inf, 0.4))
+_SOUNDING = 0.7
 # Keys are released before the end of the written note: octaves by which it is longer.
 _ARTICULATION = 0.15
 # The parts of a beat at which a note may end, for the part at which it begins.
@@ -252,13 +253,16 @@ def _durations(
     """Find the durations of the notes of one voice."""
     starts, chord = np.unique(notes.onset[chosen], return_inverse=True)
     chord = chord.reshape(-1)
-    held = np.bincount(chord, notes.duration[chosen]) / np.maximum(np.bincount(chord), 1)
+    sizes = np.bincount(chord)
+    held = np.bincount(chord, notes.duration[chosen]) / sizes
+    sounding = np.bincount(chord, notes.sounding[chosen]) / sizes
     rooms = np.diff(np.append(starts, max(ends.end, starts[-1] + 1 if starts.size else 0)))
     values = np.empty(starts.size, np.int64)
     for index, (start, room) in enumerate(zip(starts.tolist(), rooms.tolist(), strict=True)):
         beats = room / ends.beat(start)
         share = next(share for limit, share in _FILLED if beats <= limit)
-        if held[index] >= share * room and index + 1 < starts.size:
+        is_filled = held[index] >= share * room or sounding[index] >= _SOUNDING * room
+        if is_filled and index + 1 < starts.size:
             values[index] = room
             continue
         after = onsets[np.searchsorted(onsets, start, "right") :][:32]
