@@ -56,7 +56,9 @@ _CHORD = -1.0  # cost of a note at the position of the one before
 _ONSET_SECONDS, _ONSET_BEATS = 0.02, 0.09
 _STEP_SECONDS, _STEP_RATIO = 0.025, 0.25
 _SPREAD, _ROLLED_SPREAD = 0.033, 0.1
-_MEAN_DEVIATION, _MIN = 0.3, 0.3
+# They are those of free playing, and smaller in precise performances: by a factor for the first
+# pass, then one from the mean deviation in standard deviations; by its square root in chords.
+_FIRST_TOLERANCE, _LEAST_TOLERANCE, _MEAN_DEVIATION = 0.6, 0.3, 0.3
 _BOUND = 2.0  # standard deviations up to which costs are quadratic, and linear beyond
 
 # A chord is rolled if it has so many notes, and so many seconds from one to the next.
@@ -294,14 +296,14 @@ def _states() -> _States:
         for rank, part in enumerate(parts):
             is_last = rank == len(parts) - 1
             rows.append((part / n_parts, index, *hands[part], rank, is_last, *skip))
-    part, division, right, left, rank, is_last, *skip = np.array(rows).T
+    part, division, right_open, left_open, rank, is_last, *skips = np.array(rows).T
     return _States(
         part,
         division.astype(np.int64),
-        np.stack([right, left]) > 0,
+        np.stack([right_open, left_open]) > 0,
         rank.astype(np.int64),
         is_last > 0,
-        np.stack(skip),
+        np.stack(skips),
     )
 
 
@@ -310,12 +312,12 @@ def _fit(events: _Events) -> NDArray[np.float64]:
     states = _states()
     prior = np.array(list(_DIVISIONS.values())).T  # (2, n_divisions)
     cost = prior
-    position, division = _decode(events, states, cost, 1.0)
+    position, division = _decode(events, states, cost, _FIRST_TOLERANCE)
     for _ in range(_N_PASSES - 1):
         deviation = np.abs(events.time - position)
         expected = np.hypot(_ONSET_SECONDS / events.seconds, _ONSET_BEATS)
-        precision = np.clip(
-            np.mean(np.minimum(deviation / expected, 2.0)) / _MEAN_DEVIATION, _MIN, 1.0
+        tolerance = np.clip(
+            np.mean(np.minimum(deviation / expected, 2.0)) / _MEAN_DEVIATION, _LEAST_TOLERANCE, 1.0
         )
         beat = np.floor(position + 1e-9)
         is_first = np.concatenate([[True], beat[1:] != beat[:-1]])
@@ -327,7 +329,7 @@ def _fit(events: _Events) -> NDArray[np.float64]:
             share[metre] = counts / counts.sum()
         with np.errstate(divide="ignore"):
             cost = -np.log(share)
-        position, division = _decode(events, states, cost, float(precision))
+        position, division = _decode(events, states, cost, float(tolerance))
     return position
 
 
@@ -336,7 +338,7 @@ def _decode(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Find the positions of least total cost, in beats, and their divisions: Viterbi's algorithm.
 
-    `cost` is that of divisions, in simple and in compound time.
+    `cost` is that of divisions, in simple and in compound time; `tolerance` a factor of deviations.
     """
     entry = cost[:, states.division] + np.where(states.rank > 0, _LATE, 0.0)
     leave = np.where(states.is_last, 0.0, states.skip)
@@ -369,7 +371,9 @@ def _decode(
             step = position[:, None] - past
             scale = np.hypot(jitter, _STEP_RATIO * tolerance * step)
             move = _robust((passed - step) / scale) + np.log(scale / jitter)
-            move[np.abs(step) < 1e-6] = _robust(passed * second / events.spread[index]) + _CHORD
+            move[np.abs(step) < 1e-6] = (
+                _robust(passed * second / (events.spread[index] * math.sqrt(tolerance))) + _CHORD
+            )
             is_same = states.division[chosen][:, None] == states.division[last]
             beats = np.floor(position + 1e-9)[:, None] - np.floor(past + 1e-9)
             is_skipped = states.rank[chosen][:, None] > states.rank[last] + 1

@@ -76,7 +76,7 @@ def assign_voices(notes: Quantized, bars: Bars) -> tuple[NDArray[np.int64], NDAr
             continue
         groups = _groups(notes, of_staff)
         for group, n_upper in zip(groups, _divide(groups), strict=True):
-            voice[group.index[: len(group.index) - n_upper]] = 2
+            voice[group.notes[: len(group.notes) - n_upper]] = 2
         onsets = [group.onset for group in groups]
         for part in (1, 2):
             chosen = of_staff[voice[of_staff] == part]
@@ -89,7 +89,7 @@ class _Group(NamedTuple):
     """Notes of a staff that begin together, in ascending order of pitch."""
 
     onset: int
-    index: NDArray[np.int64]
+    notes: NDArray[np.int64]
     pitch: list[int]
     release: list[int]  # position in ticks
 
