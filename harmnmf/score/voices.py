@@ -65,7 +65,7 @@ def assign_voices(notes: Quantized, bars: Bars) -> tuple[NDArray[np.int64], NDAr
     >>> grid = BeatGrid([0.5, 1.0, 1.5, 2.0], Bars([[4, 4]]))
     >>> notes = NoteList([0.5, 0.5, 1.0, 1.5], [0.9, 2.4, 1.4, 2], [72, 60, 71, 72], [70] * 4)
     >>> assign_voices(quantize(notes, grid, [1, 1, 1, 1]), grid.bars)
-    (array([2, 1, 1, 1]), array([1920,  480,  480,  960]))
+    (array([2, 1, 1, 1]), array([1920,  480,  480,  480]))
     """
     voice = np.ones(len(notes), np.int64)
     duration = np.zeros(len(notes), np.int64)
