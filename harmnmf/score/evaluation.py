@@ -150,7 +150,8 @@ def evaluate_beat_files(
     def score(ref_path: Path, est_path: Path) -> dict[str, float]:
         ref, est = (read_annotations(path).slice(end) for path in (ref_path, est_path))
         if not ref.beats.size:
-            raise FormatError(f"{ref_path}: this reference has no beats in its first {end:g} s")
+            part = "" if duration is None else f" in its first {duration:g} s"
+            raise FormatError(f"{ref_path}: this reference has no beats{part}")
         return evaluate_beats(ref, est)
 
     suffixes = BEAT_SUFFIXES + MIDI_SUFFIXES, MIDI_SUFFIXES + BEAT_SUFFIXES

@@ -273,6 +273,7 @@ def _nominal(score: Score) -> tuple[NoteList, NDArray[np.int64]]:
         onset[i] = max(0, place - n_graces[place] * _GRACE)
         end[i] = onset[i] + _GRACE
     order = np.lexsort((end, notes.pitch, onset))
-    seconds = np.stack([onset, end])[:, order] * (_TEMPO / 1e6 / TICKS)
+    tick = _TEMPO / 1e6 / TICKS
     velocity = np.full(len(notes), _VELOCITY)
-    return NoteList(*seconds, notes.pitch[order], velocity), order
+    played = NoteList(onset[order] * tick, end[order] * tick, notes.pitch[order], velocity)
+    return played, order

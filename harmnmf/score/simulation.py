@@ -26,8 +26,12 @@ _STEADY, _SWINGING, _TRANSCRIBED = 0.12, 0.04, 0.6
 _RUBATO = (0.012, 0.25)
 _QUARTERS = np.arange(4) / 4
 # Beats take 0.65 s and there are 5 onsets a second, give or take; both in octaves.
-_PERIOD, _RATE, _TEMPO_SPREAD = np.log2(0.65), np.log2(5.0), 0.55
-_PERIOD_RANGE = (0.2, 2.8)  # seconds of a beat
+_PERIOD, _RATE, _TEMPO_SPREAD = np.log2(0.65), np.log2(5.0), 0.6
+# Octaves by which beats of eighths are faster, those of some waltzes and scherzos, which are felt
+# in bars, and by which those of slow compound time are slower, which is felt in its units.
+_EIGHTHS, _IN_ONE, _IN_UNITS = -0.8, -0.8, 0.8
+_IN_ONE_SHARE, _IN_UNITS_SHARE = 0.3, 0.15
+_PERIOD_RANGE = (0.17, 3.0)  # seconds of a beat
 _FASTEST = 15.0  # onsets a second
 _SHORTEST = 0.03  # seconds of a note
 _ADDED_ORNAMENTS = (0.0, 0.0, 0.01, 0.04)  # shares of the notes of the right hand
@@ -105,7 +109,8 @@ def simulate_performance(
     n_beats = np.array(
         [n * (4 * TICKS // d) // beat_duration(n, d) for n, d in bars.time_signatures[bar].tolist()]
     )
-    clock = _Clock(beats, durations, bars.starts[first_bar : last_bar + 1], played.position, rng)
+    bar_lines = bars.starts[first_bar : last_bar + 1]
+    clock = _Clock(beats, durations, n_beats, bar_lines, played.position, rng)
     played.onset = clock.time(played.position)
     played.offset = clock.time(played.end)
     played = _ornament(played, rng)
@@ -132,6 +137,7 @@ class _Clock:
         self,
         beats: NDArray[np.int64],
         durations: NDArray[np.int64],
+        n_beats: NDArray[np.int64],
         bar_lines: NDArray[np.int64],
         onsets: NDArray[np.int64],
         rng: np.random.Generator,
@@ -148,7 +154,8 @@ class _Clock:
         ) + 0.5 * self.rubato * rng.normal(size=len(self.ticks))
         usual = float(np.median(durations))
         per_beat = len(np.unique(onsets)) / len(beats)
-        slowness = 2 ** (curve + _draw_period(per_beat, rng)) / usual
+        period = _draw_period(per_beat, usual, float(np.median(n_beats)), rng)
+        slowness = 2 ** (curve + period) / usual
         mean = 0.5 * (slowness[1:] + slowness[:-1])
         self.seconds = np.concatenate([[0.0], np.cumsum(mean * np.diff(self.ticks))])
         self.swing = rng.uniform(0.52, 0.66) if rng.random() < _SWINGING else 0.5
@@ -166,9 +173,17 @@ class _Clock:
         return np.asarray(np.interp(ticks, self.ticks, self.seconds) + after)
 
 
-def _draw_period(onsets_per_beat: float, rng: np.random.Generator) -> float:
-    """Draw the period of a beat, log2 of seconds: dense beats are slower."""
+def _draw_period(
+    onsets_per_beat: float, duration: float, n_beats: float, rng: np.random.Generator
+) -> float:
+    """Draw the period of a beat of some ticks, log2 of seconds: dense beats are slower."""
     usual = 0.5 * (_PERIOD + np.log2(max(onsets_per_beat, 0.25)) - _RATE)
+    if duration < TICKS:
+        usual += _EIGHTHS
+    elif duration == TICKS and n_beats == 3:
+        usual += _IN_ONE * (rng.random() < _IN_ONE_SHARE)
+    elif duration == 1.5 * TICKS:
+        usual += _IN_UNITS * (rng.random() < _IN_UNITS_SHARE)
     period = rng.normal(usual, _TEMPO_SPREAD)
     low = max(_PERIOD_RANGE[0], onsets_per_beat / _FASTEST)
     return float(np.clip(period, np.log2(low), max(np.log2(low), np.log2(_PERIOD_RANGE[1]))))

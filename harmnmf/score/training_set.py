@@ -31,7 +31,7 @@ _PER_FILE = 50  # excerpts
 _WITH_VOICE = 0.5
 _STEP = 20  # ticks, to which songs are rounded
 # Songs are thinner than piano works: scores with more onsets a beat are drawn more often.
-_DENSITIES, _DENSITY_POWER = (0.5, 6.0), 1.5
+_DENSITIES = (0.8, 6.0)
 
 
 class TrainingScore(NamedTuple):
@@ -205,7 +205,7 @@ def _chances(scores: Sequence[TrainingScore]) -> NDArray[np.float64]:
     density = [
         len(np.unique(score.whole.notes.onset)) / len(score.whole.bars.beats()) for score in scores
     ]
-    weight = np.clip(density, *_DENSITIES) ** _DENSITY_POWER
+    weight = np.clip(density, *_DENSITIES)
     return np.asarray(weight / weight.sum())
 
 

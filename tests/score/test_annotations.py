@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import mido
 import numpy as np
+import pretty_midi
 import pytest
 
-from harmnmf import NoteList, write_midi
+from harmnmf import NoteList, write_csv, write_midi
 from harmnmf.errors import FormatError
 from harmnmf.score.annotations import read_annotations
 
@@ -53,6 +54,16 @@ def test_tempo_map(tmp_path):
     assert (found.keys, found.hands) == ((), None)
 
 
+def test_beats_are_those_of_pretty_midi(tmp_path):
+    """Where time signatures change at bar lines, and are in quarters."""
+    meta = [signature(0, 3, 4), signature(480 * 6, 4, 4), signature(480 * 14, 2, 4)]
+    tempi = [(0, 400_000), (700, 600_000), (480 * 7, 350_000)]
+    path = write(tmp_path / "song.mid", ("", [(0, 480 * 18 - 9, 60)]), tempi=tempi, meta=meta)
+    found, expected = read_annotations(path), pretty_midi.PrettyMIDI(str(path))
+    np.testing.assert_allclose(found.beats, expected.get_beats())
+    np.testing.assert_allclose(found.downbeats, expected.get_downbeats())
+
+
 def test_compound_time(tmp_path):
     found = read_annotations(write(tmp_path / "song.mid", LONG, meta=[signature(0, 6, 8)]))
     np.testing.assert_allclose(found.beats, 0.75 * np.arange(6))
@@ -71,7 +82,7 @@ def test_silence_has_no_beats(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "fifths", "mode"),
-    [("C", 0, "major"), ("Bb", -2, "major"), ("F#m", 3, "minor"), ("Ebm", 6, "minor")],
+    [("C", 0, "major"), ("Bb", -2, "major"), ("F#m", 3, "minor"), ("Ebm", -6, "minor")],
 )
 def test_keys(tmp_path, name, fifths, mode):
     path = write(
@@ -124,4 +135,39 @@ def test_damaged_files(tmp_path):
         read_annotations(path)
     path.write_bytes(b"no MIDI")
     with pytest.raises(FormatError, match=r"song.mid: cannot be read as MIDI"):
+        read_annotations(path)
+
+
+def test_repaired_files(tmp_path):
+    """What read_notes passes over does not matter to beats."""
+    path = write(tmp_path / "song.mid", LONG, meta=[signature(0, 4, 4)])
+    data = path.read_bytes()
+    key = b"\x00\xff\x59\x02\x08\x00"  # of eight sharps
+    place = data.index(b"\x00\xff\x58")
+    length = int.from_bytes(data[18:22], "big") + len(key)
+    path.write_bytes(data[:18] + length.to_bytes(4, "big") + data[22:place] + key + data[place:])
+    with pytest.warns(UserWarning, match="an invalid key signature is passed over"):
+        found = read_annotations(path)
+    assert (len(found.downbeats), found.keys) == (2, ())
+
+
+def test_no_common_beats(tmp_path):
+    path = write(tmp_path / "song.mid", LONG, meta=[signature(0, 4, 4)])
+    data = bytearray(path.read_bytes())
+    path.write_bytes(data[:12] + b"\xe8\x28" + data[14:])
+    with pytest.raises(FormatError, match="times are in frames"):
+        read_annotations(path)
+    data[9] = 2
+    path.write_bytes(data)
+    with (
+        pytest.warns(UserWarning, match="format 2"),
+        pytest.raises(FormatError, match="follow one another"),
+    ):
+        read_annotations(path)
+
+
+def test_notes_are_no_beats(tmp_path):
+    path = tmp_path / "song.tsv"
+    write_csv(path, NoteList([0, 1], [1, 2], [60, 62], [70, 70]))
+    with pytest.raises(FormatError, match=r"song.tsv: is a table of notes"):
         read_annotations(path)

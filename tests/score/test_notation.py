@@ -12,6 +12,7 @@ from scores import make_score, played, scores
 
 from harmnmf.errors import ParameterError
 from harmnmf.score.bars import TICKS
+from harmnmf.score.beaming import add_beams
 from harmnmf.score.notation import notate, spelled_pitch
 from harmnmf.score.rhythm import Segment, metre_of, write_rhythm
 
@@ -33,7 +34,8 @@ def written(signature, *durations):
         Segment(start, end, (i,) if durations[i] > 0 else ())
         for i, (start, end) in enumerate(pairwise(edges))
     ]
-    return write_rhythm(metre_of(*signature), segments)
+    metre = metre_of(*signature)
+    return add_beams(metre, write_rhythm(metre, segments))
 
 
 @pytest.mark.parametrize(
