@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 __all__ = ["bar_path", "beat_path", "log_odds"]
 
-_SHORT = 7.0  # cost of a bar that is cut short
+_SHORT = 12.0  # cost of a bar that is cut short
 _LEAST = 0.005  # probabilities closer to 0 or 1 say no more
 _CHANGE = 14.0  # cost of a change of the interval between beats, for its relative size
 _GREATEST = 7.0  # cost of the greatest change: a pause, a new tempo

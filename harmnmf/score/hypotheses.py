@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from harmnmf.notes.note_list import NoteList
 
+from .bars import TICKS, Bars, beat_duration
 from .beat_path import bar_path, beat_path, log_odds
 from .beat_times import align_beats
 from .beats import PERIODS, BeatProbabilities
 from .statistics import BeatStatistics, Chords
 
-__all__ = ["METRES", "Hypothesis", "bar_hypotheses", "track_in_ranges"]
+__all__ = ["METRES", "Hypothesis", "bar_hypotheses", "metre_of", "track_in_ranges"]
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +55,14 @@ class Hypothesis:
     metre: tuple[int, bool]
     downbeat_evidence: Floats
     statistics: Floats
+
+
+def metre_of(time_signature: tuple[int, int]) -> tuple[int, bool]:
+    """Beats of a bar, and whether they are dotted; raises ParameterError if it is impossible."""
+    numerator, denominator = time_signature
+    duration = int(Bars([time_signature]).starts[-1])
+    beat = beat_duration(numerator, denominator)
+    return duration // beat, beat * denominator != 4 * TICKS
 
 
 def bar_hypotheses(

@@ -8,11 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
 
-from .bars import TICKS, Bars, BeatGrid, beat_duration
+from .bars import Bars, BeatGrid, beat_duration
 from .beat_path import bar_path
 from .beat_times import fit_constant_tempo
 from .beats import BeatProbabilities
-from .hypotheses import METRES, Hypothesis, bar_hypotheses, track_in_ranges
+from .hypotheses import METRES, Hypothesis, bar_hypotheses, metre_of, track_in_ranges
 from .metre_ranking import default_ranking
 
 __all__ = ["grid_from_beats", "track_bars", "track_beats"]
@@ -171,7 +171,7 @@ def grid_from_beats(
     times = _times(time)
     if is_downbeat is None:
         signature = time_signature or (4, 4)
-        n_beats, _ = _metre(signature)
+        n_beats, _ = metre_of(signature)
         if not 0 <= pickup < n_beats:
             raise ParameterError("pickup must be at least 0 beats, and shorter than a bar")
         downbeats = np.arange(pickup, times.size + n_beats, n_beats)
@@ -201,7 +201,7 @@ class _Choice:
     ) -> None:
         self.notes, self.probabilities = notes, probabilities
         self.signature, self.pickup = time_signature, pickup
-        self.metre = None if time_signature is None else _metre(time_signature)
+        self.metre = None if time_signature is None else metre_of(time_signature)
         most = max(n for n, _ in METRES) if self.metre is None else self.metre[0]
         if pickup is not None and not 0 <= pickup < most:
             raise ParameterError("pickup must be at least 0 beats, and shorter than a bar")
@@ -243,15 +243,6 @@ def _times(time: ArrayLike) -> NDArray[np.float64]:
     return times
 
 
-def _metre(time_signature: tuple[int, int]) -> tuple[int, bool]:
-    """Beats a bar, and whether they are dotted."""
-    numerator, denominator = time_signature
-    Bars([time_signature])
-    duration = beat_duration(numerator, denominator)
-    unit = 4 * TICKS // denominator
-    return numerator * unit // duration, duration != unit
-
-
 def _grid(
     time: NDArray[np.float64],
     downbeats: NDArray[np.int64],
@@ -262,7 +253,7 @@ def _grid(
 
     A bar with more or fewer beats than the time signature has one of its own.
     """
-    n_beats, is_compound = _metre(signature)
+    n_beats, is_compound = metre_of(signature)
     time, added = _spanning(time, span)
     downbeats = downbeats + added
     start = min(max(int(np.searchsorted(time, span[0], side="right")) - 1, 0), time.size - 2)
