@@ -42,6 +42,7 @@ SECTIONS = {
         "front_end",
         "decoder",
     ),
+    "Scores": ("score_beats", "score_notation", "score_mv2h", "score_time"),
     "Keys, intervals and chords": (
         "keyboard_regions",
         "keyboard_keys",

@@ -18,7 +18,7 @@ from harmnmf.validation import check_number
 from .midi_events import CONTROLLER, NOTE_ON, MidiEvent, MidiEvents, read_events
 from .note_list import NoteList
 
-__all__ = ["read_midi", "write_midi"]
+__all__ = ["notes_of_events", "read_midi", "ticks_to_seconds", "write_midi"]
 
 _SUSTAIN, _RESET = 64, 121
 # Controllers that end all notes of a channel; those from 124 on change its mode, too.
@@ -60,7 +60,29 @@ def read_midi(data: bytes) -> tuple[NoteList, list[str]]:
     ValueError
         If nothing can be read.
     """
-    midi = read_events(data)
+    return notes_of_events(read_events(data))
+
+
+def notes_of_events(midi: MidiEvents) -> tuple[NoteList, list[str]]:
+    """Make notes of the events of a MIDI file.
+
+    Parameters
+    ----------
+    midi : MidiEvents
+        Events.
+
+    Returns
+    -------
+    notes : NoteList
+        Notes and pedal, except drums.
+    remarks : list of str
+        As of :func:`read_midi`.
+
+    Raises
+    ------
+    ValueError
+        If nothing can be read.
+    """
     events, end = _timed_events(midi)
     if end > _MAX_DURATION:
         midi.damage.append(f"it lasts {end / 3600:.0f} hours: what comes after 24 is left out")
@@ -181,18 +203,33 @@ def _timed_events(midi: MidiEvents) -> tuple[list[_Timed], float]:
     for group in groups:
         tempi = [(tick, beat) for track, tick, beat in midi.tempi if track in group]
         own = np.isin(tracks, list(group))
-        times[own] = end + _seconds(ticks[own], tempi, midi.division)
+        times[own] = end + ticks_to_seconds(ticks[own], tempi, midi.division)
         last = np.array([max((midi.ends[track] for track in group), default=0)])
-        end += float(_seconds(last, tempi, midi.division)[0])
+        end += float(ticks_to_seconds(last, tempi, midi.division)[0])
     # Of events at one time those of the first track are the first.
     order = np.lexsort((tracks, times))
     return [(float(times[i]), midi.events[i]) for i in order], end
 
 
-def _seconds(
+def ticks_to_seconds(
     ticks: NDArray[np.float64], tempi: list[tuple[int, int]], division: int
 ) -> NDArray[np.float64]:
-    """Convert ticks to seconds; tempi are pairs of a tick and microseconds per beat."""
+    """Convert ticks to seconds.
+
+    Parameters
+    ----------
+    ticks : ndarray, shape (n_ticks,)
+        Ticks.
+    tempi : list of tuple of int
+        Tick and microseconds per beat of each change of tempo.
+    division : int
+        Ticks per beat; negative if times are in SMPTE frames, as in the file.
+
+    Returns
+    -------
+    ndarray, shape (n_ticks,)
+        Seconds.
+    """
     if division < 0:  # the negative number of SMPTE frames per second, and ticks per frame
         frames, per_frame = -(division >> 8), division & 0xFF
         return ticks / ((30 / 1.001 if frames == 29 else frames) * per_frame)

@@ -1,6 +1,7 @@
 """Read the events of MIDI files, damaged ones as far as possible.
 
-Only what notes depend on is kept of Standard MIDI Files 1.0: notes, controllers and tempi.
+Only what notes and bars depend on is kept of Standard MIDI Files 1.0: notes, controllers, tempi,
+time and key signatures, and names of tracks.
 Libraries refuse a file for a byte that breaks the standard; many programs write such files.
 """
 
@@ -10,14 +11,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["CONTROLLER", "NOTE_OFF", "NOTE_ON", "MidiEvent", "MidiEvents", "read_events"]
+__all__ = [
+    *("CONTROLLER", "NOTE_OFF", "NOTE_ON", "KEY_SIGNATURE", "TIME_SIGNATURE", "TRACK_NAME"),
+    *("MetaEvent", "MidiEvent", "MidiEvents", "read_events"),
+]
 
 NOTE_OFF, NOTE_ON, CONTROLLER = 0x80, 0x90, 0xB0
 _KEPT = (NOTE_OFF, NOTE_ON, CONTROLLER)
 _ONE_DATA_BYTE = (0xC0, 0xD0)  # other channel messages have two
 _N_SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
 _META, _SYSTEM_EXCLUSIVE = 0xFF, (0xF0, 0xF7)
-_END_OF_TRACK, _TEMPO, _KEY_SIGNATURE = 0x2F, 0x51, 0x59
+_END_OF_TRACK, _TEMPO = 0x2F, 0x51
+TRACK_NAME, TIME_SIGNATURE, KEY_SIGNATURE = 0x03, 0x58, 0x59
 _LONGEST_NUMBER = 4  # bytes
 
 
@@ -30,6 +35,15 @@ class MidiEvent(NamedTuple):
     channel: int
     number: int
     value: int
+
+
+class MetaEvent(NamedTuple):
+    """What is said of the music; `kind` is TRACK_NAME, TIME_SIGNATURE or KEY_SIGNATURE."""
+
+    tick: int
+    track: int
+    kind: int
+    content: bytes
 
 
 @dataclass
@@ -46,6 +60,8 @@ class MidiEvents:
         Notes and controllers of each track in turn.
     tempi : list of tuple of int
         Track, tick and microseconds per beat of each change of tempo.
+    meta : list of MetaEvent
+        Names of tracks, and valid time and key signatures.
     ends : list of int
         Last tick of each track.
     repairs : Counter of str
@@ -58,6 +74,7 @@ class MidiEvents:
     division: int
     events: list[MidiEvent] = field(default_factory=list)
     tempi: list[tuple[int, int, int]] = field(default_factory=list)
+    meta: list[MetaEvent] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     repairs: Counter[str] = field(default_factory=Counter)
     damage: list[str] = field(default_factory=list)
@@ -183,8 +200,12 @@ def _read_track_events(data: bytes, place: int, end: int, midi: MidiEvents) -> i
                 return place
             if kind == _TEMPO and _is_valid_tempo(content, midi):
                 midi.tempi.append((track, tick, int.from_bytes(content, "big")))
-            elif kind == _KEY_SIGNATURE and not _is_key_signature(content):
+            elif kind == KEY_SIGNATURE and not _is_key_signature(content):
                 midi.repairs["an invalid key signature is passed over"] += 1
+            elif kind in (TRACK_NAME, KEY_SIGNATURE) or (
+                kind == TIME_SIGNATURE and _is_time_signature(content)
+            ):
+                midi.meta.append(MetaEvent(tick, track, kind, content))
             continue
         if byte in _SYSTEM_EXCLUSIVE:
             length, place = _read_number(data, place + 1)
@@ -247,3 +268,8 @@ def _is_key_signature(content: bytes) -> bool:
         return False
     n_sharps = int.from_bytes(content[:1], "big", signed=True)
     return abs(n_sharps) <= 7 and content[1] <= 1
+
+
+def _is_time_signature(content: bytes) -> bool:
+    """Whether it has an upper number, and an exponent of 2 for a lower number up to 32."""
+    return len(content) >= 2 and content[0] > 0 and content[1] <= 5

@@ -12,7 +12,7 @@ from .onset_features import HEIGHTS, ONES, PITCHES, group_onsets, onset_features
 from .score import Score
 from .simulation import SimulatedPerformance, simulate_performance
 
-__all__ = ["BeatExcerpt", "beat_targets", "draw_excerpt", "transposed"]
+__all__ = ["BeatExcerpt", "BeatTargets", "beat_targets", "draw_excerpt", "transposed"]
 
 # Onsets up to here from a beat are at it, and the nearest up to there; in seconds.
 _AT_BEAT, _NEAR_BEAT = 0.045, 0.07
@@ -22,6 +22,26 @@ _FROM_THE_START = 0.3  # share of excerpts
 _SHORT = 0.15
 
 
+class BeatTargets(NamedTuple):
+    """What the network should find at each onset, shape (n_onsets,).
+
+    Attributes
+    ----------
+    beat, downbeat, between : ndarray
+        Whether there is a beat or a downbeat, and the number of beats before the next onset.
+    period : ndarray
+        Duration of the beat, as a fractional index of :data:`~harmnmf.score.beats.PERIODS`.
+    beats_a_bar : ndarray of int
+        Index in :data:`~harmnmf.score.beats.BEATS_A_BAR`, or -1.
+    """
+
+    beat: NDArray[np.float32]
+    downbeat: NDArray[np.float32]
+    between: NDArray[np.float32]
+    period: NDArray[np.float32]
+    beats_a_bar: NDArray[np.int64]
+
+
 class BeatExcerpt(NamedTuple):
     """Features and targets of consecutive onsets; those past the end of the music are not `valid`.
 
@@ -29,12 +49,8 @@ class BeatExcerpt(NamedTuple):
     ----------
     features : ndarray of int8, shape (N_FEATURES, n_onsets)
         Features in steps of 1/24.
-    beat, downbeat, between : ndarray, shape (n_onsets,)
-        Whether there is a beat or a downbeat, and the number of beats before the next onset.
-    period : ndarray, shape (n_onsets,)
-        Duration of the beat, as a fractional index of :data:`~harmnmf.score.beats.PERIODS`.
-    beats_a_bar : ndarray of int, shape (n_onsets,)
-        Index in :data:`~harmnmf.score.beats.BEATS_A_BAR`, or -1.
+    beat, downbeat, between, period, beats_a_bar : ndarray, shape (n_onsets,)
+        Targets, as in :class:`BeatTargets`.
     valid : ndarray of bool, shape (n_onsets,)
         Whether there is an onset.
     """
@@ -48,18 +64,15 @@ class BeatExcerpt(NamedTuple):
     valid: NDArray[np.bool_]
 
 
-def beat_targets(
-    time: NDArray[np.float64], performance: SimulatedPerformance
-) -> tuple[NDArray[np.float32], ...]:
-    """Tell of each onset what :class:`BeatExcerpt` holds of it: beat to beats_a_bar."""
+def beat_targets(time: NDArray[np.float64], performance: SimulatedPerformance) -> BeatTargets:
+    """Tell of each onset where the beats are."""
     beats = performance.beat
     distance = np.abs(beats[:, None] - time)
     nearest = distance.argmin(axis=1)
     is_found = distance[np.arange(len(beats)), nearest] <= _NEAR_BEAT
     at = distance <= _AT_BEAT
     at[np.flatnonzero(is_found), nearest[is_found]] = True
-    beat = at.any(axis=0)
-    downbeat = at[performance.is_downbeat].any(axis=0)
+    beat, downbeat = (np.asarray(x.any(axis=0)) for x in (at, at[performance.is_downbeat]))
     before = np.searchsorted(time, beats[~is_found]) - 1
     between = np.bincount(before[before >= 0], minlength=len(time))
     between[-1] = 0
@@ -72,7 +85,7 @@ def beat_targets(
     period = np.clip((smooth - first) / step, 0, len(PERIODS) - 1)
     classes = {n: index for index, n in enumerate(BEATS_A_BAR)}
     beats_a_bar = np.array([classes.get(n, -1) for n in performance.n_beats.tolist()])
-    return (
+    return BeatTargets(
         beat.astype(np.float32),
         downbeat.astype(np.float32),
         between.astype(np.float32),
@@ -101,22 +114,22 @@ def draw_excerpt(score: Score, rng: np.random.Generator, *, n_onsets: int = 512)
     last = max(0, len(time) - length)
     start = 0 if from_the_start else int(rng.integers(min(last, n_onsets // 4) + 1))
     chosen = slice(start, start + length)
-    columns = [x[chosen] for x in beat_targets(time, performance)]
-    n = len(columns[0])
+    targets = {name: x[chosen] for name, x in beat_targets(time, performance)._asdict().items()}
+    quantized = np.clip(np.round(_STEPS * features[:, chosen]), -128, 127).astype(np.int8)
+    n = quantized.shape[1]
     before = int(rng.integers(4, 9)) if n <= n_onsets - 12 else 4
     padding = (before, n_onsets - n - before)
-    quantized = np.clip(np.round(_STEPS * features[:, chosen]), -128, 127).astype(np.int8)
     return BeatExcerpt(
-        np.pad(quantized, [(0, 0), padding]),
-        *(np.pad(x, padding) for x in columns),
-        np.pad(np.ones(n, bool), padding),
+        features=np.pad(quantized, [(0, 0), padding]),
+        valid=np.pad(np.ones(n, bool), padding),
+        **{name: np.pad(x, padding) for name, x in targets.items()},
     )
 
 
 def transposed(features: NDArray[np.int8], semitones: int) -> NDArray[np.float32]:
     """Scale the features of an excerpt, moved by some semitones; keys past the end are lost."""
     n = len(PITCHES)
-    moved = features.astype(np.float32) / _STEPS
+    moved = features.astype(np.float32) / np.float32(_STEPS)
     roll = np.zeros_like(moved[:n])
     if semitones >= 0:
         roll[semitones:] = moved[: n - semitones]

@@ -121,9 +121,9 @@ def train_beat_network(
 
     def batches(first: int) -> Iterator[Batch]:
         for step in range(first, n_steps):
-            # Dropout and the batch depend on the step only.
-            torch.manual_seed(hash((seed, step)) % 2**31)
-            yield _batch(excerpts, np.random.default_rng([seed, step]), batch_size)
+            rng = np.random.default_rng([seed, step])
+            torch.manual_seed(int(rng.integers(2**31)))  # of dropout
+            yield _batch(excerpts, rng, batch_size)
 
     return train_network(
         network,

@@ -93,23 +93,19 @@ class BeatNetworkConfig:
     Parameters
     ----------
     n_channels : int, default=80
-        Channels of the convolutions.
-    n_recurrent : int, default=64
-        Units of each direction of the recurrent layers.
+        Channels of every layer, an even number.
     dilations : tuple of int
-        Dilations of the convolutions along the onsets, before and after the recurrent layers.
+        Dilations of the convolutions along the onsets, before and after the recurrent layer.
     dropout : float, default=0.1
         Share of channels that are left out in training.
     """
 
     n_channels: int = 80
-    n_recurrent: int = 64
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        check_integer("n_channels", self.n_channels)
-        check_integer("n_recurrent", self.n_recurrent)
+        check_integer("n_channels", self.n_channels, 2)
         check_number("dropout", self.dropout, 0, below=1)
         # JSON gives lists.
         object.__setattr__(self, "dilations", as_counts("dilations", self.dilations))
@@ -131,7 +127,7 @@ class _Block(nn.Module):
 class BeatNetwork(nn.Module):
     """Network that finds beats at the onsets of a performance.
 
-    Convolutions along the onsets, with recurrent layers of both directions between them.
+    Convolutions along the onsets, with a recurrent layer of both directions between them.
 
     Parameters
     ----------
@@ -160,11 +156,9 @@ class BeatNetwork(nn.Module):
             nn.Sequential(*(_Block(n_channels, d, config.dropout) for d in config.dilations))
             for _ in range(2)
         )
-        self.recurrent = nn.GRU(
-            n_channels, config.n_recurrent, num_layers=2, bidirectional=True, batch_first=True
-        )
-        self.joined = nn.Conv1d(2 * config.n_recurrent, n_channels, 1)
-        self.whole = nn.Linear(2 * config.n_recurrent, n_channels)
+        self.recurrent = nn.GRU(n_channels, n_channels // 2, bidirectional=True, batch_first=True)
+        self.whole = nn.Linear(n_channels, n_channels)
+        nn.init.zeros_(self.whole.weight)
         self.norm = nn.BatchNorm1d(n_channels)
         self.head = nn.Conv1d(n_channels, 3 + len(PERIODS) + len(BEATS_A_BAR), 1)
 
@@ -175,7 +169,7 @@ class BeatNetwork(nn.Module):
         # The mean over all onsets tells of the whole piece, as its tempo and its metre.
         is_onset = features[:, ONES : ONES + 1]
         mean = (hidden * is_onset).sum(dim=2) / is_onset.sum(dim=2).clamp(min=1)
-        x = x + self.joined(hidden) + self.whole(mean)[:, :, None]
+        x = x + hidden + self.whole(mean)[:, :, None]
         y = self.head(torch.relu(self.norm(self.second(x))))
         end = 3 + len(PERIODS)
         return BeatLogits(y[:, 0], y[:, 1], y[:, 2], y[:, 3:end], y[:, end:])
@@ -209,18 +203,20 @@ class BeatNetwork(nn.Module):
         # Each onset's classes last until the next begins.
         index = np.clip(np.searchsorted(frames, np.arange(n_frames), side="right") - 1, 0, None)
         n_inside = np.bincount(index, minlength=len(time))
-        rate = np.minimum(between / np.maximum(n_inside, 1), 0.5)[index]
+        rate = np.minimum(between / np.maximum(n_inside, 1), 0.5)[index].astype(np.float32)
         rate[: frames[0]] = 0
-        curves = []
-        share = (downbeat / np.maximum(beat, 1e-6))[index]
-        for values, base in ((beat, rate), (downbeat, rate * share)):
-            curve = base.astype(np.float32)
-            np.maximum.at(curve, frames, values)
-            curves.append(curve)
+        share = downbeat / np.maximum(beat, 1e-6)
         return BeatProbabilities(
-            FRAME_RATE, *curves, period[:, index], beats_a_bar[:, index],
-            time, beat, downbeat, between,
-        )  # fmt: skip
+            frame_rate=FRAME_RATE,
+            beat=_at_frames(beat, frames, rate),
+            downbeat=_at_frames(downbeat, frames, np.asarray(rate * share[index], np.float32)),
+            period=period[:, index],
+            beats_a_bar=beats_a_bar[:, index],
+            onset=time,
+            onset_beat=beat,
+            onset_downbeat=downbeat,
+            between=between,
+        )
 
     def _windows(self, features: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Compute probabilities of all onsets in windows that overlap."""
@@ -280,6 +276,15 @@ class BeatNetwork(nn.Module):
             return rebuild_network(build, metadata["config"], arrays)
         except (FormatError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged network of beats ({error})") from error
+
+
+def _at_frames(
+    values: NDArray[np.float32], frames: NDArray[np.int64], base: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Put probabilities of onsets at their frames; `base` is the least."""
+    curve = base.copy()
+    np.maximum.at(curve, frames, values)
+    return curve
 
 
 def shipped_beat_networks() -> dict[str, Path]:

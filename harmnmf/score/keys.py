@@ -1,8 +1,8 @@
 """Keys of a score, from its pitches.
 
-A linear-chain conditional random field [1]_ over bars: its states are the 24 major and minor keys,
-its features the pitch classes of a bar relative to the tonic, and it changes between keys of
-different signature only. It was trained on the key signatures of printed scores, so that it
+A linear-chain conditional random field [1]_ over bars. Its states are the 24 major and minor keys,
+and its features are pitch classes relative to the tonic: of each bar, and of the bars that open and
+close a section in one key. It was trained on the key signatures of printed scores, so that it
 changes where an engraver would, not at each modulation.
 
 References
@@ -25,16 +25,24 @@ from harmnmf.storage.arrays import load_arrays
 from .bars import TICKS, Bars
 from .score import Key
 
-__all__ = ["estimate_keys", "key_features"]
+__all__ = ["BY_KEY", "CHANGES", "MODES", "SHARPS", "estimate_keys", "key_features"]
+
+# The states: C major, Db major, ..., B major, C minor, ..., B minor. SHARPS are those of their
+# signatures modulo 12, and CHANGES their differences from one (row) to another.
+_TONICS, MODES = np.arange(24) % 12, np.arange(24) // 12
+SHARPS = 7 * (_TONICS + 3 * MODES) % 12
+CHANGES = (SHARPS - SHARPS[:, None]) % 12
+# Index that turns weights by mode and pitch class above the tonic, (2, ..., 12), to those by key
+# and pitch class, (24, 12, ...).
+BY_KEY = (MODES[:, None], ..., (np.arange(12) - _TONICS[:, None]) % 12)
 
 _LONGEST = 4 * TICKS  # longer notes count no more
-# States: C major, Db major, ..., B major, C minor, ..., B minor.
-_TONIC, _MODE = np.arange(24) % 12, np.arange(24) // 12
-_MODES = ("major", "minor")
-# Sharps of their signatures modulo 12, and changes from one (row) to another.
-_SHARPS = 7 * (_TONIC + 3 * _MODE) % 12
-_CHANGE = (_SHARPS - _SHARPS[:, None]) % 12
-# Signature by sharps modulo 12; six flats are more frequent in print than six sharps, and so on.
+_N_OPENING = 4  # bars that open or close a section
+# Added to the log-probability of a change: the songs of the training are shorter than movements of
+# sonatas, which modulate for longer without another signature.
+_RELUCTANCE = -8.0
+# Signature by sharps modulo 12; five and six flats are more frequent in print than seven and six
+# sharps, and five sharps than seven flats.
 _SIGNATURES = np.array([0, 1, 2, 3, 4, 5, -6, -5, -4, -3, -2, -1])
 
 
@@ -67,19 +75,24 @@ def estimate_keys(
     if not onset.size:
         return (Key(0, 0),)
     weights = _weights()
-    emission = _relative(key_features(onset, duration, pitch, bars), weights["bar"])
-    # The bass of the first and of the last chord, each by its pitch class.
-    for index, name, position in ((0, "first", onset.min()), (-1, "last", onset.max())):
-        bass = np.eye(12)[pitch[onset == position].min() % 12]
-        emission[index] += _relative(bass[None, None], weights[name][:, None])[0]
-    change = weights["change"][_MODE[:, None], _MODE, _CHANGE]
-    change[_CHANGE == 0] = -np.inf
-    np.fill_diagonal(change, 0.0)
-    states = _viterbi(emission, change)
+    features = key_features(onset, duration, pitch, bars)
+    bar, opening, closing = (
+        np.einsum("nkp,spk->ns", features[:, index], weights[name][BY_KEY])
+        for index, name in enumerate(("bar", "opening", "closing"))
+    )
+    for scores, name, position in (
+        (opening[0], "first_bass", onset.min()),
+        (closing[-1], "last_bass", onset.max()),
+    ):
+        bass = pitch[onset == position].min() % 12
+        scores += weights[name][BY_KEY][:, bass]
+    change = weights["change"][MODES[:, None], MODES, CHANGES] + _RELUCTANCE
+    change[CHANGES == 0] = -np.inf
+    states = _best_path(bar, opening, closing, change)
     begins = np.flatnonzero(np.diff(states, prepend=-1))
-    fifths = _choose_signatures(_SHARPS[states[begins]])
+    fifths = _choose_signatures(SHARPS[states[begins]])
     return tuple(
-        Key(int(bar), int(sharps), _MODES[_MODE[states[bar]]])
+        Key(int(bar), int(sharps), "minor" if MODES[states[bar]] else "major")
         for bar, sharps in zip(begins, fifths, strict=True)
     )
 
@@ -87,9 +100,7 @@ def estimate_keys(
 def key_features(
     onset: NDArray[np.int64], duration: NDArray[np.int64], pitch: NDArray[np.int64], bars: Bars
 ) -> NDArray[np.float64]:
-    """Compute the pitch classes of each bar: by number, by duration, and of the bass.
-
-    Each is the square root of a distribution; zero in a bar without notes.
+    """Compute the pitch classes of bars: by number, by duration, and of the bass by duration.
 
     Parameters
     ----------
@@ -100,39 +111,47 @@ def key_features(
 
     Returns
     -------
-    ndarray, shape (n_bars, 3, 12)
-        Features.
+    ndarray, shape (n_bars, 3, 3, 12)
+        Of each bar; of it and the three after it; and of it and the three before it. Each is the
+        square root of a distribution, or zero without notes.
     """
+    n_bars = len(bars)
     _, chord = np.unique(onset, return_inverse=True)
     bass = np.full(chord.max(initial=-1) + 1, np.iinfo(np.int64).max)
     np.minimum.at(bass, chord, pitch)
     length = np.minimum(duration, _LONGEST)
-    features = np.empty((len(bars), 3, 12))
     index = 12 * bars.bar_at(onset) + pitch % 12
+    total = np.zeros((n_bars + 1, 3, 12))
     for kind, weight in enumerate((np.ones(pitch.size), length, length * (pitch == bass[chord]))):
-        histogram = np.bincount(index, weight, 12 * len(bars)).reshape(-1, 12)
-        total = histogram.sum(axis=1, keepdims=True)
-        features[:, kind] = np.sqrt(histogram / np.where(total > 0, total, 1))
-    return features
+        total[1:, kind] = np.bincount(index, weight, 12 * n_bars).reshape(-1, 12).cumsum(axis=0)
+    here = np.arange(n_bars)
+    ranges = (
+        (here, here + 1),
+        (here, np.minimum(here + _N_OPENING, n_bars)),
+        (np.maximum(here + 1 - _N_OPENING, 0), here + 1),
+    )
+    histograms = np.stack([total[end] - total[start] for start, end in ranges], axis=1)
+    return np.sqrt(histograms / np.maximum(histograms.sum(axis=-1, keepdims=True), 1))
 
 
-def _relative(features: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Score the keys (n, 24) from features (n, kinds, 12) and weights (2, kinds, 12) by tonic."""
-    by_key = weights[_MODE[:, None], :, (np.arange(12) - _TONIC[:, None]) % 12]  # (24, 12, kinds)
-    return np.einsum("nkp,spk->ns", features, by_key)
-
-
-def _viterbi(emission: NDArray[np.float64], change: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Find the best path of states through emissions (n, n_states)."""
-    states = np.arange(emission.shape[1])
-    origin = np.zeros(emission.shape, np.int64)
-    score = emission[0]
-    for index in range(1, len(emission)):
-        scores = score[:, None] + change
-        origin[index] = scores.argmax(axis=0)
-        score = scores[origin[index], states] + emission[index]
-    path = [int(score.argmax())]
-    for index in range(len(emission) - 1, 0, -1):
+def _best_path(
+    bar: NDArray[np.float64],
+    opening: NDArray[np.float64],
+    closing: NDArray[np.float64],
+    change: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Find the best keys of bars from their scores (n_bars, 24) and those of changes (24, 24)."""
+    keys = np.arange(bar.shape[1])
+    origin = np.empty(bar.shape, np.int64)
+    score = bar[0] + opening[0]
+    for index in range(1, len(bar)):
+        left = (score + closing[index - 1])[:, None] + change
+        best = left.argmax(axis=0)
+        changed = left[best, keys] + opening[index]
+        origin[index] = np.where(changed > score, best, keys)
+        score = np.maximum(changed, score) + bar[index]
+    path = [int((score + closing[-1]).argmax())]
+    for index in range(len(bar) - 1, 0, -1):
         path.append(int(origin[index, path[-1]]))
     return np.array(path[::-1])
 
@@ -145,7 +164,7 @@ def _choose_signatures(sharps: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=1)
-def _weights() -> dict[str, NDArray[np.float64]]:
+def _weights() -> dict[str, NDArray[np.float32]]:
     path = Path(str(resources.files("harmnmf"))) / "data" / "score" / "keys.safetensors"
     arrays, _ = load_arrays(path, kind="keys")
-    return {name: array.astype(np.float64) for name, array in arrays.items()}
+    return arrays

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from xml.etree.ElementTree import Element
 
@@ -15,6 +16,7 @@ __all__ = ["FIFTHS", "Measure", "MeasureNote", "full_length", "read_measures"]
 # Places of the natural notes on the line of fifths, and their pitch classes.
 FIFTHS = dict(zip("FCGDAEB", range(-1, 6), strict=True))
 _PITCH_CLASS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))
+_MOST_TIMES = 9  # of a repeat
 
 
 @dataclass
@@ -59,6 +61,12 @@ class Measure:
         Notes.
     key : tuple of int and Key, optional
         Position in ticks of a new key signature, if there is one, and the key.
+    begins_repeat : bool
+        Whether a repeat goes back to this measure.
+    n_times : int
+        How often the music up to here is played; 1 without a repeat sign.
+    endings : set of int
+        Times at which this measure is played; empty if at all.
     """
 
     signature: tuple[int, int]
@@ -66,6 +74,9 @@ class Measure:
     implicit: bool
     notes: list[MeasureNote]
     key: tuple[int, Key] | None
+    begins_repeat: bool
+    n_times: int
+    endings: set[int]
 
 
 @dataclass
@@ -75,6 +86,7 @@ class _State:
     scale: Fraction = Fraction(TICKS)  # ticks of a division
     signature: tuple[int, int] = (4, 4)
     transposition: tuple[int, int] = (0, 0)  # semitones, fifths
+    endings: set[int] = field(default_factory=set)
 
 
 def read_measures(part: Element, staff: int) -> Iterator[Measure]:
@@ -130,7 +142,26 @@ def _read_measure(measure: Element, state: _State, staff: int) -> Measure:
     implicit = measure.get("implicit") == "yes" or measure.get("number") == "0"
     # Hidden notes, by which an ornament is played, can be too many for the measure.
     length = min(length, max(printed, Fraction(full_length(state.signature))))
-    return Measure(state.signature, round(length), implicit, notes, key)
+    return Measure(
+        *(state.signature, round(length), implicit, notes, key), *_read_repeats(measure, state)
+    )
+
+
+def _read_repeats(measure: Element, state: _State) -> tuple[bool, int, set[int]]:
+    """Whether a measure begins a repeat, how often it is played, and at which times."""
+    begins, n_times, endings = False, 1, state.endings
+    for barline in measure.findall("barline"):
+        ending, repeat = barline.find("ending"), barline.find("repeat")
+        if ending is not None:
+            is_start = ending.get("type") == "start"
+            numbers = {int(number) for number in re.findall(r"\d+", ending.get("number") or "")}
+            state.endings = numbers if is_start else set()
+            endings = endings or numbers
+        if repeat is not None and repeat.get("direction") == "forward":
+            begins = True
+        elif repeat is not None:
+            n_times = min(int(repeat.get("times") or 2), _MOST_TIMES)
+    return begins, n_times, endings
 
 
 def _read_attributes(element: Element, state: _State) -> Key | None:

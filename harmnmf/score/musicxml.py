@@ -209,7 +209,10 @@ def _add_voice(
             for kind in _ties(symbol):
                 SubElement(element, "tie", type=kind)
             _add(element, "voice", number)
-            _add_value(element, symbol, None if symbol.tied_from else measure.accidentals.get(note))
+            sharps = None
+            if note is not None and not symbol.tied_from:
+                sharps = measure.accidentals.get(note)
+            _add_value(element, symbol, sharps)
             _add(element, "staff", voice.staff)
             if not k:
                 for level, beam in enumerate(symbol.beams, start=1):
@@ -281,7 +284,7 @@ def _add_notations(
                 if kind == "start":
                     tuplet.set("bracket", bracket)
     if note is not None and not symbol.tied_from:
-        if notes.ornament[note] == "trill" and is_first:
+        if notes.ornament[note] == "trill":
             _add(_add(notations, "ornaments"), "trill-mark")
         if notes.ornament[note] == "arpeggio":
             _add(notations, "arpeggiate")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harmnmf.errors import ParameterError
 
+from .beaming import add_beams
 from .rhythm import Segment, Symbol, metre_of, write_rhythm
 from .score import Key, Score
 
@@ -238,7 +239,7 @@ def _symbols(
             end=symbol.end + origin,
             tuplet=symbol.tuplet and symbol.tuplet.shift(origin),
         )
-        for symbol in write_rhythm(metre, filled, hide_rests=number > 1)
+        for symbol in add_beams(metre, write_rhythm(metre, filled, hide_rests=number > 1))
     ]
     return tuple(_with_graces(symbols, graces))
 

@@ -95,8 +95,13 @@ def onset_features(notes: NoteList, group: NDArray[np.int64]) -> tuple[NDArray[n
     is_lower = near & (low[other] < low[:, None] - 2)
     bass = (1 - is_lower.sum(axis=1) / np.maximum(near.sum(axis=1), 1)) ** 4
     louder = (loudness - _mean(loudness[other], near, loudness)) / 16
-    common = np.einsum("nk,njk->nj", roll, roll[other])
-    alike = common / np.maximum(roll.sum(axis=1)[:, None], roll.sum(axis=1)[other])
+    common = np.zeros((n, len(offsets)), np.float32)
+    for distance in range(1, min(_NEIGHBOURS + 1, n)):
+        overlap = np.einsum("ij,ij->i", roll[:-distance], roll[distance:])
+        common[distance:, _NEIGHBOURS - distance] = overlap
+        common[:-distance, _NEIGHBOURS + distance - 1] = overlap
+    n_keys = roll.sum(axis=1)
+    alike = common / np.maximum(n_keys[:, None], n_keys[other])
     weights = np.stack([np.ones_like(lag), bass[other], alike])
     columns = [
         roll,

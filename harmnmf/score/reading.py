@@ -1,17 +1,11 @@
-"""Read scores from MusicXML, and the songs of POP909.
-
-Repeats are not unfolded: a score has the bars that are printed.
-"""
+"""Read scores from MusicXML, and the songs of POP909."""
 
 from __future__ import annotations
 
-import io
 import warnings
-import zipfile
-import zlib
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +13,9 @@ from numpy.typing import NDArray
 from harmnmf.errors import FormatError
 from harmnmf.notes.files import read_notes
 from harmnmf.notes.note_list import NoteList
-from harmnmf.storage.files import open_plain
 
 from .bars import TICKS, Bars, BeatGrid
+from .documents import choose_parts, n_staves, parse, title
 from .measures import FIFTHS, Measure, MeasureNote, full_length, read_measures
 from .score import Key, Score, ScoreNotes
 
@@ -29,24 +23,21 @@ __all__ = ["MUSICXML_SUFFIXES", "read_musicxml", "read_pop909"]
 
 MUSICXML_SUFFIXES = (".musicxml", ".mxl", ".xml")
 
-_MAX_BYTES = 2**26  # five times the longest piano work
-_KEYBOARDS = (
-    *("piano", "klavier", "clavier", "forte", "keyboard", "harpsi", "cembalo", "clavecin"),
-    *("pno", "pf.", "organ", "orgel", "harmonium", "celesta"),
-)
 _SHORTEST = 4 * TICKS // 32  # bars are whole multiples of the shortest unit of a time signature
 _LONGEST = 1000 * TICKS  # longer are only bars of damaged files
 # Notes of a written-out arpeggio are tied to their chord over the other notes of the arpeggio.
 _MAX_TIE_GAP = 4 * TICKS
 
 
-def read_musicxml(path: str | Path, *, part: str | None = None) -> Score:
+def read_musicxml(
+    path: str | Path, *, part: str | None = None, unfold_repeats: bool = False
+) -> Score:
     """Read the piano part of a MusicXML file.
 
     Of several parts that with two staves is read, if there are more, the one named as a keyboard
     instrument; two parts of one staff are read as the hands. Notes of other parts are left out.
-    Notes that are not printed, which some programs use to play an ornament, are left out, too, and
-    repeats are not unfolded. Tied notes become one. Two short measures that make a bar together,
+    Notes that are not printed, which some programs use to play an ornament, are left out, too.
+    Tied notes become one. Two short measures that make a bar together,
     as at a repeat within it, are one bar; other irregular measures have a time signature of
     their own. A staff keeps two voices, and notes of others join the nearer one: in these, notes
     of a voice may overlap.
@@ -59,6 +50,8 @@ def read_musicxml(path: str | Path, *, part: str | None = None) -> Score:
         File to read (``.musicxml``, ``.xml``, or compressed ``.mxl``).
     part : str, optional
         Name or id of the part to read.
+    unfold_repeats : bool, default=False
+        Write repeats out, with their endings. "Da capo" and jumps to signs are not followed.
 
     Returns
     -------
@@ -86,118 +79,47 @@ def read_musicxml(path: str | Path, *, part: str | None = None) -> Score:
     (array([66]), array([6]), array([720]))
     """
     path = Path(path)
-    root = _parse(path)
+    root = parse(path)
     if root.tag != "score-partwise":
         raise FormatError(f"{path}: not a score in partwise MusicXML, but <{root.tag}>")
     try:
-        parts, remark = _choose_parts(root, part)
+        parts, remark = choose_parts(root, part)
         if remark:
             warnings.warn(f"{path}: {remark}", stacklevel=2)
-        staves = max(_n_staves(element) for element in parts)
+        staves = max(n_staves(element) for element in parts)
         measures = [
             list(read_measures(element, first_staff + 1 if staves == 1 else 0))
             for first_staff, element in enumerate(parts)
         ]
-        return _score(measures, _title(root))
+        order = _unfold(measures[0]) if unfold_repeats else range(len(measures[0]))
+        played = [[part[index] for index in order if index < len(part)] for part in measures]
+        return _score(played, title(root))
     except (ValueError, ArithmeticError) as error:
         raise FormatError(f"{path}: cannot be read as MusicXML ({error})") from error
 
 
-def _parse(path: Path) -> ElementTree.Element:
-    """Parse a file, or the score in a compressed one."""
-    try:
-        with open_plain(path) as file:
-            data = file.read(_MAX_BYTES + 1)
-        if data[:4] == b"PK\x03\x04":
-            data = _extract(zipfile.ZipFile(io.BytesIO(data)))
-        if len(data) > _MAX_BYTES:
-            raise FormatError(f"{path}: too large for a score, with more than {_MAX_BYTES} bytes")
-        # Expat expands entities, and a few lines of them can make gigabytes.
-        if b"<!ENTITY" in data.replace(b"\0", b""):
-            raise FormatError(f"{path}: declares XML entities, which scores do not use")
-        return ElementTree.fromstring(data)
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (
-        *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError),  # of zipfile
-        *(ElementTree.ParseError, ValueError, LookupError),  # of ElementTree
-    ) as error:
-        raise FormatError(f"{path}: cannot be read as MusicXML ({error})") from error
-
-
-def _extract(archive: zipfile.ZipFile) -> bytes:
-    with archive.open(_score_name(archive)) as member:
-        return member.read(_MAX_BYTES + 1)
-
-
-def _score_name(archive: zipfile.ZipFile) -> str:
-    """Name of the score in an archive: the first that its container lists."""
-    names = archive.namelist()
-    if "META-INF/container.xml" in names:
-        with archive.open("META-INF/container.xml") as member:
-            container = ElementTree.fromstring(member.read(2**16))
-        for element in container.iter():
-            if element.tag.endswith("rootfile") and element.get("full-path"):
-                return str(element.get("full-path"))
-    for name in names:
-        if name.lower().endswith((".musicxml", ".xml")) and not name.startswith("META-INF/"):
-            return name
-    raise ValueError("no score in this archive")
-
-
-def _title(root: ElementTree.Element) -> str:
-    found = [root.findtext("movement-title"), root.findtext("work/work-title")]
-    found += [
-        credit.findtext("credit-words")
-        for credit in root.findall("credit")
-        if credit.findtext("credit-type") == "title"
-    ]
-    return next((" ".join(text.split()) for text in found if text and text.strip()), "")
-
-
-def _n_staves(part: ElementTree.Element) -> int:
-    return max((int(text.text or 1) for text in part.iter("staves")), default=1)
-
-
-def _choose_parts(
-    root: ElementTree.Element, wanted: str | None
-) -> tuple[list[ElementTree.Element], str]:
-    """Find the part of the piano, or two parts for its hands; and a remark about the choice."""
-    names = {
-        str(element.get("id")): " ".join((element.findtext("part-name") or "").split())
-        for element in root.iter("score-part")
-    }
-    parts = root.findall("part")
-    if not parts:
-        raise ValueError("it has no parts")
-    labels = [names.get(str(part.get("id"))) or str(part.get("id")) for part in parts]
-    listed = ", ".join(labels)
-    if wanted is not None:
-        for part, label in zip(parts, labels, strict=True):
-            if wanted.casefold() in (label.casefold(), str(part.get("id")).casefold()):
-                return [part], ""
-        raise ValueError(f"no part {wanted!r}; its parts are {listed}")
-    if len(parts) == 1:
-        return parts, ""
-    named = [any(word in label.casefold() for word in _KEYBOARDS) for label in labels]
-    wide = [_n_staves(part) > 1 for part in parts]
-    ranks = [2 * is_wide + is_named for is_wide, is_named in zip(wide, named, strict=True)]
-    best = [index for index, rank in enumerate(ranks) if rank == max(ranks)]
-    if max(ranks) == 1 and len(best) == 1 and len(parts) > 1:
-        return [parts[best[0]]], ""
-    if not any(wide) and len(best) == 2:
-        plain = max(ranks) == 1
-        remark = f"no part has two staves; its parts {listed} are read as the two hands"
-        return [parts[index] for index in best], "" if plain else remark
-    if not any(wide):
-        raise ValueError(f"none of its parts {listed} has two staves, as a piano's")
-    others = [
-        label
-        for index, label in enumerate(labels)
-        if index != best[0] and (named[index] or index in best)
-    ]
-    remark = f"part {labels[best[0]]} is read, and left out: {', '.join(others)}" if others else ""
-    return [parts[best[0]]], remark
+def _unfold(measures: list[Measure]) -> list[int]:
+    """Order in which measures are played."""
+    order: list[int] = []
+    index = first = 0
+    time = 1
+    while index < len(measures):
+        measure = measures[index]
+        if measure.begins_repeat and index > first:
+            first, time = index, 1
+        if measure.endings and time not in measure.endings:
+            index += 1
+            continue
+        order.append(index)
+        following = measures[index + 1].endings if index + 1 < len(measures) else set()
+        n_times = max(following) if measure.endings and following else measure.n_times
+        if measure.n_times > 1 and time < n_times:
+            index, time = first, time + 1
+            continue
+        if measure.n_times > 1 or (measure.endings and not following):
+            first, time = index + 1, 1
+        index += 1
+    return order
 
 
 def _score(parts: list[list[Measure]], title: str) -> Score:
@@ -210,10 +132,7 @@ def _score(parts: list[list[Measure]], title: str) -> Score:
     notes: list[MeasureNote] = []
     for measures in parts:
         for measure, start, end in zip(measures, starts, ends, strict=False):
-            for note in measure.notes:
-                # Rounded tuplets can end a few ticks behind the bar line.
-                note.start, note.end = (min(start + tick, end) for tick in (note.start, note.end))
-                notes.append(note)
+            notes += [_placed(note, start, end) for note in measure.notes]
     notes = _tied(notes)
     voices = _voices(notes, bars)
     columns = [
@@ -226,6 +145,14 @@ def _score(parts: list[list[Measure]], title: str) -> Score:
     ornament = np.array([notes[index].ornament for index in order], np.str_)
     score_notes = ScoreNotes(onset, duration, pitch, staff, voice, fifths, ornament)
     return Score(score_notes, bars, _keys(first, starts, bars), title)
+
+
+def _placed(note: MeasureNote, start: int, end: int) -> MeasureNote:
+    """Move a note to its measure; rounded tuplets can end a few ticks behind the bar line."""
+    if note.ornament == "grace":
+        return replace(note, start=start + note.start, end=start + note.start)
+    first = min(start + note.start, end - 1)
+    return replace(note, start=first, end=max(min(start + note.end, end), first + 1))
 
 
 def _bars(measures: list[Measure]) -> tuple[list[int], Bars]:

@@ -1,4 +1,4 @@
-"""Note values, ties, dots, tuplets and beams of the notes of a bar.
+"""Note values, ties, dots and tuplets of the notes of a bar.
 
 The rules are those of engravers (Gould, Behind Bars, 2011): a note is written as one value if the
 beats it passes over stay visible, or else as several that are tied; rests show every beat.
@@ -17,7 +17,6 @@ __all__ = ["Metre", "Segment", "Symbol", "Tuplet", "metre_of", "write_rhythm"]
 _SHORTEST = TICKS // 32  # a 128th
 _KINDS = tuple(_SHORTEST * 2**k for k in range(10))  # up to a breve and a longa
 _TUPLETS = (3, 5, 7, 9, 11, 13)
-_EIGHTH = TICKS // 2
 
 
 @dataclass(frozen=True)
@@ -195,14 +194,14 @@ def write_rhythm(
     Returns
     -------
     list of Symbol
-        In order, without grace notes.
+        In order, without beams.
 
     Examples
     --------
     >>> [(s.kind, s.dots) for s in write_rhythm(metre_of(4, 4), [Segment(0, 1200, (0,))])]
     [(960, 0), (240, 0)]
     """
-    cuts = {segment.start for segment in segments} | {segments[-1].end}
+    cuts = {0, *(segment.start for segment in segments), metre.bar.end}
     tuplets = _tuplets(metre, metre.bar, cuts)
     symbols = []
     for segment in segments:
@@ -218,32 +217,45 @@ def write_rhythm(
                     is_hidden=hide_rests and not is_note and piece.tuplet is None,
                 )
             )
-    return _with_beams(metre, symbols)
+    return symbols
 
 
 def _tuplets(metre: Metre, span: Span, cuts: set[int]) -> list[Tuplet]:
     """Find the tuplets of a span: as short as they can be without cutting notes."""
     inner = [cut for cut in cuts if span.start < cut < span.end]
-    if len(span.parts) == 3 and span.duration == metre.beat and _fits(span, 4, 1, inner):
-        quarter = span.duration // 4
-        if {span.start + quarter, span.end - quarter} <= cuts:
-            return [Tuplet(span.start, span.end, 4, 3)]
-    if all(cut in metre.strength for cut in inner):
+    is_long = span.duration > metre.beat
+    if not is_long and (special := _divided_beat(metre, span, inner)):
+        return [special]
+    if not is_long and all(cut in metre.strength for cut in inner):
         return []
-    is_cut = all(part.start in cuts for part in span.parts[1:])
-    if not is_cut or not span.parts:
+    if not all(_is_free(metre, part.start, cuts) for part in span.parts[1:]) or not span.parts:
         # A tuplet of several beats has whole units only: others are read more easily by beats.
-        finest = (1, 2) if span.duration <= metre.beat else (1,)
-        for factor in finest:
+        for factor in (1,) if is_long else (1, 2):
             for n in _TUPLETS:
                 if (normal := _normal(span, n)) and _fits(span, n, factor, inner):
                     return [Tuplet(span.start, span.end, n, normal)]
-    found = [tuplet for part in span.parts for tuplet in _tuplets(metre, part, cuts)]
-    if len(span.parts) == 2 == len(found) and span.duration <= metre.beat:
-        filled = [(part.start, part.end, 3) for part in span.parts]
-        if [(t.start, t.end, t.actual) for t in found] == filled and _fits(span, 6, 1, inner):
-            return [Tuplet(span.start, span.end, 6, 4)]
-    return found
+    return [tuplet for part in span.parts for tuplet in _tuplets(metre, part, cuts)]
+
+
+def _divided_beat(metre: Metre, span: Span, inner: Sequence[int]) -> Tuplet | None:
+    """Tuplet of notes that could be written otherwise, but are read more easily so."""
+    n, duration = len(span.parts), span.duration
+    places = {place - span.start for place in inner}
+    if n == 3 and duration == metre.beat and {duration // 4, duration * 3 // 4} <= places:
+        return Tuplet(span.start, span.end, 4, 3) if _fits(span, 4, 1, inner) else None
+    if n == 2 and duration % 6 == 0 and _fits(span, 6, 1, inner):
+        sixth = duration // 6
+        if {2 * sixth, 4 * sixth} <= places and len(places) < 5:
+            return Tuplet(span.start, span.end, 3, 2)
+        if places & {sixth, 2 * sixth} and places & {4 * sixth, 5 * sixth}:
+            return Tuplet(span.start, span.end, 6, 4)
+    return None
+
+
+def _is_free(metre: Metre, place: int, cuts: set[int]) -> bool:
+    """Whether no note passes over a place, or one that can be tied there: its ends are regular."""
+    ends = max(cut for cut in cuts if cut <= place), min(cut for cut in cuts if cut >= place)
+    return place in ends or all(end in metre.strength for end in ends)
 
 
 def _fits(span: Span, n: int, factor: int, positions: Sequence[int]) -> bool:
@@ -275,15 +287,12 @@ def _pieces(metre: Metre, segment: Segment, tuplets: Sequence[Tuplet]) -> Iterat
         end = min(tuplet.end, segment.end)
         inner = _tuplet_metre(tuplet.actual, tuplet.unit)
         scale = inner.bar.end / (tuplet.end - tuplet.start)
-        written = [_nearest((x - tuplet.start) * scale) for x in (start, end)]
-        for value in _values(inner, *written, is_rest):
-            edges = [
-                edge if at == bound else tuplet.start + round(at / scale)
-                for edge, at, bound in zip(
-                    (start, end), (value.start, value.end), written, strict=True
-                )
-            ]
-            yield replace(value, start=edges[0], end=edges[1], tuplet=tuplet)
+        left, right = (_nearest((x - tuplet.start) * scale) for x in (start, end))
+        for value in _values(inner, left, right, is_rest):
+            first, last = (tuplet.start + round(x / scale) for x in (value.start, value.end))
+            first = start if value.start == left else first
+            last = end if value.end == right else last
+            yield replace(value, start=first, end=last, tuplet=tuplet)
         start = end
     if start < segment.end:
         yield from _values(metre, start, segment.end, is_rest)
@@ -356,58 +365,9 @@ def _is_plain(metre: Metre, start: int, end: int) -> bool:
         return False
     kind, dots = value
     own, following = (metre.strength.get(place, 0) for place in (start, end))
-    if dots == 2 and own < 2 * kind:
+    if dots == 2 and (own < 2 * kind or kind > TICKS):
         return False
     over = max((s for place, s in metre.strength.items() if start < place < end), default=0)
     if metre.beat not in _KINDS and over >= metre.beat:
         return min(own, following) >= metre.beat
     return over <= max(own, following) or 2 * own == over == end - start
-
-
-def _with_beams(metre: Metre, symbols: Sequence[Symbol]) -> list[Symbol]:
-    """Join the symbols of each group by beams; rests between them do not break a beam."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i, symbol in enumerate(symbols):
-        groups.setdefault(_group(metre, symbol), []).append(i)
-    written = [*symbols]
-    for members in groups.values():
-        joined: list[int] = []
-        for i in [*members, None]:
-            symbol = None if i is None else symbols[i]
-            if symbol is not None and symbol.notes and 0 < symbol.kind <= _EIGHTH:
-                joined.append(i)
-            elif symbol is None or symbol.notes or symbol.kind > _EIGHTH or symbol.is_hidden:
-                for k, beams in zip(joined, _beams([symbols[j] for j in joined]), strict=True):
-                    written[k] = replace(symbols[k], beams=beams)
-                joined = []
-    return written
-
-
-def _group(metre: Metre, symbol: Symbol) -> tuple[int, ...]:
-    """Find the group of beams of a symbol."""
-    tuplet = symbol.tuplet
-    if tuplet is not None and tuplet.end - tuplet.start > metre.beat:
-        scale = tuplet.actual / tuplet.normal
-        return tuplet.start, int((symbol.start - tuplet.start) * scale) // max(tuplet.unit, TICKS)
-    return (max(place for place in metre.groups if place <= symbol.start),)
-
-
-def _beams(chords: Sequence[Symbol]) -> Iterator[tuple[str, ...]]:
-    """Beams of chords that are joined; none if there is only one."""
-    counts = [(_EIGHTH // chord.kind).bit_length() for chord in chords]
-    for i, count in enumerate(counts):
-        beams = []
-        for level in range(1, count + 1):
-            before = i > 0 and counts[i - 1] >= level
-            after = i < len(counts) - 1 and counts[i + 1] >= level
-            if before or after:
-                beams.append("continue" if before and after else "end" if before else "begin")
-            elif len(counts) > 1:
-                # A hook points to the note whose rest of a beat it takes.
-                forward = i == 0 or (i < len(counts) - 1 and _is_strong(chords[i]))
-                beams.append("forward hook" if forward else "backward hook")
-        yield tuple(beams)
-
-
-def _is_strong(chord: Symbol) -> bool:
-    return chord.start % (2 * chord.kind) == 0

@@ -16,7 +16,7 @@ from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.storage.files import atomic_path
 
-from .bars import TICKS, Bars
+from .bars import TICKS, Bars, beat_duration
 from .score import Score
 
 __all__ = ["write_score_midi"]
@@ -43,9 +43,9 @@ def write_score_midi(path: str | Path, score: Score) -> None:
 
     Notes and pedal keep their times to less than a millisecond, and the tempo follows the beats, so
     that score programs and sequencers show the bars of the score. Each hand has a track, with the
-    pedal. The time before the first beat is a bar of as many sixteenths as fit the
-    first tempo. Overlapping notes of a pitch are cut. A score without a performance is written at
-    120 quarters a minute.
+    pedal. The time before the first beat has as many beats as fit the first tempo, or if it is less
+    than half a beat, is a bar of a sixteenth or a few. Overlapping notes of a pitch are cut. A
+    score without a performance is written at 120 quarters a minute.
 
     Parameters
     ----------
@@ -77,7 +77,9 @@ def write_score_midi(path: str | Path, score: Score) -> None:
         time_line = _TimeLine(score.bars, positions, positions / TICKS * _TEMPO / 1e6)
     else:
         notes, written = score.performance.notes, score.performance.written
-        time_line = _TimeLine(score.bars, score.bars.beats(), score.performance.grid.time)
+        grid = score.performance.grid
+        positions = np.append(score.bars.beats(), score.bars.starts[-1])
+        time_line = _TimeLine(score.bars, positions, grid.time_at(positions))
     title = score.title.encode(errors="replace").decode()
     tracks = [_track(title, _signatures(score, time_line) + _tempi(time_line))]
     strokes = _strokes(notes, time_line, score.notes.staff[written])
@@ -107,8 +109,8 @@ class _TimeLine:
         Points of the file; the first is (0, 0).
     start : int
         Position of tick 0 in the score.
-    bar_line : int
-        Tick of the first bar line of the score.
+    short_bar : int
+        Ticks of the score in a bar before all others, or 0 if there is none.
     factor : int
         Ticks of the file in a tick of the score.
     """
@@ -117,11 +119,14 @@ class _TimeLine:
         self, bars: Bars, positions: NDArray[np.int64], seconds: NDArray[np.float64]
     ) -> None:
         # Beats before time 0 are lost: nothing is played there.
-        first = min(int(np.searchsorted(seconds, 0.0)), seconds.size - 2)
-        positions, seconds = positions[first:], np.maximum(seconds[first:], 0.0)
+        positions, seconds = positions[seconds >= 0], seconds[seconds >= 0]
+        self.short_bar = 0
         if seconds[0] > _INAUDIBLE:
-            quarter = TICKS * (seconds[1] - seconds[0]) / (positions[1] - positions[0])
-            lead = _SIXTEENTH * max(1, round(4 * seconds[0] / quarter))
+            beat = beat_duration(*bars.time_signatures[0].tolist())
+            tempo = (positions[1] - positions[0]) / (seconds[1] - seconds[0])
+            lead = beat * round(seconds[0] * tempo / beat)
+            if not lead:
+                lead = self.short_bar = _SIXTEENTH * max(1, round(seconds[0] * tempo / _SIXTEENTH))
             positions = np.concatenate([[positions[0] - lead], positions])
             seconds = np.concatenate([[0.0], seconds])
         self.start = int(positions[0])
@@ -166,22 +171,29 @@ def _tempi(time_line: _TimeLine) -> list[_Event]:
 def _signatures(score: Score, time_line: _TimeLine) -> list[_Event]:
     """Time signatures and key signatures.
 
-    Before the first bar line of the score, there are whole bars and one that is shorter.
+    Before the first bar line of the score there are whole bars, and before them shorter ones.
     """
     bars = score.bars
     signatures = [(int(upper), int(lower)) for upper, lower in bars.time_signatures]
     lines = [
         (int(line), index)
-        for index, line in enumerate(bars.starts[:-1])
+        for index, line in enumerate(bars.starts)
         if line >= time_line.start and not (index == 0 and bars.pickup)
     ]
-    first_line, first = lines[0] if lines else (time_line.start, len(signatures))
+    first_line, first = lines[0]
     before = signatures[max(first - 1, 0)]
-    start = (first_line - time_line.start) % (before[0] * 4 * TICKS // before[1])
-    changes = [(time_line.start + start, before)] if time_line.start + start < first_line else []
-    if start:
-        changes.insert(0, (time_line.start, _signature_of(start, before[1])))
-    changes += [(line, signatures[index]) for line, index in lines]
+    changes = []
+    start = time_line.start
+    for ticks in (
+        time_line.short_bar,
+        (first_line - start - time_line.short_bar) % (before[0] * 4 * TICKS // before[1]),
+    ):
+        if ticks:
+            changes.append((start, _signature_of(ticks, before[1])))
+            start += ticks
+    if start < first_line:
+        changes.append((start, before))
+    changes += [(line, signatures[index]) for line, index in lines if index < len(signatures)]
     events: list[_Event] = []
     last = None
     for position, signature in changes:
@@ -261,6 +273,7 @@ def _nominal(score: Score) -> tuple[NoteList, NDArray[np.int64]]:
         onset[i] = max(0, place - n_graces[place] * _GRACE)
         end[i] = onset[i] + _GRACE
     order = np.lexsort((end, notes.pitch, onset))
-    seconds = np.stack([onset, end])[:, order] * (_TEMPO / 1e6 / TICKS)
+    tick = _TEMPO / 1e6 / TICKS
     velocity = np.full(len(notes), _VELOCITY)
-    return NoteList(*seconds, notes.pitch[order], velocity), order
+    played = NoteList(onset[order] * tick, end[order] * tick, notes.pitch[order], velocity)
+    return played, order

@@ -13,18 +13,31 @@ from numpy.typing import NDArray
 
 from harmnmf.notes.note_list import NoteList
 
-from .bars import beat_duration
+from .bars import TICKS, beat_duration
 from .score import Score
 
 __all__ = ["SimulatedPerformance", "simulate_performance"]
 
 Floats = NDArray[np.float64]
 
+# Shares of performances without rubato, with swing, and with errors of transcription.
+_STEADY, _SWINGING, _TRANSCRIBED = 0.12, 0.04, 0.6
+# Changes of the tempo from beat to beat in octaves: from a sequencer's to a free performance's.
+_RUBATO = (0.012, 0.25)
+_QUARTERS = np.arange(4) / 4
 # Beats take 0.65 s and there are 5 onsets a second, give or take; both in octaves.
-_PERIOD, _RATE, _TEMPO_SPREAD = np.log2(0.65), np.log2(5.0), 0.55
-_PERIOD_RANGE = (0.2, 2.8)  # seconds of a beat
+_PERIOD, _RATE, _TEMPO_SPREAD = np.log2(0.65), np.log2(5.0), 0.6
+# Octaves by which beats of eighths are faster, those of some waltzes and scherzos, which are felt
+# in bars, and by which those of slow compound time are slower, which is felt in its units.
+_EIGHTHS, _IN_ONE, _IN_UNITS = -0.8, -0.8, 0.8
+_IN_ONE_SHARE, _IN_UNITS_SHARE = 0.3, 0.15
+_PERIOD_RANGE = (0.17, 3.0)  # seconds of a beat
 _FASTEST = 15.0  # onsets a second
 _SHORTEST = 0.03  # seconds of a note
+_ADDED_ORNAMENTS = (0.0, 0.0, 0.01, 0.04)  # shares of the notes of the right hand
+# Semitones from a note to another that is found in its partials.
+_PARTIALS = (12, 19, 24, 28, 31, -12, 7)
+_PARTIAL_CHANCES = (0.35, 0.2, 0.15, 0.1, 0.05, 0.1, 0.05)
 
 
 class SimulatedPerformance(NamedTuple):
@@ -94,9 +107,10 @@ def simulate_performance(
     )  # fmt: skip
     durations = np.array([beat_duration(*bars.time_signatures[i].tolist()) for i in bar])
     n_beats = np.array(
-        [n * (1920 // d) // beat_duration(n, d) for n, d in bars.time_signatures[bar].tolist()]
+        [n * (4 * TICKS // d) // beat_duration(n, d) for n, d in bars.time_signatures[bar].tolist()]
     )
-    clock = _Clock(beats, durations, bars.starts[first_bar : last_bar + 1], played.position, rng)
+    bar_lines = bars.starts[first_bar : last_bar + 1]
+    clock = _Clock(beats, durations, n_beats, bar_lines, played.position, rng)
     played.onset = clock.time(played.position)
     played.offset = clock.time(played.end)
     played = _ornament(played, rng)
@@ -123,12 +137,12 @@ class _Clock:
         self,
         beats: NDArray[np.int64],
         durations: NDArray[np.int64],
+        n_beats: NDArray[np.int64],
         bar_lines: NDArray[np.int64],
         onsets: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> None:
-        # Beat-to-beat changes of the tempo in octaves: from a sequencer's to a free performance's.
-        self.rubato = float(np.exp(rng.uniform(np.log(0.012), np.log(0.25))))
+        self.rubato = float(np.exp(rng.uniform(*np.log(_RUBATO))))
         if rng.random() < _STEADY:
             self.rubato = 0.0
         # Four points a beat, up to the end of the last.
@@ -140,7 +154,8 @@ class _Clock:
         ) + 0.5 * self.rubato * rng.normal(size=len(self.ticks))
         usual = float(np.median(durations))
         per_beat = len(np.unique(onsets)) / len(beats)
-        slowness = 2 ** (curve + _draw_period(per_beat, rng)) / usual
+        period = _draw_period(per_beat, usual, float(np.median(n_beats)), rng)
+        slowness = 2 ** (curve + period) / usual
         mean = 0.5 * (slowness[1:] + slowness[:-1])
         self.seconds = np.concatenate([[0.0], np.cumsum(mean * np.diff(self.ticks))])
         self.swing = rng.uniform(0.52, 0.66) if rng.random() < _SWINGING else 0.5
@@ -151,25 +166,24 @@ class _Clock:
         inside = (position - self.beats[beat]) / self.durations[beat]
         swung = np.interp(inside, [0.0, 0.5, 1.0], [0.0, self.swing, 1.0])
         inside = np.where((inside > 0) & (inside < 1), swung, inside)
-        position = self.beats[beat] + inside * self.durations[beat]
+        ticks = self.beats[beat] + inside * self.durations[beat]
         # After the last beat, the tempo stays.
         last = (self.seconds[-1] - self.seconds[-2]) / (self.ticks[-1] - self.ticks[-2])
-        after = np.maximum(position - self.ticks[-1], 0) * last
-        return np.asarray(np.interp(position, self.ticks, self.seconds) + after)
+        after = np.maximum(ticks - self.ticks[-1], 0) * last
+        return np.asarray(np.interp(ticks, self.ticks, self.seconds) + after)
 
 
-_QUARTERS = np.arange(4) / 4
-_STEADY = 0.12  # share of performances without rubato
-_SWINGING = 0.04
-_TRANSCRIBED = 0.6
-_ADDED_ORNAMENTS = (0.0, 0.0, 0.01, 0.04)  # shares of the notes of the right hand
-# Semitones from a note to another that is found in its partials.
-_PARTIALS, _PARTIAL_CHANCES = (12, 19, 24, 28, -12, 7), (0.4, 0.2, 0.15, 0.1, 0.1, 0.05)
-
-
-def _draw_period(onsets_per_beat: float, rng: np.random.Generator) -> float:
-    """Draw the period of a beat, log2 of seconds: dense beats are slower."""
+def _draw_period(
+    onsets_per_beat: float, duration: float, n_beats: float, rng: np.random.Generator
+) -> float:
+    """Draw the period of a beat of some ticks, log2 of seconds: dense beats are slower."""
     usual = 0.5 * (_PERIOD + np.log2(max(onsets_per_beat, 0.25)) - _RATE)
+    if duration < TICKS:
+        usual += _EIGHTHS
+    elif duration == TICKS and n_beats == 3:
+        usual += _IN_ONE * (rng.random() < _IN_ONE_SHARE)
+    elif duration == 1.5 * TICKS:
+        usual += _IN_UNITS * (rng.random() < _IN_UNITS_SHARE)
     period = rng.normal(usual, _TEMPO_SPREAD)
     low = max(_PERIOD_RANGE[0], onsets_per_beat / _FASTEST)
     return float(np.clip(period, np.log2(low), max(np.log2(low), np.log2(_PERIOD_RANGE[1]))))
@@ -345,9 +359,7 @@ def _mistranscribe(played: _Played, rng: np.random.Generator) -> _Played:
     extra = played.select(np.flatnonzero(rng.random(n) < rng.uniform(0, 0.2)))
     m = len(extra.pitch)
     again = rng.random(m) < 0.6
-    interval = rng.choice(
-        [12, 19, 24, 28, 31, -12, 7], m, p=[0.35, 0.2, 0.15, 0.1, 0.05, 0.1, 0.05]
-    )
+    interval = rng.choice(_PARTIALS, m, p=_PARTIAL_CHANCES)
     extra.pitch = extra.pitch + np.where(again, 0, interval)
     later = np.where(again, rng.uniform(0.1, 0.9, m), 0.0) * (extra.offset - extra.onset)
     extra.onset = extra.onset + later + rng.normal(0, 0.015, m)

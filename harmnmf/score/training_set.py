@@ -26,12 +26,12 @@ __all__ = ["TrainingScore", "find_scores", "read_excerpts", "score_of_song", "wr
 
 _KIND = "beat-excerpts"
 _HELD_OUT = 20  # one composer or song in so many
-_FEWEST = 30  # notes of a score
+_FEWEST = 30  # onsets of a score, of half as many beats
 _PER_FILE = 50  # excerpts
 _WITH_VOICE = 0.5
 _STEP = 20  # ticks, to which songs are rounded
 # Songs are thinner than piano works: scores with more onsets a beat are drawn more often.
-_DENSITIES, _DENSITY_POWER = (0.5, 6.0), 1.5
+_DENSITIES = (0.8, 6.0)
 
 
 class TrainingScore(NamedTuple):
@@ -60,7 +60,9 @@ class ScoreFile(NamedTuple):
                 except FormatError:
                     return None
                 scores = TrainingScore(piano, _with_voice(piano, self.path))
-        return scores if len(scores.piano.notes) >= _FEWEST else None
+        n_onsets = len(np.unique(scores.piano.notes.onset))
+        n_beats = len(scores.piano.bars.beats())
+        return scores if n_onsets >= _FEWEST and n_beats >= _FEWEST // 2 else None
 
 
 def find_scores(
@@ -162,9 +164,7 @@ def write_excerpts(
     paths = [folder / f"{i:05}.safetensors" for i in range(-(-n_excerpts // _PER_FILE))]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if missing:
-        # Forking a process that has used threads may hang.
-        with ProcessPoolExecutor(n_jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-            read = [x for x in pool.map(ScoreFile.read, scores, chunksize=8) if x is not None]
+        read = _read_all(scores, n_jobs)
         if not read:
             raise ParameterError("no score has a piano part of two staves")
         chance = _chances(read)
@@ -189,12 +189,23 @@ def read_excerpts(paths: Sequence[Path]) -> list[BeatExcerpt]:
     return excerpts
 
 
+def _read_all(files: Sequence[ScoreFile], n_jobs: int) -> list[TrainingScore]:
+    """Read the scores that have a part for the piano."""
+    if n_jobs == 1:
+        scores = [file.read() for file in files]
+    else:
+        # Forking a process that has used threads may hang.
+        with ProcessPoolExecutor(n_jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+            scores = list(pool.map(ScoreFile.read, files, chunksize=8))
+    return [score for score in scores if score is not None]
+
+
 def _chances(scores: Sequence[TrainingScore]) -> NDArray[np.float64]:
     """Probability to draw each score."""
     density = [
         len(np.unique(score.whole.notes.onset)) / len(score.whole.bars.beats()) for score in scores
     ]
-    weight = np.clip(density, *_DENSITIES) ** _DENSITY_POWER
+    weight = np.clip(density, *_DENSITIES)
     return np.asarray(weight / weight.sum())
 
 

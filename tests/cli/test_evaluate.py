@@ -105,3 +105,70 @@ def test_nothing_scored(folders):
     assert result.stderr.count("\n") == 1
     report = json.loads(evaluate(ref / "half.csv", est / "half.mid", "--json").stdout)
     assert (report["pieces"], report["mean"], list(report["failures"])) == ({}, {}, ["half"])
+
+
+def musicxml(path, *pitches):
+    notes = "".join(
+        f"<note><pitch><step>{pitch}</step><octave>4</octave></pitch><duration>1</duration></note>"
+        for pitch in pitches
+    )
+    path.write_text(
+        '<score-partwise><part-list><score-part id="P1"/></part-list><part id="P1"><measure>'
+        f"<attributes><divisions>1</divisions></attributes>{notes}</measure></part></score-partwise>"
+    )
+    return path
+
+
+def test_beats(tmp_path):
+    """Tempo map and tracks of MIDI files, or texts; columns that no piece has are left out."""
+    text, midi = tmp_path / "ref.txt", tmp_path / "est.mid"
+    text.write_text("\n".join(f"{0.5 * beat} {beat % 4 + 1}" for beat in range(8)))
+    write_midi(midi, NoteList([0], [4], [60], [70]))
+    result = evaluate("--beats", text, midi)
+    heading, row = result.stdout.splitlines()
+    assert heading.split() == ["piece", "beat", "F", "downbeat", "F", "CMLt", "AMLt", "beats/bar"]
+    assert row.split() == ["ref", *["1.000"] * 5]
+    report = json.loads(evaluate("--beats", text, midi, "--json", "--duration", 2).stdout)
+    assert report["mean"]["Any Metric Level Continuous"] == 1
+
+
+def test_scores(tmp_path):
+    ref, est = tmp_path / "ref", tmp_path / "est"
+    for folder in (ref, est):
+        folder.mkdir()
+    for folder, pitches in ((ref, "CDEF"), (est, "CDE")):
+        musicxml(folder / "song.musicxml", *pitches)
+    musicxml(ref / "damaged.musicxml", "H")
+    musicxml(est / "damaged.musicxml", "H")
+    result = evaluate("--score", ref, est)
+    assert result.exit_code == 1
+    heading, row, mean = result.stdout.splitlines()
+    assert heading.split()[:3] == ["piece", "MV2H", "multi-pitch"]
+    assert row.split()[2] == f"{2 * 3 / 7:.3f}"
+    assert mean.startswith("mean (1 of 2)")
+    assert "damaged.musicxml: cannot be read as MusicXML" in result.stderr
+    report = json.loads(evaluate("--score", ref, est, "--json").stdout)
+    assert report["mean"]["Missing_Note_Rate"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--beats", "--score"], "--beats and --score"),
+        (["--beats", "--offset", "key"], "--offset has no meaning with --beats"),
+        (["--score", "--onset-tolerance", "0.1"], "--onset-tolerance has no meaning with --score"),
+        (["--score", "--duration", "3"], "--duration has no meaning with --score"),
+    ],
+)
+def test_options_of_notes(options, message):
+    result = evaluate("a.mid", "b.mid", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_wrong_kind_of_file(tmp_path):
+    midi = tmp_path / "song.mid"
+    write_midi(midi, NOTES)
+    result = evaluate("--score", midi, midi)
+    assert result.exit_code == 1
+    assert f"{midi}: cannot be read as MusicXML" in result.stderr

@@ -21,7 +21,7 @@ WALTZ = ["--tempo", 120, "--time-signature", "3/4", "--pickup", 0]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def waltz(n_bars=8, *, beat=BEAT, start=0.0):
+def waltz(n_bars=9, *, beat=BEAT, start=0.0):
     """Bass and two chords a bar in E flat major, and a melody."""
     rows = []
     for bar in range(n_bars):
@@ -37,7 +37,7 @@ def waltz(n_bars=8, *, beat=BEAT, start=0.0):
 
 @pytest.fixture
 def song(tmp_path, monkeypatch):
-    """A waltz of eight bars as a file in the current folder."""
+    """A waltz of nine bars as a file in the current folder."""
     monkeypatch.chdir(tmp_path)
     write_midi("song.mid", waltz())
     return Path("song.mid")
@@ -56,10 +56,10 @@ def test_a_score_beside_the_notes(song):
     result = score(song, *WALTZ)
     assert (result.exit_code, result.stderr) == (0, "")
     assert files() == ["song.mid", "song.musicxml"]
-    found = "song.musicxml: 64 notes, 8 bars of 3/4, Eb major, about 120 bpm in "
+    found = "song.musicxml: 72 notes, 9 bars of 3/4, Eb major, about 120 bpm in "
     assert result.stdout.startswith(found)
     read = read_musicxml("song.musicxml")
-    assert (len(read.notes), len(read.bars), read.keys[0].fifths) == (64, 8, -3)
+    assert (len(read.notes), len(read.bars), read.keys[0].fifths) == (72, 9, -3)
     assert song.read_bytes() == before
     assert ElementTree.parse("song.musicxml").findtext(".//work-title") == "song"
 
@@ -151,13 +151,13 @@ def test_the_split_between_hands(song):
 
 
 def test_beats_from_a_file(song):
-    Path("beats.txt").write_text("".join(f"{BEAT * i} {1 + i % 3}\n" for i in range(24)))
+    Path("beats.txt").write_text("".join(f"{BEAT * i} {1 + i % 3}\n" for i in range(27)))
     result = score(song, "--beats", "beats.txt")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "8 bars of 3/4, Eb major, about 120 bpm" in result.stdout
-    Path("beats.txt").write_text("".join(f"{2 * BEAT * i}\n" for i in range(12)))
+    assert "9 bars of 3/4, Eb major, about 120 bpm" in result.stdout
+    Path("beats.txt").write_text("".join(f"{2 * BEAT * i}\n" for i in range(14)))
     result = score(song, "--beats", "beats.txt", "--time-signature", "3/2", "--overwrite")
-    assert "4 bars of 3/2, Eb major, about 60 bpm" in result.stdout
+    assert "5 bars of 3/2, Eb major, about 60 bpm" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_drum_loop(song):
     midi.save("song.mid")
     result = score(song)
     assert (result.exit_code, result.stdout, files()) == (1, "", ["song.mid"])
-    assert "64 notes of the drum channel are left out" in result.stderr
+    assert "72 notes of the drum channel are left out" in result.stderr
     assert "there are no notes to make a score of" in result.stderr
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -230,7 +231,7 @@ def test_wrong_parameters(song):
     ("args", "message"),
     [
         ([], "Missing argument 'AUDIO...'"),
-        (["song.wav", "--format", "mid,xml"], "'xml' is not one of mid, csv, json, npz"),
+        (["song.wav", "--format", "mid,xml"], "'xml' is not one of mid, musicxml, svg, pdf, csv, json, npz"),
         (["song.wav", "-o", "out.csv", "--format", "mid"], "out.csv: is neither"),
         (["song.wav", "-o", "out.png", "--plot"], "out.png: is neither"),
         (["song.wav", "--start", "1:2:3:4"], "'1:2:3:4' is not a time; use seconds, m:ss or"),
@@ -238,7 +239,7 @@ def test_wrong_parameters(song):
         (["song.wav", "--tuning", "101"], "101.0 is not in the range -100<=x<=100"),
         (["song.wav", "--onset-threshold", "nan"], "'nan' is not a finite number"),
         (["song.wav", "--start", "2", "--end", "2"], "--end must be after --start"),
-        (["song.wav", "-o", "out.musicxml"], "file named .mid, .csv, .json, .npz"),
+        (["song.wav", "-o", "out.xml"], "file named .mid, .musicxml, .svg, .pdf, .csv"),
     ],
 )
 def test_usage_errors(song, args, message):
@@ -253,3 +254,37 @@ def test_in_a_process(song, python):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
     assert sorted(contents()) == ["song.mid", "song.png", "song.wav"]
+
+
+def test_scores_of_recordings(song):
+    options = ["--time-signature", "3/4", "--key", "Bb major", "--split-pitch", "C4"]
+    result = transcribe(song, "--format", "musicxml,mid,csv", "--plot", *options)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert sorted(contents()) == ["song.csv", "song.mid", "song.musicxml", "song.png", "song.wav"]
+    n_notes = len(read_notes("song.csv"))
+    assert f": {n_notes} notes, " in result.stdout
+    assert "of 3/4" in result.stdout
+    assert "Bb major, about " in result.stdout
+    score = harmnmf.read_musicxml("song.musicxml")
+    assert score.keys[0].fifths == -2
+    assert score.notes.pitch[score.notes.staff == 2].max() < 60
+    midi = mido.MidiFile("song.mid")
+    assert len([track for track in midi.tracks if any(m.type == "note_on" for m in track)]) == 2
+    np.testing.assert_allclose(
+        read_notes("song.mid").onset, read_notes("song.csv").onset, atol=2e-3
+    )
+
+
+def test_scores_of_silence(song, excerpt):
+    soundfile.write(song, 0 * excerpt[0], excerpt[1])
+    result = transcribe(song, "-o", "song.musicxml")
+    assert (result.exit_code, result.stdout, sorted(contents())) == (1, "", ["song.wav"])
+    assert "song.wav: there are no notes to make a score of" in result.stderr
+    assert transcribe(song, "--plot").exit_code == 0  # without bar lines
+
+
+def test_options_of_scores_need_one(song):
+    result = transcribe(song, "--key", "Bb major")
+    assert result.exit_code == 2
+    assert "options of scores need one: add --format musicxml" in result.stderr
+    assert sorted(contents()) == ["song.wav"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harmnmf import (
+    Evaluation,
     FormatError,
     NoteList,
     ParameterError,
@@ -172,3 +173,8 @@ class TestFiles:
             evaluate_files(*folders, offset="sound")
         with pytest.raises(ParameterError, match="duration"):
             evaluate_files(*folders, duration=0)
+
+
+def test_mean_is_over_the_pieces_that_have_a_score():
+    pieces = {"a": {"Recall": 1.0, "Key": 0.5}, "b": {"Recall": 0.5}}
+    assert Evaluation(pieces, {}, []).mean == {"Recall": 0.75, "Key": 0.5}

@@ -234,6 +234,64 @@ def test_empty_part(read):
     assert len(read(attributes(), "").notes) == 0
 
 
+FORWARD = '<barline location="left"><repeat direction="forward"/></barline>'
+BACK = '<barline location="right"><repeat direction="backward"/></barline>'
+
+
+def ending(number, kind, inner=""):
+    return f'<barline><ending number="{number}" type="{kind}"/>{inner}</barline>'
+
+
+@pytest.mark.parametrize(
+    ("signs", "order"),
+    [
+        (("", BACK, "", ""), "ABABCD"),
+        (("", FORWARD, BACK, ""), "ABCBCD"),
+        ((BACK, FORWARD, BACK, BACK), "AABCBCDD"),
+        ((BACK.replace("/></b", ' times="3"/></b'), "", "", ""), "AAABCD"),
+        (
+            (
+                FORWARD,
+                ending(1, "start") + BACK.replace("<rep", '<ending number="1" type="stop"/><rep'),
+                ending(2, "start") + ending(2, "discontinue"),
+                "",
+            ),
+            "ABACD",
+        ),
+        (
+            (
+                "",
+                ending("1, 2", "start"),
+                BACK.replace("<rep", '<ending number="1, 2" type="stop"/><rep'),
+                ending(3, "start") + ending(3, "stop"),
+            ),
+            "ABCABCAD",
+        ),
+    ],
+)
+def test_repeats(read, signs, order):
+    notes = [note(f"{name}4", 4) for name in "ABCD"]
+    measures = [sign + content for sign, content in zip(signs, notes, strict=True)]
+    measures[0] = attributes() + measures[0]
+    pitches = {name: 60 + step for name, step in zip("ABCD", (9, 11, 0, 2), strict=True)}
+    assert len(read(*measures).notes) == 4
+    score = read(*measures, unfold_repeats=True)
+    assert score.notes.pitch.tolist() == [pitches[name] for name in order]
+    assert (score.notes.onset == 1920 * np.arange(len(order))).all()
+
+
+def test_repeat_with_a_pickup(read):
+    """The last bar and the pickup are a bar together."""
+    score = read(
+        '<measure number="0">' + attributes(1, "3/4") + note("C4", 1) + "</measure>",
+        note("D4", 3),
+        note("E4", 2) + BACK,
+        unfold_repeats=True,
+    )
+    assert score.bars.starts.tolist() == [0, 480, 1920, 3360, 4800, 6240]
+    assert score.notes.onset.tolist() == [0, 480, 1920, 2880, 3360, 4800]
+
+
 SONG = attributes(staves=1) + note("A4", 4)
 PIANO = attributes() + note("C4", 4)
 
