@@ -102,7 +102,7 @@ def bar_path(evidence: NDArray[np.float64], n_beats: int) -> tuple[NDArray[np.in
     before: list[int] = []
     for index, value in enumerate(values):
         score, source = (0.0, -1) if index < n_beats else (best[index - n_beats], index - n_beats)
-        for short in range(min(2, n_beats - 1), min(n_beats, index + 1)):
+        for short in range(max(min(2, n_beats - 1), 1), min(n_beats, index + 1)):
             if best[index - short] - _SHORT > score:
                 score, source = best[index - short] - _SHORT, index - short
         best.append(score + value)

@@ -12,7 +12,7 @@ from .bars import Bars, BeatGrid, beat_duration
 from .beat_path import bar_path
 from .beat_times import fit_constant_tempo
 from .beats import BeatProbabilities
-from .hypotheses import METRES, Hypothesis, bar_hypotheses, metre_of, track_in_ranges
+from .hypotheses import METRES, Hypothesis, bar_hypotheses, metre_of, track_again, track_in_ranges
 from .metre_ranking import default_ranking
 
 __all__ = ["grid_from_beats", "track_bars", "track_beats"]
@@ -82,9 +82,12 @@ def track_beats(
     if level:
         period = float(np.median(np.diff(best.time))) / 2.0**level
         best = choice.best(track_in_ranges(notes, probabilities, period))
+    time = best.time
     if not rubato:
-        best = choice.best([fit_constant_tempo(best.time, notes.onset)])
-    return choice.grid(best)
+        time = fit_constant_tempo(time, notes.onset)
+    elif tempo is None and not level:
+        time = track_again(notes, probabilities, time)
+    return choice.grid(choice.best([time], best.metre), moved=rubato)
 
 
 def track_bars(
@@ -123,7 +126,7 @@ def track_bars(
     if not len(notes):
         raise ParameterError("there are no notes to find bars in")
     choice = _Choice(notes, probabilities, time_signature, pickup)
-    return choice.grid(choice.best([_times(time)]))
+    return choice.grid(choice.best([_times(time)]), moved=False)
 
 
 def grid_from_beats(
@@ -206,21 +209,24 @@ class _Choice:
         if pickup is not None and not 0 <= pickup < most:
             raise ParameterError("pickup must be at least 0 beats, and shorter than a bar")
 
-    def best(self, tracked: list[NDArray[np.float64]]) -> Hypothesis:
+    def best(
+        self, tracked: list[NDArray[np.float64]], metre: tuple[int, bool] | None = None
+    ) -> Hypothesis:
         """Choose beats, and the metre if it is not known."""
         hypotheses = bar_hypotheses(tracked, self.notes, self.probabilities)
         scores = default_ranking().scores(np.array([each.statistics for each in hypotheses]))
         metres = [each.metre for each in hypotheses]
-        if self.metre in METRES:
-            possible = np.array([metre == self.metre for metre in metres])
+        known = metre or self.metre
+        if known in METRES:
+            possible = np.array([each == known for each in metres])
         elif self.metre is None and self.pickup is not None:
             possible = np.array([n_beats > self.pickup for n_beats, _ in metres])
         else:
             possible = np.ones(len(metres), bool)
         return hypotheses[int(np.where(possible, scores, -np.inf).argmax())]
 
-    def grid(self, hypothesis: Hypothesis) -> BeatGrid:
-        """Make bars of a hypothesis."""
+    def grid(self, hypothesis: Hypothesis, *, moved: bool) -> BeatGrid:
+        """Make bars of a hypothesis; `moved` lets the first beat be where the first note is."""
         n_beats, is_compound = self.metre or hypothesis.metre
         time, start = hypothesis.time, self.notes.onset[0]
         if self.pickup is not None:
@@ -232,6 +238,8 @@ class _Choice:
         else:
             downbeats, _ = bar_path(hypothesis.downbeat_evidence, n_beats)
         found = (3 * n_beats, 8) if is_compound else (n_beats, 4)
+        if moved and 0 < time[0] - start < _EARLY * (time[1] - time[0]):
+            time = np.concatenate([[start], time[1:]])
         return _grid(time, downbeats, self.signature or found, self.notes.onset[[0, -1]])
 
 
@@ -256,7 +264,8 @@ def _grid(
     n_beats, is_compound = metre_of(signature)
     time, added = _spanning(time, span)
     downbeats = downbeats + added
-    start = min(max(int(np.searchsorted(time, span[0], side="right")) - 1, 0), time.size - 2)
+    first = span[0] + _EARLY * (time[1] - time[0])
+    start = min(max(int(np.searchsorted(time, first, side="right")) - 1, 0), time.size - 2)
     end = max(int(np.searchsorted(time, span[1], side="right")), start + 2)
     time, downbeats = time[start:end], downbeats - start
     known = downbeats[(downbeats >= 0) & (downbeats < time.size)]
@@ -282,12 +291,8 @@ def _spanning(
     time: NDArray[np.float64], span: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], int]:
     """Beats with others added before and after, as needed to span an interval; how many before."""
-    time = time.copy()
     first, last = time[1] - time[0], time[-1] - time[-2]
-    early = (time[0] - span[0]) / first
-    if 0 < early < _EARLY:
-        time[0], early = span[0], 0.0
-    n_before = max(int(np.ceil(early)), 0)
+    n_before = max(int(np.ceil((time[0] - span[0]) / first - _EARLY)), 0)
     n_after = max(int(np.floor((span[1] - time[-1]) / last)), 0)
     before = time[0] - first * np.arange(n_before, 0, -1)
     after = time[-1] + last * np.arange(1, n_after + 1)
