@@ -26,6 +26,8 @@ _CHORD = 0.035  # seconds between the notes of a chord
 # same chord again, the next, and leaving one, two or three out; and a jump to any place, as at a
 # repeat.
 _STEPS, _JUMP = (0.3, 0.0, 0.5, 0.8, 1.1), 5.0
+# Works printed on three staves.
+_THREE_STAVES = ("Liszt__Transcendental_Etudes__4", "Scriabin__Sonatas__5")
 _NEAR = 3  # chords on either side of the aligned one in which a note is looked for
 
 
@@ -49,10 +51,10 @@ def asap_hands(data: Path, name: str, notes: NoteList) -> NDArray[np.int64]:
     """Hands of the notes of a performance of ASAP, aligned to its printed score.
 
     Returns 1 for the upper staff, 2 for the lower, and 0 for notes that are not found in the score,
-    or all if it is missing.
+    or all if it is missing or has three staves.
     """
     path = asap_score(data, name)
-    if not path.exists():
+    if not path.exists() or path.stem in _THREE_STAVES:
         return np.zeros(len(notes), np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
