@@ -27,6 +27,7 @@ from harmnmf.cli._support.training import (
 from harmnmf.errors import HarmnmfError
 
 from .train_enhancement import MODELS, model_command
+from .train_hands import command as hands_command
 
 if TYPE_CHECKING:
     from torch import nn
@@ -239,5 +240,6 @@ def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, floa
     return {"f_measure": float(np.mean(scores))}
 
 
+command.add_command(hands_command)
 for _name in MODELS:
     command.add_command(model_command(_name))
