@@ -288,7 +288,7 @@ class _Reach(NamedTuple):
 def _most_probable(notes: NoteList, logits: NDArray[np.float64]) -> NDArray[np.int64]:
     """Find the hands with the greatest sum of logits less the costs of their spans.
 
-    The states of a chord of n notes are its n + 1 splits: the left hand plays the k lowest.
+    The states of a chord of n pitches are its n + 1 splits: the left hand plays the k lowest.
     """
     order, start = chord_order(notes)
     bounds = list(zip(start[:-1].tolist(), start[1:].tolist(), strict=True))
@@ -296,19 +296,20 @@ def _most_probable(notes: NoteList, logits: NDArray[np.float64]) -> NDArray[np.i
     pitch, logits = notes.pitch[order].astype(np.float64), logits[order]
     total, before, steps = np.zeros(1), _Reach(*np.full((2, 2, 1), np.nan)), []
     for index, (first, last) in enumerate(bounds):
-        reach = _reach(pitch[first:last])
-        below = np.concatenate([[0.0], np.cumsum(logits[first:last])])
+        distinct, edges = np.unique(pitch[first:last], return_index=True)
+        edges, reach = np.append(edges, last - first), _reach(distinct)
+        below = np.concatenate([[0.0], np.cumsum(logits[first:last])])[edges]
         own = below[-1] - 2 * below - _SPAN_COST * _excess(reach.low, reach.high, _SPAN)
         free = _NEXT_SPAN + _SPEED * (onset[index] - onset[index - 1] if index else 0.0)
         low = np.minimum(before.low[:, :, None], reach.low[:, None])
         high = np.maximum(before.high[:, :, None], reach.high[:, None])
         scores = total[:, None] - _NEXT_COST * _excess(low, high, free)
-        steps.append(scores.argmax(axis=0))
+        steps.append((first + edges, scores.argmax(axis=0)))
         total, before = scores.max(axis=0) + own, reach
     hands = np.ones(len(notes), np.int64)
     split = int(total.argmax())
-    for (first, _), step in zip(reversed(bounds), reversed(steps), strict=True):
-        hands[order[first : first + split]] = 2
+    for edges, step in reversed(steps):
+        hands[order[edges[0] : edges[split]]] = 2
         split = int(step[split])
     return hands
 

@@ -73,6 +73,14 @@ def test_hands_share_a_wide_chord():
     assert assign_hands(note_list(chords)).reshape(8, 5).tolist() == [[LEFT] * 2 + [RIGHT] * 3] * 8
 
 
+def test_repeated_notes_of_a_chord_are_of_one_hand():
+    notes = note_list([(0.1 * i, 1, pitch) for i in range(2) for pitch in (36, 60, 84)] * 2000)
+    hands = assign_hands(notes)
+    for i in range(2):
+        for pitch in (36, 60, 84):
+            assert len(set(hands[(notes.onset == 0.1 * i) & (notes.pitch == pitch)])) == 1
+
+
 def test_velocity_does_not_matter():
     notes, _ = sonatina()
     velocity = np.random.default_rng(0).integers(1, 128, len(notes))
