@@ -11,7 +11,7 @@ from harmnmf.storage.files import atomic_path
 
 from .bars import TICKS
 from .expression import Direction, directions
-from .notation import Measure, Voice, notate, spelled_pitch
+from .notation import N_VOICES, Measure, Voice, notate, spelled_pitch
 from .rhythm import Symbol, Tuplet
 from .score import Score, ScoreNotes
 
@@ -39,7 +39,6 @@ _ACCIDENTALS = {
     3: "triple-sharp",
 }
 _CLEF_LINES = {"G": 2, "F": 4}
-_VOICES_PER_STAFF = 4  # of many programs, which number the voices of the second staff from 5 on
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -61,7 +60,7 @@ def write_musicxml(path: str | Path, score: Score) -> None:
     Raises
     ------
     ParameterError
-        If notes of a voice overlap, or lie outside the bars.
+        If notes lie outside the bars, or more than four voices of a staff overlap.
     HarmnmfError
         If the file cannot be written.
 
@@ -98,7 +97,7 @@ def to_musicxml(score: Score) -> str:
     Raises
     ------
     ParameterError
-        If notes of a voice overlap, or lie outside the bars.
+        If notes lie outside the bars, or more than four voices of a staff overlap.
 
     Examples
     --------
@@ -182,7 +181,7 @@ def _add_voice(
     marks: Sequence[Direction],
 ) -> None:
     """Add the symbols of a voice, each after the directions that stand at or within it."""
-    number = voice.number + _VOICES_PER_STAFF * (voice.staff - 1)
+    number = voice.number + N_VOICES * (voice.staff - 1)
     brackets = _bracketed(voice.symbols)
     for i, symbol in enumerate(voice.symbols):
         for mark in marks:
