@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
 
 from .bars import Bars, BeatGrid
+from .ornaments import find_ornaments
+from .score import ORNAMENTS
 
 __all__ = ["Quantized", "quantize"]
 
@@ -30,21 +33,21 @@ _DIVISIONS = {
     (9, 9): (math.inf, 5.0),
     (12, 12): (6.5, 4.8),
     (16, 16): (7.5, 9.0),
-    (3, 2): (5.0, 5.5),
-    (2, 3): (5.5, 5.5),
-    (3, 4): (5.5, 7.0),
-    (4, 3): (5.5, 7.0),
-    (4, 6): (6.5, 7.0),
-    (6, 4): (6.5, 7.0),
-    (3, 8): (6.5, 8.0),
-    (8, 3): (6.5, 8.0),
-    (6, 8): (7.0, 8.0),
-    (8, 6): (7.0, 8.0),
+    (3, 2): (3.0, 3.5),
+    (2, 3): (3.5, 3.5),
+    (3, 4): (3.5, 5.0),
+    (4, 3): (3.5, 5.0),
+    (4, 6): (4.5, 5.0),
+    (6, 4): (4.5, 5.0),
+    (3, 8): (4.5, 6.0),
+    (8, 3): (4.5, 6.0),
+    (6, 8): (5.0, 6.0),
+    (8, 6): (5.0, 6.0),
 }
 _NEW_DIVISION = 2.0  # cost of another division than in the beat before
 _LATE = 2.6  # cost of a beat whose first part has no note
 # Cost of parts without a note, after a note of the same beat.
-_SKIP = {1: (0.0, 0.0), 2: (0.0, 1.0), 3: (4.0, 1.4), 4: (1.8, 2.0), 6: (1.5, 1.5), 8: (1.8, 2.0)}
+_SKIP = {1: (0.0, 0.0), 2: (0.0, 1.0), 3: (2.5, 1.4), 4: (1.8, 2.0), 6: (1.5, 1.5), 8: (1.8, 2.0)}
 _SKIP_FINER = (2.0, 2.0)
 _CHORD = -1.0  # cost of a note at the position of the one before
 
@@ -52,8 +55,12 @@ _CHORD = -1.0  # cost of a note at the position of the one before
 # time from one onset to the next, in seconds and in proportion; of onsets in a chord, in seconds.
 _ONSET_SECONDS, _ONSET_BEATS = 0.02, 0.09
 _STEP_SECONDS, _STEP_RATIO = 0.025, 0.25
-_SPREAD = 0.033
+_SPREAD, _ROLLED_SPREAD = 0.033, 0.1
+_MEAN_DEVIATION, _MIN = 0.3, 0.3
 _BOUND = 2.0  # standard deviations up to which costs are quadratic, and linear beyond
+
+# A chord is rolled if it has so many notes, and so many seconds from one to the next.
+_ROLLED_NOTES, _ROLLED_STEP = 3, 0.03
 
 _TOGETHER = 0.012  # seconds between notes that are one event for certain
 _PRIOR_BEATS = 30.0  # weight of the costs of divisions beside those found in the piece, in beats
@@ -74,6 +81,8 @@ class Quantized:
     duration : ndarray of int, shape (n_notes,)
         Ticks until the release of the key, 1 or more; 0 for a grace note.
         :func:`~harmnmf.score.voices.assign_voices` makes note values of them.
+    sounding : ndarray of int, shape (n_notes,)
+        Ticks until the end of the sound, which is later if the sustain pedal is down.
     pitch : ndarray of int, shape (n_notes,)
         MIDI number.
     staff : ndarray of int, shape (n_notes,)
@@ -86,6 +95,7 @@ class Quantized:
 
     onset: NDArray[np.int64]
     duration: NDArray[np.int64]
+    sounding: NDArray[np.int64]
     pitch: NDArray[np.int64]
     staff: NDArray[np.int64]
     ornament: NDArray[np.str_]
@@ -99,11 +109,15 @@ def quantize(notes: NoteList, grid: BeatGrid, staff: ArrayLike) -> Quantized:
     """Find the positions of notes in a score.
 
     Each beat is divided into equal parts, for each hand, and each onset falls on one of them. The
-    division and the positions are those of least cost, by dynamic programming over the notes:
+    divisions and the positions are those of least cost, by dynamic programming over the notes:
     onsets deviate little from a constant tempo within the beat, and the time from one to the next
-    less, notes at one position are close in time, and simple divisions are more probable.
+    less; notes at one position are close in time; and divisions are more probable if they are
+    frequent in general, and in this piece.
 
-    Notes before the first bar go to its start, and those after the last bar line into the last bar.
+    Trills, grace notes and rolled chords are found before that: of a trill and of grace notes,
+    only the main note has a position of its own.
+
+    Notes before the first bar go to its start, and those after the last bar line to the last beat.
 
     Parameters
     ----------
@@ -135,48 +149,95 @@ def quantize(notes: NoteList, grid: BeatGrid, staff: ArrayLike) -> Quantized:
     hand = np.array(staff, np.int64)
     if hand.shape != (len(notes),) or not np.isin(hand, (1, 2)).all():
         raise ParameterError("staff must be 1 or 2 for each note")
-    position = _positions(notes.onset, grid, hand)
-    release = np.round(grid.position(notes.offset)).astype(np.int64)
-    return _merge(position, np.maximum(release - position, 1), notes.pitch, hand)
+    ornaments = find_ornaments(notes, grid, hand)
+    main = ornaments.main
+    position = np.empty(len(notes), np.int64)
+    is_event = main == np.arange(len(notes))
+    position[is_event] = _positions(
+        ornaments.onset[is_event], grid, hand[is_event], ornaments.is_rolled[is_event]
+    )
+    position = position[main]
+    duration, sounding = (
+        np.where(ornaments.is_grace, 0, np.maximum(np.round(grid.position(end)) - position, 1))
+        for end in (notes.offset, notes.pedalled().offset)
+    )
+    pitch = np.where(ornaments.is_grace, notes.pitch, notes.pitch[main])
+    label = np.full(len(notes), "", f"<U{max(map(len, ORNAMENTS))}")
+    label[ornaments.is_grace] = "grace"
+    label[ornaments.is_trill] = "trill"
+    label[_is_rolled(notes, position, hand, label)] = "arpeggio"
+    return _merge(
+        position, duration.astype(np.int64), sounding.astype(np.int64), pitch, hand, label
+    )
+
+
+def _is_rolled(
+    notes: NoteList,
+    position: NDArray[np.int64],
+    staff: NDArray[np.int64],
+    label: NDArray[np.str_],
+) -> NDArray[np.bool_]:
+    """Which notes are of a chord that is played one by one from the lowest to the highest."""
+    is_rolled = np.zeros(len(notes), np.bool_)
+    plain = np.flatnonzero(label == "")
+    order = plain[np.lexsort((notes.pitch[plain], staff[plain], position[plain]))]
+    key = 2 * position[order] + staff[order]
+    bounds = np.flatnonzero(np.diff(key, prepend=-1, append=-1))
+    for first, last in pairwise(bounds):
+        if last - first >= _ROLLED_NOTES:
+            steps = np.diff(notes.onset[order[first:last]])
+            if steps.min() > 0 and steps.mean() > _ROLLED_STEP:
+                is_rolled[order[first:last]] = True
+    return is_rolled
 
 
 def _merge(
     position: NDArray[np.int64],
     duration: NDArray[np.int64],
+    sounding: NDArray[np.int64],
     pitch: NDArray[np.int64],
     staff: NDArray[np.int64],
+    label: NDArray[np.str_],
 ) -> Quantized:
     """Make one note of those that have one pitch and one position: the longest."""
-    keys, written = np.unique(np.column_stack([position, pitch]), axis=0, return_inverse=True)
-    written = written.reshape(-1)
-    longest = np.zeros(len(keys), np.int64)
-    np.maximum.at(longest, written, duration)
-    hand = np.full(len(keys), 2)
-    np.minimum.at(hand, written, staff)
-    order = np.lexsort((keys[:, 1], hand, keys[:, 0]))
+    by_key = np.lexsort((-duration, pitch, position))
+    keys = np.column_stack([position, pitch])[by_key]
+    is_first = np.any(np.diff(keys, axis=0, prepend=-1) != 0, axis=1)
+    first = by_key[is_first]
+    order = np.lexsort((pitch[first], staff[first], position[first]))
     rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
+    rank[order] = np.arange(order.size)
+    written = np.empty(position.size, np.int64)
+    written[by_key] = rank[np.cumsum(is_first) - 1]
+    kept = first[order]
     return Quantized(
-        onset=keys[order, 0],
-        duration=longest[order],
-        pitch=keys[order, 1],
-        staff=hand[order],
-        ornament=np.full(len(order), "", "<U8"),
-        written=rank[written],
+        position[kept],
+        duration[kept],
+        sounding[kept],
+        pitch[kept],
+        staff[kept],
+        label[kept],
+        written,
     )
 
 
 def _positions(
-    onset: NDArray[np.float64], grid: BeatGrid, staff: NDArray[np.int64]
+    onset: NDArray[np.float64],
+    grid: BeatGrid,
+    staff: NDArray[np.int64],
+    is_rolled: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
     """Find the positions of onsets in ticks."""
     if not onset.size:
         return np.zeros(0, np.int64)
-    first = np.concatenate([[True], np.diff(onset) > _TOGETHER])
-    event = np.cumsum(first) - 1
+    order = np.argsort(onset, kind="stable")
+    first = np.diff(onset[order], prepend=-np.inf) > _TOGETHER
+    event = np.empty(onset.size, np.int64)
+    event[order] = np.cumsum(first) - 1
     time = np.bincount(event, onset) / np.bincount(event)
     is_played = np.zeros((2, time.size), np.bool_)
     is_played[staff - 1, event] = True
+    spread = np.where(np.bincount(event, is_rolled) > 0, _ROLLED_SPREAD, _SPREAD)
     beats = grid.bars.beats()
     lengths = np.diff(np.append(beats, grid.bars.starts[-1]))
     beat = np.clip(np.searchsorted(grid.time, time, side="right") - 1, 0, beats.size - 2)
@@ -186,10 +247,11 @@ def _positions(
         seconds,
         _is_compound(grid.bars)[beat].astype(np.int64),
         is_played,
+        spread,
     )
     found = _fit(events)[event]
     index = np.clip(np.floor(found + 1e-6).astype(np.int64), 0, beats.size - 1)
-    part = np.minimum(found - index, 15 / 16)
+    part = np.where(found - index < 1 - 1e-6, found - index, 0.0)
     return np.maximum(np.round(beats[index] + part * lengths[index]), 0).astype(np.int64)
 
 
@@ -206,6 +268,7 @@ class _Events(NamedTuple):
     seconds: NDArray[np.float64]  # of the beat
     metre: NDArray[np.int64]  # 0 in simple time, 1 in compound time
     is_played: NDArray[np.bool_]  # (2, n_events): by the right hand, by the left
+    spread: NDArray[np.float64]  # from the event before in a chord, in seconds
 
 
 class _States(NamedTuple):
@@ -247,8 +310,13 @@ def _fit(events: _Events) -> NDArray[np.float64]:
     states = _states()
     prior = np.array(list(_DIVISIONS.values())).T  # (2, n_divisions)
     cost = prior
-    position, division = _decode(events, states, cost)
+    position, division = _decode(events, states, cost, 1.0)
     for _ in range(_N_PASSES - 1):
+        deviation = np.abs(events.time - position)
+        expected = np.hypot(_ONSET_SECONDS / events.seconds, _ONSET_BEATS)
+        precision = np.clip(
+            np.mean(np.minimum(deviation / expected, 2.0)) / _MEAN_DEVIATION, _MIN, 1.0
+        )
         beat = np.floor(position + 1e-9)
         is_first = np.concatenate([[True], beat[1:] != beat[:-1]])
         share = np.exp(-prior)
@@ -259,12 +327,12 @@ def _fit(events: _Events) -> NDArray[np.float64]:
             share[metre] = counts / counts.sum()
         with np.errstate(divide="ignore"):
             cost = -np.log(share)
-        position, division = _decode(events, states, cost)
+        position, division = _decode(events, states, cost, float(precision))
     return position
 
 
 def _decode(
-    events: _Events, states: _States, cost: NDArray[np.float64]
+    events: _Events, states: _States, cost: NDArray[np.float64], tolerance: float
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Find the positions of least total cost, in beats, and their divisions: Viterbi's algorithm.
 
@@ -284,7 +352,9 @@ def _decode(
     for index in range(n_events):
         time, second, metre = events.time[index], events.seconds[index], events.metre[index]
         position = np.round(time - states.part) + states.part
-        local = _robust((time - position) / math.hypot(_ONSET_SECONDS / second, _ONSET_BEATS))
+        local = _robust(
+            (time - position) / math.hypot(_ONSET_SECONDS / second, _ONSET_BEATS * tolerance)
+        )
         local[~is_open[hands[index]]] = _IMPOSSIBLE
         chosen = np.flatnonzero(local < local.min() + _NEAR)
         position, local = position[chosen], local[chosen]
@@ -297,9 +367,9 @@ def _decode(
             passed = time - events.time[index - 1]
             jitter = _STEP_SECONDS / second
             step = position[:, None] - past
-            scale = np.hypot(jitter, _STEP_RATIO * step)
+            scale = np.hypot(jitter, _STEP_RATIO * tolerance * step)
             move = _robust((passed - step) / scale) + np.log(scale / jitter)
-            move[np.abs(step) < 1e-6] = _robust(passed * second / _SPREAD) + _CHORD
+            move[np.abs(step) < 1e-6] = _robust(passed * second / events.spread[index]) + _CHORD
             is_same = states.division[chosen][:, None] == states.division[last]
             beats = np.floor(position + 1e-9)[:, None] - np.floor(past + 1e-9)
             is_skipped = states.rank[chosen][:, None] > states.rank[last] + 1

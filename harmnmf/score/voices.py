@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -19,14 +20,15 @@ _HELD = 1.6
 # Costs of voices: of a note that is cut, for each octave of its ratio beyond the first; of a second
 # voice, once and at each onset; of a second voice alone; of a pair of voices that cross; of
 # chords that are divided; of the distance to the note before in the voice, for each semitone.
-_CUT, _CUT_FROM = 1.5, 0.8
+_CUT, _CUT_FROM = 2.5, 0.8
 _SECOND, _STAY, _ALONE = 1.0, 0.15, 1.0
 _CROSSED, _DIVIDED, _SEMITONE = 1.5, 0.4, 0.03
 _BEAM = 12
 
 # A note lasts until the next onset of its voice if its key is down for this share of the time, by
-# the time in beats; otherwise a rest follows.
-_FILLED = ((0.6, 0.0), (1.1, 0.2), (2.1, 0.3), (math.inf, 0.4))
+# the time in beats, or if the pedal sustains it for most of the time; otherwise a rest follows.
+_FILLED = ((0.6, 0.0), (1.1, 0.2), (2.1, 0.35), (math.inf, 0.4))
+_SOUNDING = 0.7
 # Keys are released before the end of the written note: octaves by which it is longer.
 _ARTICULATION = 0.15
 # The parts of a beat at which a note may end, for the part at which it begins.
@@ -104,7 +106,7 @@ def _groups(notes: Quantized, of_staff: NDArray[np.int64]) -> list[_Group]:
             notes.pitch[order[first:last]].tolist(),
             release[first:last].tolist(),
         )
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True)
+        for first, last in pairwise(bounds)
     ]
 
 
@@ -251,13 +253,16 @@ def _durations(
     """Find the durations of the notes of one voice."""
     starts, chord = np.unique(notes.onset[chosen], return_inverse=True)
     chord = chord.reshape(-1)
-    held = np.bincount(chord, notes.duration[chosen]) / np.maximum(np.bincount(chord), 1)
+    sizes = np.bincount(chord)
+    held = np.bincount(chord, notes.duration[chosen]) / sizes
+    sounding = np.bincount(chord, notes.sounding[chosen]) / sizes
     rooms = np.diff(np.append(starts, max(ends.end, starts[-1] + 1 if starts.size else 0)))
     values = np.empty(starts.size, np.int64)
     for index, (start, room) in enumerate(zip(starts.tolist(), rooms.tolist(), strict=True)):
         beats = room / ends.beat(start)
         share = next(share for limit, share in _FILLED if beats <= limit)
-        if held[index] >= share * room and index + 1 < starts.size:
+        is_filled = held[index] >= share * room or sounding[index] >= _SOUNDING * room
+        if is_filled and index + 1 < starts.size:
             values[index] = room
             continue
         after = onsets[np.searchsorted(onsets, start, "right") :][:32]

@@ -231,7 +231,10 @@ def test_wrong_parameters(song):
     ("args", "message"),
     [
         ([], "Missing argument 'AUDIO...'"),
-        (["song.wav", "--format", "mid,xml"], "'xml' is not one of mid, musicxml, svg, pdf, csv, json, npz"),
+        (
+            ["song.wav", "--format", "mid,xml"],
+            "'xml' is not one of mid, musicxml, svg, pdf, csv, json, npz",
+        ),
         (["song.wav", "-o", "out.csv", "--format", "mid"], "out.csv: is neither"),
         (["song.wav", "-o", "out.png", "--plot"], "out.png: is neither"),
         (["song.wav", "--start", "1:2:3:4"], "'1:2:3:4' is not a time; use seconds, m:ss or"),
