@@ -26,6 +26,8 @@ _CHORD = 0.035  # seconds between the notes of a chord
 # same chord again, the next, and leaving one, two or three out; and a jump to any place, as at a
 # repeat.
 _STEPS, _JUMP = (0.3, 0.0, 0.5, 0.8, 1.1), 5.0
+# Works printed on three staves.
+_THREE_STAVES = ("Liszt__Transcendental_Etudes__4", "Scriabin__Sonatas__5")
 _NEAR = 3  # chords on either side of the aligned one in which a note is looked for
 
 
@@ -49,33 +51,15 @@ def asap_hands(data: Path, name: str, notes: NoteList) -> NDArray[np.int64]:
     """Hands of the notes of a performance of ASAP, aligned to its printed score.
 
     Returns 1 for the upper staff, 2 for the lower, and 0 for notes that are not found in the score,
-    or all if it is missing.
+    or all if it is missing or has three staves.
     """
     path = asap_score(data, name)
-    if not path.exists():
+    if not path.exists() or path.stem in _THREE_STAVES:
         return np.zeros(len(notes), np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         printed = read_musicxml(path).notes
-    index = printed_notes(notes, printed)
-    return np.where(index >= 0, printed.staff[index], 0)
-
-
-def printed_notes(notes: NoteList, printed: ScoreNotes) -> NDArray[np.int64]:
-    """Index of the printed note of each note played, by an alignment of the chords; -1 if none."""
-    chord = np.cumsum(np.diff(notes.onset, prepend=notes.onset[0]) > _CHORD)
-    _, place = np.unique(printed.onset, return_inverse=True)
-    path = _align(_pitch_sets(chord, notes.pitch), _pitch_sets(place, printed.pitch))
-    places = zip(place.tolist(), printed.pitch.tolist(), strict=True)
-    index_of = {key: index for index, key in enumerate(places)}
-    nearby = sorted(range(-_NEAR, _NEAR + 1), key=abs)
-    return np.array(
-        [
-            next((index_of[at + d, pitch] for d in nearby if (at + d, pitch) in index_of), -1)
-            for at, pitch in zip(path[chord].tolist(), notes.pitch.tolist(), strict=True)
-        ],
-        np.int64,
-    )
+    return _staves(notes, printed)
 
 
 def _tracks(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
@@ -93,6 +77,23 @@ def _tracks(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray
             rows.append((time, message.note, message.channel + 1))
     onset, pitch, hand = np.array(rows).T
     return onset, pitch.astype(np.int64), hand.astype(np.int64)
+
+
+def _staves(notes: NoteList, printed: ScoreNotes) -> NDArray[np.int64]:
+    """Staff of each note played, by an alignment of the chords; 0 if it is not found."""
+    chord = np.cumsum(np.diff(notes.onset, prepend=notes.onset[0]) > _CHORD)
+    _, place = np.unique(printed.onset, return_inverse=True)
+    path = _align(_pitch_sets(chord, notes.pitch), _pitch_sets(place, printed.pitch))
+    columns = (place.tolist(), printed.pitch.tolist(), printed.staff.tolist())
+    staff_of = {(index, pitch): staff for index, pitch, staff in zip(*columns, strict=True)}
+    nearby = sorted(range(-_NEAR, _NEAR + 1), key=abs)
+    return np.array(
+        [
+            next((staff_of[at + d, pitch] for d in nearby if (at + d, pitch) in staff_of), 0)
+            for at, pitch in zip(path[chord].tolist(), notes.pitch.tolist(), strict=True)
+        ],
+        np.int64,
+    )
 
 
 def _pitch_sets(chord: NDArray[np.int64], pitch: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from harmnmf.score.annotations import Annotations
 from harmnmf.score.metre import grid_from_beats
 
 from .beat_references import amaps_reference, asap_reference, asap_score
-from .hand_references import amaps_hands, printed_notes
+from .hand_references import amaps_hands, asap_hands, printed_notes
 
 MAPS, ASAP = "MAPS, annotated", "ASAP"
 TOLERANCE = 0.06  # seconds from a note of a table to that of the MIDI file made from it
@@ -77,7 +77,7 @@ def read_piece(data: Path, collection: str, name: str) -> Piece:
         name,
         notes,
         reference,
-        np.where(index >= 0, printed.notes.staff[index], 0),
+        asap_hands(data, name, notes),
         np.where(is_timed, phases[index], np.nan),
         printed,
     )

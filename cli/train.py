@@ -29,6 +29,9 @@ from harmnmf.errors import HarmnmfError
 
 from .train_beats import command as beats_command
 from .train_enhancement import MODELS, model_command
+from .train_hands import command as hands_command
+from .train_metre import command as metre_command
+from .train_spelling import command as spelling_command
 
 if TYPE_CHECKING:
     from torch import nn
@@ -210,5 +213,8 @@ def _validate(network: nn.Module, excerpts: list[NoteExcerpt]) -> dict[str, floa
 
 
 command.add_command(beats_command)
+command.add_command(metre_command)
+command.add_command(spelling_command)
+command.add_command(hands_command)
 for _name in MODELS:
     command.add_command(model_command(_name))

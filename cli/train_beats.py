@@ -52,7 +52,7 @@ TRAINING_PER_VALIDATION = 20
 @click.option(
     "--excerpts", default=16000, type=COUNT, help="Number of training excerpts of 512 onsets."
 )
-@click.option("--steps", default=4000, type=COUNT, help="Number of training steps.")
+@click.option("--steps", default=5000, type=COUNT, help="Number of training steps.")
 @seed_option
 @click.option("-j", "--jobs", default=1, type=COUNT, help="Number of processes that read scores.")
 @restart_option

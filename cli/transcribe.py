@@ -286,8 +286,14 @@ def _plot(
     from harmnmf.plotting.piano_rolls import plot_transcription
 
     spectrogram = recording.spectrogram(recording.intervals[0][0], _PICTURE)
-    lines = {} if grid is None else {"beats": grid.time, "downbeats": grid.downbeats}
-    save_figure(plot_transcription(spectrogram, notes, title=title, **lines), path)
+    figure = plot_transcription(
+        spectrogram,
+        notes,
+        beats=() if grid is None else grid.time,
+        downbeats=() if grid is None else grid.downbeats,
+        title=title,
+    )
+    save_figure(figure, path)
 
 
 def _calibration(recording: Recording) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from fractions import Fraction
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -118,7 +119,7 @@ def read_back(text):
     divisions, start = None, 0
     for measure in root.iter("measure"):
         now = onset = end = 0
-        open_tuplets, open_beams = defaultdict(int), defaultdict(set)
+        open_tuplets, open_beams = {}, defaultdict(set)
         for element in measure:
             divisions = int(element.findtext("divisions") or divisions or 0)
             step = int(element.findtext("duration") or 0) * TICKS // divisions
@@ -134,7 +135,7 @@ def read_back(text):
                 if element.find("pitch") is not None:
                     _add_note(element, start + onset, step, found, open_ties)
             end = max(end, now)
-        assert not any(open_tuplets.values())
+        assert not open_tuplets
         assert not any(open_beams.values())
         lengths.append(end)
         start += end
@@ -156,10 +157,21 @@ def _check_value(element, step):
 
 
 def _check_groups(element, voice, tuplets, beams):
-    """Tuplets and beams end where they began."""
-    for tuplet in element.iterfind("notations/tuplet"):
-        tuplets[voice] += 1 if tuplet.get("type") == "start" else -1
-        assert tuplets[voice] in (0, 1)
+    """Tuplets and beams end where they began; a tuplet has as many units as it says."""
+    kinds = [tuplet.get("type") for tuplet in element.iterfind("notations/tuplet")]
+    if "start" in kinds:
+        assert voice not in tuplets
+        tuplets[voice] = Fraction(0)
+    ratio = element.find("time-modification")
+    if ratio is not None and element.find("chord") is None:
+        kind = ratio.findtext("normal-type") or element.findtext("type")
+        actual = int(ratio.findtext("actual-notes"))
+        value = KINDS[element.findtext("type")] * (
+            2 - Fraction(1, 2 ** len(element.findall("dot")))
+        )
+        tuplets[voice] += value / KINDS[kind] / actual
+    if "stop" in kinds:
+        assert tuplets.pop(voice) == 1
     for beam in element.iterfind("beam"):
         level = beam.get("number")
         assert (level in beams) == (beam.text in ("continue", "end"))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 __all__ = ["bar_path", "beat_path", "log_odds"]
 
-_SHORT = 7.0  # cost of a bar that is cut short
+_SHORT = 12.0  # cost of a bar that is cut short
 _LEAST = 0.005  # probabilities closer to 0 or 1 say no more
 _CHANGE = 14.0  # cost of a change of the interval between beats, for its relative size
 _GREATEST = 7.0  # cost of the greatest change: a pause, a new tempo
@@ -102,7 +102,7 @@ def bar_path(evidence: NDArray[np.float64], n_beats: int) -> tuple[NDArray[np.in
     before: list[int] = []
     for index, value in enumerate(values):
         score, source = (0.0, -1) if index < n_beats else (best[index - n_beats], index - n_beats)
-        for short in range(min(2, n_beats - 1), min(n_beats, index + 1)):
+        for short in range(max(min(2, n_beats - 1), 1), min(n_beats, index + 1)):
             if best[index - short] - _SHORT > score:
                 score, source = best[index - short] - _SHORT, index - short
         best.append(score + value)

@@ -45,7 +45,7 @@ def write_svg(path: str | Path, score: Score) -> None:
     Raises
     ------
     ParameterError
-        If notes of a voice overlap, or lie outside the bars.
+        If notes lie outside the bars, or more than four voices of a staff overlap.
     HarmnmfError
         If Verovio is not installed, or the file cannot be written.
 
@@ -79,7 +79,7 @@ def write_pdf(path: str | Path, score: Score) -> None:
     Raises
     ------
     ParameterError
-        If notes of a voice overlap, or lie outside the bars.
+        If notes lie outside the bars, or more than four voices of a staff overlap.
     HarmnmfError
         If Verovio or Typst is not installed, or the file cannot be written.
 

@@ -49,8 +49,8 @@ def find_beats(
         Notes.
     beats : BeatGrid or array_like, optional
         Known beats: times in seconds, shape (n_beats,), perhaps with the number of each in its bar,
-        shape (n_beats, 2), where 1 begins a bar. Bars are found from `time_signature` and `pickup`
-        if there are no numbers. A grid is returned as it is.
+        shape (n_beats, 2), where 1 begins a bar. Without numbers bars are found. A grid is returned
+        as it is.
     tempo : float, optional
         About how many beats a minute there are.
     level : int, default=0
@@ -150,21 +150,21 @@ def transcribe_score(
         keys = estimate_keys(onset, duration, pitch, bars)
     else:
         keys = (parse_key(key) if isinstance(key, str) else key,)
-    columns = {
-        "onset": onset,
-        "duration": duration,
-        "pitch": pitch,
-        "staff": quantized.staff,
-        "voice": voice,
-        "fifths": spell(onset, pitch, keys, bars),
-        "ornament": quantized.ornament,
-    }
+    fifths = spell(onset, pitch, keys, bars)
     order = np.lexsort((pitch, voice, quantized.staff, onset))
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
+    written = ScoreNotes(
+        onset[order],
+        duration[order],
+        pitch[order],
+        quantized.staff[order],
+        voice[order],
+        fifths[order],
+        quantized.ornament[order],
+    )
     performance = Performance(notes, grid, place[quantized.written])
-    in_order = ScoreNotes(**{name: column[order] for name, column in columns.items()})
-    return Score(in_order, bars, keys, title, performance)
+    return Score(written, bars, keys, title, performance)
 
 
 def _given_beats(

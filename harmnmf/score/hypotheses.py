@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from harmnmf.notes.note_list import NoteList
 
+from .bars import TICKS, Bars, beat_duration
 from .beat_path import bar_path, beat_path, log_odds
 from .beat_times import align_beats
 from .beats import PERIODS, BeatProbabilities
 from .statistics import BeatStatistics, Chords
 
-__all__ = ["METRES", "Hypothesis", "bar_hypotheses", "track_in_ranges"]
+__all__ = ["METRES", "Hypothesis", "bar_hypotheses", "metre_of", "track_again", "track_in_ranges"]
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +25,9 @@ _WIDTH = 2.2
 _DOUBLED = (2, 3, 4)  # ranges whose beats are doubled, too
 # How far the beat may be from a given tempo, and the standard deviation of its logarithm.
 _TOLERANCE, _SPREAD = 1.35, 0.15
+_LONGEST = 3.5  # seconds
+_NEAR_OCTAVE = 1.9
+_KNOWN = 1.5  # evidence for beats that were found before
 _MARGIN = 3.0  # seconds before the first note, and after the last
 # Beats of a bar, and whether they are dotted.
 METRES = ((2, False), (2, True), (3, False), (3, True), (4, False), (4, True))
@@ -56,6 +60,14 @@ class Hypothesis:
     statistics: Floats
 
 
+def metre_of(time_signature: tuple[int, int]) -> tuple[int, bool]:
+    """Beats of a bar, and whether they are dotted; raises ParameterError if it is impossible."""
+    numerator, denominator = time_signature
+    duration = int(Bars([time_signature]).starts[-1])
+    beat = beat_duration(numerator, denominator)
+    return duration // beat, beat * denominator != 4 * TICKS
+
+
 def bar_hypotheses(
     tracked: list[Floats], notes: NoteList, probabilities: BeatProbabilities
 ) -> list[Hypothesis]:
@@ -79,34 +91,49 @@ def track_in_ranges(
     notes: NoteList, probabilities: BeatProbabilities, period: float | None = None
 ) -> list[Floats]:
     """Find beats in each of several ranges of tempo, or near one period in seconds."""
+    if period is not None:
+        return [_track(notes, probabilities, period / _TOLERANCE, period * _TOLERANCE, near=period)]
+    tracked = [_track(notes, probabilities, shortest, shortest * _WIDTH) for shortest in _SHORTEST]
+    # Where the network favours another level, a path of fast beats is worse than these.
+    doubled = [
+        np.sort(np.concatenate([time, (time[1:] + time[:-1]) / 2]))
+        for time in (tracked[index] for index in _DOUBLED)
+    ]
+    return tracked + [align_beats(time, notes.onset, notes.velocity / 64) for time in doubled]
+
+
+def track_again(notes: NoteList, probabilities: BeatProbabilities, time: Floats) -> Floats:
+    """Find beats near given ones, at all tempi that are less than an octave from the usual."""
+    period = float(np.median(np.diff(time)))
+    shortest, longest = period / _NEAR_OCTAVE, min(period * _NEAR_OCTAVE, max(_LONGEST, period))
+    return _track(notes, probabilities, shortest, longest, known=time)
+
+
+def _track(
+    notes: NoteList,
+    probabilities: BeatProbabilities,
+    shortest: float,
+    longest: float,
+    near: float | None = None,
+    known: Floats | None = None,
+) -> Floats:
+    """Find beats of a range of intervals in seconds, perhaps near a period, or near known beats."""
     rate = probabilities.frame_rate
     start, end = float(notes.onset[0]), float(notes.onset[-1])
     evidence, logarithm = _evidence(probabilities, round(_MARGIN * rate))
-    if period is None:
-        ranges = [(shortest, shortest * _WIDTH) for shortest in _SHORTEST]
-    else:
-        ranges = [(period / _TOLERANCE, period * _TOLERANCE)]
-    tracked = []
-    for shortest, longest in ranges:
-        low = max(round(shortest * rate), 2)
-        intervals = np.arange(low, max(round(longest * rate), low) + 1) / rate
-        of_intervals = _PERIOD_WEIGHT * _at_intervals(logarithm, intervals)
-        if period is not None:
-            of_intervals -= 0.5 * (np.log(intervals / period) / _SPREAD)[:, None] ** 2
-        beats = beat_path(evidence, of_intervals, low) / rate - _MARGIN
-        within = beats[(beats > start - 0.1) & (beats < end + 0.1)]
-        if within.size < 2:  # one chord, or nearly so
-            within = start + np.arange(2) * float(intervals.mean())
-        tracked.append(within)
-    if period is None:
-        # Where the network favours another level, a path of fast beats is worse than these.
-        tracked += [_doubled(tracked[index]) for index in _DOUBLED]
-    return [align_beats(time, notes.onset, notes.velocity / 64) for time in tracked]
-
-
-def _doubled(time: Floats) -> Floats:
-    """Add a beat between each two."""
-    return np.sort(np.concatenate([time, (time[1:] + time[:-1]) / 2]))
+    low = max(round(shortest * rate), 2)
+    intervals = np.arange(low, max(round(longest * rate), low) + 1) / rate
+    of_intervals = _PERIOD_WEIGHT * _at_intervals(logarithm, intervals)
+    if near is not None:
+        of_intervals -= 0.5 * (np.log(intervals / near) / _SPREAD)[:, None] ** 2
+    if known is not None:
+        frames = np.round((known + _MARGIN) * rate).astype(int)[:, None] + np.arange(-2, 3)
+        evidence[np.unique(np.clip(frames, 0, evidence.size - 1))] += _KNOWN
+    beats = beat_path(evidence, of_intervals, low) / rate - _MARGIN
+    within = beats[(beats > start - 0.1) & (beats < end + 0.1)]
+    if within.size < 2:  # one chord, or nearly so
+        within = start + np.arange(2) * float(intervals.mean())
+    return align_beats(within, notes.onset, notes.velocity / 64)
 
 
 def _evidence(

@@ -9,20 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .bars import Bars
 from .keys import BY_KEY, CHANGES, MODES, SHARPS, key_features
 from .score import Score
 
 __all__ = ["train_keys"]
 
 _BATCH_SIZE = 64
-_LEARNING_RATE = 0.08
+_LEARNING_RATE = 0.05
 _DECAY = 1e-3
 _CHANGE = -8.0  # log-probability of a change at first
-_LONGEST = 250  # bars
-# Share of the scores that are cut at random, as recordings may be, and the least bars to keep.
-_SHARE_CUT = 0.33
-_SHORTEST = 12
 _IMPOSSIBLE = -1e4
 
 
@@ -36,7 +31,7 @@ class _Example(NamedTuple):
 def train_keys(
     scores: Sequence[Score],
     *,
-    n_epochs: int = 12,
+    n_epochs: int,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
@@ -49,7 +44,7 @@ def train_keys(
     ----------
     scores : sequence of Score
         Scores with notes.
-    n_epochs : int, default=12
+    n_epochs : int
         Number of passes over the scores.
     seed : int, default=0
         Random seed.
@@ -63,7 +58,7 @@ def train_keys(
     """
     rng = np.random.default_rng(seed)
     # Sorted by length, so that those of a batch are similar.
-    examples = sorted((_example(score, rng) for score in scores), key=lambda x: len(x.sharps))
+    examples = sorted(map(_example, scores), key=lambda x: len(x.sharps))
     starts = np.arange(0, len(examples), _BATCH_SIZE)
     batches = [_batch(examples[start : start + _BATCH_SIZE]) for start in starts]
     shapes = {
@@ -145,26 +140,17 @@ def _log_partition(
     return torch.logsumexp(total + end + last, 1)
 
 
-def _example(score: Score, rng: np.random.Generator) -> _Example:
+def _example(score: Score) -> _Example:
     notes, bars = score.notes, score.bars
     index = np.searchsorted([key.bar for key in score.keys], np.arange(len(bars)), side="right")
     sharps = np.array([key.fifths for key in score.keys])[index - 1]
-    start, stop = 0, len(bars)
-    if stop > _LONGEST or (stop > _SHORTEST and rng.random() < _SHARE_CUT):
-        n_kept = int(rng.integers(_SHORTEST, min(stop, _LONGEST)))
-        start = int(rng.integers(0, stop - n_kept + 1))
-        stop = start + n_kept
-    bar = bars.bar_at(notes.onset)
-    kept = (bar >= start) & (bar < stop)
-    onset, duration, pitch = notes.onset[kept], notes.duration[kept], notes.pitch[kept]
-    part = Bars(bars.time_signatures[start:stop], 0 if start else bars.pickup)
-    features = key_features(onset - bars.starts[start], duration, pitch, part)
-    if not onset.size:
-        return _Example(features.astype(np.float32), sharps[start:stop] % 12, (0, 0), -1)
-    first, last = (int(pitch[onset == position].min()) % 12 for position in onset[[0, -1]])
-    degree = (last - 7 * sharps[stop - 1]) % 12
-    mode = {0: 0, 9: 1}.get(int(degree), -1) if kept.all() else -1
-    return _Example(features.astype(np.float32), sharps[start:stop] % 12, (first, last), mode)
+    features = key_features(notes.onset, notes.duration, notes.pitch, bars)
+    first, last = (
+        int(notes.pitch[notes.onset == position].min()) % 12 for position in notes.onset[[0, -1]]
+    )
+    degree = int(last - 7 * sharps[-1]) % 12
+    mode = {0: 0, 9: 1}.get(degree, -1)
+    return _Example(features.astype(np.float32), sharps % 12, (first, last), mode)
 
 
 def _batch(examples: Sequence[_Example]) -> tuple[torch.Tensor, ...]:

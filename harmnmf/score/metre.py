@@ -8,11 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
 
-from .bars import TICKS, Bars, BeatGrid, beat_duration
+from .bars import Bars, BeatGrid, beat_duration
 from .beat_path import bar_path
 from .beat_times import fit_constant_tempo
 from .beats import BeatProbabilities
-from .hypotheses import METRES, Hypothesis, bar_hypotheses, track_in_ranges
+from .hypotheses import METRES, Hypothesis, bar_hypotheses, metre_of, track_again, track_in_ranges
 from .metre_ranking import default_ranking
 
 __all__ = ["grid_from_beats", "track_bars", "track_beats"]
@@ -82,9 +82,12 @@ def track_beats(
     if level:
         period = float(np.median(np.diff(best.time))) / 2.0**level
         best = choice.best(track_in_ranges(notes, probabilities, period))
+    time = best.time
     if not rubato:
-        best = choice.best([fit_constant_tempo(best.time, notes.onset)])
-    return choice.grid(best)
+        time = fit_constant_tempo(time, notes.onset)
+    elif tempo is None and not level:
+        time = track_again(notes, probabilities, time)
+    return choice.grid(choice.best([time], best.metre), moved=rubato)
 
 
 def track_bars(
@@ -123,7 +126,7 @@ def track_bars(
     if not len(notes):
         raise ParameterError("there are no notes to find bars in")
     choice = _Choice(notes, probabilities, time_signature, pickup)
-    return choice.grid(choice.best([_times(time)]))
+    return choice.grid(choice.best([_times(time)]), moved=False)
 
 
 def grid_from_beats(
@@ -171,7 +174,7 @@ def grid_from_beats(
     times = _times(time)
     if is_downbeat is None:
         signature = time_signature or (4, 4)
-        n_beats, _ = _metre(signature)
+        n_beats, _ = metre_of(signature)
         if not 0 <= pickup < n_beats:
             raise ParameterError("pickup must be at least 0 beats, and shorter than a bar")
         downbeats = np.arange(pickup, times.size + n_beats, n_beats)
@@ -201,26 +204,29 @@ class _Choice:
     ) -> None:
         self.notes, self.probabilities = notes, probabilities
         self.signature, self.pickup = time_signature, pickup
-        self.metre = None if time_signature is None else _metre(time_signature)
+        self.metre = None if time_signature is None else metre_of(time_signature)
         most = max(n for n, _ in METRES) if self.metre is None else self.metre[0]
         if pickup is not None and not 0 <= pickup < most:
             raise ParameterError("pickup must be at least 0 beats, and shorter than a bar")
 
-    def best(self, tracked: list[NDArray[np.float64]]) -> Hypothesis:
+    def best(
+        self, tracked: list[NDArray[np.float64]], metre: tuple[int, bool] | None = None
+    ) -> Hypothesis:
         """Choose beats, and the metre if it is not known."""
         hypotheses = bar_hypotheses(tracked, self.notes, self.probabilities)
         scores = default_ranking().scores(np.array([each.statistics for each in hypotheses]))
         metres = [each.metre for each in hypotheses]
-        if self.metre in METRES:
-            possible = np.array([metre == self.metre for metre in metres])
+        known = metre or self.metre
+        if known in METRES:
+            possible = np.array([each == known for each in metres])
         elif self.metre is None and self.pickup is not None:
             possible = np.array([n_beats > self.pickup for n_beats, _ in metres])
         else:
             possible = np.ones(len(metres), bool)
         return hypotheses[int(np.where(possible, scores, -np.inf).argmax())]
 
-    def grid(self, hypothesis: Hypothesis) -> BeatGrid:
-        """Make bars of a hypothesis."""
+    def grid(self, hypothesis: Hypothesis, *, moved: bool) -> BeatGrid:
+        """Make bars of a hypothesis; `moved` lets the first beat be where the first note is."""
         n_beats, is_compound = self.metre or hypothesis.metre
         time, start = hypothesis.time, self.notes.onset[0]
         if self.pickup is not None:
@@ -232,6 +238,8 @@ class _Choice:
         else:
             downbeats, _ = bar_path(hypothesis.downbeat_evidence, n_beats)
         found = (3 * n_beats, 8) if is_compound else (n_beats, 4)
+        if moved and 0 < time[0] - start < _EARLY * (time[1] - time[0]):
+            time = np.concatenate([[start], time[1:]])
         return _grid(time, downbeats, self.signature or found, self.notes.onset[[0, -1]])
 
 
@@ -241,15 +249,6 @@ def _times(time: ArrayLike) -> NDArray[np.float64]:
     if times.ndim != 1 or times.size < 2 or not (np.diff(times) > 0).all():
         raise ParameterError("times of beats must be two or more, and ascending")
     return times
-
-
-def _metre(time_signature: tuple[int, int]) -> tuple[int, bool]:
-    """Beats a bar, and whether they are dotted."""
-    numerator, denominator = time_signature
-    Bars([time_signature])
-    duration = beat_duration(numerator, denominator)
-    unit = 4 * TICKS // denominator
-    return numerator * unit // duration, duration != unit
 
 
 def _grid(
@@ -262,10 +261,11 @@ def _grid(
 
     A bar with more or fewer beats than the time signature has one of its own.
     """
-    n_beats, is_compound = _metre(signature)
+    n_beats, is_compound = metre_of(signature)
     time, added = _spanning(time, span)
     downbeats = downbeats + added
-    start = min(max(int(np.searchsorted(time, span[0], side="right")) - 1, 0), time.size - 2)
+    first = span[0] + _EARLY * (time[1] - time[0])
+    start = min(max(int(np.searchsorted(time, first, side="right")) - 1, 0), time.size - 2)
     end = max(int(np.searchsorted(time, span[1], side="right")), start + 2)
     time, downbeats = time[start:end], downbeats - start
     known = downbeats[(downbeats >= 0) & (downbeats < time.size)]
@@ -291,12 +291,8 @@ def _spanning(
     time: NDArray[np.float64], span: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], int]:
     """Beats with others added before and after, as needed to span an interval; how many before."""
-    time = time.copy()
     first, last = time[1] - time[0], time[-1] - time[-2]
-    early = (time[0] - span[0]) / first
-    if 0 < early < _EARLY:
-        time[0], early = span[0], 0.0
-    n_before = max(int(np.ceil(early)), 0)
+    n_before = max(int(np.ceil((time[0] - span[0]) / first - _EARLY)), 0)
     n_after = max(int(np.floor((span[1] - time[-1]) / last)), 0)
     before = time[0] - first * np.arange(n_before, 0, -1)
     after = time[-1] + last * np.arange(1, n_after + 1)

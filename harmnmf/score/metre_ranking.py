@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harmnmf.storage.arrays import load_arrays
+from harmnmf.storage.arrays import load_arrays, save_arrays
 
-__all__ = ["KIND", "MetreRanking", "default_ranking"]
+__all__ = ["KIND", "LIMIT", "MetreRanking", "default_ranking"]
 
 KIND = "metre-ranking"
-_LIMIT = 4.0  # standard deviations
+_NAMES = ("mean", "scale", "hidden", "output")
+LIMIT = 4.0  # standard deviations
 
 
 class MetreRanking:
@@ -55,16 +56,21 @@ class MetreRanking:
         ndarray, shape (n_hypotheses,)
             Logarithms of their probabilities, but for a constant.
         """
-        values = np.clip((statistics - self.mean) / self.scale, -_LIMIT, _LIMIT)
+        values = np.clip((statistics - self.mean) / self.scale, -LIMIT, LIMIT)
         ones = np.ones((len(values), 1))
         inputs = np.concatenate([values, values - values.mean(axis=0), ones], axis=1)
         return np.asarray(np.maximum(inputs @ self.hidden.T, 0) @ self.output, np.float64)
+
+    def save(self, path: str | PathLike[str], about: str = "") -> None:
+        """Write the ranking to a safetensors file."""
+        arrays = {name: getattr(self, name) for name in _NAMES}
+        save_arrays(path, arrays, {"kind": KIND, "about": about})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> MetreRanking:
         """Read a ranking from a safetensors file."""
         arrays, _ = load_arrays(path, kind=KIND)
-        return cls(*(arrays[name] for name in ("mean", "scale", "hidden", "output")))
+        return cls(*(arrays[name] for name in _NAMES))
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -11,7 +12,7 @@ from harmnmf.storage.files import atomic_path
 
 from .bars import TICKS
 from .expression import Direction, directions
-from .notation import Measure, Voice, notate, spelled_pitch
+from .notation import N_VOICES, Measure, Voice, notate, spelled_pitch
 from .rhythm import Symbol, Tuplet
 from .score import Score, ScoreNotes
 
@@ -39,7 +40,6 @@ _ACCIDENTALS = {
     3: "triple-sharp",
 }
 _CLEF_LINES = {"G": 2, "F": 4}
-_VOICES_PER_STAFF = 4  # of many programs, which number the voices of the second staff from 5 on
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -61,7 +61,7 @@ def write_musicxml(path: str | Path, score: Score) -> None:
     Raises
     ------
     ParameterError
-        If notes of a voice overlap, or lie outside the bars.
+        If notes lie outside the bars, or more than four voices of a staff overlap.
     HarmnmfError
         If the file cannot be written.
 
@@ -98,7 +98,7 @@ def to_musicxml(score: Score) -> str:
     Raises
     ------
     ParameterError
-        If notes of a voice overlap, or lie outside the bars.
+        If notes lie outside the bars, or more than four voices of a staff overlap.
 
     Examples
     --------
@@ -182,8 +182,8 @@ def _add_voice(
     marks: Sequence[Direction],
 ) -> None:
     """Add the symbols of a voice, each after the directions that stand at or within it."""
-    number = voice.number + _VOICES_PER_STAFF * (voice.staff - 1)
-    brackets = _bracketed(voice.symbols)
+    number = voice.number + N_VOICES * (voice.staff - 1)
+    tuplets = _tuplets(voice.symbols)
     for i, symbol in enumerate(voice.symbols):
         for mark in marks:
             if symbol.start <= mark.position < symbol.end:
@@ -194,9 +194,6 @@ def _add_voice(
             _add(forward, "voice", number)
             _add(forward, "staff", voice.staff)
             continue
-        neighbours = [
-            voice.symbols[k] if 0 <= k < len(voice.symbols) else None for k in (i - 1, i + 1)
-        ]
         for k, note in enumerate(symbol.notes or (None,)):
             element = _add(parent, "note")
             if symbol.is_grace:
@@ -217,7 +214,7 @@ def _add_voice(
             if not k:
                 for level, beam in enumerate(symbol.beams, start=1):
                     SubElement(element, "beam", number=str(level)).text = beam
-            _add_notations(element, notes, symbol, note, k == 0, neighbours, brackets)
+            _add_notations(element, notes, symbol, note, [] if k else tuplets[i])
 
 
 def _add_pitch(parent: Element, notes: ScoreNotes, note: int | None, *, is_whole_bar: bool) -> None:
@@ -254,13 +251,22 @@ def _add_value(parent: Element, symbol: Symbol, sharps: int | None) -> None:
             _add(ratio, "normal-type", _TYPES[symbol.tuplet.unit])
 
 
-def _bracketed(symbols: Sequence[Symbol]) -> set[Tuplet]:
-    """Tuplets that need a bracket, since no beam joins all of their notes."""
-    found = set()
-    for tuplet in {symbol.tuplet for symbol in symbols if symbol.tuplet is not None}:
-        outer = [symbol.beams[:1] for symbol in symbols if symbol.tuplet == tuplet]
-        if outer != [("begin",), *[("continue",)] * (len(outer) - 2), ("end",)]:
-            found.add(tuplet)
+def _tuplets(symbols: Sequence[Symbol]) -> list[list[dict[str, str]]]:
+    """Attributes of the starts and stops of tuplets at each symbol.
+
+    There is a bracket if no beam joins all notes of the tuplet.
+    """
+    members: dict[Tuplet, list[int]] = defaultdict(list)
+    for i, symbol in enumerate(symbols):
+        if symbol.tuplet is not None:
+            members[symbol.tuplet].append(i)
+    found: list[list[dict[str, str]]] = [[] for _ in symbols]
+    for indices in members.values():
+        beams = [symbols[i].beams[:1] for i in indices]
+        is_beamed = beams == [("begin",), *[("continue",)] * (len(beams) - 2), ("end",)]
+        bracket = "no" if is_beamed else "yes"
+        found[indices[0]].append({"type": "start", "number": "1", "bracket": bracket})
+        found[indices[-1]].append({"type": "stop", "number": "1"})
     return found
 
 
@@ -269,20 +275,13 @@ def _add_notations(
     notes: ScoreNotes,
     symbol: Symbol,
     note: int | None,
-    is_first: bool,
-    neighbours: Sequence[Symbol | None],
-    brackets: set[Tuplet],
+    tuplets: Sequence[dict[str, str]],
 ) -> None:
     notations = Element("notations")
     for kind in _ties(symbol):
         SubElement(notations, "tied", type=kind)
-    if is_first and symbol.tuplet is not None:
-        bracket = "yes" if symbol.tuplet in brackets else "no"
-        for kind, other in zip(("start", "stop"), neighbours, strict=True):
-            if other is None or other.tuplet != symbol.tuplet:
-                tuplet = SubElement(notations, "tuplet", type=kind, number="1")
-                if kind == "start":
-                    tuplet.set("bracket", bracket)
+    for attributes in tuplets:
+        SubElement(notations, "tuplet", attributes)
     if note is not None and not symbol.tied_from:
         if notes.ornament[note] == "trill":
             _add(_add(notations, "ornaments"), "trill-mark")

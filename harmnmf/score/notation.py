@@ -15,7 +15,7 @@ from .beaming import add_beams
 from .rhythm import Segment, Symbol, metre_of, write_rhythm
 from .score import Key, Score
 
-__all__ = ["Measure", "Voice", "notate", "spelled_pitch"]
+__all__ = ["N_VOICES", "Measure", "Voice", "notate", "spelled_pitch"]
 
 _STEPS = "FCGDAEB"
 # Middle lines of the treble and the bass clef, B4 and D3, in steps above C0.
@@ -23,12 +23,14 @@ _CLEFS = {"G": 34, "F": 22}
 _USUAL_CLEF = {1: "G", 2: "F"}
 # Ledger lines beyond the first, as the mean of a bar's notes, that a change of clef is worth.
 _CLEF_CHANGE = 2.5
+# Of a staff, in many programs; a score that was found in a performance has two.
+N_VOICES = 4
 _GRACE_CHORD = 0.03  # seconds between grace notes that are played together
 
 
 @dataclass(frozen=True)
 class Voice:
-    """Symbols of a voice in a bar, which fill it; `number` is 1 or 2 on each staff."""
+    """Symbols of a voice in a bar, which fill it; `number` is 1 to 4 on each staff."""
 
     staff: int
     number: int
@@ -95,7 +97,7 @@ def notate(score: Score) -> list[Measure]:
     Raises
     ------
     ParameterError
-        If notes of a voice overlap, or lie outside the bars.
+        If notes lie outside the bars, or more than four voices of a staff overlap.
 
     Examples
     --------
@@ -120,7 +122,7 @@ def notate(score: Score) -> list[Measure]:
         voices = tuple(
             Voice(staff, number, _symbols(signature, start, end, number, chords, grace))
             for staff in _USUAL_CLEF
-            for number in (1, 2)
+            for number in range(1, N_VOICES + 1)
             for chords, grace in [[place[index, staff, number] for place in (segments, graces)]]
             if chords or grace or number == 1
         )
@@ -149,20 +151,25 @@ _Places = dict[tuple[int, int, int], list[Segment]]  # by bar, staff and voice
 
 
 def _segments(score: Score) -> _Places:
-    """Chords of each voice in each bar; those that pass over a bar line are tied."""
+    """Chords of each voice in each bar; those that pass over a bar line are tied.
+
+    Notes of a voice that overlap or end apart, as printed scores have them, go to further voices.
+    """
     notes, bars = score.notes, score.bars
-    chords: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+    chords: dict[tuple[int, int, int, int], list[int]] = defaultdict(list)
     for i in np.flatnonzero(notes.duration > 0).tolist():
-        chords[int(notes.staff[i]), int(notes.voice[i]), int(notes.onset[i])].append(i)
+        end = int(notes.onset[i] + notes.duration[i])
+        chords[int(notes.onset[i]), int(notes.staff[i]), int(notes.voice[i]), -end].append(i)
     found: _Places = defaultdict(list)
     reached: dict[tuple[int, int], int] = defaultdict(int)
-    for (staff, voice, onset), members in sorted(chords.items()):
-        ends = {int(notes.onset[i] + notes.duration[i]) for i in members}
-        end = max(ends)
-        if len(ends) > 1 or onset < reached[staff, voice] or end > bars.starts[-1]:
+    for (onset, staff, own, minus_end), members in sorted(chords.items()):
+        end = -minus_end
+        free = (n for n in (own, *range(3, N_VOICES + 1)) if reached[staff, n] <= onset)
+        voice = next(free, None)
+        if voice is None or end > bars.starts[-1]:
             raise ParameterError(
-                f"the notes of staff {staff}, voice {voice} at tick {onset} overlap others, do not "
-                "end together, or lie outside the bars"
+                f"the notes of staff {staff} at tick {onset} need more than {N_VOICES} voices, or "
+                "lie outside the bars"
             )
         reached[staff, voice] = end
         for index in range(int(bars.bar_at(onset)), int(bars.bar_at(end - 1)) + 1):

@@ -232,7 +232,9 @@ def _tuplets(metre: Metre, span: Span, cuts: set[int]) -> list[Tuplet]:
         # A tuplet of several beats has whole units only: others are read more easily by beats.
         for factor in (1,) if is_long else (1, 2):
             for n in _TUPLETS:
-                if (normal := _normal(span, n)) and _fits(span, n, factor, inner):
+                # Nine in three beats are three triplets.
+                is_own = not span.parts or n % len(span.parts) > 0
+                if is_own and (normal := _normal(span, n)) and _fits(span, n, factor, inner):
                     return [Tuplet(span.start, span.end, n, normal)]
     return [tuplet for part in span.parts for tuplet in _tuplets(metre, part, cuts)]
 

@@ -28,9 +28,9 @@ _QUARTERS = np.arange(4) / 4
 # Beats take 0.65 s and there are 5 onsets a second, give or take; both in octaves.
 _PERIOD, _RATE, _TEMPO_SPREAD = np.log2(0.65), np.log2(5.0), 0.6
 # Octaves by which beats of eighths are faster, those of some waltzes and scherzos, which are felt
-# in bars, and by which those of slow compound time are slower, which is felt in its units.
-_EIGHTHS, _IN_ONE, _IN_UNITS = -0.8, -0.8, 0.8
-_IN_ONE_SHARE, _IN_UNITS_SHARE = 0.3, 0.15
+# in bars, and by which those of slow movements are slower, which are felt in their parts.
+_EIGHTHS, _IN_ONE, _IN_PARTS = -0.8, -0.8, 0.8
+_IN_ONE_SHARE, _IN_PARTS_SHARE = 0.3, 0.15
 _PERIOD_RANGE = (0.17, 3.0)  # seconds of a beat
 _FASTEST = 15.0  # onsets a second
 _SHORTEST = 0.03  # seconds of a note
@@ -180,10 +180,10 @@ def _draw_period(
     usual = 0.5 * (_PERIOD + np.log2(max(onsets_per_beat, 0.25)) - _RATE)
     if duration < TICKS:
         usual += _EIGHTHS
+    elif rng.random() < _IN_PARTS_SHARE:
+        usual += _IN_PARTS
     elif duration == TICKS and n_beats == 3:
         usual += _IN_ONE * (rng.random() < _IN_ONE_SHARE)
-    elif duration == 1.5 * TICKS:
-        usual += _IN_UNITS * (rng.random() < _IN_UNITS_SHARE)
     period = rng.normal(usual, _TEMPO_SPREAD)
     low = max(_PERIOD_RANGE[0], onsets_per_beat / _FASTEST)
     return float(np.clip(period, np.log2(low), max(np.log2(low), np.log2(_PERIOD_RANGE[1]))))

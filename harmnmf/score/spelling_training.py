@@ -28,7 +28,7 @@ _WRONG = (-5, -4, -3, -2, -1, -1, 1, 1, 2, 3, 4, 5)
 def train_spelling(
     scores: Sequence[Score],
     *,
-    n_epochs: int = 6,
+    n_epochs: int,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
@@ -38,7 +38,7 @@ def train_spelling(
     ----------
     scores : sequence of Score
         Scores with notes.
-    n_epochs : int, default=6
+    n_epochs : int
         Number of passes over all notes.
     seed : int, default=0
         Random seed.

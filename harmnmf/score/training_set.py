@@ -22,7 +22,10 @@ from .beat_excerpts import BeatExcerpt, draw_excerpt
 from .reading import MUSICXML_SUFFIXES, read_musicxml, read_pop909
 from .score import Key, Score, ScoreNotes
 
-__all__ = ["TrainingScore", "find_scores", "read_excerpts", "score_of_song", "write_excerpts"]
+__all__ = [
+    "ScoreFile", "TrainingScore", "draw_chances", "draw_score", "find_scores", "read_excerpts",
+    "read_scores", "score_of_song", "write_excerpts",
+]  # fmt: skip
 
 _KIND = "beat-excerpts"
 _HELD_OUT = 20  # one composer or song in so many
@@ -164,13 +167,13 @@ def write_excerpts(
     paths = [folder / f"{i:05}.safetensors" for i in range(-(-n_excerpts // _PER_FILE))]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if missing:
-        read = _read_all(scores, n_jobs)
+        read = read_scores(scores, n_jobs)
         if not read:
             raise ParameterError("no score has a piano part of two staves")
-        chance = _chances(read)
+        chance = draw_chances(read)
         for i in missing:
             rng = np.random.default_rng([seed, i])
-            excerpts = [_draw(read, chance, rng) for _ in range(_PER_FILE)]
+            excerpts = [draw_excerpt(draw_score(read, chance, rng), rng) for _ in range(_PER_FILE)]
             columns = zip(BeatExcerpt._fields, zip(*excerpts, strict=True), strict=True)
             arrays = {name: np.stack(column) for name, column in columns}
             save_arrays(paths[i], arrays, {"kind": _KIND})
@@ -189,7 +192,7 @@ def read_excerpts(paths: Sequence[Path]) -> list[BeatExcerpt]:
     return excerpts
 
 
-def _read_all(files: Sequence[ScoreFile], n_jobs: int) -> list[TrainingScore]:
+def read_scores(files: Sequence[ScoreFile], n_jobs: int) -> list[TrainingScore]:
     """Read the scores that have a part for the piano."""
     if n_jobs == 1:
         scores = [file.read() for file in files]
@@ -200,7 +203,7 @@ def _read_all(files: Sequence[ScoreFile], n_jobs: int) -> list[TrainingScore]:
     return [score for score in scores if score is not None]
 
 
-def _chances(scores: Sequence[TrainingScore]) -> NDArray[np.float64]:
+def draw_chances(scores: Sequence[TrainingScore]) -> NDArray[np.float64]:
     """Probability to draw each score."""
     density = [
         len(np.unique(score.whole.notes.onset)) / len(score.whole.bars.beats()) for score in scores
@@ -209,8 +212,9 @@ def _chances(scores: Sequence[TrainingScore]) -> NDArray[np.float64]:
     return np.asarray(weight / weight.sum())
 
 
-def _draw(
+def draw_score(
     scores: Sequence[TrainingScore], chance: NDArray[np.float64], rng: np.random.Generator
-) -> BeatExcerpt:
+) -> Score:
+    """Draw a score, with the part of the voice or without."""
     score = scores[int(rng.choice(len(scores), p=chance))]
-    return draw_excerpt(score.whole if rng.random() < _WITH_VOICE else score.piano, rng)
+    return score.whole if rng.random() < _WITH_VOICE else score.piano

@@ -15,6 +15,7 @@ from scores import make_score, played, read_back, rows, scores
 from harmnmf import HarmnmfError, ParameterError
 from harmnmf.score.bars import TICKS
 from harmnmf.score.musicxml import to_musicxml, write_musicxml
+from harmnmf.score.reading import read_musicxml
 from harmnmf.score.score import Key
 
 Q = TICKS
@@ -166,13 +167,9 @@ def test_brackets_where_no_beam_shows_the_tuplet():
     assert elements(eighths, "tuplet")[0].get("bracket") == "no"
 
 
-@pytest.mark.parametrize(
-    "notes",
-    [[(0, 2 * Q, "C4"), (Q, Q, "D4")], [(0, 2 * Q, "C4"), (0, Q, "D4")], [(3 * Q, 2 * Q, "C4")]],
-)
-def test_notes_that_no_voice_can_have(tmp_path, notes):
-    with pytest.raises(ParameterError, match=r"staff 1, voice 1 at tick \d+ overlap others"):
-        write_musicxml(tmp_path / "song.musicxml", make_score(notes))
+def test_nothing_is_left_of_a_score_that_cannot_be_written(tmp_path):
+    with pytest.raises(ParameterError, match="staff 1 at tick 1440 need more than 4 voices"):
+        write_musicxml(tmp_path / "song.musicxml", make_score([(3 * Q, 2 * Q, "C4")]))
     assert not list(tmp_path.iterdir())
 
 
@@ -182,3 +179,46 @@ def test_file(tmp_path):
     assert (tmp_path / "song.musicxml").read_text(encoding="utf-8") == to_musicxml(score)
     with pytest.raises(HarmnmfError, match="cannot write to this folder"):
         write_musicxml(tmp_path / "missing" / "song.musicxml", score)
+
+
+BARCAROLLE = make_score(
+    [
+        (0, Q // 2, "F#5"),
+        (Q // 2, 5 * Q // 2, "B5"),
+        (3 * Q, Q // 2, "A#5"),
+        *((Q // 2 + i * Q // 2, Q // 2, name, 2) for i, name in enumerate(["B2", "F#3", "D4"] * 4)),
+        (Q // 2, 3 * Q // 2, "D5", 1, 2),
+        (13 * Q // 2, 3 * Q // 2, "E##5"),
+    ],
+    [[6, 8], [6, 8], [6, 8], [9, 8]],
+    pickup=Q // 2,
+    keys=(Key(0, 2, "minor"), Key(2, 5)),
+    title="Barcarolle",
+)
+ORNAMENTS = make_score(
+    [
+        (0, 0, "Ab4", 1, 1, "grace"),
+        (0, 0, "Bb4", 1, 1, "grace"),
+        (0, Q, "C5", 1, 1, "trill"),
+        *((Q + i * Q // 3, Q // 3, name) for i, name in enumerate(["Db5", "C5", "Cb5"])),
+        (2 * Q, 6 * Q, "Bb4"),
+        *((0, 4 * Q, name, 2, 1, "arpeggio") for name in ("Eb3", "Bb3", "G4")),
+        (4 * Q, 4 * Q, "Eb3", 2),
+        (4 * Q, Q, "Ab2", 2, 2),
+        (6 * Q, 2 * Q // 5, "G2", 2, 2),
+        (6 * Q + 2 * Q // 5, 3 * Q // 5, "G2", 2, 2),
+    ],
+    [[4, 4]] * 2,
+    keys=(Key(0, -4, "minor"),),
+)
+
+
+@pytest.mark.parametrize("score", [BARCAROLLE, ORNAMENTS])
+def test_scores_are_read_as_they_were_written(tmp_path, score):
+    write_musicxml(tmp_path / "song.musicxml", score)
+    read = read_musicxml(tmp_path / "song.musicxml")
+    assert rows(read.notes) == rows(score.notes)
+    assert read.bars.time_signatures.tolist() == score.bars.time_signatures.tolist()
+    assert read.bars.pickup == score.bars.pickup
+    assert read.keys == score.keys
+    assert read.title == score.title

@@ -333,13 +333,19 @@ def test_clefs_change_where_a_hand_stays_in_another_register():
 
 
 @pytest.mark.parametrize(
+    "notes", [[(0, 2 * Q, "C4"), (Q, Q, "D4")], [(0, 2 * Q, "C4"), (0, Q, "D4")]]
+)
+def test_notes_of_a_voice_that_overlap_have_further_voices(notes):
+    (measure,) = notate(make_score(notes))
+    upper = [voice.number for voice in measure.voices if voice.staff == 1]
+    assert upper == [1, 3]
+
+
+@pytest.mark.parametrize(
     "notes",
-    [
-        [(0, 2 * Q, "C4"), (Q, Q, "D4")],
-        [(0, 2 * Q, "C4"), (0, Q, "D4")],
-        [(3 * Q, 2 * Q, "C4")],
-    ],
+    [[(3 * Q, 2 * Q, "C4")], [(i * Q // 8, Q, pitch) for i, pitch in enumerate("CDEFG")]],
 )
 def test_notes_that_no_voice_can_have(notes):
-    with pytest.raises(ParameterError, match=r"voice 1 at tick \d+ overlap others"):
+    notes = [(onset, duration, f"{name[0]}4") for onset, duration, name in notes]
+    with pytest.raises(ParameterError, match="more than 4 voices, or lie outside the bars"):
         notate(make_score(notes))

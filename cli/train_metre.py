@@ -1,0 +1,86 @@
+"""`harmnmf train metre`: the ranking of levels, metres and phases of beats, from scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harmnmf.cli._support.options import COUNT, FOLDER, about_option, quiet_option, seed_option
+from harmnmf.cli._support.progress import ProgressBar
+from harmnmf.errors import HarmnmfError
+
+
+@click.command("metre")
+@click.option(
+    "--scores",
+    multiple=True,
+    type=FOLDER,
+    help="Folder of MusicXML files with a piano part; can be given several times. File names begin "
+    "with the composer and two underscores.",
+)
+@click.option("--songs", type=FOLDER, help="Folder of POP909: NNN.mid and NNN.beat_midi.txt.")
+@click.option(
+    "--beats", default="beats", show_default=True, help="Network of beats: shipped name or file."
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Output file (.safetensors).",
+)
+@click.option("--pieces", default=2000, type=COUNT, help="Number of pieces that are played.")
+@click.option("--steps", default=2000, type=COUNT, help="Number of training steps.")
+@seed_option
+@click.option("-j", "--jobs", default=1, type=COUNT, help="Number of processes that read scores.")
+@about_option
+@quiet_option
+def command(
+    scores: tuple[Path, ...],
+    songs: Path | None,
+    beats: str,
+    output: Path,
+    pieces: int,
+    steps: int,
+    seed: int,
+    jobs: int,
+    about: str | None,
+    quiet: bool,
+) -> None:
+    """Train the choice of tempo level, metre and bar lines for `harmnmf score`.
+
+    Parts of the scores are played as for `harmnmf train beats`; for each, beats and bars of several
+    levels and metres are found by the network of beats, and a small network learns to tell by
+    statistics which of them are those of the score (four pieces a second on one core).
+
+    \b
+    Example:
+      harmnmf train metre --scores lieder/ --songs POP909/ -o metre.safetensors
+    """  # noqa: D301 (click needs the backspace itself)
+    if not scores and songs is None:
+        raise HarmnmfError("there is nothing to train on; give --scores or --songs")
+    if output.exists():
+        raise HarmnmfError(f"{output}: exists")
+
+    import numpy as np
+
+    from harmnmf.score.beats import BeatNetwork
+    from harmnmf.score.metre_training import draw_piece, fit_ranking
+    from harmnmf.score.training_set import draw_chances, draw_score, find_scores, read_scores
+
+    network = BeatNetwork.load(beats)
+    files, _ = find_scores(sorted({folder.resolve() for folder in scores}), songs)
+    read = read_scores(files, jobs)
+    chance = draw_chances(read)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    with ProgressBar("Pieces", pieces, quiet=quiet) as bar:
+        while len(drawn) < pieces:
+            piece = draw_piece(draw_score(read, chance, rng), network, rng)
+            if piece is not None:
+                drawn.append(piece)
+                bar.update(len(drawn))
+    with ProgressBar("Steps", steps, quiet=quiet) as bar:
+        ranking = fit_ranking(drawn, n_steps=steps, seed=seed, progress=bar.update)
+    ranking.save(output, about or "")
