@@ -226,7 +226,7 @@ def _tuplets(metre: Metre, span: Span, cuts: set[int]) -> list[Tuplet]:
     is_long = span.duration > metre.beat
     if not is_long and (special := _divided_beat(metre, span, inner)):
         return [special]
-    if not is_long and all(cut in metre.strength for cut in inner):
+    if not inner or (not is_long and all(cut in metre.strength for cut in inner)):
         return []
     if not all(_is_free(metre, part.start, cuts) for part in span.parts[1:]) or not span.parts:
         # A tuplet of several beats has whole units only: others are read more easily by beats.
