@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harmnmf.cli._support.options import COUNT, FOLDER, about_option, quiet_option, seed_option
 from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
+
+if TYPE_CHECKING:
+    from harmnmf.score.metre_training import RankedPiece
 
 
 @click.command("metre")
@@ -74,7 +78,7 @@ def command(
     read = read_scores(files, jobs)
     chance = draw_chances(read)
     rng = np.random.default_rng(seed)
-    drawn = []
+    drawn: list[RankedPiece] = []
     with ProgressBar("Pieces", pieces, quiet=quiet) as bar:
         while len(drawn) < pieces:
             piece = draw_piece(draw_score(read, chance, rng), network, rng)

@@ -125,7 +125,8 @@ def _track(
     intervals = np.arange(low, max(round(longest * rate), low) + 1) / rate
     of_intervals = _PERIOD_WEIGHT * _at_intervals(logarithm, intervals)
     if near is not None:
-        of_intervals -= 0.5 * (np.log(intervals / near) / _SPREAD)[:, None] ** 2
+        distance = np.log(intervals / near) / _SPREAD
+        of_intervals = np.asarray(of_intervals - 0.5 * distance[:, None] ** 2, np.float64)
     if known is not None:
         frames = np.round((known + _MARGIN) * rate).astype(int)[:, None] + np.arange(-2, 3)
         evidence[np.unique(np.clip(frames, 0, evidence.size - 1))] += _KNOWN
