@@ -230,9 +230,10 @@ class _Choice:
         n_beats, is_compound = self.metre or hypothesis.metre
         time, start = hypothesis.time, self.notes.onset[0]
         if self.pickup is not None:
-            first = start + self.pickup * (time[1] - time[0])
-            nearest = int(np.abs(time - first).argmin())
-            downbeats = np.arange(nearest % n_beats, time.size + n_beats, n_beats)
+            # A part of a beat counts as one where the first note is at a beat.
+            first = start + (self.pickup - 0.25) * (time[1] - time[0])
+            index = int(np.searchsorted(time, first))
+            downbeats = np.arange(index % n_beats, time.size + n_beats, n_beats)
         elif n_beats == hypothesis.metre[0]:
             downbeats = hypothesis.downbeats
         else:
