@@ -22,7 +22,7 @@ from harmnmf import (
     write_audio,
 )
 from harmnmf.decoder import analysis as block_analysis
-from harmnmf.signal import audio as audio_files
+from harmnmf.signal import reading as audio_files
 from harmnmf.signal.decoding import open_sound
 from harmnmf.signal.spectrogram import STFT
 

@@ -123,7 +123,7 @@ def _track(
     evidence, logarithm = _evidence(probabilities, round(_MARGIN * rate))
     low = max(round(shortest * rate), 2)
     intervals = np.arange(low, max(round(longest * rate), low) + 1) / rate
-    of_intervals = _PERIOD_WEIGHT * _at_intervals(logarithm, intervals)
+    of_intervals: Floats = _PERIOD_WEIGHT * _at_intervals(logarithm, intervals)
     if near is not None:
         distance = np.log(intervals / near) / _SPREAD
         of_intervals = np.asarray(of_intervals - 0.5 * distance[:, None] ** 2, np.float64)

@@ -29,7 +29,9 @@ def numeric_options() -> list[tuple[tuple[str, ...], click.Option]]:
         (names, option)
         for names, command in commands(main)
         for option in command.params
-        if isinstance(option, click.Option) and option.type.name.startswith(("int", "float"))
+        if isinstance(option, click.Option)
+        and option.type.name.startswith(("int", "float"))
+        and not option.is_flag
     ]
 
 
