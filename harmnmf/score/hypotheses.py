@@ -123,17 +123,17 @@ def _track(
     evidence, logarithm = _evidence(probabilities, round(_MARGIN * rate))
     low = max(round(shortest * rate), 2)
     intervals = np.arange(low, max(round(longest * rate), low) + 1) / rate
-    of_intervals: Floats = _PERIOD_WEIGHT * _at_intervals(logarithm, intervals)
+    of_intervals = _PERIOD_WEIGHT * _at_intervals(logarithm, intervals)
     if near is not None:
         distance = np.log(intervals / near) / _SPREAD
-        of_intervals = np.asarray(of_intervals - 0.5 * distance[:, None] ** 2, np.float64)
+        of_intervals -= 0.5 * distance[:, None] ** 2
     if known is not None:
         frames = np.round((known + _MARGIN) * rate).astype(int)[:, None] + np.arange(-2, 3)
         evidence[np.unique(np.clip(frames, 0, evidence.size - 1))] += _KNOWN
     beats = beat_path(evidence, of_intervals, low) / rate - _MARGIN
     within = beats[(beats > start - 0.1) & (beats < end + 0.1)]
     if within.size < 2:  # one chord, or nearly so
-        within = start + np.arange(2) * float(intervals.mean())
+        within = np.array([start, start + float(intervals.mean())])
     return align_beats(within, notes.onset, notes.velocity / 64)
 
 
