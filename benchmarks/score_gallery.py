@@ -20,9 +20,9 @@ from pathlib import Path
 import click
 import numpy as np
 import typst
-import verovio
 
 from harmnmf import ParameterError, SampledPiano, Transcriber
+from harmnmf.score.engraving import engrave
 from harmnmf.score.from_notes import transcribe_score
 from harmnmf.score.key_names import key_name
 from harmnmf.score.musicxml import to_musicxml
@@ -80,13 +80,8 @@ def describe(score: Score) -> str:
 
 def first_line(score: Score) -> str:
     """Engrave the first system, in SVG."""
-    toolkit = verovio.toolkit()
-    toolkit.setOptions({
-        "pageWidth": _WIDTH, "footer": "none", "header": "none", "systemMaxPerPage": 1,
-        "adjustPageHeight": True, "xmlIdSeed": 1,
-    })  # fmt: skip
-    toolkit.loadData(to_musicxml(score))
-    return str(toolkit.renderToSVG(1))
+    options = {"pageWidth": _WIDTH, "header": "none", "systemMaxPerPage": 1}
+    return engrave(score, adjustPageHeight=True, **options)[0]
 
 
 def picture(printed: Score, found: Score) -> bytes:

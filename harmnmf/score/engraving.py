@@ -17,7 +17,7 @@ from harmnmf.storage.files import atomic_path
 from .musicxml import to_musicxml
 from .score import Score
 
-__all__ = ["write_pdf", "write_svg"]
+__all__ = ["engrave", "write_pdf", "write_svg"]
 
 # Tenths of a millimetre, of A4; a page of a file in SVG is as high as its content.
 _WIDTH, _HEIGHT = 2100, 2970
@@ -60,7 +60,7 @@ def write_svg(path: str | Path, score: Score) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_svg(Path(folder, "song.svg"), Score(notes, Bars([[4, 4]]), (Key(0, 0),)))
     """
-    pages = _engrave(score, pageHeight=_HIGHEST, adjustPageHeight=True, scale=50)
+    pages = engrave(score, pageHeight=_HIGHEST, adjustPageHeight=True, scale=50)
     text = pages[0] if len(pages) == 1 else _stacked(pages)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -96,7 +96,7 @@ def write_pdf(path: str | Path, score: Score) -> None:
     """
     typst = _load("typst")
     margins = {f"pageMargin{side}": 120 for side in ("Left", "Right", "Top", "Bottom")}
-    pages = _engrave(score, pageHeight=_HEIGHT, **margins)
+    pages = engrave(score, pageHeight=_HEIGHT, **margins)
     # Without a date, equal scores make equal files.
     document = "#set document(date: none)\n"
     document += f"#set page(width: {_WIDTH / 10}mm, height: {_HEIGHT / 10}mm, margin: 0mm)\n"
@@ -118,8 +118,38 @@ def _load(name: str) -> Any:
         ) from error
 
 
-def _engrave(score: Score, **options: int) -> list[str]:
-    """Engrave a score with options of Verovio, and return its pages in SVG."""
+def engrave(score: Score, **options: Any) -> list[str]:
+    """Engrave a score as pages in SVG.
+
+    Parameters
+    ----------
+    score : Score
+        Score.
+    **options
+        Options of Verovio, such as `pageHeight`.
+
+    Returns
+    -------
+    list of str
+        Pages.
+
+    Raises
+    ------
+    ParameterError
+        If notes lie outside the bars, or more than four voices of a staff overlap.
+    HarmnmfError
+        If Verovio is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from harmnmf.score.bars import Bars
+    >>> from harmnmf.score.score import Key, ScoreNotes
+    >>> columns = [np.array([value]) for value in (0, 1920, 60, 1, 1, 0)]
+    >>> notes = ScoreNotes(*columns, ornament=np.array([""]))
+    >>> len(engrave(Score(notes, Bars([[4, 4]]), (Key(0, 0),))))
+    1
+    """
     verovio = _load("verovio")
     verovio.enableLog(verovio.LOG_ERROR)
     toolkit = verovio.toolkit()
