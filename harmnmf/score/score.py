@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from harmnmf.notes.note_list import NoteList
 
 from .bars import Bars, BeatGrid
 
-__all__ = ["Key", "Performance", "Score", "ScoreNotes"]
+__all__ = ["ORNAMENTS", "Key", "Performance", "Score", "ScoreNotes", "sharps_of_bars"]
 
 ORNAMENTS = ("", "grace", "arpeggio", "trill")
 
@@ -40,6 +41,30 @@ class Key:
             raise ParameterError(f"a key signature has up to 7 sharps or flats, not {self.fifths}")
         if self.mode not in ("major", "minor"):
             raise ParameterError(f"mode must be 'major' or 'minor', not {self.mode!r}")
+
+
+def sharps_of_bars(keys: Sequence[Key], bar: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Find the sharps of the key signature in each of some bars, negative for flats.
+
+    Parameters
+    ----------
+    keys : sequence of Key
+        Keys in ascending order of their bars, the first of bar 0.
+    bar : ndarray of int, shape (n,)
+        Indices of bars.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        Sharps.
+
+    Examples
+    --------
+    >>> sharps_of_bars([Key(0, 2), Key(8, -1)], np.array([7, 8]))
+    array([ 2, -1])
+    """
+    index = np.searchsorted([key.bar for key in keys], bar, side="right") - 1
+    return np.array([key.fifths for key in keys])[index]
 
 
 @dataclass(frozen=True, eq=False)
