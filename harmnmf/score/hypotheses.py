@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harmnmf.notes.note_list import NoteList
 
-from .bars import TICKS, Bars, beat_duration
+from .bars import Bars, beat_duration, is_compound
 from .beat_path import bar_path, beat_path, log_odds
 from .beat_times import align_beats
 from .beats import PERIODS, BeatProbabilities
@@ -62,10 +62,8 @@ class Hypothesis:
 
 def metre_of(time_signature: tuple[int, int]) -> tuple[int, bool]:
     """Beats of a bar, and whether they are dotted; raises ParameterError if it is impossible."""
-    numerator, denominator = time_signature
     duration = int(Bars([time_signature]).starts[-1])
-    beat = beat_duration(numerator, denominator)
-    return duration // beat, beat * denominator != 4 * TICKS
+    return duration // beat_duration(*time_signature), is_compound(*time_signature)
 
 
 def bar_hypotheses(

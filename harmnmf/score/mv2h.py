@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from harmnmf.errors import ParameterError
 
 from .alignment import ScoreAlignment, align_scores
-from .bars import TICKS, Bars, beat_duration
+from .bars import TICKS, Bars, beat_duration, is_compound
 from .score import Score, ScoreNotes
 
 __all__ = ["mv2h"]
@@ -99,13 +98,6 @@ def mv2h(
         "Harmony": _compare_keys(reference, estimated, alignment),
     }
     return {**scores, "MV2H": sum(scores.values()) / len(scores)}
-
-
-@dataclass(frozen=True)
-class _Cluster:
-    onset: int
-    offset: int
-    notes: list[int]
 
 
 class _Voices:
@@ -206,7 +198,7 @@ def _groups(bars: Bars) -> NDArray[np.int64]:
         if index or not bars.pickup:
             groups.append((start, end))
         beat = beat_duration(upper, lower)
-        n_parts = 3 if beat * lower > 4 * TICKS else 2
+        n_parts = 3 if is_compound(upper, lower) else 2
         for duration in (beat, beat // n_parts):
             # Those of a pickup are counted from its end.
             starts = range(start + (end - start) % duration, end, duration)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
 
-from .bars import Bars, BeatGrid
+from .bars import BeatGrid, is_compound
 from .ornaments import find_ornaments
 from .score import ORNAMENTS
 
@@ -244,10 +244,12 @@ def _positions(
     lengths = np.diff(np.append(beats, grid.bars.starts[-1]))
     beat = np.clip(np.searchsorted(grid.time, time, side="right") - 1, 0, beats.size - 2)
     seconds = np.diff(grid.time)[beat]
+    signatures = grid.bars.time_signatures.tolist()
+    bar = grid.bars.bar_at(beats[beat])
     events = _Events(
         beat + (time - grid.time[beat]) / seconds,
         seconds,
-        _is_compound(grid.bars)[beat].astype(np.int64),
+        np.array([is_compound(*signatures[i]) for i in bar], np.int64),
         is_played,
         spread,
     )
@@ -255,12 +257,6 @@ def _positions(
     index = np.clip(np.floor(found + 1e-6).astype(np.int64), 0, beats.size - 1)
     part = np.where(found - index < 1 - 1e-6, found - index, 0.0)
     return np.maximum(np.round(beats[index] + part * lengths[index]), 0).astype(np.int64)
-
-
-def _is_compound(bars: Bars) -> NDArray[np.bool_]:
-    """Which beats have three parts."""
-    numerator, denominator = bars.time_signatures[bars.bar_at(bars.beats())].T
-    return (denominator >= 8) & (numerator > 3) & (numerator % 3 == 0)
 
 
 class _Events(NamedTuple):
