@@ -22,8 +22,8 @@ def read_beats(path: str | Path) -> NDArray[np.float64]:
 
     A line has the time of a beat in seconds, and perhaps, after a tab, comma or space, its number
     in the bar, where 1 begins a bar; or a label, "db" for a downbeat and "b" for another beat, as
-    in A-MAPS and ASAP. Other cells, names of columns, and lines that begin with ``#`` are passed
-    over.
+    in A-MAPS and ASAP. Other cells beside a label, names of columns, and lines that begin with
+    ``#`` or ``%`` are skipped.
 
     Parameters
     ----------

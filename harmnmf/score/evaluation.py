@@ -160,7 +160,7 @@ def evaluate_beat_files(
 
 
 def evaluate_score(reference: Score, estimated: Score) -> dict[str, float]:
-    """Score a score against a reference.
+    """Evaluate a score against a reference.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from harmnmf.notes.note_list import NoteList
 from .bars import Bars, beat_duration, is_compound
 from .beat_path import bar_path, beat_path, log_odds
 from .beat_times import align_beats
-from .beats import PERIODS, BeatProbabilities
+from .beats import PERIODS, PERIODS_AN_OCTAVE, BeatProbabilities
 from .statistics import BeatStatistics, Chords
 
 __all__ = ["METRES", "Hypothesis", "bar_hypotheses", "metre_of", "track_again", "track_in_ranges"]
@@ -159,7 +159,7 @@ def _at_intervals(
     logarithm: NDArray[np.float64], seconds: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Interpolate between periods."""
-    place = np.clip(np.log2(seconds / PERIODS[0]) * 8, 0, len(PERIODS) - 1.001)
+    place = np.clip(np.log2(seconds / PERIODS[0]) * PERIODS_AN_OCTAVE, 0, len(PERIODS) - 1.001)
     below = place.astype(int)
     part = (place - below)[:, None]
     return np.asarray((1 - part) * logarithm[below] + part * logarithm[below + 1])

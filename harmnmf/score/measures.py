@@ -66,7 +66,7 @@ class Measure:
     n_times : int
         How often the music up to here is played; 1 without a repeat sign.
     endings : set of int
-        Times at which this measure is played; empty if at all.
+        Passes of the repeat in which this measure is played; empty if in all.
     """
 
     signature: tuple[int, int]
@@ -148,7 +148,7 @@ def _read_measure(measure: Element, state: _State, staff: int) -> Measure:
 
 
 def _read_repeats(measure: Element, state: _State) -> tuple[bool, int, set[int]]:
-    """Whether a measure begins a repeat, how often it is played, and at which times."""
+    """Whether a measure begins a repeat, how often it is played, and in which passes."""
     begins, n_times, endings = False, 1, state.endings
     for barline in measure.findall("barline"):
         ending, repeat = barline.find("ending"), barline.find("repeat")

@@ -37,7 +37,7 @@ def mv2h(
     - *Metre* is the F-measure of bars, beats and halves or thirds of beats, by their start and
       end.
     - *Value* is the mean of 1 less the relative error of durations, of notes found that have a
-      right link, or end their voice in both scores.
+      correct link, or end their voice in both scores.
     - *Harmony* is the part of the time with the right key signature; one a fifth away counts half.
       Chord symbols, and modes, which MusicXML rarely tells, are not compared.
     - *MV2H* is the mean of the five.

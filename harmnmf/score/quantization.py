@@ -18,13 +18,14 @@ from .score import ORNAMENTS
 
 __all__ = ["Quantized", "quantize"]
 
-# A chord is rolled if it has so many notes, and so many seconds from one to the next.
+# A chord is rolled if it has this many notes, and on average this many seconds from one to the
+# next, or more.
 _ROLLED_NOTES, _ROLLED_STEP = 3, 0.03
 
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """Notes at positions of a score, in order of onset, staff and pitch; no two are the same key.
+    """Notes at positions of a score, in order of onset, staff and pitch; none is there twice.
 
     Parameters
     ----------

@@ -34,16 +34,16 @@ def read_musicxml(
 ) -> Score:
     """Read the piano part of a MusicXML file.
 
-    Of several parts that with two staves is read, if there are more, the one named as a keyboard
-    instrument; two parts of one staff are read as the hands. Notes of other parts are left out.
+    Of several parts, the one with two staves is read, and of several of these the one that is named
+    as a keyboard instrument; otherwise two parts of one staff are read as the hands. Notes of other
+    parts are left out.
     Notes that are not printed, which some programs use to play an ornament, are left out, too.
     Tied notes become one. Two short measures that make a bar together, as at a repeat within it,
     are one bar; other irregular measures have a time signature of their own. A staff keeps two
-    voices, and notes of others join the nearer one. Notes are as long as they are printed: other
-    than :class:`~harmnmf.score.score.ScoreNotes` says, those of a chord may end at different times,
-    where some are tied on, and notes of a voice may overlap.
+    voices, and notes of others join the nearer one. Notes are as long as they are printed: notes of
+    a chord may end at different times, where some are tied on, and notes of a voice may overlap.
 
-    A :class:`UserWarning` says which parts were chosen if that is not plain.
+    A :class:`UserWarning` says which parts were chosen if others could be meant.
 
     Parameters
     ----------

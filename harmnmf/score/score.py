@@ -84,7 +84,7 @@ class ScoreNotes:
     voice : ndarray of int, shape (n_notes,)
         1 or 2 in each staff; 1 if the staff has one voice only, and for the upper of two. Notes of
         a voice that begin together are a chord, and end together; those of different onsets
-        do not overlap. In printed scores that were read they may.
+        do not overlap. In scores that were read from MusicXML they may.
     fifths : ndarray of int, shape (n_notes,)
         Spelling: the place on the line of fifths, with C at 0, G 1, F -1, F sharp 6, B flat -2.
     ornament : ndarray of str, shape (n_notes,)

@@ -41,8 +41,8 @@ def write_score_midi(path: str | Path, score: Score) -> None:
 
     Notes and pedal keep their times to less than a millisecond, and the tempo follows the beats, so
     that score programs and sequencers show the bars of the score. Each hand has a track, with the
-    pedal. The time before the first beat has as many beats as fit the first tempo, or if it is less
-    than half a beat, is a bar of a sixteenth or a few. Overlapping notes of a pitch are cut. A
+    pedal. The time before the first beat is filled with beats of about its tempo, or if it is less
+    than half a beat, with a bar of one or more sixteenths. Overlapping notes of a pitch are cut. A
     score without a performance is written at 120 quarters a minute.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Performances made up from scores: tempo curves, rubato, articulation, and transcription errors.
+"""Simulated performances of scores: tempo curves, rubato, articulation, and transcription errors.
 
 Their beats are known exactly, and no recording is needed to train on them.
 """
