@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import ParameterError
+from harmnmf.validation import check_integer
 
 __all__ = [
     "TICKS",
@@ -110,9 +111,12 @@ class Bars:
     starts: NDArray[np.int64]
 
     def __init__(self, time_signatures: ArrayLike, pickup: int = 0) -> None:
-        signatures = np.array(time_signatures, np.int64)
+        signatures = np.array(time_signatures)
         if signatures.ndim != 2 or signatures.shape[1] != 2 or not len(signatures):
             raise ParameterError("time_signatures must have shape (n_bars, 2), with a bar or more")
+        if signatures.dtype.kind not in "iu":
+            raise ParameterError("time_signatures must be integers")
+        signatures = signatures.astype(np.int64)
         for numerator, denominator in signatures:
             if numerator < 1 or denominator not in _UNITS:
                 raise ParameterError(
@@ -120,7 +124,8 @@ class Bars:
                     f"is one of {', '.join(map(str, _UNITS))}"
                 )
         durations = signatures[:, 0] * (4 * TICKS // signatures[:, 1])
-        if not 0 <= pickup < durations[0]:
+        check_integer("pickup", pickup, 0)
+        if pickup >= durations[0]:
             raise ParameterError("a pickup must be shorter than a bar")
         if pickup:
             durations[0] = pickup
