@@ -33,7 +33,6 @@ __all__ = ["BEAT_SUFFIXES", "Annotations", "read_annotations"]
 
 BEAT_SUFFIXES = (".tsv", ".csv", ".txt", ".beats", ".lab")
 
-_LINE = 1000  # characters
 _MAX_BEATS = 1_000_000
 _TEMPO = 500_000  # microseconds per beat
 _MODES = ("major", "minor")
@@ -112,9 +111,6 @@ def read_annotations(path: str | Path) -> Annotations:
     if path.suffix.lower() in MIDI_SUFFIXES:
         return _read_midi(path)
     table = read_beats(path)
-    with open_plain(path) as file:
-        if re.search(b"pitch|note|velocity", file.readline(_LINE).lower()):
-            raise FormatError(f"{path}: is a table of notes, which does not tell the beats")
     if table.ndim == 1:
         return Annotations(table)
     return Annotations(table[:, 0], table[table[:, 1] == 1, 0])

@@ -39,7 +39,8 @@ def read_beats(path: str | Path) -> NDArray[np.float64]:
     Raises
     ------
     FormatError
-        If the file cannot be read, has fewer than two beats, or the times do not ascend.
+        If the file cannot be read, is a table of notes, has fewer than two beats, or the times do
+        not ascend.
 
     Examples
     --------
@@ -63,6 +64,10 @@ def read_beats(path: str | Path) -> NDArray[np.float64]:
                 raise FormatError(
                     f"{path}, line {number}: {line.strip()!r} is not the time of a beat in "
                     "seconds, and perhaps its number in the bar"
+                ) from None
+            if re.search("pitch|note|velocity", line.lower()):
+                raise FormatError(
+                    f"{path}: is a table of notes, which does not tell the beats"
                 ) from None
     beats = np.array(rows).reshape(-1, 2)
     if len(beats) < 2:
