@@ -59,7 +59,25 @@ def asap_hands(data: Path, name: str, notes: NoteList) -> NDArray[np.int64]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         printed = read_musicxml(path).notes
-    return _staves(notes, printed)
+    index = printed_notes(notes, printed)
+    return np.where(index >= 0, printed.staff[index], 0)
+
+
+def printed_notes(notes: NoteList, printed: ScoreNotes) -> NDArray[np.int64]:
+    """Index of the printed note of each note played, by an alignment of the chords; -1 if none."""
+    chord = np.cumsum(np.diff(notes.onset, prepend=notes.onset[0]) > _CHORD)
+    _, place = np.unique(printed.onset, return_inverse=True)
+    path = _align(_pitch_sets(chord, notes.pitch), _pitch_sets(place, printed.pitch))
+    places = zip(place.tolist(), printed.pitch.tolist(), strict=True)
+    index_of = {key: index for index, key in enumerate(places)}
+    nearby = sorted(range(-_NEAR, _NEAR + 1), key=abs)
+    return np.array(
+        [
+            next((index_of[at + d, pitch] for d in nearby if (at + d, pitch) in index_of), -1)
+            for at, pitch in zip(path[chord].tolist(), notes.pitch.tolist(), strict=True)
+        ],
+        np.int64,
+    )
 
 
 def _tracks(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
@@ -77,23 +95,6 @@ def _tracks(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray
             rows.append((time, message.note, message.channel + 1))
     onset, pitch, hand = np.array(rows).T
     return onset, pitch.astype(np.int64), hand.astype(np.int64)
-
-
-def _staves(notes: NoteList, printed: ScoreNotes) -> NDArray[np.int64]:
-    """Staff of each note played, by an alignment of the chords; 0 if it is not found."""
-    chord = np.cumsum(np.diff(notes.onset, prepend=notes.onset[0]) > _CHORD)
-    _, place = np.unique(printed.onset, return_inverse=True)
-    path = _align(_pitch_sets(chord, notes.pitch), _pitch_sets(place, printed.pitch))
-    columns = (place.tolist(), printed.pitch.tolist(), printed.staff.tolist())
-    staff_of = {(index, pitch): staff for index, pitch, staff in zip(*columns, strict=True)}
-    nearby = sorted(range(-_NEAR, _NEAR + 1), key=abs)
-    return np.array(
-        [
-            next((staff_of[at + d, pitch] for d in nearby if (at + d, pitch) in staff_of), 0)
-            for at, pitch in zip(path[chord].tolist(), notes.pitch.tolist(), strict=True)
-        ],
-        np.int64,
-    )
 
 
 def _pitch_sets(chord: NDArray[np.int64], pitch: NDArray[np.int64]) -> NDArray[np.float32]:
