@@ -155,7 +155,7 @@ def plot_notes(
     Raises
     ------
     ParameterError
-        If there are no notes in the time range.
+        If there are no notes in the time range, or `staff` has another length.
 
     Examples
     --------
@@ -170,12 +170,14 @@ def plot_notes(
     left = max(0.0, float(notes.onset[0]) - _MARGIN) if start is None else start
     right = min(left + _MAX_DURATION, last + _MARGIN) if end is None else end
     kept = (notes.offset > left) & (notes.onset < right)
-    if not kept.any():
+    if not (left < right and kept.any()):
         raise ParameterError(f"there are no notes from {left:g} to {right:g} s")
     low, high = notes.pitch[kept].min() - 4, notes.pitch[kept].max() + 8
     figure, axes = wide_figure(right - left)
     _add_beats(axes, beats, downbeats, low - 0.5, high + 0.5)
     is_left = np.zeros(len(notes), bool) if staff is None else np.asarray(staff) == 2
+    if is_left.shape != (len(notes),):
+        raise ParameterError("staff must be 1 or 2 for each note")
     hands = [("right hand", _BLUE, kept & ~is_left), ("left hand", _VERMILION, kept & is_left)]
     for name, color, drawn in hands if staff is not None else hands[:1]:
         _add_bars(axes, notes, drawn, label=name, facecolor=_shades(color, notes, drawn), **_EDGE)

@@ -47,8 +47,8 @@ def align_scores(reference: Score, estimated: Score) -> ScoreAlignment:
     """Align two scores by dynamic programming, onset by onset.
 
     The cost of two onsets is 1 less the F-measure of their pitches, and that of an onset without
-    partner is 1, as in MV2H. That takes all alignments of the least cost, and then the one with
-    the best score, of which there can be millions; this takes the one of the steadiest tempo. Grace
+    partner is 1, as in MV2H. There can be millions of alignments of the least cost: MV2H tries
+    them all and takes the one with the best score, this takes the one of the steadiest tempo. Grace
     notes are left out: they have no place of their own.
 
     Parameters

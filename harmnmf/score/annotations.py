@@ -1,4 +1,4 @@
-"""What is known of the beats of a piece: read from MIDI files and from text files."""
+"""Annotations of beats, keys and hands, read from MIDI files and text files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ __all__ = ["BEAT_SUFFIXES", "Annotations", "read_annotations"]
 
 BEAT_SUFFIXES = (".tsv", ".csv", ".txt", ".beats", ".lab")
 
-_LINE = 1000  # characters
 _MAX_BEATS = 1_000_000
 _TEMPO = 500_000  # microseconds per beat
 _MODES = ("major", "minor")
@@ -77,9 +76,9 @@ def read_annotations(path: str | Path) -> Annotations:
     r"""Read beats, and keys and hands if they are there.
 
     The beats of a MIDI file are those of its tempo map and time signatures, from the first note to
-    the last. A first bar that is shorter than the second is a pickup,
-    and begins with no downbeat. Its hands are two tracks with notes: by their names, or the first
-    is the right hand. A text file is read by :func:`~harmnmf.score.beat_files.read_beats`.
+    the last. A first bar that is shorter than the second is a pickup, and begins with no downbeat.
+    Its hands are two tracks with notes: by their names, or the first is the right hand. A text file
+    is read by :func:`~harmnmf.score.beat_files.read_beats`.
 
     A :class:`UserWarning` says that a MIDI file has neither a tempo nor a time signature: its
     beats are those of the standard, 120 a minute.
@@ -112,9 +111,6 @@ def read_annotations(path: str | Path) -> Annotations:
     if path.suffix.lower() in MIDI_SUFFIXES:
         return _read_midi(path)
     table = read_beats(path)
-    with open_plain(path) as file:
-        if re.search(b"pitch|note|velocity", file.readline(_LINE).lower()):
-            raise FormatError(f"{path}: is a table of notes, which does not tell the beats")
     if table.ndim == 1:
         return Annotations(table)
     return Annotations(table[:, 0], table[table[:, 1] == 1, 0])
@@ -133,8 +129,8 @@ def _read_midi(path: Path) -> Annotations:
     signatures = _time_signatures(midi)
     if not signatures and all(tempo == _TEMPO for _, _, tempo in midi.tempi):
         warnings.warn(
-            f"{path}: has no time signature and no tempo but 120; its beats are hardly those of "
-            "the music",
+            f"{path}: has no time signature and no tempo but 120; its beats are probably not "
+            "those of the music",
             stacklevel=3,
         )
     try:

@@ -9,8 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import ParameterError
+from harmnmf.validation import check_integer
 
-__all__ = ["TICKS", "Bars", "BeatGrid", "beat_duration"]
+__all__ = [
+    "TICKS",
+    "Bars",
+    "BeatGrid",
+    "bar_duration",
+    "beat_duration",
+    "irregular_signature",
+    "is_compound",
+]  # fmt: skip
 
 # Ticks in a quarter note: divisible by the grids of 64th notes, triplets and quintuplets.
 TICKS = 480
@@ -18,10 +27,19 @@ TICKS = 480
 _UNITS = (1, 2, 4, 8, 16, 32)  # lower numbers of time signatures
 
 
+def is_compound(numerator: int, denominator: int) -> bool:
+    """Tell whether beats have three parts: in 6, 9, 12, ... eighths or shorter notes.
+
+    Examples
+    --------
+    >>> is_compound(6, 8), is_compound(3, 8), is_compound(6, 4)
+    (True, False, False)
+    """
+    return denominator >= 8 and numerator > 3 and numerator % 3 == 0
+
+
 def beat_duration(numerator: int, denominator: int) -> int:
     """Ticks of a beat: the lower number of the time signature, or three of it in compound time.
-
-    Compound are 6, 9, 12, ... over 8 or less; 3/8 has three beats.
 
     Examples
     --------
@@ -29,7 +47,31 @@ def beat_duration(numerator: int, denominator: int) -> int:
     (480, 720, 960)
     """
     unit = 4 * TICKS // denominator
-    return 3 * unit if denominator >= 8 and numerator > 3 and numerator % 3 == 0 else unit
+    return 3 * unit if is_compound(numerator, denominator) else unit
+
+
+def bar_duration(numerator: int, denominator: int) -> int:
+    """Ticks of a bar.
+
+    Examples
+    --------
+    >>> bar_duration(3, 4)
+    1440
+    """
+    return numerator * 4 * TICKS // denominator
+
+
+def irregular_signature(ticks: int, denominator: int) -> tuple[int, int]:
+    """Time signature of an irregular bar, with the given lower number if that is possible.
+
+    Examples
+    --------
+    >>> irregular_signature(960, 4), irregular_signature(720, 4)
+    ((2, 4), (3, 8))
+    """
+    while ticks * denominator % (4 * TICKS) and denominator < _UNITS[-1]:
+        denominator *= 2
+    return max(1, round(ticks * denominator / (4 * TICKS))), denominator
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -69,9 +111,12 @@ class Bars:
     starts: NDArray[np.int64]
 
     def __init__(self, time_signatures: ArrayLike, pickup: int = 0) -> None:
-        signatures = np.array(time_signatures, np.int64)
+        signatures = np.array(time_signatures)
         if signatures.ndim != 2 or signatures.shape[1] != 2 or not len(signatures):
             raise ParameterError("time_signatures must have shape (n_bars, 2), with a bar or more")
+        if signatures.dtype.kind not in "iu":
+            raise ParameterError("time_signatures must be integers")
+        signatures = signatures.astype(np.int64)
         for numerator, denominator in signatures:
             if numerator < 1 or denominator not in _UNITS:
                 raise ParameterError(
@@ -79,7 +124,8 @@ class Bars:
                     f"is one of {', '.join(map(str, _UNITS))}"
                 )
         durations = signatures[:, 0] * (4 * TICKS // signatures[:, 1])
-        if not 0 <= pickup < durations[0]:
+        check_integer("pickup", pickup, 0)
+        if pickup >= durations[0]:
             raise ParameterError("a pickup must be shorter than a bar")
         if pickup:
             durations[0] = pickup
@@ -97,7 +143,7 @@ class Bars:
         beats = []
         for index, (numerator, denominator) in enumerate(self.time_signatures.tolist()):
             start, end = self.starts[index : index + 2]
-            full = end - start if index or not self.pickup else numerator * 4 * TICKS // denominator
+            full = end - start if index or not self.pickup else bar_duration(numerator, denominator)
             beat = np.arange(end - full, end, beat_duration(numerator, denominator))
             beats.append(beat[beat >= start])
         return np.concatenate(beats)

@@ -30,8 +30,8 @@ def add_beams(metre: Metre, symbols: Sequence[Symbol]) -> list[Symbol]:
 
     Examples
     --------
-    >>> from harmnmf.score.rhythm import Segment, metre_of, write_rhythm
-    >>> metre = metre_of(2, 4)
+    >>> from harmnmf.score.rhythm import Segment, divide_bar, write_rhythm
+    >>> metre = divide_bar(2, 4)
     >>> symbols = write_rhythm(metre, [Segment(0, 240, (0,)), Segment(240, 480, (1,))])
     >>> [symbol.beams for symbol in add_beams(metre, symbols)]
     [('begin',), ('end',)]

@@ -22,8 +22,8 @@ def read_beats(path: str | Path) -> NDArray[np.float64]:
 
     A line has the time of a beat in seconds, and perhaps, after a tab, comma or space, its number
     in the bar, where 1 begins a bar; or a label, "db" for a downbeat and "b" for another beat, as
-    in A-MAPS and ASAP. Other cells, names of columns, and lines that begin with ``#`` are passed
-    over.
+    in A-MAPS and ASAP. Other cells beside a label, names of columns, and lines that begin with
+    ``#`` or ``%`` are skipped.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def read_beats(path: str | Path) -> NDArray[np.float64]:
     Raises
     ------
     FormatError
-        If the file cannot be read, has fewer than two beats, or the times do not ascend.
+        If the file cannot be read, is a table of notes, has fewer than two beats, or the times do
+        not ascend.
 
     Examples
     --------
@@ -63,6 +64,10 @@ def read_beats(path: str | Path) -> NDArray[np.float64]:
                 raise FormatError(
                     f"{path}, line {number}: {line.strip()!r} is not the time of a beat in "
                     "seconds, and perhaps its number in the bar"
+                ) from None
+            if re.search("pitch|note|velocity", line.lower()):
+                raise FormatError(
+                    f"{path}: is a table of notes, which does not tell the beats"
                 ) from None
     beats = np.array(rows).reshape(-1, 2)
     if len(beats) < 2:

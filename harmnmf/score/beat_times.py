@@ -67,7 +67,7 @@ def fit_constant_tempo(
     Returns
     -------
     ndarray, shape (n_new_beats,)
-        Times in seconds over the same span, evenly spaced.
+        Times in seconds over the same span, evenly spaced; two or more.
     """
     period = float(np.median(np.diff(beats)))
     range_, duration = 0.05 * period, 16 * period
@@ -88,10 +88,8 @@ def fit_constant_tempo(
         rest = onset - start - period * position
         on_grid = np.isin(np.round(position * 12).astype(int) % 12, (0, 3, 4, 6, 8, 9))
         keep = on_grid & (np.abs(rest) < max(2 * float(np.median(np.abs(rest))), 0.005))
-        if np.ptp(position[keep]) < 1:
+        if not keep.any() or np.ptp(position[keep]) < 1:
             break
         period, start = (float(value) for value in np.polyfit(position[keep], onset[keep], 1))
-    numbers = np.arange(
-        np.round((beats[0] - start) / period), np.round((beats[-1] - start) / period) + 1
-    )
-    return np.asarray(start + period * numbers)
+    first, last = np.round((beats[[0, -1]] - start) / period)
+    return np.asarray(start + period * np.arange(first, max(last, first + 1) + 1))

@@ -23,14 +23,15 @@ from harmnmf.validation import as_counts, check_integer, check_number
 from .onset_features import N_FEATURES, ONES, group_onsets, onset_features
 
 __all__ = [
-    "BEATS_A_BAR", "PERIODS", "BeatLogits", "BeatNetwork", "BeatNetworkConfig",
+    "BEATS_A_BAR", "PERIODS", "PERIODS_AN_OCTAVE", "BeatLogits", "BeatNetwork", "BeatNetworkConfig",
     "BeatProbabilities", "shipped_beat_networks",
 ]  # fmt: skip
 
 _KIND = "beat-network"
 FRAME_RATE = 50.0
-# Periods of a beat in seconds: eight an octave.
-PERIODS = 0.2 * 2 ** (np.arange(33) / 8)
+# Periods of a beat in seconds, and how many of them are in an octave.
+PERIODS_AN_OCTAVE = 8
+PERIODS = 0.2 * 2 ** (np.arange(33) / PERIODS_AN_OCTAVE)
 # Beats of a bar; others are taken for none of them.
 BEATS_A_BAR = (2, 3, 4)
 # Onsets in a window, and in its margins that are not kept.
@@ -106,6 +107,8 @@ class BeatNetworkConfig:
 
     def __post_init__(self) -> None:
         check_integer("n_channels", self.n_channels, 2)
+        if self.n_channels % 2:
+            raise ParameterError(f"n_channels must be even, not {self.n_channels}")
         check_number("dropout", self.dropout, 0, below=1)
         # JSON gives lists.
         object.__setattr__(self, "dilations", as_counts("dilations", self.dilations))
@@ -274,7 +277,7 @@ class BeatNetwork(nn.Module):
                 return cls(BeatNetworkConfig(**config), metadata["about"])
 
             return rebuild_network(build, metadata["config"], arrays)
-        except (FormatError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged network of beats ({error})") from error
 
 

@@ -114,7 +114,7 @@ def choose_parts(root: Element, wanted: str | None) -> tuple[list[Element], str]
     parts : list of Element
         One part, or those of the right and the left hand.
     remark : str
-        What is to be said of the choice; empty if it is plain.
+        Remark on the choice; empty if no other part could be meant.
 
     Raises
     ------

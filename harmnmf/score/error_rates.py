@@ -56,8 +56,8 @@ def error_rates(
     dict of str to float
         "Missing_Note_Rate", "Extra_Note_Rate", "Pitch_Error_Rate", "Onset_Error_Rate",
         "Offset_Error_Rate", and their mean, "Mean_Error_Rate"; and of the notes of the same pitch
-        and onset the parts on the right staff, "Hands", and with the right name, "Spelling", which
-        are missing if there are none.
+        and onset the parts on the correct staff, "Hands", and with the correct name, "Spelling",
+        which are missing if there are none.
 
     Raises
     ------

@@ -5,16 +5,16 @@ Beats are compared with mir_eval, whose names the scores keep.
 Conventions
 -----------
 *Beats.* `F-measure` counts beats within 70 ms, and `Downbeat_F-measure` those that begin bars.
-`Correct Metric Level Total` is the part of the reference in which beats follow each other rightly,
-within 17.5 % of the distance of two; `Any Metric Level Total` allows double and half tempo and the
+`Correct Metric Level Total` is the part of the reference in which successive beats are correct,
+within 17.5 % of the time between two; `Any Metric Level Total` allows double and half tempo and the
 offbeat; `... Continuous` count the longest such stretch. All beats count: mir_eval's own
 `evaluate` leaves those of the first five seconds out. `Beats_per_Bar` is 1 if the most frequent
 number of beats from downbeat to downbeat is right, and else 0.
 
 *Keys and hands.* `Key_Weighted_Score` is that of :func:`mir_eval.key.weighted_score` for the key
 that holds longest, `Key_Signature` is 1 if its signature is right, and `Hands` is the part of the
-notes of the same pitch and onset (50 ms) that are on the right track. They are there if both files
-have them.
+notes of the same pitch and onset (50 ms) that are in the correct hand. Both are scored only if both
+files have them.
 
 *Scores* are compared by :func:`~harmnmf.score.mv2h.mv2h` and
 :func:`~harmnmf.score.error_rates.error_rates`; `Key_Signature` is as above.
@@ -98,7 +98,8 @@ def evaluate_beats(reference: Annotations, estimated: Annotations) -> dict[str, 
         ref, est = (
             _main_key(a.keys, a.beats[-1] if a.beats.size else 0.0) for a in (reference, estimated)
         )
-        scores["Key_Weighted_Score"] = mir_eval.key.weighted_score(key_name(ref), key_name(est))
+        names = (key_name(key).replace("Cb", "B") for key in (ref, est))  # mir_eval has no Cb
+        scores["Key_Weighted_Score"] = mir_eval.key.weighted_score(*names)
         scores["Key_Signature"] = (ref.fifths - est.fifths) % 12 == 0
     if reference.hands and estimated.hands:
         hands = _hands_score(reference.hands, estimated.hands)
@@ -159,7 +160,7 @@ def evaluate_beat_files(
 
 
 def evaluate_score(reference: Score, estimated: Score) -> dict[str, float]:
-    """Score a score against a reference.
+    """Evaluate a score against a reference.
 
     Parameters
     ----------
@@ -260,7 +261,7 @@ def _main_key(keys: tuple[tuple[float, Key], ...], end: float) -> Key:
 def _hands_score(
     reference: tuple[NoteList, NoteList], estimated: tuple[NoteList, NoteList]
 ) -> float | None:
-    """Part of the matching notes that are in the right hand, or None without any."""
+    """Part of the matching notes that are in the correct hand, or None without any."""
     intervals, hz, hands = [], [], []
     for right, left in (reference, estimated):
         intervals.append(np.concatenate([right.intervals, left.intervals]))
@@ -273,5 +274,5 @@ def _hands_score(
     )
     if not matches.size:
         return None
-    is_right: NDArray[np.bool_] = hands[0][matches[:, 0]] == hands[1][matches[:, 1]]
-    return float(is_right.mean())
+    is_correct: NDArray[np.bool_] = hands[0][matches[:, 0]] == hands[1][matches[:, 1]]
+    return float(is_correct.mean())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .bars import TICKS, BeatGrid, beat_duration
+from .bars import TICKS, BeatGrid, beat_duration, is_compound
 from .score import Performance, Score
 
 __all__ = ["Direction", "directions"]
@@ -70,15 +70,15 @@ def _tempi(grid: BeatGrid) -> list[Direction]:
         tempo = 60 * quarters[start:end].sum() / seconds[start:end].sum()
         numerator, denominator = bars.time_signatures[start].tolist()
         beat = beat_duration(numerator, denominator)
-        is_compound = beat > 4 * TICKS // denominator
+        is_dotted = is_compound(numerator, denominator)
         marks.append(
             Direction(
                 int(bars.starts[start]),
                 staff=1,
                 kind="tempo",
                 value=f"{tempo * TICKS / beat:.0f}",
-                unit=beat * 2 // 3 if is_compound else beat,
-                dots=int(is_compound),
+                unit=beat * 2 // 3 if is_dotted else beat,
+                dots=int(is_dotted),
                 tempo=round(tempo, 2),
             )
         )

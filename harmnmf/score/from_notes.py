@@ -1,4 +1,4 @@
-"""From notes to a score: the road through all stages."""
+"""From notes to a score, through all stages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def find_beats(
     beats : BeatGrid or array_like, optional
         Known beats: times in seconds, shape (n_beats,), perhaps with the number of each in its bar,
         shape (n_beats, 2), where 1 begins a bar. Without numbers bars are found. A grid is returned
-        as it is.
+        as it is. With beats, `tempo`, `level` and `rubato` cannot be set, with numbers `pickup`,
+        and with a grid `time_signature`.
     tempo : float, optional
         About how many beats a minute there are.
     level : int, default=0
@@ -70,7 +71,7 @@ def find_beats(
     Raises
     ------
     ParameterError
-        If there are no notes, or a parameter is out of range.
+        If there are no notes, a parameter is out of range, or contradicts the beats.
 
     Examples
     --------
@@ -82,9 +83,9 @@ def find_beats(
     """
     if not len(notes):
         raise ParameterError("there are no notes to make a score of")
-    if isinstance(beats, BeatGrid):
-        return beats
     if beats is not None:
+        if tempo is not None or level or not rubato:
+            raise ParameterError("beats are given; leave out tempo, level and rubato")
         return _given_beats(notes, beats, time_signature, pickup)
     return track_beats(
         notes,
@@ -126,7 +127,7 @@ def transcribe_score(
     Returns
     -------
     Score
-        The score, which has `performance` to say where it was found.
+        The score, with its `performance`.
 
     Raises
     ------
@@ -169,16 +170,22 @@ def transcribe_score(
 
 def _given_beats(
     notes: NoteList,
-    beats: ArrayLike,
+    beats: BeatGrid | ArrayLike,
     time_signature: tuple[int, int] | None,
     pickup: float | None,
 ) -> BeatGrid:
     """Make a grid of times, perhaps with numbers of beats."""
+    if isinstance(beats, BeatGrid):
+        if time_signature is not None or pickup is not None:
+            raise ParameterError("the grid has its bars; leave out time_signature and pickup")
+        return beats
     try:
         values = np.array(beats, np.float64)
     except (TypeError, ValueError) as error:
         raise ParameterError("beats must be a BeatGrid, or times in seconds") from error
     if values.ndim == 2 and values.shape[1] == 2:
+        if pickup is not None:
+            raise ParameterError("the numbers of the beats tell the bars; leave out pickup")
         time, number = values.T
         return grid_from_beats(time, number == 1, time_signature=time_signature, notes=notes)
     probabilities = default_network().probabilities(notes)

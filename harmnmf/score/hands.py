@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from harmnmf.errors import FormatError, ParameterError
+from harmnmf.errors import FormatError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.storage.arrays import load_arrays, save_arrays
 from harmnmf.storage.shipped import find_file, shipped_files
@@ -29,7 +29,7 @@ _KIND = "hand-network"
 _CHORD = 0.035  # seconds from the first note of a chord to the last, at most
 # Windows around a chord in seconds, in which the pitches near each note are counted.
 _WINDOWS = ((-0.25, 0.25), (-1.0, -0.01), (0.01, 1.0), (-4.0, 4.0))
-# Bounds of the counts in semitones above a note: eight intervals from the lowest to the highest.
+# Bounds of the counts in semitones above a note: nine ranges from the lowest to the highest.
 _BOUNDS = np.array([-128, -12, -7, -3, 0, 1, 4, 8, 13, 128])
 _N_PITCHES = 128
 N_FEATURES = 7 + (len(_WINDOWS) + 2) * (1 + len(_BOUNDS))
@@ -67,8 +67,15 @@ def hand_features(notes: NoteList, chords: ChordOrder) -> NDArray[np.float32]:
 
     The pitch; the time to the last and to the next chord, and of the note; and for each of some
     windows around the note's chord, the chord itself, and the keys that are held then: the
-    intervals to the lowest and the highest pitch, and the numbers of notes in eight ranges of
+    intervals to the lowest and the highest pitch, and the numbers of notes in nine ranges of
     intervals.
+
+    Parameters
+    ----------
+    notes : NoteList
+        Notes, one or more.
+    chords : ChordOrder
+        As by :func:`chord_order`.
 
     Returns
     -------
@@ -229,7 +236,7 @@ class HandNetwork(nn.Module):
                 return cls(HandNetworkConfig(**config), metadata["about"])
 
             return rebuild_network(build, metadata["config"], arrays)
-        except (ParameterError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged network of hands ({error})") from error
 
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from harmnmf.notes.note_list import NoteList
 
-from .bars import TICKS, Bars, beat_duration
+from .bars import Bars, beat_duration, is_compound
 from .beat_path import bar_path, beat_path, log_odds
 from .beat_times import align_beats
-from .beats import PERIODS, BeatProbabilities
+from .beats import PERIODS, PERIODS_AN_OCTAVE, BeatProbabilities
 from .statistics import BeatStatistics, Chords
 
 __all__ = ["METRES", "Hypothesis", "bar_hypotheses", "metre_of", "track_again", "track_in_ranges"]
@@ -62,10 +62,8 @@ class Hypothesis:
 
 def metre_of(time_signature: tuple[int, int]) -> tuple[int, bool]:
     """Beats of a bar, and whether they are dotted; raises ParameterError if it is impossible."""
-    numerator, denominator = time_signature
     duration = int(Bars([time_signature]).starts[-1])
-    beat = beat_duration(numerator, denominator)
-    return duration // beat, beat * denominator != 4 * TICKS
+    return duration // beat_duration(*time_signature), is_compound(*time_signature)
 
 
 def bar_hypotheses(
@@ -161,7 +159,7 @@ def _at_intervals(
     logarithm: NDArray[np.float64], seconds: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Interpolate between periods."""
-    place = np.clip(np.log2(seconds / PERIODS[0]) * 8, 0, len(PERIODS) - 1.001)
+    place = np.clip(np.log2(seconds / PERIODS[0]) * PERIODS_AN_OCTAVE, 0, len(PERIODS) - 1.001)
     below = place.astype(int)
     part = (place - below)[:, None]
     return np.asarray((1 - part) * logarithm[below] + part * logarithm[below + 1])

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from .keys import BY_KEY, CHANGES, MODES, SHARPS, key_features
-from .score import Score
+from .score import Score, sharps_of_bars
 
 __all__ = ["train_keys"]
 
@@ -142,8 +142,7 @@ def _log_partition(
 
 def _example(score: Score) -> _Example:
     notes, bars = score.notes, score.bars
-    index = np.searchsorted([key.bar for key in score.keys], np.arange(len(bars)), side="right")
-    sharps = np.array([key.fifths for key in score.keys])[index - 1]
+    sharps = sharps_of_bars(score.keys, np.arange(len(bars)))
     features = key_features(notes.onset, notes.duration, notes.pitch, bars)
     first, last = (
         int(notes.pitch[notes.onset == position].min()) % 12 for position in notes.onset[[0, -1]]

@@ -14,13 +14,12 @@ References
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.storage.arrays import load_arrays
+from harmnmf.storage.shipped import shipped_files
 
 from .bars import TICKS, Bars
 from .score import Key
@@ -165,6 +164,5 @@ def _choose_signatures(sharps: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=1)
 def _weights() -> dict[str, NDArray[np.float32]]:
-    path = Path(str(resources.files("harmnmf"))) / "data" / "score" / "keys.safetensors"
-    arrays, _ = load_arrays(path, kind="keys")
+    arrays, _ = load_arrays(shipped_files("harmnmf", "data/score")["keys"], kind="keys")
     return arrays

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from xml.etree.ElementTree import Element
 
-from .bars import TICKS
+from .bars import TICKS, bar_duration
 from .score import Key
 
-__all__ = ["FIFTHS", "Measure", "MeasureNote", "full_length", "read_measures"]
+__all__ = ["FIFTHS", "Measure", "MeasureNote", "read_measures"]
 
 # Places of the natural notes on the line of fifths, and their pitch classes.
 FIFTHS = dict(zip("FCGDAEB", range(-1, 6), strict=True))
@@ -66,7 +66,7 @@ class Measure:
     n_times : int
         How often the music up to here is played; 1 without a repeat sign.
     endings : set of int
-        Times at which this measure is played; empty if at all.
+        Passes of the repeat in which this measure is played; empty if in all.
     """
 
     signature: tuple[int, int]
@@ -141,14 +141,14 @@ def _read_measure(measure: Element, state: _State, staff: int) -> Measure:
         length = max(length, position)
     implicit = measure.get("implicit") == "yes" or measure.get("number") == "0"
     # Hidden notes, by which an ornament is played, can be too many for the measure.
-    length = min(length, max(printed, Fraction(full_length(state.signature))))
+    length = min(length, max(printed, Fraction(bar_duration(*state.signature))))
     return Measure(
         *(state.signature, round(length), implicit, notes, key), *_read_repeats(measure, state)
     )
 
 
 def _read_repeats(measure: Element, state: _State) -> tuple[bool, int, set[int]]:
-    """Whether a measure begins a repeat, how often it is played, and at which times."""
+    """Whether a measure begins a repeat, how often it is played, and in which passes."""
     begins, n_times, endings = False, 1, state.endings
     for barline in measure.findall("barline"):
         ending, repeat = barline.find("ending"), barline.find("repeat")
@@ -238,8 +238,3 @@ def _duration(element: Element) -> Fraction:
 def _tied(element: Element) -> list[Element]:
     """Signs of ties, which some programs write without the ties themselves."""
     return element.findall("notations/tied")
-
-
-def full_length(signature: tuple[int, int]) -> int:
-    """Ticks of a bar of a time signature."""
-    return signature[0] * 4 * TICKS // signature[1]

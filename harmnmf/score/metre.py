@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
 
-from .bars import Bars, BeatGrid, beat_duration
+from .bars import Bars, BeatGrid, beat_duration, is_compound
 from .beat_path import bar_path
 from .beat_times import fit_constant_tempo
 from .beats import BeatProbabilities
@@ -262,7 +262,7 @@ def _grid(
 
     A bar with more or fewer beats than the time signature has one of its own.
     """
-    n_beats, is_compound = metre_of(signature)
+    n_beats, is_dotted = metre_of(signature)
     time, added = _spanning(time, span)
     downbeats = downbeats + added
     first = span[0] + _EARLY * (time[1] - time[0])
@@ -277,12 +277,21 @@ def _grid(
     counts = [*np.diff(downbeats).tolist(), *[n_beats] * n_bars]
     n_more = downbeats[-1] + n_bars * n_beats - time.size
     time = np.concatenate([time, time[-1] + (time[-1] - time[-2]) * np.arange(1, n_more + 1)])
-    if is_compound:  # a bar of a dotted quarter is in 3/8, and has three beats
+    if is_dotted:  # a bar of a dotted quarter is in 3/8, and has three beats
         short = downbeats[np.flatnonzero(np.array(counts) == 1)]
         thirds = time[short] + (time[short + 1] - time[short]) * np.array([[1 / 3], [2 / 3]])
         time = np.sort(np.concatenate([time, thirds.ravel()]))
-    unit = 3 if is_compound else 1
+    unit = 3 if is_dotted else 1
     bars = [signature if count == n_beats else (count * unit, signature[1]) for count in counts]
+    if not is_dotted:  # a bar of six eighths among others is in 6/8, and has two beats
+        merged = [
+            start + part
+            for start, bar in zip(downbeats.tolist(), bars, strict=False)
+            if is_compound(*bar)
+            for part in range(bar[0])
+            if part % 3
+        ]
+        time = np.delete(time, merged)
     if downbeats[0]:
         bars.insert(0, signature)
     return BeatGrid(time, Bars(bars, pickup=int(downbeats[0]) * beat_duration(*signature)))

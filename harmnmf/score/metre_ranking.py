@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import resources
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harmnmf.storage.arrays import load_arrays, save_arrays
+from harmnmf.storage.shipped import shipped_files
 
 __all__ = ["KIND", "LIMIT", "MetreRanking", "default_ranking"]
 
@@ -76,4 +75,4 @@ class MetreRanking:
 @lru_cache(maxsize=1)
 def default_ranking() -> MetreRanking:
     """Load the ranking that comes with the package."""
-    return MetreRanking.load(Path(str(resources.files("harmnmf"))) / "data/score/metre.safetensors")
+    return MetreRanking.load(shipped_files("harmnmf", "data/score")["metre"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from harmnmf.errors import ParameterError
 
 from .alignment import ScoreAlignment, align_scores
-from .bars import TICKS, Bars, beat_duration
+from .bars import TICKS, Bars, beat_duration, is_compound
 from .score import Score, ScoreNotes
 
 __all__ = ["mv2h"]
@@ -38,7 +37,7 @@ def mv2h(
     - *Metre* is the F-measure of bars, beats and halves or thirds of beats, by their start and
       end.
     - *Value* is the mean of 1 less the relative error of durations, of notes found that have a
-      right link, or end their voice in both scores.
+      correct link, or end their voice in both scores.
     - *Harmony* is the part of the time with the right key signature; one a fifth away counts half.
       Chord symbols, and modes, which MusicXML rarely tells, are not compared.
     - *MV2H* is the mean of the five.
@@ -99,13 +98,6 @@ def mv2h(
         "Harmony": _compare_keys(reference, estimated, alignment),
     }
     return {**scores, "MV2H": sum(scores.values()) / len(scores)}
-
-
-@dataclass(frozen=True)
-class _Cluster:
-    onset: int
-    offset: int
-    notes: list[int]
 
 
 class _Voices:
@@ -206,7 +198,7 @@ def _groups(bars: Bars) -> NDArray[np.int64]:
         if index or not bars.pickup:
             groups.append((start, end))
         beat = beat_duration(upper, lower)
-        n_parts = 3 if beat * lower > 4 * TICKS else 2
+        n_parts = 3 if is_compound(upper, lower) else 2
         for duration in (beat, beat // n_parts):
             # Those of a pickup are counted from its end.
             starts = range(start + (end - start) % duration, end, duration)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from harmnmf.errors import ParameterError
 
 from .beaming import add_beams
-from .rhythm import Segment, Symbol, metre_of, write_rhythm
-from .score import Key, Score
+from .rhythm import Segment, Symbol, divide_bar, write_rhythm
+from .score import Key, Score, sharps_of_bars
 
 __all__ = ["N_VOICES", "Measure", "Voice", "notate", "spelled_pitch"]
 
@@ -114,6 +114,7 @@ def notate(score: Score) -> list[Measure]:
     bars = score.bars
     signatures = [(int(upper), int(lower)) for upper, lower in bars.time_signatures]
     keys = {key.bar: key for key in score.keys}
+    sharps = sharps_of_bars(score.keys, np.arange(len(bars)))
     clefs = {staff: _clefs(score, staff) for staff in _USUAL_CLEF}
     segments, graces = _segments(score), _grace_notes(score)
     measures = []
@@ -126,7 +127,6 @@ def notate(score: Score) -> list[Measure]:
             for chords, grace in [[place[index, staff, number] for place in (segments, graces)]]
             if chords or grace or number == 1
         )
-        key = max((key for key in score.keys if key.bar <= index), key=lambda key: key.bar)
         is_changed = index == 0 or signature != signatures[index - 1]
         measures.append(
             Measure(
@@ -141,7 +141,7 @@ def notate(score: Score) -> list[Measure]:
                     if index == 0 or own[index] != own[index - 1]
                 },
                 voices,
-                _accidentals(score, key, voices),
+                _accidentals(score, int(sharps[index]), voices),
             )
         )
     return measures
@@ -232,7 +232,7 @@ def _symbols(
     """Symbols of a voice in a bar from `start` to `end`."""
     if not chords and not graces:
         return (Symbol(start, end, 0),)
-    metre = metre_of(*signature)
+    metre = divide_bar(*signature)
     # A pickup is the end of a whole bar.
     origin = end - metre.bar.end
     filled = [
@@ -294,21 +294,21 @@ def _with_graces(symbols: Sequence[Symbol], graces: Sequence[Segment]) -> Iterat
             yield symbol
 
 
-def _accidentals(score: Score, key: Key, voices: Sequence[Voice]) -> dict[int, int]:
+def _accidentals(score: Score, signature: int, voices: Sequence[Voice]) -> dict[int, int]:
     """Accidentals that the key signature and the bar so far do not give, for each staff alone."""
     written = [
-        (symbol.start, not symbol.is_grace, voice.staff, voice.number, i)
+        (symbol.start, not symbol.is_grace, voice.staff, voice.number, place, i)
         for voice in voices
-        for symbol in voice.symbols
+        for place, symbol in enumerate(voice.symbols)
         if not symbol.tied_from
         for i in symbol.notes
     ]
     current: dict[tuple[int, str, int], int] = {}
     accidentals = {}
-    for _, _, staff, _, i in sorted(written):
+    for _, _, staff, _, _, i in sorted(written):
         step, sharps, octave = spelled_pitch(int(score.notes.pitch[i]), int(score.notes.fifths[i]))
         # The key of k sharps has the first k steps of the line of fifths sharp.
-        in_key = (key.fifths + 6 - _STEPS.index(step)) // 7
+        in_key = (signature + 6 - _STEPS.index(step)) // 7
         if sharps != current.get((staff, step, octave), in_key):
             accidentals[i] = sharps
         current[staff, step, octave] = sharps

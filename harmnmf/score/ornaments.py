@@ -17,7 +17,7 @@ __all__ = ["Ornaments", "find_ornaments"]
 # A trill: notes of a second apart that alternate, so many and so fast.
 _TRILL_NOTES = 5
 _TRILL_STEP, _TRILL_MEAN = 0.16, 0.115  # seconds from note to note, at most and on average
-_SIXTEENTH = 100.0  # ticks from note to note in a trill, at most
+_TRILL_TICKS = 100.0  # ticks from note to note in a trill, on average, at most: sixteenths have 120
 _TURN_STEP = 0.16  # seconds between the notes of the turn that ends a trill
 
 # Grace notes: time to the next note in seconds, at most; the notes around them are that much
@@ -131,7 +131,7 @@ def _trills(
                 if (
                     run.size < _TRILL_NOTES
                     or step[first:last].mean() > _TRILL_MEAN
-                    or np.diff(position[run]).mean() > _SIXTEENTH
+                    or np.diff(position[run]).mean() > _TRILL_TICKS
                 ):
                     continue
                 run = np.append(run, _turn(notes, of_hand, run[-1], low))
@@ -157,7 +157,7 @@ def _graces(notes: NoteList, of_hand: NDArray[np.int64]) -> Iterator[tuple[NDArr
     step = np.diff(onset, prepend=-np.inf, append=np.inf)  # from the note before, and to the next
     is_short = (step < _GRACE_STEP) & (step > _TOGETHER)
     bounds = np.flatnonzero(np.diff(np.r_[0, is_short, 0]))
-    # Notes first - 1 to last - 2 are short, and the next is the main note.
+    # The notes from `first` up to `last` are short, and that at `last` is the main note.
     for first, last in zip(bounds[::2] - 1, bounds[1::2] - 1, strict=True):
         longest = step[first + 1 : last + 1].max()
         end = last + int(np.searchsorted(onset[last:], onset[last] + _TOGETHER))

@@ -14,9 +14,9 @@ from harmnmf.errors import FormatError
 from harmnmf.notes.files import read_notes
 from harmnmf.notes.note_list import NoteList
 
-from .bars import TICKS, Bars, BeatGrid
+from .bars import TICKS, Bars, BeatGrid, bar_duration, irregular_signature
 from .documents import choose_parts, n_staves, parse, title
-from .measures import FIFTHS, Measure, MeasureNote, full_length, read_measures
+from .measures import FIFTHS, Measure, MeasureNote, read_measures
 from .score import Key, Score, ScoreNotes
 
 __all__ = ["MUSICXML_SUFFIXES", "read_musicxml", "read_pop909"]
@@ -34,16 +34,16 @@ def read_musicxml(
 ) -> Score:
     """Read the piano part of a MusicXML file.
 
-    Of several parts that with two staves is read, if there are more, the one named as a keyboard
-    instrument; two parts of one staff are read as the hands. Notes of other parts are left out.
+    Of several parts, the one with two staves is read, and of several of these the one that is named
+    as a keyboard instrument; otherwise two parts of one staff are read as the hands. Notes of other
+    parts are left out.
     Notes that are not printed, which some programs use to play an ornament, are left out, too.
     Tied notes become one. Two short measures that make a bar together, as at a repeat within it,
     are one bar; other irregular measures have a time signature of their own. A staff keeps two
-    voices, and notes of others join the nearer one. Notes are as long as they are printed: other
-    than :class:`~harmnmf.score.score.ScoreNotes` says, those of a chord may end at different times,
-    where some are tied on, and notes of a voice may overlap.
+    voices, and notes of others join the nearer one. Notes are as long as they are printed: notes of
+    a chord may end at different times, where some are tied on, and notes of a voice may overlap.
 
-    A :class:`UserWarning` says which parts were chosen if that is not plain.
+    A :class:`UserWarning` says which parts were chosen if others could be meant.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def _bars(measures: list[Measure]) -> tuple[list[int], Bars]:
     signatures: list[tuple[int, int]] = []
     may_join = False  # whether the last bar is short, and may go on in the next measure
     for index, measure in enumerate(measures):
-        full = full_length(measure.signature)
+        full = bar_duration(*measure.signature)
         near = abs(measure.length - full) < _SHORTEST // 2 or not measure.length
         length = full if near else -(-measure.length // _SHORTEST) * _SHORTEST
         if max(length, full) > _LONGEST:
@@ -177,19 +177,12 @@ def _bars(measures: list[Measure]) -> tuple[list[int], Bars]:
             signatures.append(measure.signature)
         # A pickup is a bar of its own.
         may_join = lengths[-1] < full and not (index == 0 and measure.implicit)
-    lengths[-1] = max(lengths[-1], full_length(signatures[-1]))
-    pickup = lengths[0] if lengths[0] < full_length(signatures[0]) else 0
+    lengths[-1] = max(lengths[-1], bar_duration(*signatures[-1]))
+    pickup = lengths[0] if lengths[0] < bar_duration(*signatures[0]) else 0
     for index, length in enumerate(lengths):
-        if length != full_length(signatures[index]) and not (index == 0 and pickup):
-            signatures[index] = _signature_of(length, signatures[index][1])
+        if length != bar_duration(*signatures[index]) and not (index == 0 and pickup):
+            signatures[index] = irregular_signature(length, signatures[index][1])
     return starts, Bars(signatures, pickup)
-
-
-def _signature_of(length: int, lower: int) -> tuple[int, int]:
-    """Time signature of an irregular bar, with the lower number of the others if it can be."""
-    while length * lower % (4 * TICKS):
-        lower *= 2
-    return length * lower // (4 * TICKS), lower
 
 
 def _tied(notes: list[MeasureNote]) -> list[MeasureNote]:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from .bars import TICKS, beat_duration
+from .bars import TICKS, bar_duration, beat_duration
 
-__all__ = ["Metre", "Segment", "Symbol", "Tuplet", "metre_of", "write_rhythm"]
+__all__ = ["Metre", "Segment", "Symbol", "Tuplet", "divide_bar", "write_rhythm"]
 
 _SHORTEST = TICKS // 32  # a 128th
 _KINDS = tuple(_SHORTEST * 2**k for k in range(10))  # up to a breve and a longa
@@ -125,16 +125,16 @@ class Symbol:
 
 
 @lru_cache
-def metre_of(numerator: int, denominator: int) -> Metre:
+def divide_bar(numerator: int, denominator: int) -> Metre:
     """Divide a bar by its time signature.
 
     Examples
     --------
-    >>> metre_of(6, 8).strength[720], metre_of(6, 8).groups
+    >>> divide_bar(6, 8).strength[720], divide_bar(6, 8).groups
     (720, (0, 720))
     """
     unit, beat = 4 * TICKS // denominator, beat_duration(numerator, denominator)
-    return _metre(_divide(0, numerator * unit, beat, unit), beat, unit)
+    return _metre(_divide(0, bar_duration(numerator, denominator), beat, unit), beat, unit)
 
 
 def _metre(bar: Span, beat: int, unit: int) -> Metre:
@@ -198,7 +198,7 @@ def write_rhythm(
 
     Examples
     --------
-    >>> [(s.kind, s.dots) for s in write_rhythm(metre_of(4, 4), [Segment(0, 1200, (0,))])]
+    >>> [(s.kind, s.dots) for s in write_rhythm(divide_bar(4, 4), [Segment(0, 1200, (0,))])]
     [(960, 0), (240, 0)]
     """
     cuts = {0, *(segment.start for segment in segments), metre.bar.end}

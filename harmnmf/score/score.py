@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from harmnmf.notes.note_list import NoteList
 
 from .bars import Bars, BeatGrid
 
-__all__ = ["Key", "Performance", "Score", "ScoreNotes"]
+__all__ = ["ORNAMENTS", "Key", "Performance", "Score", "ScoreNotes", "sharps_of_bars"]
 
 ORNAMENTS = ("", "grace", "arpeggio", "trill")
 
@@ -42,6 +43,30 @@ class Key:
             raise ParameterError(f"mode must be 'major' or 'minor', not {self.mode!r}")
 
 
+def sharps_of_bars(keys: Sequence[Key], bar: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Find the sharps of the key signature in each of some bars, negative for flats.
+
+    Parameters
+    ----------
+    keys : sequence of Key
+        Keys in ascending order of their bars, the first of bar 0.
+    bar : ndarray of int, shape (n,)
+        Indices of bars.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        Sharps.
+
+    Examples
+    --------
+    >>> sharps_of_bars([Key(0, 2), Key(8, -1)], np.array([7, 8]))
+    array([ 2, -1])
+    """
+    index = np.searchsorted([key.bar for key in keys], bar, side="right") - 1
+    return np.array([key.fifths for key in keys])[index]
+
+
 @dataclass(frozen=True, eq=False)
 class ScoreNotes:
     """Notes of a score as columns of one length, in order of onset, staff, voice and pitch.
@@ -59,7 +84,7 @@ class ScoreNotes:
     voice : ndarray of int, shape (n_notes,)
         1 or 2 in each staff; 1 if the staff has one voice only, and for the upper of two. Notes of
         a voice that begin together are a chord, and end together; those of different onsets
-        do not overlap. In printed scores that were read they may.
+        do not overlap. In scores that were read from MusicXML they may.
     fifths : ndarray of int, shape (n_notes,)
         Spelling: the place on the line of fifths, with C at 0, G 1, F -1, F sharp 6, B flat -2.
     ornament : ndarray of str, shape (n_notes,)

@@ -16,8 +16,9 @@ from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.storage.files import atomic_path
 
-from .bars import TICKS, Bars, beat_duration
-from .score import Score
+from .bars import TICKS, Bars, bar_duration, beat_duration, irregular_signature
+from .key_names import key_name
+from .score import Key, Score
 
 __all__ = ["write_score_midi"]
 
@@ -29,9 +30,6 @@ _INAUDIBLE = 1e-4  # seconds
 _SIXTEENTH = TICKS // 4
 _SUSTAIN = 64
 _HANDS = {1: "Right hand", 2: "Left hand"}
-# From seven flats to seven sharps.
-_MAJOR = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
-_MINOR = ("Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#", "G#", "D#", "A#")
 # Of events at one tick the pedal is before releases, so that it holds the notes, and new notes are
 # the last.
 _FIRST, _PEDAL, _RELEASE, _STRIKE = range(4)
@@ -43,8 +41,8 @@ def write_score_midi(path: str | Path, score: Score) -> None:
 
     Notes and pedal keep their times to less than a millisecond, and the tempo follows the beats, so
     that score programs and sequencers show the bars of the score. Each hand has a track, with the
-    pedal. The time before the first beat has as many beats as fit the first tempo, or if it is less
-    than half a beat, is a bar of a sixteenth or a few. Overlapping notes of a pitch are cut. A
+    pedal. The time before the first beat is filled with beats of about its tempo, or if it is less
+    than half a beat, with a bar of one or more sixteenths. Overlapping notes of a pitch are cut. A
     score without a performance is written at 120 quarters a minute.
 
     Parameters
@@ -186,10 +184,10 @@ def _signatures(score: Score, time_line: _TimeLine) -> list[_Event]:
     start = time_line.start
     for ticks in (
         time_line.short_bar,
-        (first_line - start - time_line.short_bar) % (before[0] * 4 * TICKS // before[1]),
+        (first_line - start - time_line.short_bar) % bar_duration(*before),
     ):
         if ticks:
-            changes.append((start, _signature_of(ticks, before[1])))
+            changes.append((start, irregular_signature(ticks, before[1])))
             start += ticks
     if start < first_line:
         changes.append((start, before))
@@ -204,17 +202,15 @@ def _signatures(score: Score, time_line: _TimeLine) -> list[_Event]:
             events.append((time_line.tick_of(position), _FIRST, message))
         last = signature
     for key in score.keys:
-        name = _MAJOR[key.fifths + 7] if key.mode == "major" else _MINOR[key.fifths + 7] + "m"
         tick = time_line.tick_of(int(bars.starts[key.bar]))
-        events.append((tick, _FIRST, mido.MetaMessage("key_signature", key=name)))
+        events.append((tick, _FIRST, mido.MetaMessage("key_signature", key=_midi_key(key))))
     return events
 
 
-def _signature_of(ticks: int, denominator: int) -> tuple[int, int]:
-    """Time signature of a short bar, with the given lower number if that is possible."""
-    while ticks * denominator % (4 * TICKS) and denominator < 64:
-        denominator *= 2
-    return max(1, round(ticks * denominator / (4 * TICKS))), denominator
+def _midi_key(key: Key) -> str:
+    """Name of a key in mido: Eb, or Cm."""
+    tonic, mode = key_name(key).split()
+    return tonic if mode == "major" else f"{tonic}m"
 
 
 def _strokes(

@@ -1,4 +1,4 @@
-"""Performances made up from scores: tempo curves, rubato, articulation, and transcription errors.
+"""Simulated performances of scores: tempo curves, rubato, articulation, and transcription errors.
 
 Their beats are known exactly, and no recording is needed to train on them.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harmnmf.notes.note_list import NoteList
 
-from .bars import TICKS, beat_duration
+from .bars import TICKS, bar_duration, beat_duration
 from .score import Score
 
 __all__ = ["SimulatedPerformance", "simulate_performance"]
@@ -107,7 +107,7 @@ def simulate_performance(
     )  # fmt: skip
     durations = np.array([beat_duration(*bars.time_signatures[i].tolist()) for i in bar])
     n_beats = np.array(
-        [n * (4 * TICKS // d) // beat_duration(n, d) for n, d in bars.time_signatures[bar].tolist()]
+        [bar_duration(n, d) // beat_duration(n, d) for n, d in bars.time_signatures[bar].tolist()]
     )
     bar_lines = bars.starts[first_bar : last_bar + 1]
     clock = _Clock(beats, durations, n_beats, bar_lines, played.position, rng)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.storage.arrays import load_arrays
+from harmnmf.storage.shipped import shipped_files
 
 from .bars import TICKS, Bars
-from .score import Key
+from .score import Key, sharps_of_bars
 
 __all__ = ["PLACES", "spell", "spelling_features"]
 
@@ -53,8 +52,7 @@ def spell(onset: ArrayLike, pitch: ArrayLike, keys: Sequence[Key], bars: Bars) -
     array([7, 6])
     """
     onset, pitch = np.asarray(onset, np.int64), np.asarray(pitch, np.int64)
-    index = np.searchsorted([key.bar for key in keys], bars.bar_at(onset), side="right") - 1
-    sharps = np.array([key.fifths for key in keys])[index]
+    sharps = sharps_of_bars(keys, bars.bar_at(onset))
     weights = _weights()
     features = spelling_features(onset, pitch, sharps)
     hidden = np.maximum(features @ weights["hidden.weight"].T + weights["hidden.bias"], 0)
@@ -124,6 +122,5 @@ def spelling_features(
 
 @lru_cache(maxsize=1)
 def _weights() -> dict[str, NDArray[np.float32]]:
-    path = Path(str(resources.files("harmnmf"))) / "data" / "score" / "spelling.safetensors"
-    arrays, _ = load_arrays(path, kind="spelling")
+    arrays, _ = load_arrays(shipped_files("harmnmf", "data/score")["spelling"], kind="spelling")
     return arrays

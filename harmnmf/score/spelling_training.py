@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from .score import Score
+from .score import Score, sharps_of_bars
 from .spelling import PLACES, spelling_features
 
 __all__ = ["train_spelling"]
@@ -87,10 +87,7 @@ def _examples(
 ) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
     """Compute features and indices of places."""
     notes = score.notes
-    index = np.searchsorted(
-        [key.bar for key in score.keys], score.bars.bar_at(notes.onset), side="right"
-    )
-    sharps = np.array([key.fifths for key in score.keys])[index - 1]
+    sharps = sharps_of_bars(score.keys, score.bars.bar_at(notes.onset))
     if rng.random() < _SHARE_WRONG:
         sharps = sharps + rng.choice(_WRONG)
     place = notes.fifths - sharps - PLACES[0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harmnmf.notes.note_list import NoteList
 
 from .beat_path import log_odds
-from .beats import BEATS_A_BAR, PERIODS, BeatProbabilities
+from .beats import BEATS_A_BAR, PERIODS, PERIODS_AN_OCTAVE, BeatProbabilities
 from .onset_features import group_onsets
 
 __all__ = ["BeatStatistics", "Chords"]
@@ -164,8 +164,10 @@ class BeatStatistics:
         frames = np.clip(
             np.round(self.time[1:] * network.frame_rate).astype(int), 0, network.period.shape[1] - 1
         )
-        place = np.log2(interval / PERIODS[0]) * 8
-        near = np.round(np.clip(place + 8 * _LEVELS[:, None], 0, len(PERIODS) - 1)).astype(int)
+        place = np.log2(interval / PERIODS[0]) * PERIODS_AN_OCTAVE
+        near = np.round(
+            np.clip(place + PERIODS_AN_OCTAVE * _LEVELS[:, None], 0, len(PERIODS) - 1)
+        ).astype(int)
         periods = np.log(network.period[near, frames] + 1e-3).mean(axis=1)
         has = self._near >= 0
         half = np.abs(self.position % 1 - 0.5) < 0.1

@@ -152,3 +152,7 @@ def test_nothing_to_draw():
         plot_notes(NoteList([], [], [], []))
     with pytest.raises(ParameterError, match="no notes from 5 to 65 s"):
         plot_notes(NOTES, start=5, end=65)
+    with pytest.raises(ParameterError, match="no notes from 1 to 0"):
+        plot_notes(NoteList([0], [2], [60], [70]), start=1, end=0.5)
+    with pytest.raises(ParameterError, match="staff must be 1 or 2 for each note"):
+        plot_notes(NOTES, staff=[1])

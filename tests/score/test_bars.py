@@ -46,7 +46,11 @@ def test_positions_and_times_are_inverse(signatures, seed):
 
 
 @pytest.mark.parametrize(
-    ("signatures", "pickup"), [([], 0), ([[4, 3]], 0), ([[0, 4]], 0), ([[3, 4]], 1440), ([4, 4], 0)]
+    ("signatures", "pickup"),
+    [
+        *(([], 0), ([4, 4], 0), ([[4, 3]], 0), ([[0, 4]], 0), ([[3.5, 4]], 0)),
+        *(([[3, 4]], 1440), ([[3, 4]], -480), ([[3, 4]], 0.5)),
+    ],
 )
 def test_impossible_bars_are_refused(signatures, pickup):
     with pytest.raises(ParameterError):

@@ -33,6 +33,7 @@ def test_beats_are_read(tmp_path, text, beats):
         (b"0.5 1\n1.0 two\n", "line 2: '1.0 two' is not the time of a beat"),
         (b"0.5 1.5\n1.5 2.5\n", "line 1: '0.5 1.5' is not"),
         (b"Hello\nworld\n", "fewer than two"),
+        (b"onset,offset,pitch,velocity\n0.5,1,60,70\n1,2,62,70\n", "is a table of notes"),
         (b"MThd\0\0", "is not a text file with times of beats"),
         (b"1\n" * 2**20, "is not a text file"),
     ],

@@ -176,3 +176,8 @@ def test_training_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
 def test_training_needs_excerpts(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="at least one"):
         train_beat_network(BeatNetwork(SMALL), [], tmp_path, n_steps=1)
+
+
+def test_odd_channels_are_refused() -> None:
+    with pytest.raises(ParameterError, match="n_channels must be even, not 15"):
+        BeatNetworkConfig(n_channels=15)

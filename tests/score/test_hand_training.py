@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from harmnmf.errors import ParameterError
 from harmnmf.score.bars import TICKS, Bars
@@ -30,6 +31,7 @@ def score_notes(n: int = 64) -> ScoreNotes:
 
 
 def network() -> HandNetwork:
+    torch.manual_seed(0)
     return HandNetwork(HandNetworkConfig(n_channels=8, dilations=(1, 2)))
 
 
@@ -61,12 +63,12 @@ def test_a_score_needs_both_hands():
 
 def test_training_learns_and_resumes(tmp_path: Path):
     trained = network()
-    assert train_hand_network(trained, [score_notes()], tmp_path / "a", n_steps=60) == 60
+    assert train_hand_network(trained, [score_notes()], tmp_path / "a", n_steps=120) == 120
     notes, hands = play_score(score_notes())
     assert ((trained.logits(notes) > 0) == (hands == 1)).all()
-    assert train_hand_network(network(), [score_notes()], tmp_path / "a", n_steps=60) == 0
+    assert train_hand_network(network(), [score_notes()], tmp_path / "a", n_steps=120) == 0
     with pytest.raises(ParameterError, match="seed"):
-        train_hand_network(network(), [score_notes()], tmp_path / "a", n_steps=60, seed=1)
+        train_hand_network(network(), [score_notes()], tmp_path / "a", n_steps=120, seed=1)
 
 
 def test_training_needs_scores(tmp_path: Path):

@@ -7,6 +7,7 @@ import pytest
 
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
+from harmnmf.score.beat_times import fit_constant_tempo
 from harmnmf.score.beats import BEATS_A_BAR, PERIODS, BeatProbabilities
 from harmnmf.score.metre import grid_from_beats, track_bars, track_beats
 
@@ -208,6 +209,22 @@ def test_a_dotted_beat_alone_has_three_beats():
     grid = grid_from_beats(np.arange(7.0), [1, 0, 1, 1, 0, 1, 0], time_signature=(6, 8))
     assert grid.bars.time_signatures.tolist() == [[6, 8], [3, 8], [6, 8], [6, 8]]
     np.testing.assert_allclose(grid.time[:6], [0, 1, 2, 7 / 3, 8 / 3, 3])
+
+
+@pytest.mark.parametrize("signature", [(7, 8), (3, 8)])
+def test_six_eighths_among_others_have_two_beats(signature):
+    n, _ = signature
+    marks = np.isin(np.arange(2 * n + 6), [0, n, n + 6])
+    grid = grid_from_beats(np.arange(2 * n + 6) / 4, marks, time_signature=signature)
+    assert grid.bars.time_signatures.tolist() == [[n, 8], [6, 8], [n, 8]]
+    assert grid.time_at(grid.bars.starts).tolist() == [0, n / 4, (n + 6) / 4, (2 * n + 6) / 4]
+
+
+@pytest.mark.parametrize("onset", [[0.2], [0.1, 0.62, 1.0]])
+def test_a_constant_tempo_of_few_notes(onset):
+    time = fit_constant_tempo(np.array([0.1, 0.6, 1.0]), np.array(onset))
+    assert time.size >= 2
+    np.testing.assert_allclose(np.diff(time), time[1] - time[0])
 
 
 def test_grid_of_beats_alone():

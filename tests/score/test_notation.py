@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scores import make_score, played, scores
 
+from harmnmf import NoteList
 from harmnmf.errors import ParameterError
 from harmnmf.score.bars import TICKS
 from harmnmf.score.beaming import add_beams
 from harmnmf.score.notation import notate, spelled_pitch
-from harmnmf.score.rhythm import Segment, metre_of, write_rhythm
+from harmnmf.score.rhythm import Segment, divide_bar, write_rhythm
+from harmnmf.score.score import Performance
 
 Q = TICKS
 NAMES = {Q // 8: "32", Q // 4: "16", Q // 2: "8", Q: "4", 2 * Q: "2", 4 * Q: "1", 8 * Q: "breve"}
@@ -34,7 +37,7 @@ def written(signature, *durations):
         Segment(start, end, (i,) if durations[i] > 0 else ())
         for i, (start, end) in enumerate(pairwise(edges))
     ]
-    metre = metre_of(*signature)
+    metre = divide_bar(*signature)
     return add_beams(metre, write_rhythm(metre, segments))
 
 
@@ -190,7 +193,7 @@ def test_any_position_is_written(places):
     segments = [
         Segment(start, end, (i,) * (i % 3 > 0)) for i, (start, end) in enumerate(pairwise(edges))
     ]
-    symbols = write_rhythm(metre_of(4, 4), segments)
+    symbols = write_rhythm(divide_bar(4, 4), segments)
     assert symbols[0].start == 0
     assert symbols[-1].end == 1920
     assert all(a.end == b.start for a, b in pairwise(symbols))
@@ -270,6 +273,21 @@ def test_grace_notes_follow_the_performance():
     )
     score = type(score)(score.notes, score.bars, score.keys, "", later)
     assert grace_order(score) == [(1,), (0,)]
+
+
+def test_accidentals_of_grace_notes_are_in_the_order_of_playing():
+    rows = [(Q, 0, "G#4", 1, 1, "grace"), (Q, 0, "G4", 1, 1, "grace"), (Q, Q, "A4")]
+    score = make_score(rows)  # in order of pitch: G first
+    backwards = played(score, [1, 2, 3, 4])
+    (measure,) = notate(score)
+    assert measure.accidentals == {1: 1}
+    notes = backwards.performance.notes
+    onset = np.where(notes.pitch == 68, notes.onset.min() - 0.1, notes.onset)
+    order = np.argsort(onset)
+    reordered = NoteList(onset[order], onset[order] + 0.05, notes.pitch[order], [64] * 3)
+    performance = Performance(reordered, backwards.performance.grid, np.array([1, 0, 2]))
+    (measure,) = notate(replace(score, performance=performance))
+    assert measure.accidentals == {1: 1, 0: 0}
 
 
 def test_grace_notes_without_a_note_of_their_voice():

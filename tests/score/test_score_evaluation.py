@@ -72,8 +72,9 @@ def test_keys(keys, weighted, signature):
     assert (scores["Key_Weighted_Score"], scores["Key_Signature"]) == (weighted, signature)
 
 
-def test_keys_of_one_sound_are_equal():
-    reference, estimated = (Annotations(BEATS, keys=((0, Key(0, n)),)) for n in (6, -6))
+@pytest.mark.parametrize("signatures", [(6, -6), (5, -7), (-5, 7)])
+def test_keys_of_one_sound_are_equal(signatures):
+    reference, estimated = (Annotations(BEATS, keys=((0, Key(0, n)),)) for n in signatures)
     scores = evaluate_beats(reference, estimated)
     assert (scores["Key_Weighted_Score"], scores["Key_Signature"]) == (1, 1)
 
