@@ -4,8 +4,8 @@ r"""Pictures of scores found in recordings, each below the printed score.
 
     python -m benchmarks.score_gallery --data PATH/TO/data -o docs/scores
 
-Piano parts of ten songs that the networks of scores were not trained on: each is played in
-a manner drawn at random (tempo, rubato, articulation), rendered with a sampled piano in a small
+Piano parts of ten songs of composers that the training holds out: each is played in a manner
+drawn at random (tempo, rubato, articulation), rendered with a sampled piano in a small
 hall, transcribed, and engraved. The pictures have the first line of both. The network that
 transcribes knows the sound of these pianos.
 
