@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -15,9 +15,6 @@ from harmnmf.nmf.solvers.multiplicative import (
     factorize_harmonic,
 )
 
-if TYPE_CHECKING:
-    from .estimator import HarmonicNMF
-
 __all__ = ["SOLVERS", "Solver"]
 
 # Multiplicative updates before Adam. On piano recordings, Adam then reaches in 110 iterations the
@@ -25,8 +22,20 @@ __all__ = ["SOLVERS", "Solver"]
 _DECIBEL_START = 2
 
 
+class Model(Protocol):
+    """Parameters of an estimator that solvers read, and its floor of magnitudes."""
+
+    beta: float
+    algorithm: str
+    smoothness: float
+    sigma: float
+    max_iter: int
+    tol: float | None
+    floor_: float
+
+
 def _solve_multiplicative(
-    model: HarmonicNMF, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
+    model: Model, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
 ) -> HarmonicFactorization:
     options = MultiplicativeOptions(
         beta=model.beta, floor=model.floor_, max_iter=model.max_iter, tol=model.tol
@@ -35,7 +44,7 @@ def _solve_multiplicative(
 
 
 def _solve_bayesian(
-    model: HarmonicNMF, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
+    model: Model, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
 ) -> HarmonicFactorization:
     options = BayesianOptions(
         algorithm=model.algorithm,
@@ -52,7 +61,7 @@ def _solve_bayesian(
 
 
 def _solve_decibel(
-    model: HarmonicNMF, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
+    model: Model, V: torch.Tensor, P: torch.Tensor, E: torch.Tensor, H: torch.Tensor | None
 ) -> HarmonicFactorization:
     # The prior has no level, and the divergence has one unless β = 0.
     level = float(V.max()) or 1.0
