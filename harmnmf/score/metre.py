@@ -271,7 +271,8 @@ def _grid(
     time, downbeats = time[start:end], downbeats - start
     known = downbeats[(downbeats >= 0) & (downbeats < time.size)]
     if not known.size:
-        known = downbeats[-1:] % n_beats
+        first = downbeats[-1] % n_beats
+        known = np.array([first if first < time.size else 0])  # a pickup alone is no score
     downbeats = np.concatenate([np.arange(known[0] % n_beats, known[0], n_beats), known])
     n_bars = -(-(time.size - downbeats[-1]) // n_beats)
     counts = [*np.diff(downbeats).tolist(), *[n_beats] * n_bars]
