@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harmnmf.cli._support.options import COUNT, FOLDER, about_option, quiet_option, seed_option
+from harmnmf.cli._support.options import (
+    COUNT,
+    FOLDER,
+    about_option,
+    overwrite_option,
+    quiet_option,
+    seed_option,
+)
+from harmnmf.cli._support.paths import check_output
 from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
 
 if TYPE_CHECKING:
     from harmnmf.score.metre_training import RankedPiece
+
+# Parts of scores that may have few notes before any has enough.
+MAX_SHORT = 100
 
 
 @click.command("metre")
@@ -38,6 +49,7 @@ if TYPE_CHECKING:
 @click.option("--steps", default=2000, type=COUNT, help="Number of training steps.")
 @seed_option
 @click.option("-j", "--jobs", default=1, type=COUNT, help="Number of processes that read scores.")
+@overwrite_option
 @about_option
 @quiet_option
 def command(
@@ -49,6 +61,7 @@ def command(
     steps: int,
     seed: int,
     jobs: int,
+    overwrite: bool,
     about: str | None,
     quiet: bool,
 ) -> None:
@@ -64,8 +77,7 @@ def command(
     """  # noqa: D301 (click needs the backspace itself)
     if not scores and songs is None:
         raise HarmnmfError("there is nothing to train on; give --scores or --songs")
-    if output.exists():
-        raise HarmnmfError(f"{output}: exists")
+    check_output(output, overwrite=overwrite)
 
     import numpy as np
 
@@ -76,15 +88,22 @@ def command(
     network = BeatNetwork.load(beats)
     files, _ = find_scores(sorted({folder.resolve() for folder in scores}), songs)
     read = read_scores(files, jobs)
+    if not read:
+        raise HarmnmfError("no score has a piano part of two staves")
     chance = draw_chances(read)
     rng = np.random.default_rng(seed)
     drawn: list[RankedPiece] = []
+    n_short = 0
     with ProgressBar("Pieces", pieces, quiet=quiet) as bar:
         while len(drawn) < pieces:
             piece = draw_piece(draw_score(read, chance, rng), network, rng)
             if piece is not None:
                 drawn.append(piece)
                 bar.update(len(drawn))
+            elif not drawn and (n_short := n_short + 1) == MAX_SHORT:
+                raise HarmnmfError("the scores are too short to train on; give longer ones")
     with ProgressBar("Steps", steps, quiet=quiet) as bar:
         ranking = fit_ranking(drawn, n_steps=steps, seed=seed, progress=bar.update)
     ranking.save(output, about or "")
+    if not quiet:
+        click.echo(f"{output}: learned from {pieces} piece{'s' * (pieces != 1)}")

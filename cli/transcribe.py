@@ -14,8 +14,9 @@ from harmnmf.cli._support.batch import Batch, audio_duration, batch_options, pro
 from harmnmf.cli._support.options import FiniteNumber, Formats, Number, Time, device_option
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 from harmnmf.cli._support.score import (
+    FASTEST,
     SCORE_FORMATS,
-    TEMPO,
+    SLOWEST,
     ScoreOptions,
     check_score,
     describe_score,
@@ -92,7 +93,7 @@ def _parse_cents(ctx: click.Context, param: click.Parameter, value: float | None
 )
 @click.option(
     "--tempo",
-    type=TEMPO,
+    type=Number(4, 1000),
     metavar="BPM",
     help="Beats per minute, about, for sheet music and bar lines; those of a MIDI file alone, "
     "whose times in seconds do not depend on it.  [default: found in the notes; 120 for MIDI "
@@ -193,8 +194,11 @@ def command(
     has_score = any(name in SCORE_FORMATS for name in written)
     if not (has_score or plot or score.is_default):
         raise click.UsageError(
-            "options of scores need one: add --format musicxml, svg or pdf, or --plot"
+            "these options of `harmnmf score` have no effect without a score: add --format "
+            "musicxml, svg or pdf, or --plot"
         )
+    if (has_score or plot) and tempo is not None and not SLOWEST <= tempo <= FASTEST:
+        raise click.UsageError(f"--tempo of a score is {SLOWEST} to {FASTEST} beats a minute")
     check_score(score, tempo, written, len(plan.outputs))
     work = Transcription(
         dictionary, decoder, onset_threshold, note_ends, adapt, tuning, device, start, end, tempo,

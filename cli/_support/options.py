@@ -54,6 +54,8 @@ COUNT = click.IntRange(min=1)
 class Number(click.FloatRange):
     """Numbers in a range, infinity only if asked: click's own lets NaN pass."""
 
+    name = "number"
+
     def __init__(self, *bounds: Any, infinite: bool = False, **options: Any) -> None:
         super().__init__(*bounds, **options)
         self.infinite = infinite

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from harmnmf.score.score import Score
 
 SCORE_FORMATS = ("musicxml", "svg", "pdf")
-TEMPO = Number(4, 1000)
+SLOWEST, FASTEST = 15, 400  # beats a minute
+TEMPO = Number(SLOWEST, FASTEST)
 _PACKAGES = {"svg": ("verovio",), "pdf": ("verovio", "typst")}
 
 
@@ -140,6 +141,10 @@ def score_options(*, hidden: bool = False) -> Callable[[Callable[..., Any]], Cal
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def with_score(*args: Any, **options: Any) -> Any:
+            double, half = options.pop("double_time"), options.pop("half_time")
+            if double and half:
+                raise click.UsageError("--double-time and --half-time exclude each other")
+            options["level"] = double - half
             values = {field.name: options.pop(field.name) for field in fields(ScoreOptions)}
             return command(*args, score=ScoreOptions(**values), **options)
 
@@ -168,21 +173,13 @@ def _options(*, hidden: bool) -> list[Callable[[Callable[..., Any]], Callable[..
         ),
         click.option(
             "--double-time",
-            "level",
-            type=int,
-            flag_value=1,
-            default=0,
-            show_default=False,
+            is_flag=True,
             hidden=hidden,
             help="Write twice as many beats, where the beats were found too slow.",
         ),
         click.option(
             "--half-time",
-            "level",
-            type=int,
-            flag_value=-1,
-            default=0,
-            show_default=False,
+            is_flag=True,
             hidden=hidden,
             help="Write half as many beats, where the beats were found too fast.",
         ),

@@ -86,6 +86,8 @@ def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
     elif suffix in TABLE_SUFFIXES:
         notes, remarks = read_table(path, _read(path), offset)
     else:
+        if not path.exists():
+            raise FormatError(f"{path}: cannot be read (No such file or directory)")
         known = ", ".join(MIDI_SUFFIXES + TABLE_SUFFIXES)
         raise FormatError(f"{path}: not a note file; its suffix must be one of {known}")
     if remarks:

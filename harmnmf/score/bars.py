@@ -120,8 +120,8 @@ class Bars:
         for numerator, denominator in signatures:
             if numerator < 1 or denominator not in _UNITS:
                 raise ParameterError(
-                    f"time signature {numerator}/{denominator} is not possible; the lower number "
-                    f"is one of {', '.join(map(str, _UNITS))}"
+                    f"time signature {numerator}/{denominator} is not possible; the upper number "
+                    f"is 1 or more, the lower one of {', '.join(map(str, _UNITS))}"
                 )
         durations = signatures[:, 0] * (4 * TICKS // signatures[:, 1])
         check_integer("pickup", pickup, 0)

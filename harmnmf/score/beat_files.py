@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -39,8 +40,8 @@ def read_beats(path: str | Path) -> NDArray[np.float64]:
     Raises
     ------
     FormatError
-        If the file cannot be read, is a table of notes, has fewer than two beats, or the times do
-        not ascend.
+        If the file cannot be read, is a table of notes, has fewer than two beats, the times do not
+        ascend, or there are numbers and none is 1.
 
     Examples
     --------
@@ -52,13 +53,14 @@ def read_beats(path: str | Path) -> NDArray[np.float64]:
     array([[0.5, 1. ],
            [1. , 2. ]])
     """
+    path = Path(path)
     rows: list[tuple[float, float]] = []
-    for number, line in enumerate(_text(Path(path)).splitlines(), start=1):
+    for number, line in enumerate(_text(path).splitlines(), start=1):
         cells = [cell for cell in re.split(r"[\s,;]+", line.strip()) if cell]
         if not cells or line.lstrip().startswith(("#", "%")):
             continue
         try:
-            rows.append((float(cells[0]), _number(cells[1:])))
+            row = float(cells[0]), _number(cells[1:])
         except ValueError:
             if rows or _is_number(cells[0]):
                 raise FormatError(
@@ -69,12 +71,26 @@ def read_beats(path: str | Path) -> NDArray[np.float64]:
                 raise FormatError(
                     f"{path}: is a table of notes, which does not tell the beats"
                 ) from None
+            continue
+        if not math.isfinite(row[0]) or (rows and row[0] <= rows[-1][0]):
+            raise FormatError(
+                f"{path}, line {number}: {line.strip()!r} is not later than the beat before; times "
+                "of beats are seconds that ascend, with a decimal point"
+            )
+        rows.append(row)
     beats = np.array(rows).reshape(-1, 2)
     if len(beats) < 2:
-        raise FormatError(f"{path}: has fewer than two times of beats; write one in seconds a line")
-    if not (np.isfinite(beats[:, 0]).all() and (np.diff(beats[:, 0]) > 0).all()):
-        raise FormatError(f"{path}: the times of beats must be seconds that ascend")
-    return beats[:, 0] if np.isnan(beats[:, 1]).all() else beats
+        raise FormatError(
+            f"{path}: has fewer than two times of beats; write one a line, in seconds"
+        )
+    if np.isnan(beats[:, 1]).all():
+        return beats[:, 0]
+    if not (beats[:, 1] == 1).any():
+        raise FormatError(
+            f"{path}: no beat has the number 1, which begins a bar; leave all numbers out to have "
+            "the bars found"
+        )
+    return beats
 
 
 def _text(path: Path) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
 
-from .bars import BeatGrid
+from .bars import TICKS, BeatGrid
 from .beats import BeatNetwork
 from .hands import assign_hands
+from .hypotheses import metre_of
 from .key_names import parse_key
 from .keys import estimate_keys
 from .metre import grid_from_beats, track_bars, track_beats
@@ -23,6 +25,9 @@ from .spelling import spell
 from .voices import assign_voices
 
 __all__ = ["default_network", "find_beats", "transcribe_score"]
+
+_FAR = 4  # beats from the given ones to notes that are worth a warning
+_LONGEST = 10.0  # seconds of a quarter; MIDI files cannot have much longer ones
 
 
 @lru_cache(maxsize=1)
@@ -51,7 +56,8 @@ def find_beats(
         Known beats: times in seconds, shape (n_beats,), perhaps with the number of each in its bar,
         shape (n_beats, 2), where 1 begins a bar. Without numbers bars are found. A grid is returned
         as it is. With beats, `tempo`, `level` and `rubato` cannot be set, with numbers `pickup`,
-        and with a grid `time_signature`.
+        and with a grid `time_signature`. A :class:`UserWarning` says if notes lie more than four
+        beats before the first or after the last, where the tempo is continued.
     tempo : float, optional
         About how many beats a minute there are.
     level : int, default=0
@@ -71,7 +77,8 @@ def find_beats(
     Raises
     ------
     ParameterError
-        If there are no notes, a parameter is out of range, or contradicts the beats.
+        If there are no notes, a parameter is out of range or contradicts the beats, or beats are so
+        far apart that a quarter lasts longer than 10 s.
 
     Examples
     --------
@@ -184,9 +191,47 @@ def _given_beats(
     except (TypeError, ValueError) as error:
         raise ParameterError("beats must be a BeatGrid, or times in seconds") from error
     if values.ndim == 2 and values.shape[1] == 2:
-        if pickup is not None:
-            raise ParameterError("the numbers of the beats tell the bars; leave out pickup")
         time, number = values.T
-        return grid_from_beats(time, number == 1, time_signature=time_signature, notes=notes)
-    probabilities = default_network().probabilities(notes)
-    return track_bars(notes, probabilities, values, time_signature=time_signature, pickup=pickup)
+        _check_numbers(number, time_signature, pickup)
+        grid = grid_from_beats(time, number == 1, time_signature=time_signature, notes=notes)
+    else:
+        time = values
+        probabilities = default_network().probabilities(notes)
+        grid = track_bars(notes, probabilities, time, time_signature=time_signature, pickup=pickup)
+    quarter = np.diff(grid.time) * TICKS / np.diff(grid.bars.beats())
+    if quarter.max() > _LONGEST:
+        slow = grid.time[int(quarter.argmax())]
+        raise ParameterError(
+            f"after {slow:.1f} s, the given beats are too far apart: a quarter would last "
+            f"{quarter.max():.1f} s, and may last {_LONGEST:g} s; give more beats"
+        )
+    first, last = notes.onset[[0, -1]]
+    before, after = _FAR * (time[1] - time[0]), _FAR * (time[-1] - time[-2])
+    if first < time[0] - before or last > time[-1] + after:
+        warnings.warn(
+            f"the given beats are from {time[0]:.1f} to {time[-1]:.1f} s, but the notes from "
+            f"{first:.1f} to {last:.1f} s; outside the beats, the nearest tempo is continued",
+            stacklevel=3,
+        )
+    return grid
+
+
+def _check_numbers(
+    number: NDArray[np.float64], time_signature: tuple[int, int] | None, pickup: float | None
+) -> None:
+    """Check the numbers of beats in their bars against what else is known."""
+    if pickup is not None:
+        raise ParameterError(
+            "the beats have numbers, which say where bars begin; leave out the pickup, or the "
+            "numbers"
+        )
+    counts = np.diff(np.flatnonzero(number == 1))
+    if time_signature is None or not counts.size:
+        return
+    usual, (expected, _) = int(np.bincount(counts).argmax()), metre_of(time_signature)
+    if usual != expected:
+        upper, lower = time_signature
+        raise ParameterError(
+            f"by the numbers of the beats most bars have {usual}, but bars of {upper}/{lower} "
+            f"have {expected}; leave out the time signature, or the numbers"
+        )

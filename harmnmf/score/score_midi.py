@@ -26,6 +26,7 @@ __all__ = ["write_score_midi"]
 _TEMPO, _VELOCITY, _GRACE = 500_000, 64, TICKS // 8
 _SLOWEST = 2**24 - 1  # microseconds of a quarter: three bytes of a file
 _TICK = 1 / 960  # seconds, at most
+_MOST_TICKS = 10_000_000  # of a file that pretty_midi reads
 _INAUDIBLE = 1e-4  # seconds
 _SIXTEENTH = TICKS // 4
 _SUSTAIN = 64
@@ -39,11 +40,12 @@ _Event = tuple[int, int, Any]  # tick, place among the events of a tick, message
 def write_score_midi(path: str | Path, score: Score) -> None:
     """Write a score to a MIDI file: played as it was, with its bars.
 
-    Notes and pedal keep their times to less than a millisecond, and the tempo follows the beats, so
-    that score programs and sequencers show the bars of the score. Each hand has a track, with the
-    pedal. The time before the first beat is filled with beats of about its tempo, or if it is less
-    than half a beat, with a bar of one or more sixteenths. Overlapping notes of a pitch are cut. A
-    score without a performance is written at 120 quarters a minute.
+    Notes and pedal keep their times to less than a millisecond, or to a few in performances of an
+    hour or more, whose files would have too many ticks for some programs. The tempo follows the
+    beats, so that score programs and sequencers show the bars of the score. Each hand has a track,
+    with the pedal. The time before the first beat has as many beats as fit the first tempo, or if
+    it is less than half a beat, is a bar of a sixteenth or a few. Overlapping notes of a pitch are
+    cut. A score without a performance is written at 120 quarters a minute.
 
     Parameters
     ----------
@@ -135,7 +137,9 @@ class _TimeLine:
                 f"a quarter lasts {slowest:.1f} s, and a MIDI file can have up to "
                 f"{_SLOWEST / 1e6:.1f} s: the beats are too far apart"
             )
-        self.factor = 2 ** max(0, math.ceil(math.log2(slowest / TICKS / _TICK)))
+        most = max(1.0, _MOST_TICKS / (self.positions[-1] - self.start))
+        finest = math.ceil(math.log2(slowest / TICKS / _TICK))
+        self.factor = 2 ** max(0, min(finest, math.floor(math.log2(most))))
 
     def tick_at(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
         """Tick of the file at a time; after the last point the tempo stays."""

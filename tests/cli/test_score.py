@@ -161,6 +161,25 @@ def test_beats_from_a_file(song):
 
 
 @pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--pickup", 1], "leave out the pickup, or the numbers"),
+        (["--time-signature", "4/4"], "most bars have 3, but bars of 4/4 have 4; leave out"),
+    ],
+)
+def test_beats_with_numbers_contradict(song, options, error):
+    Path("beats.txt").write_text("".join(f"{BEAT * i} {1 + i % 3}\n" for i in range(27)))
+    assert_error(main, ["score", "song.mid", "--beats", "beats.txt", *options], error)
+
+
+def test_beats_of_another_recording(song):
+    Path("beats.txt").write_text("100\n101\n102\n")
+    result = score(song, "--beats", "beats.txt")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("harmnmf: warning: the given beats are from 100.0 to 102.0 s")
+
+
+@pytest.mark.parametrize(
     ("text", "error"),
     [
         (None, "beats.txt: cannot be read"),
@@ -178,11 +197,14 @@ def test_wrong_files_of_beats(song, text, error):
     ("options", "error"),
     [
         (["--time-signature", "0/4"], "time signature 0/4 is not possible"),
-        (["--time-signature", "4/3"], "the lower number is one of 1, 2, 4"),
+        (["--time-signature", "4/3"], "the upper number is 1 or more, the lower one of 1, 2, 4"),
         (["--time-signature", "waltz"], "'waltz' is not a time signature; write one as 3/4"),
         (["--key", "H major"], "'H major' is not a key"),
         (["--split-pitch", "X4"], "'X4' is not a pitch"),
         (["--tempo", "0"], "'--tempo'"),
+        (["--tempo", "10"], "15<=x<=400"),
+        (["--tempo", "fast"], "'fast' is not a valid number"),
+        (["--double-time", "--half-time"], "--double-time and --half-time exclude each other"),
         (["--pickup", "-1"], "'--pickup'"),
         (["--format", "wav"], "'wav' is not one of musicxml, svg, pdf, mid, json"),
         (["-o", "song.wav"], "is neither a folder nor a file named .musicxml, .svg"),

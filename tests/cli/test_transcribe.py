@@ -289,5 +289,8 @@ def test_scores_of_silence(song, excerpt):
 def test_options_of_scores_need_one(song):
     result = transcribe(song, "--key", "Bb major")
     assert result.exit_code == 2
-    assert "options of scores need one: add --format musicxml" in result.stderr
+    assert "have no effect without a score: add --format" in result.stderr
+    result = transcribe(song, "--tempo", 10, "--plot")
+    assert result.exit_code == 2
+    assert "--tempo of a score is 15 to 400" in result.stderr
     assert sorted(contents()) == ["song.wav"]

@@ -25,8 +25,10 @@ def test_missing_files_and_folders(tmp_path, suffix):
 
 
 def test_unknown_suffix_and_offset(tmp_path):
-    with pytest.raises(FormatError, match=r"song\.wav: not a note file"):
-        read_notes(tmp_path / "song.wav")
+    with pytest.raises(FormatError, match=r"test_files\.py: not a note file"):
+        read_notes(__file__)
+    with pytest.raises(FormatError, match=r"missing: cannot be read \("):
+        read_notes(tmp_path / "missing")
     with pytest.raises(ParameterError, match="'pedal' or 'key'"):
         read_notes(tmp_path / "song.mid", offset="sound")
 

@@ -17,6 +17,7 @@ from harmnmf import (
 
 BEAT = 0.5
 BEATS = BEAT * np.arange(24)
+NUMBERED = np.column_stack([BEATS, 1 + np.arange(24) % 3])
 
 
 def piece(jitter=0.0):
@@ -79,6 +80,14 @@ def test_beats_with_numbers():
     assert grid.bars.pickup == 960
 
 
+@pytest.mark.parametrize("beats", [BEATS[:8], NUMBERED[:8], BEATS + 60])
+def test_beats_that_end_before_the_notes(beats):
+    with pytest.warns(UserWarning, match="the given beats are from .* the nearest tempo is"):
+        grid = find_beats(piece(), beats=beats)
+    assert grid.time[0] <= 0
+    assert grid.time[-1] >= 11.5
+
+
 def test_beats_at_other_levels():
     notes = piece()
     periods = [np.median(np.diff(find_beats(notes, level=level).time)) for level in (1, 0, -1)]
@@ -91,10 +100,13 @@ def test_beats_at_other_levels():
         ({"beats": "beats.txt"}, "beats must be a BeatGrid, or times in seconds"),
         ({"beats": [1.0]}, "two or more"),
         ({"beats": [2.0, 1.0]}, "ascending"),
+        ({"beats": [0.0, 11.0, 12.0, 13.0]}, r"after 0\.0 s, the given beats are too far apart"),
+        ({"beats": NUMBERED, "pickup": 1}, "leave out the pickup"),
+        ({"beats": NUMBERED, "time_signature": (6, 8)}, "have 3, but bars of 6/8 have 2"),
         ({"beats": np.zeros((4, 3))}, "beats|times"),
         ({"beats": BEATS, "time_signature": (0, 4)}, "time signature 0/4 is not possible"),
         ({"beats": BEATS, "tempo": 120}, "leave out tempo, level and rubato"),
-        ({"beats": np.stack([BEATS, BEATS], 1), "pickup": 1}, "leave out pickup"),
+        ({"beats": np.stack([BEATS, BEATS], 1), "pickup": 1}, "leave out the pickup"),
         ({"beats": BeatGrid([0, 1], Bars([[2, 4]])), "pickup": 1}, "leave out time_signature"),
         ({"key": "H major"}, "'H major' is not a key"),
         ({"tempo": -1}, "tempo"),

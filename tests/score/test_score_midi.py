@@ -215,6 +215,14 @@ def test_slow_beats_have_finer_ticks(tmp_path):
     assert mido.MidiFile(tmp_path / "a.mid").ticks_per_beat < 2**15
 
 
+def test_long_performances_are_read_by_pretty_midi(tmp_path):
+    notes = NoteList([0.0, 9000.1234], [1.0, 9001.0], [60, 62], [70, 70])
+    write_score_midi(tmp_path / "a.mid", free_score(notes, grid_of([[4, 4]] * 2251)))
+    read = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid"))
+    starts = [note.start for each in read.instruments for note in each.notes]
+    np.testing.assert_allclose(starts, notes.onset, rtol=0, atol=4 * MILLISECOND)
+
+
 def test_beats_too_far_apart(tmp_path):
     score = free_score(NoteList([0], [1], [60], [70]), grid_of([[4, 4]], beat=17.0))
     with pytest.raises(ParameterError, match=r"a quarter lasts 17\.0 s.* up to 16\.8 s"):
