@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harmnmf import NoteList, read_notes
-from harmnmf.score.annotations import Annotations
+from harmnmf.score.reading.annotations import Annotations
 from harmnmf.score.score import Key
 
 _UPBEAT = 0.05  # seconds that a beat may precede the first note

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmnmf import NoteList
-from harmnmf.score.reading import read_musicxml
+from harmnmf.score.reading.musicxml import read_musicxml
 from harmnmf.score.score import ScoreNotes
 
 from .beat_references import asap_score

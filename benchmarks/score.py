@@ -46,9 +46,9 @@ from harmnmf import (
     transcribe_score,
     write_musicxml,
 )
-from harmnmf.score.annotations import Annotations
-from harmnmf.score.evaluation import evaluate_beats
-from harmnmf.score.mv2h import mv2h
+from harmnmf.score.evaluation.evaluation import evaluate_beats
+from harmnmf.score.evaluation.mv2h import mv2h
+from harmnmf.score.reading.annotations import Annotations
 
 from .beat_references import amaps_names, asap_names
 from .data import ANNOTATION_LEAD, evenly_spaced

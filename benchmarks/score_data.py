@@ -11,8 +11,8 @@ import pretty_midi
 from numpy.typing import NDArray
 
 from harmnmf import BeatGrid, NoteList, Score, read_musicxml
-from harmnmf.score.annotations import Annotations
-from harmnmf.score.metre import grid_from_beats
+from harmnmf.score.beats.tracking import grid_from_beats
+from harmnmf.score.reading.annotations import Annotations
 
 from .beat_references import amaps_reference, asap_reference, asap_score
 from .hand_references import amaps_hands, asap_hands, printed_notes

@@ -22,13 +22,13 @@ import numpy as np
 import typst
 
 from harmnmf import ParameterError, SampledPiano, Transcriber
-from harmnmf.score.engraving import engrave
+from harmnmf.score.engraving.musicxml import to_musicxml
+from harmnmf.score.engraving.pages import engrave
 from harmnmf.score.from_notes import transcribe_score
 from harmnmf.score.key_names import key_name
-from harmnmf.score.musicxml import to_musicxml
 from harmnmf.score.score import Score
-from harmnmf.score.simulation import simulate_performance
-from harmnmf.score.training_set import ScoreFile, find_scores
+from harmnmf.score.training.simulation import simulate_performance
+from harmnmf.score.training.training_set import ScoreFile, find_scores
 
 from .data import SEED, evenly_spaced, hall
 from .rendered_notes import render

@@ -122,11 +122,11 @@ def command(
     """  # noqa: D301 (click needs the backspace itself)
     _refuse_options(ctx)
     if beats:
-        from harmnmf.score.evaluation import evaluate_beat_files
+        from harmnmf.score.evaluation.evaluation import evaluate_beat_files
 
         result, columns = evaluate_beat_files(reference, estimate, duration=duration), BEAT_COLUMNS
     elif score:
-        from harmnmf.score.evaluation import evaluate_score_files
+        from harmnmf.score.evaluation.evaluation import evaluate_score_files
 
         result, columns = evaluate_score_files(reference, estimate), SCORE_COLUMNS
     else:

@@ -22,7 +22,7 @@ def command() -> None:
     from harmnmf.decoder.network import shipped_networks
     from harmnmf.dictionary.timbre_dictionary import shipped_dictionaries
     from harmnmf.enhancement.shipped import shipped_models
-    from harmnmf.score.beats import shipped_beat_networks
+    from harmnmf.score.beats.network import shipped_beat_networks
 
     rows = [("harmnmf", harmnmf.__version__), ("python", platform.python_version())]
     rows += [(name, importlib.metadata.version(name)) for name in _LIBRARIES]

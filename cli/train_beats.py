@@ -25,7 +25,7 @@ from harmnmf.errors import HarmnmfError
 if TYPE_CHECKING:
     from torch import nn
 
-    from harmnmf.score.beat_excerpts import BeatExcerpt
+    from harmnmf.score.training.beat_excerpts import BeatExcerpt
 
 # Training excerpts per validation excerpt.
 TRAINING_PER_VALIDATION = 20
@@ -85,9 +85,9 @@ def command(
 
     import torch
 
-    from harmnmf.score.beat_training import train_beat_network
-    from harmnmf.score.beats import BeatNetwork
-    from harmnmf.score.training_set import find_scores, read_excerpts, write_excerpts
+    from harmnmf.score.beats.network import BeatNetwork
+    from harmnmf.score.training.beat_training import train_beat_network
+    from harmnmf.score.training.training_set import find_scores, read_excerpts, write_excerpts
 
     folders = sorted({folder.resolve() for folder in scores})
     training, validation = find_scores(folders, songs)
@@ -142,7 +142,7 @@ def _validate(network: nn.Module, excerpts: Sequence[BeatExcerpt]) -> dict[str, 
     """F-measures of beats and downbeats: onsets with a probability above one half."""
     import torch
 
-    from harmnmf.score.beat_training import stacked
+    from harmnmf.score.training.beat_training import stacked
 
     counts = torch.zeros(2, 3)
     with torch.inference_mode():

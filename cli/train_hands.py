@@ -62,9 +62,9 @@ def command(
     """  # noqa: D301 (click needs the backspace itself)
     import torch
 
-    from harmnmf.score.hand_training import train_hand_network
     from harmnmf.score.hands import HandNetwork
-    from harmnmf.score.reading import MUSICXML_SUFFIXES
+    from harmnmf.score.reading.musicxml import MUSICXML_SUFFIXES
+    from harmnmf.score.training.hand_training import train_hand_network
     from harmnmf.training.loop import forget_training
     from harmnmf.training.settings import describe_files
 
@@ -105,8 +105,8 @@ def command(
 
 def _read(files: Sequence[Path], *, quiet: bool) -> list[ScoreNotes]:
     """Read the scores with notes for both hands, and say how many others there are."""
-    from harmnmf.score.hand_training import has_hands
-    from harmnmf.score.reading import read_musicxml
+    from harmnmf.score.reading.musicxml import read_musicxml
+    from harmnmf.score.training.hand_training import has_hands
 
     found = []
     with ProgressBar("Scores", len(files), quiet=quiet) as bar:
@@ -131,8 +131,8 @@ def _validate(network: nn.Module, scores: Sequence[ScoreNotes]) -> dict[str, flo
     """Share of notes in the right hand or the left as printed, without the search for spans."""
     import numpy as np
 
-    from harmnmf.score.hand_training import play_score
     from harmnmf.score.hands import HandNetwork
+    from harmnmf.score.training.hand_training import play_score
 
     assert isinstance(network, HandNetwork)
     right = []

@@ -20,7 +20,7 @@ from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
 
 if TYPE_CHECKING:
-    from harmnmf.score.metre_training import RankedPiece
+    from harmnmf.score.training.metre_training import RankedPiece
 
 # Parts of scores that may have few notes before any has enough.
 MAX_SHORT = 100
@@ -81,9 +81,14 @@ def command(
 
     import numpy as np
 
-    from harmnmf.score.beats import BeatNetwork
-    from harmnmf.score.metre_training import draw_piece, fit_ranking
-    from harmnmf.score.training_set import draw_chances, draw_score, find_scores, read_scores
+    from harmnmf.score.beats.network import BeatNetwork
+    from harmnmf.score.training.metre_training import draw_piece, fit_ranking
+    from harmnmf.score.training.training_set import (
+        draw_chances,
+        draw_score,
+        find_scores,
+        read_scores,
+    )
 
     network = BeatNetwork.load(beats)
     files, _ = find_scores(sorted({folder.resolve() for folder in scores}), songs)

@@ -54,9 +54,9 @@ def command(
         if path.exists() and not restart:
             raise HarmnmfError(f"{path}: exists; give --restart to replace it, or another folder")
 
-    from harmnmf.score.key_training import train_keys
-    from harmnmf.score.spelling_training import train_spelling
-    from harmnmf.score.training_set import find_scores
+    from harmnmf.score.training.key_training import train_keys
+    from harmnmf.score.training.spelling_training import train_spelling
+    from harmnmf.score.training.training_set import find_scores
     from harmnmf.storage.arrays import save_arrays
     from harmnmf.storage.files import make_folder
 

@@ -32,10 +32,10 @@ from .plotting.piano_rolls import plot_notes as plot_notes
 from .plotting.piano_rolls import plot_transcription as plot_transcription
 from .score.bars import Bars as Bars
 from .score.bars import BeatGrid as BeatGrid
+from .score.engraving.musicxml import write_musicxml as write_musicxml
 from .score.from_notes import find_beats as find_beats
 from .score.from_notes import transcribe_score as transcribe_score
-from .score.musicxml import write_musicxml as write_musicxml
-from .score.reading import read_musicxml as read_musicxml
+from .score.reading.musicxml import read_musicxml as read_musicxml
 from .score.score import Key as Key
 from .score.score import Score as Score
 from .signal.audio import Audio as Audio

@@ -93,14 +93,14 @@ class ScoreOptions:
 
             default_network()
         else:
-            from harmnmf.score.beat_files import read_beats
+            from harmnmf.score.reading.beat_files import read_beats
 
             read_beats(self.beats)
 
     def find_beats(self, notes: NoteList, tempo: float | None, source: Path) -> BeatGrid:
         """Find the beats and bars of the notes of a file."""
-        from harmnmf.score.beat_files import read_beats
         from harmnmf.score.from_notes import find_beats
+        from harmnmf.score.reading.beat_files import read_beats
 
         signature = self.time_signature
         beats = None if self.beats is None else read_beats(self.beats)
@@ -246,23 +246,23 @@ def write_score(path: Path, score: Score) -> None:
     """Write a score in the format that the suffix of the path names."""
     suffix = path.suffix.lower()
     if suffix == ".musicxml":
-        from harmnmf.score.musicxml import write_musicxml
+        from harmnmf.score.engraving.musicxml import write_musicxml
 
         write_musicxml(path, score)
     elif suffix == ".svg":
-        from harmnmf.score.engraving import write_svg
+        from harmnmf.score.engraving.pages import write_svg
 
         write_svg(path, score)
     elif suffix == ".pdf":
-        from harmnmf.score.engraving import write_pdf
+        from harmnmf.score.engraving.pages import write_pdf
 
         write_pdf(path, score)
     elif suffix == ".json":
-        from harmnmf.score.score_json import write_score_json
+        from harmnmf.score.engraving.score_json import write_score_json
 
         write_score_json(path, score)
     else:
-        from harmnmf.score.score_midi import write_score_midi
+        from harmnmf.score.engraving.score_midi import write_score_midi
 
         write_score_midi(path, score)
 

@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
+from harmnmf.score.beats.hypotheses import metre_of
+from harmnmf.score.beats.network import BeatNetwork
+from harmnmf.score.beats.tracking import grid_from_beats, track_bars, track_beats
 
 from .bars import TICKS, BeatGrid
-from .beats import BeatNetwork
 from .hands import assign_hands
-from .hypotheses import metre_of
 from .key_names import parse_key
 from .keys import estimate_keys
-from .metre import grid_from_beats, track_bars, track_beats
 from .quantization import quantize
 from .score import Key, Performance, Score, ScoreNotes
 from .spelling import spell

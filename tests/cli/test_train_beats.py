@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from mini_scores import musicxml, waltz
 
 from harmnmf.cli.main import main
-from harmnmf.score.beats import BeatNetwork
+from harmnmf.score.beats.network import BeatNetwork
 
 
 @pytest.fixture

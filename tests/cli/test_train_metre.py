@@ -10,8 +10,8 @@ from commands import assert_error, invoke
 from mini_scores import musicxml, waltz
 
 from harmnmf.cli.main import main
-from harmnmf.score.metre_ranking import MetreRanking
-from harmnmf.score.metre_training import RankedPiece, fit_ranking
+from harmnmf.score.beats.ranking import MetreRanking
+from harmnmf.score.training.metre_training import RankedPiece, fit_ranking
 
 
 @pytest.fixture

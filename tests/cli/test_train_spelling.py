@@ -8,7 +8,7 @@ from commands import assert_error, invoke
 
 from harmnmf.cli.main import main
 from harmnmf.score.bars import TICKS, Bars
-from harmnmf.score.musicxml import write_musicxml
+from harmnmf.score.engraving.musicxml import write_musicxml
 from harmnmf.score.score import Key, Score, ScoreNotes
 from harmnmf.storage.arrays import load_arrays
 

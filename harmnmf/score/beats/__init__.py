@@ -1,0 +1,1 @@
+"""Beats and bars of a performance."""

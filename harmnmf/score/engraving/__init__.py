@@ -1,0 +1,1 @@
+"""Scores as sheet music, MIDI and JSON."""
