@@ -69,7 +69,8 @@ def read_beats(path: str | Path) -> NDArray[np.float64]:
                 ) from None
             if re.search("pitch|note|velocity", line.lower()):
                 raise FormatError(
-                    f"{path}: is a table of notes, which does not tell the beats"
+                    f"{path}: has notes, which do not tell the beats; give a text file with the "
+                    "time of a beat in each line"
                 ) from None
             continue
         if not math.isfinite(row[0]) or (rows and row[0] <= rows[-1][0]):

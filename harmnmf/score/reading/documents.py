@@ -53,7 +53,9 @@ def parse(path: Path) -> Element:
         *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError),  # of zipfile
         *(ElementTree.ParseError, ValueError, LookupError),  # of ElementTree
     ) as error:
-        raise FormatError(f"{path}: cannot be read as MusicXML ({error})") from error
+        raise FormatError(
+            f"{path}: cannot be read as MusicXML ({error}); give a .musicxml, .xml or .mxl file"
+        ) from error
 
 
 def _tree(data: bytes) -> Element:

@@ -169,5 +169,5 @@ def test_no_common_beats(tmp_path):
 def test_notes_are_no_beats(tmp_path):
     path = tmp_path / "song.tsv"
     write_csv(path, NoteList([0, 1], [1, 2], [60, 62], [70, 70]))
-    with pytest.raises(FormatError, match=r"song.tsv: is a table of notes"):
+    with pytest.raises(FormatError, match=r"song.tsv: has notes, which do not tell the beats"):
         read_annotations(path)
