@@ -111,8 +111,9 @@ def key_features(
     Returns
     -------
     ndarray, shape (n_bars, 3, 3, 12)
-        Of each bar; of it and the three after it; and of it and the three before it. Each is the
-        square root of a distribution, or zero without notes.
+        Histograms of pitch classes for each bar, over three spans: the bar alone, with the three
+        bars after it, and with the three bars before it. Square roots of shares, or zero if there
+        are no notes.
     """
     n_bars = len(bars)
     _, chord = np.unique(onset, return_inverse=True)
