@@ -23,6 +23,7 @@ def command() -> None:
     from harmnmf.dictionary.timbre_dictionary import shipped_dictionaries
     from harmnmf.enhancement.shipped import shipped_models
     from harmnmf.score.beats.network import shipped_beat_networks
+    from harmnmf.synthesis.sampled_piano import shipped_pianos
 
     rows = [("harmnmf", harmnmf.__version__), ("python", platform.python_version())]
     rows += [(name, importlib.metadata.version(name)) for name in _LIBRARIES]
@@ -33,6 +34,7 @@ def command() -> None:
         "dictionary": shipped_dictionaries(),
         "network": shipped_networks(),
         "beats": shipped_beat_networks(),
+        "piano": shipped_pianos(),
         "enhancement": shipped_models(),
     }
     rows += [(kind, str(path)) for kind, files in shipped.items() for path in files.values()]

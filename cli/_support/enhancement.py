@@ -28,7 +28,7 @@ output_option = click.option(
 )
 
 
-class _Subtype(click.ParamType):
+class Subtype(click.ParamType):
     """Bits of a sample, or float; also libsndfile's names, such as PCM_16."""
 
     name = "subtype"
@@ -43,7 +43,7 @@ class _Subtype(click.ParamType):
 
 subtype_option = click.option(
     "--subtype",
-    type=_Subtype(),
+    type=Subtype(),
     metavar="16|24|32|float",
     help="Bits of the samples in WAV, FLAC, AIFF, ...  [default: 16 or 24 if the recording has "
     "them, else float; in FLAC 24]",

@@ -12,29 +12,31 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soxr
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import correlate, lfilter, oaconvolve
+from scipy.signal import correlate, lfilter
 
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import SAMPLE_RATE
-from harmnmf.signal.harmonics import PIANO_PITCHES, HarmonicSeries, piano_inharmonicity, pitch_to_hz
+from harmnmf.signal.harmonics import PIANO_PITCHES, pitch_to_hz
 from harmnmf.signal.reading import read_audio
 from harmnmf.validation import check_number, real_array
 
-__all__ = ["SampledPiano"]
+from .envelopes import FADE_IN, decay, fade
+from .resonance import resonance
+
+__all__ = ["SampledPiano", "shipped_pianos"]
 
 _SUFFIXES = (".flac", ".ogg", ".wav")
 _LEAD = 0.02  # seconds from the beginning of a prepared sample to its attack
 _MAX_DURATION = 12.0  # seconds of a note
 _TAIL = 1.0  # seconds after the last damper has fallen
-_FADE_IN, _FADE_OUT = SAMPLE_RATE // 500, SAMPLE_RATE // 4  # samples
 _LEVEL_TIME = 0.3  # seconds after the attack in which levels are measured
 _MAX_LAG = 0.002  # seconds
 _MAX_CACHED = 100  # transposed samples, which take 80 MB at most
@@ -53,12 +55,6 @@ _SOFTER_RANGE = (500.0, 5000.0)  # Hz
 # Seconds in which dampers attenuate by 30 dB, on the lowest key and on the highest with a damper.
 _DAMPING = (0.15, 0.08)
 _DAMPED_KEYS = (21, 88)
-
-_RESONANCE_TIME = 3.0
-_RESONANCE_PARTIALS = 16
-_RESONANCE_BANDS = 6
-# Seconds in which strings of these frequencies decay by 60 dB.
-_RESONANCE_HZ, _RESONANCE_DECAY = (30.0, 250.0, 2000.0, 6000.0), (12.0, 8.0, 2.5, 0.8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +95,12 @@ class SampledPiano:
     >>> string = np.exp(-3 * seconds) * np.sin(2 * np.pi * 440 * seconds)
     >>> piano = SampledPiano({69: [string]})
     >>> song = NoteList([0.1, 0.6], [0.5, 1.0], [69, 71], [60, 90])
-    >>> piano.render(song, rng=np.random.default_rng(0)).shape
+    >>> piano.render(song).shape
+    (32000,)
+
+    The piano that is shipped:
+
+    >>> SampledPiano.load("default").render(song).shape
     (32000,)
     """
 
@@ -115,24 +116,30 @@ class SampledPiano:
         self._transposed = lru_cache(_MAX_CACHED)(self._transpose)
 
     @classmethod
-    def load(cls, folder: str | Path) -> SampledPiano:
-        """Load a piano from a folder of notes.
+    def load(cls, source: str | Path) -> SampledPiano:
+        """Load a piano from a folder of notes, or a shipped one by name.
 
         Parameters
         ----------
-        folder : str or Path
-            Files named ``<MIDI number>_<layer>.<flac, ogg or wav>``, such as ``060_ff.flac``.
-            Other suffixes are ignored. Layers can have any names.
+        source : str or Path
+            ``"default"``, the piano that is shipped, or a folder with files named
+            ``<MIDI number>_<layer>.<flac, ogg or wav>``, such as ``060_ff.flac``. Other suffixes
+            are ignored. Layers can have any names.
 
         Raises
         ------
         FormatError
-            If the folder has no such file, or a file has another name.
+            If there is no such folder, it has no such file, a file has another name, is silent, or
+            is of a key that is not on a piano.
         AudioError
             If a file cannot be read.
         """
+        folder = shipped_pianos().get(str(source), Path(source))
+        if not folder.is_dir():
+            names = ", ".join(shipped_pianos())
+            raise FormatError(f"{folder}: no such piano (shipped: {names}; or give a folder)")
         samples = defaultdict(list)
-        for path in sorted(Path(folder).glob("*")):
+        for path in sorted(folder.glob("*")):
             if path.suffix.lower() in _SUFFIXES:
                 number, _, layer = path.stem.partition("_")
                 if not (number.isdecimal() and layer):
@@ -140,13 +147,16 @@ class SampledPiano:
                 samples[int(number)].append(read_audio(path, sample_rate=SAMPLE_RATE).samples)
         if not samples:
             raise FormatError(f"{folder}: has no notes called <MIDI number>_<layer>")
-        return cls(samples)
+        try:
+            return cls(samples)
+        except ParameterError as error:
+            raise FormatError(f"{folder}: {error}") from error
 
     def render(
         self,
         notes: NoteList,
         *,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None = None,
         tuning: float = 0.0,
         detuning: ArrayLike | None = None,
         resonance_db: float | None = -30.0,
@@ -157,8 +167,9 @@ class SampledPiano:
         ----------
         notes : NoteList
             Notes 21 to 108 with key offsets, and the sustain pedal in `notes.pedal`.
-        rng : numpy.random.Generator
-            Random number generator for the phases of the resonance.
+        rng : numpy.random.Generator, optional
+            Random number generator for the phases of the resonance. Default: one of seed 0, with
+            which the same notes give the same sound.
         tuning : float, default=0.0
             Tuning relative to the samples, in semitones.
         detuning : array_like, shape (88,), optional
@@ -206,12 +217,13 @@ class SampledPiano:
             begin, end = max(start, 0), min(start + len(note), len(audio))
             audio[begin:end] += note[begin - start : end - start]
         if resonance_db is not None:
-            audio += _resonance(audio, notes.pedal * rate, resonance_db, rng)
+            rng = rng or np.random.default_rng(0)
+            audio += resonance(audio, notes.pedal * rate, resonance_db, rng)
         if tuning:
             audio = soxr.resample(audio, rate, SAMPLE_RATE)
         n_samples = int(np.ceil(duration * SAMPLE_RATE))
         audio = np.pad(audio, (0, max(0, n_samples - len(audio))))[:n_samples]
-        return _faded(audio, n_in=0)  # the first note may begin with the recording
+        return fade(audio, n_in=0)  # the first note may begin with the recording
 
     def _strike(
         self, pitch: int, velocity: int, held: float, cents: NDArray[np.float64]
@@ -245,7 +257,7 @@ class SampledPiano:
             if layer is not None:
                 note[: len(layer)] += np.float32(gain * part) * layer[:n_samples]
         if pitch <= _DAMPED_KEYS[1] and fall < n_samples:
-            note[fall:] *= _decay(n_samples - fall, damping)
+            note[fall:] *= decay(n_samples - fall, damping)
         return note
 
     def _transpose(self, key: int, layer: int, semitones: float) -> NDArray[np.float32]:
@@ -256,7 +268,19 @@ class SampledPiano:
             sample = soxr.resample(sample, SAMPLE_RATE * ratio, SAMPLE_RATE)
             lead = _LEAD * SAMPLE_RATE
             sample = _shifted(sample, round(lead) - round(lead / ratio))
-        return _faded(sample[: round(_MAX_DURATION * SAMPLE_RATE)])
+        return fade(sample[: round(_MAX_DURATION * SAMPLE_RATE)])
+
+
+def shipped_pianos() -> dict[str, Path]:
+    """Return the folders of the pianos that are shipped with harmnmf, by name.
+
+    Examples
+    --------
+    >>> sorted(shipped_pianos())
+    ['default']
+    """
+    pianos = Path(str(resources.files("harmnmf"))) / "data" / "pianos"
+    return {folder.name: folder for folder in sorted(pianos.iterdir()) if folder.is_dir()}
 
 
 def _prepare(pitch: int, layers: Sequence[ArrayLike]) -> _Key:
@@ -271,7 +295,7 @@ def _prepare(pitch: int, layers: Sequence[ArrayLike]) -> _Key:
             raise ParameterError(f"a sample of key {pitch} is not mono, or silent")
         attack = _attack(sample)
         begin = max(0, attack - lead)
-        sample = _faded(sample[begin:], n_in=min(_FADE_IN, attack))
+        sample = fade(sample[begin:], n_in=min(FADE_IN, attack))
         sample = _shifted(sample, lead - (attack - begin))
         level = np.sqrt(np.mean(_first(sample) ** 2, dtype=np.float64))
         ordered.append((float(level), sample / np.float32(level)))
@@ -334,65 +358,3 @@ def _first(sample: NDArray[np.float32]) -> NDArray[np.float32]:
 def _shifted(sample: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
     """Shift a sample later, or earlier if negative."""
     return np.pad(sample, (shift, 0)) if shift > 0 else sample[-shift:]
-
-
-def _faded(samples: NDArray[np.float32], *, n_in: int = _FADE_IN) -> NDArray[np.float32]:
-    """Fade both ends to avoid clicks."""
-    faded = samples.copy()
-    n_in, n_out = min(n_in, len(samples)), min(_FADE_OUT, len(samples))
-    faded[:n_in] *= np.linspace(0, 1, n_in, endpoint=False, dtype=np.float32)
-    faded[len(faded) - n_out :] *= np.linspace(1, 0, n_out, dtype=np.float32)
-    return faded
-
-
-def _decay(n_samples: int, n_damping: float) -> NDArray[Any]:
-    """Exponential decay by 30 dB every `n_damping` samples."""
-    return np.exp(np.arange(n_samples, dtype=np.float32) * (-1.5 * np.log(10.0) / n_damping))
-
-
-def _resonance(
-    dry: NDArray[np.float32], pedal: NDArray[np.float64], level_db: float, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Resonance of all strings while the pedal is down.
-
-    `pedal` holds first and last samples, shape (n_intervals, 2); `level_db` is the energy of the
-    resonance relative to that of `dry` while the pedal is down.
-    """
-    wet = np.zeros_like(dry)
-    energy = 0.0
-    response = _string_response(rng) if len(pedal) else np.zeros(1, np.float32)
-    damping = _DAMPING[0] * SAMPLE_RATE
-    for down, up in np.rint(pedal).astype(int).tolist():
-        exciting = _faded(dry[down:up])
-        if not exciting.any():
-            continue
-        end = min(len(dry), up + round(2 * damping))
-        ringing = oaconvolve(exciting, response[: end - down])[: end - down]
-        fallen = max(0, end - up)
-        ringing[len(ringing) - fallen :] *= _decay(fallen, damping)
-        wet[down : down + len(ringing)] += ringing
-        energy += float(np.sum(exciting**2, dtype=np.float64))
-    wet_energy = float(np.sum(wet**2, dtype=np.float64))
-    return wet * np.float32(10 ** (level_db / 20) * np.sqrt(energy / max(wet_energy, 1e-30)))
-
-
-def _string_response(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Impulse response of 88 undamped strings: decaying partials with random phases."""
-    pitches = np.array(PIANO_PITCHES)
-    strings = HarmonicSeries(_RESONANCE_PARTIALS, piano_inharmonicity(pitches))
-    hz = strings.frequencies(pitch_to_hz(pitches))
-    amplitude = np.broadcast_to(1 / np.arange(1, _RESONANCE_PARTIALS + 1), hz.shape)
-    audible = hz < _RESONANCE_HZ[-1]
-    hz, amplitude = hz[audible], amplitude[audible]
-    phase = np.exp(2j * np.pi * rng.random(hz.shape))
-    # Partials of a band share a decay, so that one transform synthesises them.
-    n_fft = 2 ** int(np.ceil(np.log2(_RESONANCE_TIME * SAMPLE_RATE)))
-    time = np.arange(round(_RESONANCE_TIME * SAMPLE_RATE)) / SAMPLE_RATE
-    response = np.zeros(len(time))
-    for band in np.array_split(np.argsort(hz), _RESONANCE_BANDS):
-        spectrum = np.zeros(n_fft // 2 + 1, complex)
-        bins = np.rint(hz[band] * n_fft / SAMPLE_RATE).astype(int)
-        np.add.at(spectrum, bins, amplitude[band] * phase[band])
-        decay = np.interp(np.log(np.median(hz[band])), np.log(_RESONANCE_HZ), _RESONANCE_DECAY)
-        response += np.fft.irfft(spectrum)[: len(time)] * 10 ** (-3 * time / decay)
-    return _faded(response.astype(np.float32))

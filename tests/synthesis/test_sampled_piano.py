@@ -13,6 +13,7 @@ from harmnmf import (
 )
 from harmnmf.signal.audio import SAMPLE_RATE
 from harmnmf.signal.harmonics import PIANO_PITCHES
+from harmnmf.synthesis.sampled_piano import shipped_pianos
 
 
 def string(pitch, *, brightness=0.5, level=1.0, attack=0.005, seconds=3.0, phase=0.0, decay=2.0):
@@ -233,3 +234,61 @@ def test_every_key_plays(piano):
     onset = np.arange(88) / 10
     audio = play(piano, NoteList(onset, onset + 0.1, PIANO_PITCHES, [70] * 88))
     assert min(rms_db(audio, time, time + 0.1) for time in onset) > -60
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return SampledPiano.load("default")
+
+
+class TestShipped:
+    @pytest.mark.parametrize("velocity", [20, 64, 110])
+    def test_all_keys_are_in_tune_and_on_time(self, shipped, velocity):
+        levels = []
+        for pitch in range(21, 109, 3):
+            audio = play(shipped, one(pitch, velocity=velocity), resonance_db=None)
+            levels.append(rms_db(audio, 0.5, 0.8))
+            if pitch > 40:  # the fundamental is weak in the bass
+                # An octave may be the loudest partial; octaves are stretched, as on any piano.
+                octaves, error = divmod(cents(peak_hz(audio, 0.55, 0.85), pitch) + 600, 1200)
+                assert octaves in (0, 1)
+                assert abs(error - 600) < (20 if pitch < 90 else 50)
+            assert attack(audio) == pytest.approx(0.5, abs=0.005 if pitch > 40 else 0.02)
+        assert np.abs(np.diff(levels)).max() < 4
+
+    def test_it_is_small_and_its_card_names_the_licence(self):
+        folder = shipped_pianos()["default"]
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 3e6
+        card = folder.with_suffix(".md").read_text(encoding="utf-8")
+        for part in ("# Piano `default`", "**Licence.** Public domain", "**Command.**"):
+            assert part in card
+
+    def test_louder_notes_are_brighter(self, shipped):
+        def share_of_treble(velocity):
+            part = play(shipped, one(48, velocity=velocity))[8000:16000]
+            power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
+            return power[500:].sum() / power.sum()  # above 1 kHz
+
+        shares = [share_of_treble(velocity) for velocity in (20, 64, 110)]
+        assert shares == sorted(shares)
+
+    def test_notes_end_without_clicks(self, shipped):
+        for pitch in (30, 50, 70, 90):
+            audio = play(shipped, one(pitch, velocity=110), resonance_db=None)
+            jumps = np.abs(np.diff(audio))
+            ends = [jumps[round(t * SAMPLE_RATE) :] for t in (1.49, 1.7)]
+            before = jumps[round(1.3 * SAMPLE_RATE) : round(1.49 * SAMPLE_RATE)].max()
+            assert all(end.max() < 1.2 * before + 1e-5 for end in ends)
+
+    def test_the_same_notes_sound_the_same(self, shipped):
+        notes = one(60, pedal=[[0.6, 2.0]])
+        np.testing.assert_array_equal(shipped.render(notes), shipped.render(notes))
+
+
+def test_a_long_pedal(piano):
+    """The resonance of a pedal that is down for minutes is computed in blocks."""
+    notes = NoteList([0.5, 139.0], [1.5, 140.0], [60, 60], [80, 80], [[0.0, 145.0]])
+    sound = play(piano, notes) - play(piano, notes, resonance_db=None)
+    first, second = (rms_db(sound, start, start + 5) for start in (1.0, 139.5))
+    assert first == pytest.approx(second, abs=1)
+    assert rms_db(sound, 60, 120) < first - 60
