@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 COMMANDS = {
     "transcribe": "Transcribe piano recordings to MIDI.",
     "score": "Make sheet music for piano from notes.",
+    "separate": "Separate piano recordings into hands, pitches or single notes.",
     "learn": "Learn a timbre dictionary from recordings of a piano.",
     "train": "Train the neural networks.",
     "enhance": "Remove noise from recordings of speech.",

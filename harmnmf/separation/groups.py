@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
-from harmnmf.notes.pitch_names import pitch_name
+from harmnmf.notes.pitch_names import parse_pitch, pitch_name
 from harmnmf.notes.tracks import TrackNotes
 from harmnmf.validation import check_integer
 
 __all__ = [
-    *("NoteGroups", "group_by_hand", "group_by_note", "group_by_pitch", "group_by_range"),
-    *("group_by_track", "range_names"),
+    *("NoteGroups", "find_groups", "group_by_hand", "group_by_note", "group_by_pitch"),
+    *("group_by_range", "group_by_track", "note_name", "range_names"),
 ]
 
 NoteGroups = dict[str, NDArray[np.int64]]
@@ -91,13 +91,39 @@ def group_by_note(notes: NoteList) -> NoteGroups:
     >>> group_by_note(NoteList([0, 12.345], [1, 13], [60, 61], [70, 70]))
     {'0001_0000.000s_C4': array([0]), '0002_0012.345s_Cs4': array([1])}
     """
-    n_digits = max(4, len(str(len(notes))))
+    columns = zip(notes.onset.tolist(), notes.pitch.tolist(), strict=True)
     return {
-        f"{i + 1:0{n_digits}d}_{onset:08.3f}s_{_pitch_name(pitch)}": np.array([i])
-        for i, (onset, pitch) in enumerate(
-            zip(notes.onset.tolist(), notes.pitch.tolist(), strict=True)
-        )
+        note_name(i, len(notes), onset, pitch): np.array([i])
+        for i, (onset, pitch) in enumerate(columns)
     }
+
+
+def note_name(index: int, n_notes: int, start: float, pitch: int) -> str:
+    """Name of the sound of one note.
+
+    Parameters
+    ----------
+    index : int
+        Index of the note.
+    n_notes : int
+        Number of all notes.
+    start : float
+        Time in seconds at which the sound begins.
+    pitch : int
+        MIDI number.
+
+    Returns
+    -------
+    str
+        Its number, from 1, its start and its pitch.
+
+    Examples
+    --------
+    >>> note_name(16, 100, 12.345, 60)
+    '0017_0012.345s_C4'
+    """
+    n_digits = max(4, len(str(n_notes)))
+    return f"{index + 1:0{n_digits}d}_{start:08.3f}s_{_pitch_name(pitch)}"
 
 
 def group_by_pitch(notes: NoteList) -> NoteGroups:
@@ -207,6 +233,49 @@ def group_by_track(tracks: TrackNotes) -> NoteGroups:
     """
     names = _numbered([_file_name(name) or "track" for name in tracks.names])
     return {name: np.flatnonzero(tracks.track == i) for i, name in enumerate(names)}
+
+
+def find_groups(names: Iterable[str], name: str) -> list[str]:
+    """Find the groups that a user means by a name.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names of groups.
+    name : str
+        The name of a group, its number, or the rest of its name, in either case; or a pitch in any
+        spelling of :func:`harmnmf.notes.pitch_names.parse_pitch`.
+
+    Returns
+    -------
+    list of str
+        Names of the groups, perhaps none; more than one if tracks have the same name.
+
+    Examples
+    --------
+    >>> find_groups(["058_As3", "060_C4"], "Bb3")
+    ['058_As3']
+    >>> find_groups(["1_Piano_RH", "2_Piano_LH"], "2")
+    ['2_Piano_LH']
+    """
+    wanted = _file_name(name.replace("#", "s")).lower()
+    found = []
+    for group in names:
+        number, _, rest = group.lower().partition("_")
+        if wanted in (group.lower(), rest) or (
+            number.isdecimal()
+            and (wanted.lstrip("0") == number.lstrip("0") or _is_pitch(name, int(number), rest))
+        ):
+            found.append(group)
+    return found
+
+
+def _is_pitch(name: str, pitch: int, pitch_text: str) -> bool:
+    """Tell whether a name is that of a pitch, in a group that is a pitch."""
+    try:
+        return parse_pitch(name) == pitch == parse_pitch(pitch_text)
+    except ParameterError:
+        return False
 
 
 def _right_tracks(tracks: TrackNotes) -> NDArray[np.bool_] | None:
