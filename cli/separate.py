@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -374,8 +374,11 @@ def _find_parts(folder: Path) -> dict[Path, int]:
 
 def _stages(progress: Progress, duration: float, n_stages: int) -> Iterator[Progress]:
     """Divide the progress among stages that each report the seconds of audio done."""
-    for i in range(n_stages):
-        yield lambda seconds, done=i * duration: progress((done + seconds) / n_stages)
+
+    def report(done: float, seconds: float) -> None:
+        progress((done + seconds) / n_stages)
+
+    return (partial(report, stage * duration) for stage in range(n_stages))
 
 
 def _sounds(

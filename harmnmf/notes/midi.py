@@ -157,7 +157,7 @@ def played_notes(midi: MidiEvents) -> PlayedNotes:
         f"the pedal of channel {channel + 1}, which has no notes, is left out"
         for channel in ignored
     ]
-    return PlayedNotes(notes, *places, remarks)
+    return PlayedNotes(notes, places[0], places[1], remarks)
 
 
 def write_midi(path: str | Path, notes: NoteList, *, tempo: float = 120.0) -> None:

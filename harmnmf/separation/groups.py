@@ -259,21 +259,26 @@ def find_groups(names: Iterable[str], name: str) -> list[str]:
     ['2_Piano_LH']
     """
     wanted = _file_name(name.replace("#", "s")).lower()
-    found = []
-    for group in names:
-        number, _, rest = group.lower().partition("_")
-        if wanted in (group.lower(), rest) or (
-            number.isdecimal()
-            and (wanted.lstrip("0") == number.lstrip("0") or _is_pitch(name, int(number), rest))
-        ):
-            found.append(group)
-    return found
+    if not wanted:
+        return []
+    return [
+        group
+        for group in names
+        if wanted in _short_names(group) or _is_pitch(name, *group.split("_")[:2])
+    ]
 
 
-def _is_pitch(name: str, pitch: int, pitch_text: str) -> bool:
-    """Tell whether a name is that of a pitch, in a group that is a pitch."""
+def _short_names(group: str) -> set[str]:
+    """Names in lower case that mean a group: its own, and if it has a number, that and the rest."""
+    whole = _file_name(group).lower()
+    number, _, rest = whole.partition("_")
+    return {whole, rest, number, number.lstrip("0")} if number.isdecimal() else {whole}
+
+
+def _is_pitch(name: str, number: str, pitch: str = "") -> bool:
+    """Tell whether a name is that of a group's number and pitch."""
     try:
-        return parse_pitch(name) == pitch == parse_pitch(pitch_text)
+        return parse_pitch(name) == parse_pitch(number) == parse_pitch(pitch)
     except ParameterError:
         return False
 
