@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -295,22 +296,19 @@ class Separation:
                 n_samples=n_samples,
             )
             return f"{'without ' * is_rest}{len(selected)} of {_plural(len(notes), 'note')}"
-        old_parts = _find_parts(output)
-        if self.by == "note":
-            sounds = _sounds(separation, notes, info.duration, writing)
-            write_sounds(output, sounds, suffix=self.suffix, subtype=subtype)
-        else:
-            write_parts(
-                output,
-                separation.parts(groups, progress=writing),
-                info.sample_rate,
-                suffix=self.suffix,
-                subtype=subtype,
-                n_samples=n_samples,
-            )
-        for path, modified in old_parts.items():
-            if path.stat().st_mtime_ns == modified:
-                path.unlink()
+        with _replacing_parts(output):
+            if self.by == "note":
+                sounds = _sounds(separation, notes, info.duration, writing)
+                write_sounds(output, sounds, suffix=self.suffix, subtype=subtype)
+            else:
+                write_parts(
+                    output,
+                    separation.parts(groups, progress=writing),
+                    info.sample_rate,
+                    suffix=self.suffix,
+                    subtype=subtype,
+                    n_samples=n_samples,
+                )
         if not task.companions:
             write_midi(output / "notes.mid", notes)
         return self._describe(groups, len(notes))
@@ -366,10 +364,15 @@ class Separation:
         return ", ".join(f"{name} {_plural(len(notes), 'note')}" for name, notes in groups.items())
 
 
-def _find_parts(folder: Path) -> dict[Path, int]:
-    """Find the parts in a folder that earlier runs have written, and when they did."""
+@contextmanager
+def _replacing_parts(folder: Path) -> Iterator[None]:
+    """Remove the parts of earlier runs that are in a folder and were not replaced by the block."""
     paths = folder.iterdir() if folder.exists() else []
-    return {path: path.stat().st_mtime_ns for path in paths if _PART.fullmatch(path.name)}
+    numbers = {path: path.stat().st_ino for path in paths if _PART.fullmatch(path.name)}
+    yield
+    for path, number in numbers.items():
+        if path.stat().st_ino == number:
+            path.unlink()
 
 
 def _stages(progress: Progress, duration: float, n_stages: int) -> Iterator[Progress]:

@@ -6,6 +6,7 @@ gets what it cannot hold.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -148,10 +149,14 @@ class _Spool:
         """Append a block of shape (n_samples, n_channels)."""
         self.peak = max(self.peak, float(np.abs(block).max()))
         self.n_samples += len(block)
-        self._file.write(block.tobytes())
+        if block.any():
+            self._file.write(block.tobytes())
+        else:  # takes no room on most disks: most pitches are silent most of the time
+            self._file.seek(block.nbytes, os.SEEK_CUR)
 
     def read(self, n_channels: int) -> Iterator[NDArray[np.float32]]:
         """Yield blocks of shape (n_samples, n_channels)."""
+        self._file.truncate(4 * n_channels * self.n_samples)
         self._file.seek(0)
         n_bytes = 4 * n_channels * max(1, _BLOCK_VALUES // n_channels)
         while data := self._file.read(n_bytes):

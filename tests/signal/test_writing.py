@@ -236,6 +236,15 @@ def test_a_failure_leaves_no_parts(tmp_path, subtype):
     assert not any(tmp_path.iterdir())
 
 
+def test_silence_between_sounds_is_kept(tmp_path):
+    loud = np.ones(300_000, np.float32)
+    blocks = [{"a": level * loud} for level in (0, 1, 0, 0, 0.5, 0)]
+    assert write_parts(tmp_path / "a", blocks, 44_100, suffix=".flac") == 1
+    expected = np.concatenate([block["a"] for block in blocks])
+    written = read_audio(tmp_path / "a" / "a.flac").samples
+    np.testing.assert_allclose(written, expected, atol=2**-23)
+
+
 def test_memory_of_parts(tmp_path):
     def blocks():
         for _ in range(30):
