@@ -188,11 +188,10 @@ def command(
     if by == "track" and notes is None:
         raise click.UsageError("--by track needs the tracks of a MIDI file; add --notes FILE")
     parts = PartChoice(keep, mute)
-    _check_parts(parts, by, splits)
+    labels = _labels(parts, by, splits)
     suffix = _suffix(output, audio_format, is_one_file=bool(parts.names))
     ending = _FOLDERS[by]
     if parts.names:
-        labels = [re.sub(r"[^\w.-]+", "_", name.replace("#", "s")) for name in parts.names]
         ending = "_".join(["_without" if mute else "", *labels]) + suffix
     plan = plan_outputs(audio, output, [ending], [suffix], _RECORDINGS)
     _check_subtype(suffix, subtype)
@@ -208,16 +207,20 @@ def command(
     process_each(ctx, plan, work, batch)
 
 
-def _check_parts(parts: PartChoice, by: str, splits: tuple[int, ...]) -> None:
-    """Raise click.UsageError if no recording can have one of the parts."""
+def _labels(parts: PartChoice, by: str, splits: tuple[int, ...]) -> list[str]:
+    """Names of the parts that are kept or muted, for the name of a file.
+
+    Raises click.UsageError if no recording can have one of them.
+    """
     from harmnmf.separation.groups import range_names
 
     known = {"hand": ["left", "right"], "range": range_names(splits)}.get(by)
-    if parts.names and known is not None:
-        try:
-            parts.kept(known)
-        except HarmnmfError as error:
-            raise click.UsageError(str(error)) from error
+    if known is None:
+        return [re.sub(r"[^\w.-]+", "_", name.replace("#", "s")) for name in parts.names]
+    try:
+        return parts.find(known)
+    except HarmnmfError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _suffix(output: str | None, audio_format: str | None, *, is_one_file: bool) -> str:

@@ -35,8 +35,8 @@ class PartChoice:
         """The names that were given."""
         return self.keep + self.mute
 
-    def kept(self, groups: Collection[str]) -> set[str]:
-        """Find the groups of notes that are kept, and perhaps the residual.
+    def find(self, groups: Collection[str]) -> list[str]:
+        """Find the groups of notes that are named, and perhaps the residual.
 
         Raises HarmnmfError if a name is neither of a group nor of the residual.
         """
@@ -44,26 +44,27 @@ class PartChoice:
         from harmnmf.separation.separator import RESIDUAL
 
         known = [*groups, RESIDUAL]
-        named: set[str] = set()
+        found = []
         for name in self.names:
-            found = find_groups(known, name)
-            if not found:
+            if not (meant := find_groups(known, name)):
                 raise HarmnmfError(
                     f"there is no part {name!r} to keep or mute; the parts are {_listed(known)}"
                 )
-            named.update(found)
-        return named if self.keep else {*known} - named
+            found += meant
+        return found
 
     def select(self, groups: NoteGroups) -> tuple[NDArray[np.int64], bool]:
         """Find the notes whose sound is kept, or (True) those whose sound is taken away.
 
-        It is the latter if the residual is kept. Raises HarmnmfError as `kept`.
+        It is the latter if the residual is kept. Raises HarmnmfError as `find`.
         """
         import numpy as np
 
         from harmnmf.separation.separator import RESIDUAL
 
-        kept = self.kept(groups)
+        kept = set(self.find(groups))
+        if self.mute:
+            kept = {*groups, RESIDUAL} - kept
         is_rest = RESIDUAL in kept
         chosen = [notes for name, notes in groups.items() if (name in kept) != is_rest]
         return np.sort(np.concatenate([np.zeros(0, np.int64), *chosen])), is_rest

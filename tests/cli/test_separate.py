@@ -131,7 +131,7 @@ def test_single_notes():
 
 
 def test_keep_and_mute_are_two_halves():
-    assert "2 of 4 notes in " in run("song.wav", "--keep", "left")
+    assert "2 of 4 notes in " in run("song.wav", "--keep", "LEFT")
     assert "without 2 of 4 notes in " in run("song.wav", "--mute", "left", "-o", "rest.flac")
     assert soundfile.info("rest.flac").subtype == "PCM_16"
     whole = samples("song.wav")
