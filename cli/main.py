@@ -23,6 +23,7 @@ COMMANDS = {
     "transcribe": "Transcribe piano recordings to MIDI.",
     "score": "Make sheet music for piano from notes.",
     "render": "Play notes on a sampled piano, into an audio file.",
+    "separate": "Separate piano recordings into hands, pitches or single notes.",
     "learn": "Learn a timbre dictionary from recordings of a piano.",
     "train": "Train the neural networks.",
     "enhance": "Remove noise from recordings of speech.",

@@ -19,7 +19,7 @@ from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import batch_options, process_each
 from harmnmf.cli._support.paths import plan_outputs
 from harmnmf.cli.main import LazyGroup
-from harmnmf.storage.files import atomic_path
+from harmnmf.storage.files import atomic_folder, atomic_path
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,21 @@ class Copy:
                     time.sleep(0.5)
         progress(2.0)
         return f"{os.getpid()} {os.environ.get('OMP_NUM_THREADS')}"
+
+
+@dataclass(frozen=True)
+class CopyWithNotes:
+    """Copy a file and its companions to a folder."""
+
+    def __call__(self, task: Task, progress: Progress) -> str:
+        (folder,) = task.outputs
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(folder) as temporary:
+            for path in (task.source, *task.companions):
+                (temporary / path.name).write_bytes(path.read_bytes())
+        if task.source.read_text().startswith("warn"):
+            warnings.warn(f"{folder}: like {task.companions[0]}", stacklevel=1)
+        return ""
 
 
 @click.command()

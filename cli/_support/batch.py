@@ -20,7 +20,7 @@ from harmnmf.batch.task import Outcome, Progress, Report, Task, Work, file_hash,
 from harmnmf.errors import HarmnmfError
 
 from .options import COUNT, quiet_option
-from .paths import Plan, check_folder, check_output
+from .paths import Plan, check_folder, check_output, check_output_folder, holds_files
 from .progress import ProgressBar, is_shown
 from .recordings import MANIFEST
 
@@ -102,6 +102,15 @@ def audio_duration(source: Path) -> float:
         return 0.0
 
 
+@contextmanager
+def named(source: Path) -> Iterator[None]:
+    """Name a file in errors."""
+    try:
+        yield
+    except HarmnmfError as error:
+        raise HarmnmfError(f"{source}: {error}") from error
+
+
 def process_each(
     ctx: click.Context,
     plan: Plan,
@@ -160,7 +169,11 @@ def _select(
     plan: Plan, batch: Batch, manifest: Manifest | None
 ) -> tuple[list[Task], list[str], list[str]]:
     """Return the tasks to do, errors of those that cannot be done, and remarks on the others."""
-    tasks = [Task(source, tuple(outputs)) for source, outputs in plan.outputs.items()]
+    tasks = [
+        Task(source, tuple(outputs), plan.companions.get(source, ()))
+        for source, outputs in plan.outputs.items()
+    ]
+    exists = holds_files if plan.are_folders else os.path.isfile
     total = len(tasks)
     remarks = []
     if manifest is not None and not batch.overwrite:
@@ -171,7 +184,7 @@ def _select(
                 f"{manifest.path}"
             )
     if batch.overwrite is False or (batch.overwrite is None and not plan.is_single):
-        tasks, skipped = _split(tasks, lambda task: _has_outputs(task, manifest))
+        tasks, skipped = _split(tasks, lambda task: _has_outputs(task, exists, manifest))
         if skipped:
             first = skipped[0].outputs[0]
             exist = f"{first} exists" if len(skipped) == 1 else f"{first} and others exist"
@@ -183,7 +196,7 @@ def _select(
     taken = set(map(os.path.realpath, plan.outputs))
     for task in tasks:
         try:
-            _check_outputs(task, taken, plan.noun, manifest, overwrite=bool(batch.overwrite))
+            _check_outputs(task, taken, plan, manifest, overwrite=bool(batch.overwrite))
             possible.append(task)
         except HarmnmfError as error:
             errors.append(str(error))
@@ -201,17 +214,17 @@ def _own_outputs(task: Task, manifest: Manifest | None) -> set[str]:
     return set() if manifest is None else manifest.own_outputs(task)
 
 
-def _has_outputs(task: Task, manifest: Manifest | None) -> bool:
+def _has_outputs(task: Task, exists: Callable[[Path], bool], manifest: Manifest | None) -> bool:
     """Tell whether all outputs exist, and may not all be replaced."""
     return (
         os.path.exists(task.source)  # otherwise, reading it fails
-        and all(map(os.path.isfile, task.outputs))
+        and all(map(exists, task.outputs))
         and not _own_outputs(task, manifest).issuperset(map(os.path.realpath, task.outputs))
     )
 
 
 def _check_outputs(
-    task: Task, taken: set[str], noun: str, manifest: Manifest | None, *, overwrite: bool
+    task: Task, taken: set[str], plan: Plan, manifest: Manifest | None, *, overwrite: bool
 ) -> None:
     """Add outputs to `taken`; HarmnmfError if they cannot be written or may not be replaced."""
     if not os.path.exists(task.source):
@@ -221,9 +234,12 @@ def _check_outputs(
         real = os.path.realpath(path)
         if real in taken:
             raise HarmnmfError(
-                f"{path}: is one of the {noun}s, or an output of another; choose another name"
+                f"{path}: is one of the {plan.noun}s, or an output of another; choose another name"
             )
-        check_output(path, overwrite=overwrite or real in own, folder_may_be_missing=True)
+        if plan.are_folders:
+            check_output_folder(path, overwrite=overwrite or real in own)
+        else:
+            check_output(path, overwrite=overwrite or real in own, folder_may_be_missing=True)
         taken.add(real)
 
 

@@ -30,14 +30,17 @@ FILE_SUFFIXES = (
 
 @dataclass(frozen=True)
 class Plan:
-    """Recordings to process, with the outputs of each."""
+    """Recordings to process, with the outputs of each: files, or folders."""
 
     outputs: dict[Path, list[Path]]
     folder: Path | None = None  # the one that holds all outputs, if one was named
     is_single: bool = False  # one recording was named, and not a folder or pattern
+    are_folders: bool = False  # the outputs
     errors: list[str] = field(default_factory=list)  # arguments that name no recordings
     remarks: list[str] = field(default_factory=list)  # what else is not done
     noun: str = AUDIO.noun  # one of the recordings, in messages
+    # Other files that are read with a recording.
+    companions: dict[Path, tuple[Path, ...]] = field(default_factory=dict)
 
 
 def file_suffix(output: str | os.PathLike[str] | None) -> str | None:
@@ -58,8 +61,9 @@ def plan_outputs(
 ) -> Plan:
     """Plan the outputs of the recordings, or other files of one kind, that arguments name.
 
-    `endings` gives the end of each output's name, such as ".mid" or "_voice.wav". A file `output`
-    replaces the first, and the others are named after it; `suffixes` lists those that it may have.
+    `endings` gives the end of each output's name, such as ".mid" or "_voice.wav", or "_parts/" if
+    it is a folder. A file `output` replaces the first, and the others are named after it;
+    `suffixes` lists those that it may have.
 
     >>> plan = plan_outputs(["song.mp3"], "a.flac", ["_voice.wav", "_rest.wav"], [".flac"])
     >>> [path.name for path in plan.outputs[Path("song.mp3")]]
@@ -85,11 +89,12 @@ def plan_outputs(
     else:
         folder = None if output is None else Path(output)
         outputs = {
-            file: [base.with_name(base.name + ending) for ending in endings]
+            file: [base.with_name(base.name + ending.rstrip("/")) for ending in endings]
             for file, base in _distinct_bases(recordings, folder, kind).items()
         }
     is_single = len(arguments) == 1 and list(recordings) == [Path(arguments[0])]
-    return Plan(outputs, folder, is_single, found.errors, found.remarks, kind.noun)
+    are_folders = endings[0].endswith("/")
+    return Plan(outputs, folder, is_single, are_folders, found.errors, found.remarks, kind.noun)
 
 
 def _check_names(arguments: Sequence[str], output: str | os.PathLike[str] | None) -> None:
@@ -171,6 +176,19 @@ def check_folder(folder: Path, name: Path) -> None:
         raise HarmnmfError(f"{name}: {existing} is not a folder; choose another place")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise HarmnmfError(f"{name}: the folder {existing} is not writable; choose another place")
+
+
+def holds_files(folder: Path) -> bool:
+    """Tell whether there is such a folder, and it has files that are not hidden."""
+    return folder.is_dir() and any(not name.startswith(".") for name in os.listdir(folder))
+
+
+def check_output_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raise HarmnmfError if a folder cannot be written, or has files and these must stay."""
+    for path in (folder.parent, folder):
+        check_folder(path, folder)
+    if holds_files(folder) and not overwrite:
+        raise HarmnmfError(f"{folder}: exists already; choose another place, or use --overwrite")
 
 
 def check_output(path: Path, *, overwrite: bool, folder_may_be_missing: bool = False) -> None:

@@ -24,7 +24,7 @@ class InputKind:
     content: str  # as in "no audio files in this folder"
     suffixes: Collection[str]  # of those that folders are searched for
     named: Collection[str] = ()  # suffixes of others, which must be named
-    endings: Sequence[str] = ()  # of outputs that have one of the suffixes
+    endings: Sequence[str] = ()  # of outputs that have one of the suffixes, or are folders
 
 
 AUDIO = InputKind("recording", "audio", AUDIO_SUFFIXES)
@@ -117,8 +117,9 @@ def _output_test(
 
     def is_output(file: Path) -> bool:
         return file.name == MANIFEST or any(
-            # The second: an output may have been written in another format.
-            _base(file.name, ending) in bases
+            # The last: an output may have been written in another format.
+            _base(f"{file.parent.name}/", ending) in bases
+            or _base(file.name, ending) in bases
             or _base(stem(file.name, kind), ending.rpartition(".")[0]) in bases
             for ending in (*endings, *kind.endings)
         )

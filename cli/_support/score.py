@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -16,6 +15,7 @@ import click
 
 from harmnmf.errors import HarmnmfError, ParameterError
 
+from .batch import named
 from .options import Number
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class ScoreOptions:
 
         signature = self.time_signature
         beats = None if self.beats is None else read_beats(self.beats)
-        with _named(source):
+        with named(source):
             return find_beats(
                 notes,
                 beats=beats,
@@ -120,19 +120,10 @@ class ScoreOptions:
         from harmnmf.score.from_notes import transcribe_score
 
         title = click.format_filename(source.stem).replace("_", " ")
-        with _named(source):
+        with named(source):
             return transcribe_score(
                 notes, title=title, beats=grid, key=self.key, split_pitch=self.split_pitch
             )
-
-
-@contextmanager
-def _named(source: Path) -> Iterator[None]:
-    """Name a file in errors."""
-    try:
-        yield
-    except HarmnmfError as error:
-        raise HarmnmfError(f"{source}: {error}") from error
 
 
 def score_options(*, hidden: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmnmf.errors import HarmnmfError
-from harmnmf.storage.files import atomic_path, open_plain
+from harmnmf.storage.files import atomic_folder, atomic_path, open_plain
 
 from .task import Outcome, Report, Task, Work, run_task
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["run_cluster"]
+
+# Content of a file, or of the files in a folder by name.
+_Content = bytes | dict[str, bytes]
 
 
 def run_cluster(
@@ -92,40 +95,51 @@ def _check_installed(client: Client) -> None:
 
 
 def _submit(client: Client, work: Work, task: Task, send: bool) -> Any:
-    audio = None
-    if send:
-        try:
-            with open_plain(task.source) as file:
-                audio = file.read()
-        except OSError as error:
-            return client.submit(_fail, f"{task.source}: {error.strerror}", pure=False)
+    inputs = []
+    for path in (task.source, *task.companions):
+        content = None
+        if send:
+            try:
+                with open_plain(path) as file:
+                    content = file.read()
+            except OSError as error:
+                return client.submit(_fail, f"{path}: {error.strerror}", pure=False)
+        inputs.append((os.path.abspath(path), content))
     # Not pure: Dask must not reuse the result of an equal task, whose file may have changed.
-    source = os.path.abspath(task.source)
-    return client.submit(_run_on_worker, work, task, source, audio, pure=False)
+    return client.submit(_run_on_worker, work, task, inputs, pure=False)
 
 
-def _fail(error: str) -> tuple[Outcome, list[bytes]]:
+def _fail(error: str) -> tuple[Outcome, list[_Content]]:
     return Outcome(error=error), []
 
 
 def _run_on_worker(
-    work: Work, task: Task, source: str, audio: bytes | None
-) -> tuple[Outcome, list[bytes]]:
-    """Run a task in a temporary folder and return the contents of its outputs."""
+    work: Work, task: Task, inputs: list[tuple[str, bytes | None]]
+) -> tuple[Outcome, list[_Content]]:
+    """Run a task in a temporary folder and return the contents of its outputs.
+
+    `inputs` are the paths of the recording and its companions, with their contents if these are
+    not to be read from disk.
+    """
     with tempfile.TemporaryDirectory(prefix="harmnmf-") as folder:
-        recording = Path(source)
-        if audio is not None:
-            recording = Path(folder, "input", task.source.name)
-            recording.parent.mkdir()
-            recording.write_bytes(audio)
+        read = []
+        for i, (name, content) in enumerate(inputs):
+            path = Path(name)
+            if content is not None:
+                path = Path(folder, f"input{i}", path.name)
+                path.parent.mkdir()
+                path.write_bytes(content)
+            read.append(path)
         outputs = tuple(
             Path(folder, f"output{i}", path.name) for i, path in enumerate(task.outputs)
         )
-        outcome = run_task(work, Task(recording, outputs), progress=lambda seconds: None)
-        contents = [] if outcome.error else [path.read_bytes() for path in outputs]
+        own_task = Task(read[0], outputs, tuple(read[1:]))
+        outcome = run_task(work, own_task, progress=lambda seconds: None)
+        contents = [] if outcome.error else list(map(_content, outputs))
 
     def with_callers_paths(text: str) -> str:
-        for own, callers in zip((recording, *outputs), (task.source, *task.outputs), strict=True):
+        callers_paths = (task.source, *task.companions, *task.outputs)
+        for own, callers in zip((*read, *outputs), callers_paths, strict=True):
             text = text.replace(str(own), str(callers))
         return text
 
@@ -152,8 +166,23 @@ def _write_result(future: Any, task: Task) -> Outcome:
     try:
         for path, content in zip(task.outputs, contents, strict=False):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(content)
+            _write(path, content)
     except (HarmnmfError, OSError) as error:
         return Outcome(error=" ".join(str(error).split()))
     return outcome
+
+
+def _content(path: Path) -> _Content:
+    if path.is_dir():
+        return {file.name: file.read_bytes() for file in path.iterdir()}
+    return path.read_bytes()
+
+
+def _write(path: Path, content: _Content) -> None:
+    if isinstance(content, bytes):
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+        return
+    with atomic_folder(path) as temporary:
+        for name, data in content.items():
+            (temporary / name).write_bytes(data)

@@ -35,7 +35,7 @@ class Manifest:
 
     def __init__(self, path: Path, settings: Mapping[str, Any], version: str) -> None:
         self.path = path
-        self._settings = dict(settings)
+        self._settings = json.loads(json.dumps(dict(settings)))  # as they are read again
         self._version = version
         self._records: dict[str, dict[str, Any]] = {}
         self._file: BinaryIO | None = None
@@ -50,6 +50,7 @@ class Manifest:
             record.get("status") == "done"
             and record["settings"] == self._settings
             and record["outputs"] == self._relative_outputs(task)
+            and record.get("companions", []) == list(map(file_hash, task.companions))
             and all(path.exists() for path in task.outputs)
             and state is not None
             and (state == record.get("state") or file_hash(task.source) == record.get("sha256"))
@@ -72,6 +73,7 @@ class Manifest:
             {
                 "input": _key(task),
                 "state": _state(task.source),
+                "companions": list(map(file_hash, task.companions)),
                 "settings": self._settings,
                 "outputs": self._relative_outputs(task),
                 "status": "started",
@@ -153,9 +155,10 @@ def _key(task: Task) -> str:
 
 
 def _state(path: Path) -> list[int] | None:
-    """Size and modification time of a file; None if it cannot be read."""
+    """Size and modification time of a file, or of those in a folder; None if it cannot be read."""
     try:
-        stat = path.stat()
+        paths = sorted(path.iterdir()) if path.is_dir() else [path]
+        stats = [path.stat() for path in paths]
     except OSError:
         return None
-    return [stat.st_size, stat.st_mtime_ns]
+    return [sum(x.st_size for x in stats), max((x.st_mtime_ns for x in stats), default=0)]

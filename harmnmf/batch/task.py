@@ -18,10 +18,14 @@ __all__ = ["Outcome", "Progress", "Report", "Task", "Work", "file_hash", "run_se
 
 @dataclass(frozen=True)
 class Task:
-    """A recording (`source`) and the files to write for it (`outputs`)."""
+    """A recording (`source`), and the files or folders to write for it (`outputs`).
+
+    `companions` are other files that are read with it, such as its notes.
+    """
 
     source: Path
     outputs: tuple[Path, ...]
+    companions: tuple[Path, ...] = ()
 
 
 # Called with the seconds of audio processed so far.

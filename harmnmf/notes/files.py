@@ -18,7 +18,7 @@ from .note_list import NoteList
 from .suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
 from .tables import read_table, write_csv
 
-__all__ = ["read_notes", "write_csv", "write_midi"]
+__all__ = ["read_file", "read_notes", "write_csv", "write_midi"]
 
 _MAX_BYTES = 2**23  # more than ten hours of playing
 
@@ -79,12 +79,12 @@ def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
     suffix = path.suffix.lower()
     if suffix in MIDI_SUFFIXES:
         try:
-            notes, remarks = read_midi(_read(path))
+            notes, remarks = read_midi(read_file(path))
         except ValueError as error:
             raise FormatError(f"{path}: cannot be read as MIDI ({error})") from error
         notes = notes.pedalled() if offset == "pedal" else notes
     elif suffix in TABLE_SUFFIXES:
-        notes, remarks = read_table(path, _read(path), offset)
+        notes, remarks = read_table(path, read_file(path), offset)
     else:
         if not path.exists():
             raise FormatError(f"{path}: cannot be read (No such file or directory)")
@@ -95,7 +95,8 @@ def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
     return notes
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Read the contents of a file with notes; FormatError if it cannot be read or is too large."""
     try:
         with open_plain(path) as file:
             data = file.read(_MAX_BYTES + 1)

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mido
 import numpy as np
@@ -16,9 +16,16 @@ from harmnmf.storage.files import atomic_path
 from harmnmf.validation import check_number
 
 from .midi_events import CONTROLLER, NOTE_ON, MidiEvent, MidiEvents, read_events
-from .note_list import NoteList
+from .note_list import NoteList, note_order
 
-__all__ = ["notes_of_events", "read_midi", "ticks_to_seconds", "write_midi"]
+__all__ = [
+    "PlayedNotes",
+    "notes_of_events",
+    "played_notes",
+    "read_midi",
+    "ticks_to_seconds",
+    "write_midi",
+]
 
 _SUSTAIN, _RESET = 64, 121
 # Controllers that end all notes of a channel; those from 124 on change its mode, too.
@@ -38,6 +45,20 @@ _Stroke = tuple[float, int]
 # Onset, offset and velocity; the offset is infinite if the file has none.
 _Note = tuple[float, float, int]
 _Timed = tuple[float, MidiEvent]  # with the time in seconds
+
+
+class PlayedNotes(NamedTuple):
+    """Notes of a MIDI file, and where each of them is in it.
+
+    `notes` are the notes and the pedal; `track` and `channel`, of shape (n_notes,), the numbers of
+    each note's track and channel, from 0; and `remarks` say what was changed, left out, or could
+    not be read.
+    """
+
+    notes: NoteList
+    track: NDArray[np.int64]
+    channel: NDArray[np.int64]
+    remarks: list[str]
 
 
 def read_midi(data: bytes) -> tuple[NoteList, list[str]]:
@@ -83,6 +104,28 @@ def notes_of_events(midi: MidiEvents) -> tuple[NoteList, list[str]]:
     ValueError
         If nothing can be read.
     """
+    played = played_notes(midi)
+    return played.notes, played.remarks
+
+
+def played_notes(midi: MidiEvents) -> PlayedNotes:
+    """Make notes of the events of a MIDI file, with the track and the channel of each.
+
+    Parameters
+    ----------
+    midi : MidiEvents
+        Events.
+
+    Returns
+    -------
+    PlayedNotes
+        Notes, except drums, in the order of :func:`notes_of_events`.
+
+    Raises
+    ------
+    ValueError
+        If nothing can be read.
+    """
     events, end = _timed_events(midi)
     if end > _MAX_DURATION:
         midi.damage.append(f"it lasts {end / 3600:.0f} hours: what comes after 24 is left out")
@@ -92,12 +135,15 @@ def notes_of_events(midi: MidiEvents) -> tuple[NoteList, list[str]]:
     played = _notes(piano)
     if midi.damage and not played:
         raise ValueError(midi.damage[0])
-    onset, offset, pitch, velocity = np.array(played, dtype=np.float64).reshape(-1, 4).T
+    columns = np.array(played, dtype=np.float64).reshape(-1, 6).T
+    onset, offset, pitch, velocity, track, channel = columns
     is_endless = np.isinf(offset)
     offset = np.where(is_endless, np.maximum(end, onset + _LAST_NOTE), offset)
     kept = offset > onset
     values, ignored = _pedal(piano, end)
     notes = NoteList(onset[kept], offset[kept], pitch[kept], velocity[kept], pedal_values=values)
+    order = note_order(onset[kept], offset[kept], pitch[kept], velocity[kept])
+    places = np.stack([track, channel]).astype(np.int64)[:, kept][:, order]
 
     n_drums = sum(event.channel == _DRUM_CHANNEL and event.kind == NOTE_ON for _, event in events)
     remarks = [*midi.damage]
@@ -111,7 +157,7 @@ def notes_of_events(midi: MidiEvents) -> tuple[NoteList, list[str]]:
         f"the pedal of channel {channel + 1}, which has no notes, is left out"
         for channel in ignored
     ]
-    return notes, remarks
+    return PlayedNotes(notes, places[0], places[1], remarks)
 
 
 def write_midi(path: str | Path, notes: NoteList, *, tempo: float = 120.0) -> None:
@@ -241,7 +287,7 @@ def ticks_to_seconds(
 
 
 def _notes(events: list[_Timed]) -> list[tuple[float, ...]]:
-    """Onset, offset, pitch and velocity of all notes."""
+    """Onset, offset, pitch, velocity, track and channel of all notes."""
     keys: dict[tuple[int, int, int], list[_Stroke]] = defaultdict(list)
     # Keys of each channel that were struck since all were released.
     struck = defaultdict(set)
@@ -254,8 +300,8 @@ def _notes(events: list[_Timed]) -> list[tuple[float, ...]]:
             for key in struck.pop(channel, ()):
                 keys[key].append((time, _ALL_RELEASED))
     return [
-        (onset, offset, pitch, velocity)
-        for (_, _, pitch), strokes in keys.items()
+        (onset, offset, pitch, velocity, track, channel)
+        for (track, channel, pitch), strokes in keys.items()
         for onset, offset, velocity in _first_in_first_out(strokes) or _all_at_once(strokes)
     ]
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from harmnmf.errors import ParameterError
 from harmnmf.signal.harmonics import pitch_to_hz
 
-__all__ = ["NoteList"]
+__all__ = ["NoteList", "note_order"]
 
 # Values of MIDI controller 64: fully down, and the least at which the pedal counts as down.
 _DOWN = 127
@@ -85,8 +85,7 @@ class NoteList:
         if on.ndim != 1 or len({values.shape for values in (on, off, number, loudness)}) != 1:
             raise ParameterError("onset, offset, pitch and velocity must be 1-D and of one length")
         _check_notes(on, off, number, loudness)
-        # Offset and velocity break ties, so that the order of the input never matters.
-        order = np.lexsort((loudness, off, number, on))
+        order = note_order(on, off, number, loudness)
         intervals, values = _pedal(_floats("pedal", pedal), _floats("pedal_values", pedal_values))
         fields = {
             "onset": on[order],
@@ -230,6 +229,33 @@ class NoteList:
             release = np.where(latest >= 0, self.pedal[latest, 1], 0.0)
             offset = np.maximum(offset, np.minimum(release, self.next_onset))
         return NoteList(self.onset, offset, self.pitch, self.velocity)
+
+
+def note_order(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.float64],
+    velocity: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Order in which a note list has notes: sorted by onset, then pitch.
+
+    Parameters
+    ----------
+    onset, offset, pitch, velocity : ndarray, shape (n_notes,)
+        As of :class:`NoteList`.
+
+    Returns
+    -------
+    ndarray of int, shape (n_notes,)
+        Indices of the notes. Offset and velocity break ties, so that the order of the input never
+        matters.
+
+    Examples
+    --------
+    >>> note_order([1, 0], [2, 1], [60, 62], [70, 70])
+    array([1, 0])
+    """
+    return np.lexsort((velocity, offset, pitch, onset))
 
 
 def _check_notes(

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,10 @@ try:
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["atomic_path", "make_folder", "open_plain", "remove_leftovers", "try_lock"]
+__all__ = [
+    *("atomic_folder", "atomic_path", "make_folder", "open_plain", "remove_leftovers"),
+    *("try_lock",),
+]
 
 _PREFIX = ".harmnmf-"
 _TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}(\..*)?", re.DOTALL)
@@ -62,21 +66,78 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         ) from error
     try:
         yield temporary
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
+        _flush(temporary)
         os.replace(temporary, target)
     except OSError as error:
         # The block may use a pipe or another file.
         if isinstance(error, BrokenPipeError) or str(error.filename or temporary) != str(temporary):
             raise
-        raise HarmnmfError(
-            f"{path}: cannot be written ({error.strerror or error}); make room on the disk, or "
-            "choose another place"
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
         lock.close()
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write the files of a folder together: all of them appear when the block ends, or none.
+
+    Yields a hidden temporary folder beside `path`, without subfolders. When the block ends, its
+    files are flushed to the disk and it becomes `path`; if there is such a folder already, they
+    replace those of the same names in it. When the block raises, the temporary folder is removed;
+    `remove_leftovers` removes those of killed processes. Raises HarmnmfError if the folder cannot
+    be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_folder(Path(folder, "parts")) as temporary:
+    ...         _ = (temporary / "left.txt").write_text("C3")
+    ...     Path(folder, "parts", "left.txt").read_text()
+    'C3'
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists() and not target.is_dir():
+            raise FileExistsError(errno.EEXIST, "a file has this name")
+        temporary, lock = _create_temporary_folder(target)
+    except OSError as error:
+        raise HarmnmfError(
+            f"{path}: this folder cannot be made ({error.strerror}); choose another place"
+        ) from error
+    try:
+        yield temporary
+        files = sorted(temporary.iterdir())
+        for file in files:
+            _flush(file)
+        if target.exists():
+            for file in files:
+                os.replace(file, target / file.name)
+        else:
+            os.replace(temporary, target)
+    except OSError as error:
+        is_own = str(error.filename or temporary).startswith(str(temporary))
+        if isinstance(error, BrokenPipeError) or not is_own:
+            raise
+        raise _not_written(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb+") as written:
+        os.fsync(written.fileno())
+
+
+def _not_written(path: str | os.PathLike[str], error: OSError) -> HarmnmfError:
+    return HarmnmfError(
+        f"{path}: cannot be written ({error.strerror or error}); make room on the disk, or "
+        "choose another place"
+    )
 
 
 def _create_temporary(target: Path) -> tuple[Path, BinaryIO]:
@@ -94,6 +155,20 @@ def _create_temporary(target: Path) -> tuple[Path, BinaryIO]:
         lock.close()
 
 
+def _create_temporary_folder(target: Path) -> tuple[Path, int | None]:
+    """Create a folder beside another, locked as a file of `_create_temporary`."""
+    while True:
+        temporary = target.with_name(f"{_PREFIX}{secrets.token_hex(8)}")
+        temporary.mkdir()
+        if fcntl is None:
+            return temporary, None
+        with suppress(FileNotFoundError):  # `remove_leftovers` was faster
+            lock = os.open(temporary, os.O_RDONLY)
+            if _lock(lock) is not False and temporary.exists():
+                return temporary, lock
+            os.close(lock)
+
+
 def make_folder(path: str | os.PathLike[str]) -> None:
     """Make a folder and those above it; raise HarmnmfError if that is not possible."""
     try:
@@ -107,18 +182,34 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files of `atomic_path` that killed processes have left in a folder.
+    """Remove the temporary files and folders that killed processes have left in a folder.
 
-    Files that are being written, by any process, stay. Without file locks (on Windows), all stay.
+    Those that are being written, by any process, stay. Without file locks (on Windows), all stay.
     The folder may be missing; folders inside it are not searched.
     """
     for path in Path(folder).glob(f"{_PREFIX}*"):
         if not _TEMPORARY.fullmatch(path.name):
             continue
         # It may be gone, or belong to another user.
-        with suppress(OSError), open_plain(path, "rb+") as file:
-            if _lock(file):
-                path.unlink()
+        with suppress(OSError):
+            if path.is_dir():
+                _remove_folder(path)
+                continue
+            with open_plain(path, "rb+") as file:
+                if _lock(file):
+                    path.unlink()
+
+
+def _remove_folder(path: Path) -> None:
+    """Remove a folder that no process has locked."""
+    if fcntl is None:
+        return
+    lock = os.open(path, os.O_RDONLY)
+    try:
+        if _lock(lock):
+            shutil.rmtree(path)
+    finally:
+        os.close(lock)
 
 
 def try_lock(file: IO[Any]) -> bool:
@@ -129,7 +220,7 @@ def try_lock(file: IO[Any]) -> bool:
     return _lock(file) is not False
 
 
-def _lock(file: IO[Any]) -> bool | None:
+def _lock(file: IO[Any] | int) -> bool | None:
     """Like `try_lock`, but None if the system has no file locks."""
     if fcntl is None:
         return None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import replace
 
 import pytest
-from works import Cluster, Copy, make_tasks
+from works import Cluster, Copy, CopyWithNotes, make_tasks
 
 from harmnmf import HarmnmfError
 from harmnmf.batch.cluster import run_cluster
@@ -45,6 +46,30 @@ def test_results_are_those_of_one_process(tmp_path, cluster, send):
     assert outcomes[tasks[3]].warnings == (f"{tasks[3].source}: is doubtful",)
     assert outcomes[tasks[4]].error == f"{tasks[4].source}: No space left on device"
     assert outcomes[tasks[6]].error == f"{tasks[6].source}: No such file or directory"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("send", [False, True])
+def test_folders_and_companions(tmp_path, cluster, send):
+    cluster.add_worker()
+    tasks = []
+    for task in make_tasks(tmp_path, "good", "warn", "good"):
+        notes = task.source.with_suffix(".mid")
+        notes.write_text("C4")
+        folder = task.outputs[0].with_suffix("")
+        tasks.append(replace(task, outputs=(folder,), companions=(notes,)))
+    tasks[2].companions[0].unlink()
+    outcomes = dict(
+        run_cluster(CopyWithNotes(), tasks, lambda *_: None, cluster.address, send=send)
+    )
+    for task in tasks[:2]:
+        assert outcomes[task].error is None
+        copied = {path.name: path.read_text() for path in task.outputs[0].iterdir()}
+        originals = (task.source, *task.companions)
+        assert copied == {path.name: path.read_text() for path in originals}
+    assert outcomes[tasks[1]].warnings == (f"{tasks[1].outputs[0]}: like {tasks[1].companions[0]}",)
+    assert "No such file" in outcomes[tasks[2]].error
+    assert not tasks[2].outputs[0].exists()
 
 
 @pytest.mark.slow

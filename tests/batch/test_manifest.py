@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from works import make_tasks
@@ -175,3 +176,37 @@ def test_a_manifest_that_cannot_be_written(tmp_path, path, task, monkeypatch):
         pytest.raises(HarmnmfError, match="No space left on device"),
     ):
         manifest.begin(task)
+
+
+def test_changed_companions_are_not_done(path, task, tmp_path):
+    notes = tmp_path / "notes.mid"
+    notes.write_text("C4")
+    with_notes = replace(task, companions=(notes,))
+    do(path, with_notes)
+    assert is_done(path, with_notes)
+    assert not is_done(path, task)
+    notes.write_text("D4")
+    assert not is_done(path, with_notes)
+    do(path, task)
+    assert is_done(path, task)
+
+
+def test_settings_are_compared_as_json(path, task):
+    do(path, task, splits=(60, 72))
+    assert is_done(path, task, splits=(60, 72))
+    assert not is_done(path, task, splits=(60,))
+
+
+def test_a_folder_is_its_own_until_a_file_in_it_changes(path, task):
+    folder = path.parent / "parts"
+    task = replace(task, outputs=(folder,))
+    with opened(path) as manifest:
+        manifest.begin(task)
+        folder.mkdir()
+        (folder / "left.wav").write_text("left")
+        manifest.finish(task, Outcome(sha256=file_hash(task.source)))
+    with opened(path) as manifest:
+        assert manifest.is_done(task)
+        assert manifest.own_outputs(task) == {os.path.realpath(folder)}
+        (folder / "left.wav").write_text("edited")
+        assert manifest.own_outputs(task) == set()

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from harmnmf import Audio, HarmnmfError, NoteList, read_audio, write_audio, write_blocks, write_midi
 from harmnmf.plotting.figures import save_figure
+from harmnmf.signal.writing import write_parts, write_sounds
 from harmnmf.storage.arrays import save_arrays
 
 resource = pytest.importorskip("resource")
@@ -55,6 +56,22 @@ def test_a_full_disk_gives_one_line_and_leaves_no_file(tmp_path, capfd, name):
     assert capfd.readouterr() == ("", "")
     WRITERS[name](tmp_path / name)
     assert (tmp_path / name).stat().st_size > ROOM
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "PCM_16"])
+def test_a_full_disk_leaves_no_folder(tmp_path, capfd, subtype):
+    path = tmp_path / "parts"
+    blocks = [{"left": noise(44_100), "right": noise(44_100)}]
+    sounds = [("short", Audio(noise(100), 44_100)), ("long", Audio(noise(44_100), 44_100))]
+    for write in (
+        lambda: write_parts(path, blocks, 44_100, subtype=subtype),
+        lambda: write_sounds(path, sounds, subtype=subtype),
+    ):
+        with full_disk(), pytest.raises(HarmnmfError) as caught:
+            write()
+        assert str(caught.value).startswith(f"{path}: cannot be written (")
+        assert os.listdir(tmp_path) == []
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])

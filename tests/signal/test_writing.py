@@ -11,6 +11,7 @@ from sound_files import tone
 
 from harmnmf import Audio, AudioError, HarmnmfError, read_audio, write_audio, write_blocks
 from harmnmf.signal.formats import OUTPUT_SUFFIXES, check_format, matching_subtype
+from harmnmf.signal.writing import write_parts, write_sounds
 
 LOSSY = (".mp3", ".ogg", ".oga", ".opus")
 
@@ -183,3 +184,99 @@ def test_write_failures_leave_no_file(tmp_path, noise):
     with pytest.raises(HarmnmfError, match="missing: cannot write to this folder"):
         write_audio(tmp_path / "missing" / "a.wav", noise)
     assert not any(tmp_path.iterdir())
+
+
+def parts_of(samples, n_blocks=5):
+    """Blocks of three parts that add up to samples."""
+    for block in np.array_split(samples, n_blocks, axis=-1):
+        yield {"left": 0.5 * block, "rest": 0.25 * block, "right": 0.25 * block}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "step"),
+    [(".wav", None, 1e-7), (".wav", "PCM_16", 2**-15), (".flac", "PCM_24", 2**-23)],
+)
+def test_parts_add_up(tmp_path, suffix, subtype, step):
+    whole = np.random.default_rng(0).uniform(-1, 1, (2, 30_000)).astype(np.float32)
+    blocks = parts_of(whole)
+    assert write_parts(tmp_path / "a", blocks, 44_100, suffix=suffix, subtype=subtype) == 1
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == [f"{name}{suffix}" for name in ("left", "rest", "right")]
+    parts = [read_audio(tmp_path / "a" / name, mono=False) for name in names]
+    assert {part.sample_rate for part in parts} == {44_100}
+    np.testing.assert_allclose(sum(part.samples for part in parts), whole, atol=2 * step)
+
+
+def test_parts_are_scaled_alike(tmp_path):
+    whole = 4 * tone(440).astype(np.float32)
+    message = r"a: peaks of \+6\.0 dB .* all files were scaled by 0\.5; WAV files of floats keep"
+    with pytest.warns(UserWarning, match=message):
+        gain = write_parts(tmp_path / "a", parts_of(2 * whole), 16000, subtype="PCM_16")
+    assert gain == pytest.approx(1 / whole.max(), rel=1e-6)
+    parts = [read_audio(path).samples for path in (tmp_path / "a").iterdir()]
+    np.testing.assert_allclose(sum(parts), gain * 2 * whole, atol=2**-14)
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "PCM_16"])
+def test_a_failure_leaves_no_parts(tmp_path, subtype):
+    def blocks():
+        yield from parts_of(tone(440))
+        raise HarmnmfError("no more")
+
+    with pytest.raises(HarmnmfError, match="no more"):
+        write_parts(tmp_path / "a", blocks(), 16000, subtype=subtype)
+    wrong = [{"a": np.zeros(9), "b": np.zeros((2, 9))}]
+    with pytest.raises(AudioError, match=f"{tmp_path}/a/b.wav: .* number of channels"):
+        write_parts(tmp_path / "a", wrong, 16000, subtype=subtype)
+    for empty in ([], [{}]):
+        with pytest.raises(AudioError, match="a: there are no samples to write"):
+            write_parts(tmp_path / "a", empty, 16000, subtype=subtype)
+    with pytest.raises(AudioError, match="FLAC holds at most 8 channels"):
+        write_parts(tmp_path / "a", [{"a": np.zeros((9, 4))}], 16000, suffix=".flac")
+    assert not any(tmp_path.iterdir())
+
+
+def test_silence_between_sounds_is_kept(tmp_path):
+    loud = np.ones(300_000, np.float32)
+    blocks = [{"a": level * loud} for level in (0, 1, 0, 0, 0.5, 0)]
+    assert write_parts(tmp_path / "a", blocks, 44_100, suffix=".flac") == 1
+    expected = np.concatenate([block["a"] for block in blocks])
+    written = read_audio(tmp_path / "a" / "a.flac").samples
+    np.testing.assert_allclose(written, expected, atol=2**-23)
+
+
+def test_memory_of_parts(tmp_path):
+    def blocks():
+        for _ in range(30):
+            yield {f"{i}": np.full(20_000, 0.1 * i, np.float32) for i in range(20)}
+
+    tracemalloc.start()
+    with pytest.warns(UserWarning, match="all files were scaled"):
+        write_parts(tmp_path / "a", blocks(), 44100, suffix=".flac")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12_000_000  # of 48 million bytes
+    assert len(list((tmp_path / "a").iterdir())) == 20
+
+
+def test_sounds(tmp_path, recwarn):
+    sounds = [("1_C4", Audio(tone(262, 0.5), 16000)), ("2_D4", Audio(np.ones((2, 9)), 8000))]
+    assert write_sounds(tmp_path / "a", iter(sounds)) == 2
+    assert not recwarn
+    for name, audio in sounds:
+        written = read_audio(tmp_path / "a" / f"{name}.wav", mono=False)
+        assert written.sample_rate == audio.sample_rate
+        np.testing.assert_array_equal(written.samples, np.atleast_2d(audio.samples))
+    loud = [("3_E4", Audio(np.array([2.0, 1.0]), 8000))]
+    with pytest.warns(UserWarning, match=r"a/3_E4\.flac: peaks of \+6\.0 dB .* the whole file was"):
+        write_sounds(tmp_path / "a", loud, suffix=".flac")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == ["1_C4.wav", "2_D4.wav", "3_E4.flac"]
+
+    def failing():
+        yield sounds[0]
+        raise HarmnmfError("no more")
+
+    with pytest.raises(HarmnmfError, match="no more"):
+        write_sounds(tmp_path / "b", failing())
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -13,7 +13,13 @@ import pytest
 
 from harmnmf import HarmnmfError
 from harmnmf.storage import files
-from harmnmf.storage.files import atomic_path, open_plain, remove_leftovers, try_lock
+from harmnmf.storage.files import (
+    atomic_folder,
+    atomic_path,
+    open_plain,
+    remove_leftovers,
+    try_lock,
+)
 
 
 def test_atomic_path_replaces_on_success(tmp_path):
@@ -179,3 +185,81 @@ def test_pipes_raise(tmp_path):
     with pytest.raises(OSError, match="a pipe or a device"):
         open_plain(tmp_path / "a.mid")
     remove_leftovers(tmp_path)
+
+
+def test_the_files_of_a_folder_appear_together(tmp_path):
+    path = tmp_path / "parts"
+    with atomic_folder(path) as temporary:
+        (temporary / "a.txt").write_text("new")
+        assert not path.exists()
+        assert temporary.name.startswith(".")
+    assert (path / "a.txt").read_text() == "new"
+    (path / "own.txt").write_text("stays")
+    with atomic_folder(path) as temporary:
+        for name in ("a.txt", "b.txt"):
+            (temporary / name).write_text("newer")
+        assert (path / "a.txt").read_text() == "new"
+    contents = {file.name: file.read_text() for file in path.iterdir()}
+    assert contents == {"a.txt": "newer", "b.txt": "newer", "own.txt": "stays"}
+    assert os.listdir(tmp_path) == ["parts"]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_is_unchanged_after_a_failure(tmp_path, exists):
+    if exists:
+        (tmp_path / "parts").mkdir()
+
+    def fail() -> None:
+        with atomic_folder(tmp_path / "parts") as temporary:
+            (temporary / "a.txt").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "parts"] * exists
+
+
+def test_folders_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "missing" / "parts", tmp_path / "file" / "parts"):
+        message = f"^{path}: this folder cannot be made .*another"
+        with pytest.raises(HarmnmfError, match=message), atomic_folder(path):
+            pass
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_full_disk_is_an_error_that_names_the_folder(tmp_path, monkeypatch):
+    def fail(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    message = r"parts: cannot be written \(No space left on device\); make room"
+    with pytest.raises(HarmnmfError, match=message), atomic_folder(tmp_path / "parts") as temporary:
+        (temporary / "a.txt").touch()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+def test_folders_of_killed_processes_are_removed_and_open_ones_stay(tmp_path):
+    code = WRITER.replace("atomic_path", "atomic_folder").replace(
+        "temporary.write_bytes", "(temporary / 'a.txt').write_bytes"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "parts")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as process:
+        assert process.stdout.readline() == b"writing\n"
+        remove_leftovers(tmp_path)
+        assert [path.name for path in tmp_path.glob(".harmnmf-*/*")] == ["a.txt"]
+        process.kill()
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_folders_without_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "fcntl", None)
+    (tmp_path / ".harmnmf-0123456789abcdef").mkdir()
+    remove_leftovers(tmp_path)
+    with atomic_folder(tmp_path / "parts") as temporary:
+        (temporary / "a.txt").touch()
+    assert sorted(os.listdir(tmp_path)) == [".harmnmf-0123456789abcdef", "parts"]

@@ -1,0 +1,65 @@
+"""Files with the notes of recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from harmnmf.errors import HarmnmfError
+from harmnmf.notes.suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
+from harmnmf.signal.audio_folders import list_folder
+
+_SUFFIXES = (*MIDI_SUFFIXES, *TABLE_SUFFIXES)  # MIDI files are preferred
+
+
+def pair_notes(recordings: Iterable[Path], notes: Path) -> tuple[dict[Path, Path], list[str]]:
+    """Find the notes of each recording in a file or a folder.
+
+    In a folder, ``a/x.mid`` has the notes of ``x.wav`` in any folder ``a``, and so has ``x.mid``.
+    Returns the pairs, and errors about recordings without notes. Raises HarmnmfError if there is no
+    such file or folder, and click.UsageError if a file is named for several recordings.
+    """
+    recordings = list(recordings)
+    if not notes.exists():
+        raise HarmnmfError(f"{notes}: no such file or folder")
+    if not notes.is_dir():
+        if len(recordings) > 1:
+            raise click.UsageError(
+                f"--notes {notes}: is one file, but there are {len(recordings)} recordings; name a "
+                "folder with a file for each"
+            )
+        return dict.fromkeys(recordings, notes), []
+    contents = list_folder(notes, _SUFFIXES)
+    pairs: dict[Path, Path] = {}
+    errors = list(contents.errors)
+    for recording in recordings:
+        path = _best_match(recording, contents.found, notes)
+        if path is None:
+            errors.append(
+                f"{recording}: there are no notes for it in {notes}, such as {recording.stem}.mid"
+            )
+        elif path in pairs.values():
+            other = next(file for file, used in pairs.items() if used == path)
+            errors.append(
+                f"{recording}: {path} has the name of its notes and of those of {other}; separate "
+                "them one by one"
+            )
+        else:
+            pairs[recording] = path
+    return pairs, errors
+
+
+def _best_match(recording: Path, files: Iterable[Path], folder: Path) -> Path | None:
+    """Find the file that has the name of a recording, and most of its folders."""
+    *folders, name = recording.absolute().parts
+    fitting = []
+    for file in files:
+        above = file.relative_to(folder).parent.parts
+        if file.stem in (name, recording.stem) and above == tuple(
+            folders[len(folders) - len(above) :]
+        ):
+            order = (len(above), file.stem == name, -_SUFFIXES.index(file.suffix.lower()))
+            fitting.append((order, file))
+    return max(fitting)[1] if fitting else None
