@@ -214,7 +214,7 @@ def _in_room(samples: NDArray[np.float64], response: NDArray[np.float64]) -> Sam
 
 
 def polyphony(notes: NoteList) -> NDArray[np.int64]:
-    """Number of notes that sound in the middle of each note, that one included."""
+    """Count the notes that sound in the middle of each note, that one included."""
     sounding = notes.pedalled()
     middle = sounding.intervals.mean(axis=1)[:, None]
     return ((sounding.onset <= middle) & (middle < sounding.offset)).sum(axis=1)
