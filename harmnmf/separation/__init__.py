@@ -1,0 +1,1 @@
+"""Separation of recordings into the sounds of their notes, with the notes known."""
