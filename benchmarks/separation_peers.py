@@ -32,9 +32,9 @@ Separate = Callable[[Samples, NoteList, Groups], dict[str, Samples]]
 
 
 def oracle(
-    mixture: Samples, parts: Mapping[str, Samples], *, n_fft: int = 2048, power: float = 1.0
+    mixture: Samples, parts: Mapping[str, Samples], *, n_fft: int = 2048, power: float = 2.0
 ) -> dict[str, Samples]:
-    """Mask by the share of each true part in the magnitudes, or another power of them."""
+    """Mask by the share of each true part in the powers."""
     models = {name: np.abs(_stft(part, n_fft)) for name, part in parts.items()}
     return _masked(mixture, models, n_fft, power)
 
@@ -44,9 +44,9 @@ def comb(
     notes: NoteList,
     groups: Groups,
     *,
-    n_fft: int = 2048,
+    n_fft: int = 1024,
     width: float = np.inf,
-    release: float = 0.1,
+    release: float = 0.05,
 ) -> dict[str, Samples]:
     """Give each bin to the group with the nearest partial.
 
@@ -73,9 +73,9 @@ def soft_masks(
     notes: NoteList,
     groups: Groups,
     *,
-    n_fft: int = 2048,
-    power: float = 2.0,
-    release: float = 0.1,
+    n_fft: int = 1024,
+    power: float = 1.0,
+    release: float = 0.05,
 ) -> dict[str, Samples]:
     """Mask by combs of partials with the magnitudes that the mixture has there.
 
@@ -109,11 +109,11 @@ def unconstrained_nmf(
     notes: NoteList,
     groups: Groups,
     *,
-    n_fft: int = 2048,
-    power: float = 1.0,
+    n_fft: int = 1024,
+    power: float = 1.5,
     max_iter: int = 50,
-    before: float = 0.1,
-    after: float = 0.5,
+    before: float = 0.02,
+    after: float = 0.1,
 ) -> dict[str, Samples]:
     """Mask by NMF with activations only where there are notes, and any spectra.
 
@@ -131,11 +131,11 @@ def score_informed_nmf(
     groups: Groups,
     *,
     n_fft: int = 2048,
-    power: float = 1.0,
-    max_iter: int = 50,
-    before: float = 0.1,
+    power: float = 1.5,
+    max_iter: int = 20,
+    before: float = 0.05,
     after: float = 0.5,
-    width: float = 0.5,
+    width: float = 0.25,
     attack: float = 0.1,
 ) -> dict[str, Samples]:
     """Mask by NMF whose activations and spectra are both restricted by the notes [1]_.
@@ -219,7 +219,7 @@ def _partial_hz(pitch: int) -> NDArray[np.float64]:
 
 
 def _partial_distances(n_fft: int) -> Callable[[int], NDArray[np.float32]]:
-    """Function from a pitch to the semitones between each bin and its nearest partial."""
+    """Make a function from a pitch to the semitones between each bin and its nearest partial."""
     bins = np.maximum(librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=n_fft), 1.0)
 
     @lru_cache(None)
@@ -240,7 +240,7 @@ def _partials(pitch: int, n_fft: int, width: float) -> NDArray[np.float64]:
 
 @lru_cache(1024)
 def _lobes(pitch: int, n_fft: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Main lobes of a Hann window around the partials, shape (n_bins, n_partials); and their Hz."""
+    """Draw main lobes of a Hann window at partials, (n_bins, n_partials); also return their Hz."""
     bins = librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=n_fft)[:, None]
     hz = _partial_hz(pitch)
     x = (bins - hz) * n_fft / SAMPLE_RATE

@@ -2,7 +2,8 @@
 
 A test compares them with mir_eval's, which factorises the same matrix again for each estimate and,
 for windows, in each window. Medians are those of museval: the filters that the sources may have
-passed are the same in all windows.
+passed are the same in all windows. Windows in which a source is silent do not count: in a room it
+is never exactly zero, but more than 60 dB below its mean.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import lu_factor, lu_solve, toeplitz
 
 N_TAPS = 512
+SILENT = 1e-6  # energy relative to the mean
 MEASURES = ("SDR", "SIR", "SAR")
 
 Signal = NDArray[np.float64]
@@ -59,10 +61,11 @@ class BssEval:
         -------
         whole, medians : ndarray, shape (n_sources, 3)
             SDR, SIR and SAR in dB of the whole signals, and their medians over the windows in which
-            all references and the estimate sound.
+            all references sound, and the estimate is not zero.
         """
         whole, medians = [], []
-        sounding = (self._energies(self.references) > 0).all(axis=0)
+        energies = self._energies(self.references)
+        sounding = (energies > SILENT * energies.mean(axis=1, keepdims=True)).all(axis=0)
         for j, estimate in enumerate(np.asarray(estimates, np.float64)):
             kept, lost = self._parts(j, estimate)
             whole.append(_decibels(np.sum(kept**2, axis=-1), np.sum(lost**2, axis=-1)))
