@@ -17,10 +17,12 @@ resonance of other strings, so that hands and mixtures are exact sums; rooms are
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +56,15 @@ AWAY = 1.0  # seconds from a transcribed note that are as far as a semitone
 
 Samples = NDArray[np.float32]
 Sounds = tuple[tuple[int, Samples], ...]  # first sample and samples of each note
+
+
+class Excerpt(NamedTuple):
+    """Excerpt of a performance, the piano that plays it, and the hand of each note."""
+
+    name: str
+    piano: str
+    notes: NoteList
+    hand: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -100,36 +111,31 @@ class Example:
 
 def examples(data: Path, n: int = 20, room: str = "dry") -> Iterator[Example]:
     """Render n performances in one of the `ROOMS`."""
-    names = list(isolated_notes(data))
-    excerpts = choose_excerpts(data, n)
-    dealt = [names[i % len(names)] for i in range(len(excerpts))]
-    # One piano at a time is in memory.
-    for piano_name in names[: len(excerpts)]:
-        piano = SampledPiano.load(data / "piano/notes" / piano_name)
-        for excerpt, dealt_name in zip(excerpts, dealt, strict=True):
-            if dealt_name == piano_name:
-                yield render(piano, piano_name, room, *excerpt)
+    for excerpt in choose_excerpts(data, n):
+        yield from render(data, excerpt, [room])
 
 
-def choose_excerpts(data: Path, n: int) -> list[tuple[str, NoteList, NDArray[np.int64]]]:
+def choose_excerpts(data: Path, n: int) -> list[Excerpt]:
     """Choose n excerpts of 30 s with their hands, of one performance of a work.
 
     The composers take turns, those with the most works first; their works come in alphabetical
     order. An excerpt is the first, from second 10 on and every 10 s, of whose notes the score tells
-    nearly all hands, and in which both hands play; notes whose hand is not known are left out.
+    nearly all hands, and in which both hands play; notes whose hand is not known are left out. The
+    pianos take turns, and the excerpts of each are together.
     """
     works: dict[str, dict[str, str]] = defaultdict(dict)
     for path in sorted((data / "piano/performances").glob("*.mid")):
         composer, _, work = path.stem.rpartition("__")[0].partition("__")
         works[composer].setdefault(work.partition("_no_")[0].removesuffix("_repeat"), path.stem)
     turns = sorted(works.values(), key=len, reverse=True)
-    chosen = []
+    pianos = list(isolated_notes(data))
+    chosen: list[Excerpt] = []
     for name in (x for turn in zip_longest(*map(dict.values, turns)) for x in turn if x):
         if len(chosen) == n:
             break
-        if (excerpt := _excerpt(data, name)) is not None:
-            chosen.append((name, *excerpt))
-    return chosen
+        if (found := _excerpt(data, name)) is not None:
+            chosen.append(Excerpt(name, pianos[len(chosen) % len(pianos)], *found))
+    return sorted(chosen, key=lambda excerpt: excerpt.piano)
 
 
 def _excerpt(data: Path, name: str) -> tuple[NoteList, NDArray[np.int64]] | None:
@@ -149,41 +155,40 @@ def _excerpt(data: Path, name: str) -> tuple[NoteList, NDArray[np.int64]] | None
     return None
 
 
-def render(
-    piano: SampledPiano,
-    piano_name: str,
-    room: str,
-    name: str,
-    notes: NoteList,
-    hand: NDArray[np.int64],
-) -> Example:
-    """Render a performance note by note, with a peak of 0.5."""
+@lru_cache(1)
+def _load_piano(folder: Path) -> SampledPiano:
+    return SampledPiano.load(folder)
+
+
+def render(data: Path, excerpt: Excerpt, rooms: Iterable[str]) -> Iterator[Example]:
+    """Render an excerpt note by note in some of the `ROOMS`, with a peak of 0.5."""
+    notes = excerpt.notes
     n_samples = round((notes.pedalled().offset.max() + TAIL) * SAMPLE_RATE)
-    sounds = _render_notes(piano, notes)
-    reverberation = ROOMS[room]
-    response = (
-        np.ones(1)
-        if reverberation is None
-        else room_response(SAMPLE_RATE, reverberation, np.random.default_rng(SEED))
-    )
-    parts = {
-        part: _placed([sounds[i] for i in np.flatnonzero(hand == value)], n_samples)
+    sounds = _render_notes(_load_piano(data / "piano/notes" / excerpt.piano), notes)
+    dry = {
+        part: _placed([sounds[i] for i in np.flatnonzero(excerpt.hand == value)], n_samples)
         for part, value in HANDS.items()
     }
-    parts = {part: _in_room(samples, response) for part, samples in parts.items()}
-    gain = np.float32(PEAK / np.abs(sum(parts.values())).max())
-    parts = {part: gain * samples for part, samples in parts.items()}
-    return Example(
-        name,
-        piano_name,
-        room,
-        sum(parts.values()),
-        parts,
-        notes,
-        hand,
-        tuple((start, gain * samples) for start, samples in sounds),
-        response,
-    )
+    for room in rooms:
+        response = np.ones(1)
+        if (reverberation := ROOMS[room]) is not None:
+            rng = np.random.default_rng(SEED)
+            response = room_response(SAMPLE_RATE, reverberation, rng)
+        parts = {part: _in_room(samples, response) for part, samples in dry.items()}
+        gain = np.float32(PEAK / np.abs(parts["right"] + parts["left"]).max())
+        parts = {part: gain * samples for part, samples in parts.items()}
+        scaled = tuple((start, gain * samples) for start, samples in sounds)
+        yield Example(
+            excerpt.name,
+            excerpt.piano,
+            room,
+            parts["right"] + parts["left"],
+            parts,
+            notes,
+            excerpt.hand,
+            scaled,
+            response,
+        )
 
 
 def _render_notes(piano: SampledPiano, notes: NoteList) -> Sounds:
