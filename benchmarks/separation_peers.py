@@ -113,7 +113,7 @@ def unconstrained_nmf(
     power: float = 1.5,
     max_iter: int = 50,
     before: float = 0.02,
-    after: float = 0.1,
+    after: float = 0.3,
 ) -> dict[str, Samples]:
     """Mask by NMF with activations only where there are notes, and any spectra.
 
@@ -132,7 +132,7 @@ def score_informed_nmf(
     *,
     n_fft: int = 2048,
     power: float = 1.5,
-    max_iter: int = 20,
+    max_iter: int = 10,
     before: float = 0.05,
     after: float = 0.5,
     width: float = 0.25,
