@@ -195,7 +195,7 @@ def residuals(path: Path) -> tuple[float, float]:
     """
     torch.set_num_threads(1)
     audio = read_audio(path, sample_rate=SAMPLE_RATE, duration=SECONDS)
-    annotated = on_sound(notes_of(path, SECONDS, offset="key"))
+    annotated = on_sound(notes_of(path, SECONDS))
     levels = []
     for notes in (annotated, transcriber().transcribe(audio)):
         separation = Separator(device="cpu").prepare(audio, notes)
@@ -245,7 +245,7 @@ def write_repeated(
         for path in cycle(real_recordings(data)):
             audio = read_audio(path, sample_rate=rate, duration=seconds - start)
             file.write(np.tile(audio.samples[:, None], n_channels))
-            notes = on_sound(notes_of(path, offset="key")).slice(0.0, audio.duration)
+            notes = on_sound(notes_of(path)).slice(0.0, audio.duration)
             parts.append(notes.shift(start))
             start += audio.duration
             if start > seconds - 1:
