@@ -23,7 +23,6 @@ from matplotlib.figure import Figure
 
 from harmnmf import Audio, SampledPiano, Transcriber, read_audio, read_notes, write_audio
 from harmnmf.plotting.axes import draw_image
-from harmnmf.plotting.figures import save_figure
 from harmnmf.score.hands import assign_hands
 from harmnmf.separation.separator import RESIDUAL, separate
 from harmnmf.signal.spectrogram import STFT
@@ -44,7 +43,7 @@ from .separation_data import HANDS
 
 N_RECORDINGS = 10
 SECONDS = 15.0
-HIGHEST = 4000.0  # Hz in the pictures
+HIGHEST, DPI = 4000.0, 80  # Hz in the pictures, and their dots per inch
 ABOUT = """The mixture is the sum of the three other sounds. Notes and hands were found by the
 transcriber, and the right and left hands separated with them; what is left over are the noises of
 hammers, pedal and room, and notes that were not found. The first recording is the example of
@@ -71,9 +70,9 @@ def recordings(data: Path) -> Iterator[tuple[str, Audio]]:
 
 def draw(sounds: dict[str, Audio]) -> Figure:
     """Draw the spectrograms of a mixture and its parts, relative to the maximum of the mixture."""
-    front_end = STFT(SAMPLE_RATE, hop_length=256, n_fft=2048)
+    front_end = STFT(SAMPLE_RATE, hop_length=512, n_fft=2048)
     spectrograms = {name: front_end.transform(audio.samples) for name, audio in sounds.items()}
-    figure = Figure(figsize=(12, 6), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
     maximum = max(float(spectrogram.values.max()) for spectrogram in spectrograms.values())
     all_axes = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
     for axes, (name, spectrogram) in zip(all_axes, spectrograms.items(), strict=True):
@@ -115,7 +114,7 @@ def main(data: Path, output: Path) -> None:
         files = {name: f"{number}_{name.split()[0].lower()}.flac" for name in sounds}
         for name, sound in sounds.items():
             write_audio(output / files[name], sound)
-        save_figure(draw(sounds), output / f"{number}.png")
+        draw(sounds).savefig(output / f"{number}.png", dpi=DPI)
         heading = f"<h2>{number}: {escape(title)}</h2>\n"
         image = picture(f"{number}.png", "Spectrograms of the mixture and its parts")
         sections.append(heading + players(files) + image)

@@ -2,8 +2,12 @@
 
 All but the oracle are functions of a mixture, its notes and the groups of their indices, which
 return the sound of each group. They mask the mixture's short-time Fourier transform, as librosa
-computes it, and give all of it to the groups. Their parameters are the best of a few on six
-excerpts; each function says which were tried.
+computes it, and give all of it to the groups.
+
+Their parameters are those with the greatest SDR on six excerpts, dry and in a hall, of: windows of
+1024, 2048 and 4096 samples; powers of the masks of 1, 1.5 and 2; with NMF 5 to 100 iterations;
+notes that begin up to 0.2 s early and end up to 1 s late; partials half a semitone wide, half and
+twice as much, or without limit.
 """
 
 from __future__ import annotations
