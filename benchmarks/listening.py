@@ -12,7 +12,6 @@ beside it and shows their spectrograms, and for networks with harmonic integrati
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 
 import click
@@ -30,9 +29,9 @@ from harmnmf.enhancement.plotting import plot_integration
 from harmnmf.enhancement.transform import ShortTimeFourier
 from harmnmf.plotting.figures import plot_before_after, save_figure
 from harmnmf.signal.spectrogram import STFT
-from harmnmf.storage.files import atomic_path
 
 from .data import SAMPLE_RATE
+from .listening_page import picture, players, write_page
 from .report import data_option, help_text
 
 N_PAIRS = 10
@@ -40,28 +39,10 @@ SECONDS = 6.0
 SNRS_DB = np.linspace(0, 18, N_PAIRS)
 NOISES = ("demand", "esc10")
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>Before and after: {model}</title>
-<style>
-body {{ font: 16px sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }}
-img {{ max-width: 100% }}
-</style>
-<h1>Before and after: {model}</h1>
-<p>Speech: LibriSpeech, CC BY 4.0. Noise: DEMAND, CC BY-SA 3.0, and ESC-10, CC BY 3.0. The shipped
-networks were not trained on these speakers or recordings of noise.</p>
-{pairs}
-</html>
-"""
-_PAIR = """<h2>{number}: noise {snr:.0f} dB below the speech</h2>
+ABOUT = """Speech: LibriSpeech, CC BY 4.0. Noise: DEMAND, CC BY-SA 3.0, and ESC-10, CC BY 3.0. The
+shipped networks were not trained on these speakers or recordings of noise."""
+_HEAD = """<h2>{number}: noise {snr:.0f} dB below the speech</h2>
 <p>SI-SDR {before:.1f} dB before, {after:.1f} dB after</p>
-<p>Before <audio controls preload="none" src="{number}_noisy.flac"></audio>
-After <audio controls preload="none" src="{number}_enhanced.flac"></audio>
-Clean <audio controls preload="none" src="{number}_clean.flac"></audio></p>
-<img src="{number}.png" alt="Spectrograms before and after" loading="lazy">
-"""
-_HARMONICS = """<img src="{number}_harmonics.png" alt="Pitches and harmonics" loading="lazy">
 """
 
 
@@ -102,25 +83,28 @@ def main(data: Path, output: Path, model: str) -> None:
     enhance = Enhancer.load(model)
     front_end = STFT(SAMPLE_RATE, hop_length=256, n_fft=512)
     output.mkdir(parents=True, exist_ok=True)
-    pairs = []
+    sections = []
     for number, (snr, mixture) in enumerate(
         zip(SNRS_DB, draw_mixtures(data), strict=True), start=1
     ):
         enhanced = enhance(mixture.noisy, SAMPLE_RATE)
-        sounds = {"noisy": mixture.noisy, "enhanced": enhanced, "clean": mixture.clean}
+        sounds = {"Before": mixture.noisy, "After": enhanced, "Clean": mixture.clean}
+        files = {
+            name: f"{number}_{file}.flac"
+            for name, file in zip(sounds, ("noisy", "enhanced", "clean"), strict=True)
+        }
         for name, samples in sounds.items():
-            write_audio(output / f"{number}_{name}.flac", Audio(samples, SAMPLE_RATE))
+            write_audio(output / files[name], Audio(samples, SAMPLE_RATE))
         figure = plot_before_after(*map(front_end.transform, (mixture.noisy, enhanced)))
         save_figure(figure, output / f"{number}.png")
         before, after = (si_sdr(mixture.clean, x) for x in (mixture.noisy, enhanced))
-        pairs.append(_PAIR.format(number=number, snr=snr, before=before, after=after))
+        section = _HEAD.format(number=number, snr=snr, before=before, after=after)
+        section += players(files) + picture(f"{number}.png", "Spectrograms before and after")
         if hasattr(enhance.model, "integrate"):
             save_figure(draw_harmonics(enhance.model, mixture), output / f"{number}_harmonics.png")
-            pairs.append(_HARMONICS.format(number=number))
-    with atomic_path(output / "index.html") as temporary:
-        page = _PAGE.format(model=escape(Path(model).stem), pairs="\n".join(pairs))
-        temporary.write_text(page, encoding="utf-8")
-    click.echo(output / "index.html")
+            section += picture(f"{number}_harmonics.png", "Pitches and harmonics")
+        sections.append(section)
+    click.echo(write_page(output, f"Before and after: {Path(model).stem}", ABOUT, sections))
 
 
 if __name__ == "__main__":

@@ -63,6 +63,12 @@ SECTIONS = {
         "comb_pitch",
         "noisy_piano",
     ),
+    "Separation of hands and notes": (
+        "separation_hands",
+        "separation_notes",
+        "separation_real",
+        "separation_costs",
+    ),
     "Separation of singing voices": ("singing",),
     "Many recordings": ("scale",),
     "Robustness": ("robustness_recordings", "robustness"),
