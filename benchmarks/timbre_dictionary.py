@@ -48,7 +48,8 @@ from harmnmf import (
     read_audio,
     save_figure,
 )
-from harmnmf.dictionary.from_score import estimate_offset, timbre_roll
+from harmnmf.dictionary.alignment import estimate_offset
+from harmnmf.dictionary.from_score import timbre_roll
 from harmnmf.nmf.solvers.decibel import DecibelOptions, factorize_decibel
 from harmnmf.nmf.solvers.divergence import beta_divergence
 from harmnmf.nmf.solvers.loop import PERIOD

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError, ParameterError
 from harmnmf.nmf.estimator import HarmonicNMF
@@ -30,23 +30,15 @@ from harmnmf.notes.files import read_notes
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio
 from harmnmf.signal.reading import read_audio
-from harmnmf.signal.spectrogram import STFT
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 from harmnmf.validation import check_number
 
+from .alignment import estimate_offset, notes_fit
 from .keys import DECAY, SILENCE, fill_keys, scale_timbres
 from .timbre_dictionary import TimbreDictionary, with_tuning
 
-__all__ = ["estimate_offset", "learn_from_score", "timbre_roll"]
+__all__ = ["learn_from_score", "timbre_roll"]
 
-# Seconds by which the sound may precede or follow the notes, and the grid of the search.
-_LARGEST_OFFSET = 0.1
-_OFFSET_STEP = 0.005
-# The partials of a key rise around its onset, between these times in seconds. In 48 recordings
-# they rose at least 2.7 times as much there as at other times, and at most 1.5 times as much with
-# the notes of another piece.
-_RISE = (-0.04, 0.1)
-_SMALLEST_RISE = 2.0
 # Seconds for which a note may sound after its end: dampers take time, and the notes may lack the
 # pedal.
 _RELEASE = 1.0
@@ -181,30 +173,6 @@ def learn_from_score(
     return with_tuning(learned_dictionary, overall=float(overall))
 
 
-def estimate_offset(samples: ArrayLike, sample_rate: int, notes: NoteList) -> float:
-    """Estimate the delay in seconds of a mono recording relative to its notes.
-
-    It is the multiple of 5 ms, up to 0.1 s either way, for which the spectral flux at the onsets
-    is largest.
-
-    Examples
-    --------
-    >>> t = np.arange(16000) / 16000
-    >>> tone = np.exp(-3 * t) * np.sin(2 * np.pi * 220 * t)
-    >>> samples = np.concatenate([np.zeros(8000), tone])
-    >>> estimate_offset(samples, 16000, NoteList([0.45], [1.0], [57], [80]))
-    0.05
-    """
-    hop = round(_OFFSET_STEP * sample_rate)
-    V = STFT(sample_rate, hop, n_fft=2 * hop).transform(samples).values
-    flux = np.maximum(np.diff(V, axis=1, prepend=0.0), 0.0).sum(axis=0)
-    times = (np.arange(len(flux)) - 0.5) * hop / sample_rate
-    n_steps = round(_LARGEST_OFFSET / _OFFSET_STEP)
-    offsets = _OFFSET_STEP * np.arange(-n_steps, n_steps + 1)
-    rises = [np.interp(notes.onset + offset, times, flux).sum() for offset in offsets]
-    return float(offsets[np.argmax(rises)])
-
-
 def timbre_roll(
     notes: NoteList,
     pitches: NDArray[np.int64],
@@ -286,24 +254,12 @@ def _read_take(
     played = np.isin(dictionary.pitches, notes.pitch)
     tuning = relative_tuning(audio, front_end, dictionary.W[:, played])
     V = transform_in_tune(audio, front_end, tuning)
-    hop = V.hop_length / V.sample_rate
-    take = _Take(V.values, hop, notes.shift(offset).without_overlaps(), offset, tuning)
-    if not _rise(take, dictionary) > _SMALLEST_RISE:
+    aligned = notes.shift(offset).without_overlaps()
+    if not notes_fit(V, aligned, dictionary):
         raise ParameterError(
             f"{score_name}: the notes do not fit {name}; they must be aligned with it"
         )
-    return take
-
-
-def _rise(take: _Take, dictionary: TimbreDictionary) -> float:
-    """Mean rise of the partials of struck keys at their onsets, relative to all frames."""
-    before, after = (round(seconds / take.hop) for seconds in _RISE)
-    V = np.pad(take.V, ((0, 0), (-before, after)))
-    rise = np.maximum(V[:, after - before :] - V[:, : before - after], 0.0)
-    salience = dictionary.W[:, :, dictionary.n_attack].T @ rise
-    keys = np.searchsorted(dictionary.pitches, take.notes.pitch)
-    frames = np.rint(take.notes.onset / take.hop).astype(int).clip(0, salience.shape[1] - 1)
-    return float(salience[keys, frames].mean() / salience[keys].mean())
+    return _Take(V.values, V.hop_length / V.sample_rate, aligned, offset, tuning)
 
 
 def _factorize(

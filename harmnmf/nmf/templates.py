@@ -28,7 +28,7 @@ from harmnmf.signal.harmonics import (
 )
 from harmnmf.validation import check_integer, check_number, real_array
 
-__all__ = ["erb_number", "harmonic_templates", "initial_weights"]
+__all__ = ["erb_number", "harmonic_templates", "initial_weights", "main_lobe"]
 
 _SPACING_ERB = 22 / 6
 # (1 + (κr)²)^−4 has the area of a rectangle of height and width 1.
@@ -132,7 +132,7 @@ def harmonic_templates(
         f_h = partials[k, valid[k]]
         r = (erb_number(f_h)[:, None] - centres[k]) / width_erb
         gammatone = (1 + (_KAPPA * r) ** 2) ** -4.0
-        templates[:, k] = _main_lobe((frequencies[:, None] - f_h) * duration) @ gammatone
+        templates[:, k] = main_lobe((frequencies[:, None] - f_h) * duration) @ gammatone
     return templates * (centres <= erb_number(top))
 
 
@@ -181,11 +181,17 @@ def erb_number(hz: ArrayLike) -> NDArray[np.float64]:
     return 9.26 * np.log1p(0.00437 * np.asarray(hz, dtype=np.float64))
 
 
-def _main_lobe(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def main_lobe(x: ArrayLike) -> NDArray[np.float64]:
     """Transform of a Hann window of duration 1 at frequencies x; zero outside its main lobe.
 
     The sum of three sinc functions is sinc(x) / (1 − x²) without the singularities at ±1.
+
+    Examples
+    --------
+    >>> main_lobe([-1.0, 0.0, 1.5, 2.0]).round(3)
+    array([0.5 , 1.  , 0.17, 0.  ])
     """
+    x = np.asarray(x, dtype=np.float64)
     lobe = np.zeros_like(x)
     inside = np.abs(x) < 2
     y = x[inside]

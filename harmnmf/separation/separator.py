@@ -2,37 +2,112 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
+from harmnmf.device import resolve_device
+from harmnmf.dictionary.alignment import estimate_offset, notes_fit
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
-from harmnmf.errors import ParameterError
+from harmnmf.errors import AudioError, ParameterError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio
-from harmnmf.signal.reading import read_audio
+from harmnmf.signal.reading import audio_info, read_audio, stream_audio
+from harmnmf.signal.tuning import relative_tuning, transform_in_tune
+from harmnmf.validation import check_flag
+
+from .excerpt import magnitudes, read_excerpt
+from .factorization import (
+    ScoreActivations,
+    estimate_score_activations,
+    learn_spectra,
+    noise_bands,
+)
+from .framing import Frames, Framing, OverlapAdd
+from .groups import group_by_hand
+from .sound_model import SoundModel, join_activations
+from .sounding import SoundingNotes
+from .spectra import N_TIMBRES, key_spectra
 
 __all__ = ["RESIDUAL", "PreparedSeparation", "Separator", "separate"]
 
-# Name of what belongs to no group: noise of hammers, pedal and room, and other notes.
+# Name of the part that belongs to no group: noise of hammers, pedal and room, and other notes.
 RESIDUAL = "residual"
+# Complex numbers in the spectra of all parts of a block.
+_LARGEST_BLOCK = 2**23
+_LONGEST_BLOCK = 320  # frames
+# Of the magnitudes, relative to their mean.
+_FLOOR = 1e-3
 
 Groups = Mapping[str, ArrayLike]
 
 
 class Separator:
+    """Separate piano recordings into the sounds of their notes, which are known.
+
+    The spectra of the keys begin as harmonics at the magnitudes of a timbre dictionary, and are
+    learned from the recording: its magnitudes are factorised with activations that are zero where
+    the notes do not sound [1]_ [2]_. Each note gets its share of the power of the model in every
+    bin and frame (Wiener filter), with the phase of the recording, in every channel.
+
+    Parameters
+    ----------
+    dictionary : TimbreDictionary, str or path-like, default="default"
+        A dictionary with two timbres besides the frames of the attack, the name of a shipped one,
+        or a file.
+    adapt : bool, default=True
+        Learn the spectra of the keys from the recording, from up to three minutes of it.
+    device : str, default="auto"
+        PyTorch device, or "auto" for a GPU if there is one.
+
+    Raises
+    ------
+    HarmnmfError
+        If there is no such dictionary, or (FormatError) its file is damaged.
+    ParameterError
+        If the dictionary has another number of timbres, or the device is not available.
+
+    References
+    ----------
+    .. [1] S. Ewert and M. Müller, "Using score-informed constraints for NMF-based source
+       separation", ICASSP 2012, pp. 129-132.
+    .. [2] R. Hennequin, B. David and R. Badeau, "Score informed audio source separation using a
+       parametric model of non-negative spectrogram", ICASSP 2011, pp. 45-48.
+
+    Examples
+    --------
+    >>> t = np.arange(16000) / 16000
+    >>> tones = [np.exp(-3 * t) * np.sin(2 * np.pi * hz * t) for hz in (220, 330)]
+    >>> notes = NoteList([0.1, 0.1], [0.9, 0.9], [57, 64], [80, 80])
+    >>> audio = Audio(np.pad(0.2 * sum(tones), (1600, 0)), 16000)
+    >>> separation = Separator().prepare(audio, notes)
+    >>> start, low = separation.note(0)
+    >>> round(start, 2), int(np.abs(np.fft.rfft(low.samples, 16000)).argmax())
+    (0.0, 220)
+    """
+
     def __init__(
         self,
         dictionary: TimbreDictionary | str | PathLike[str] = "default",
         *,
         adapt: bool = True,
-        block_duration: float = 20.0,
         device: str = "auto",
     ) -> None:
+        check_flag("adapt", adapt)
+        if not isinstance(dictionary, TimbreDictionary):
+            dictionary = TimbreDictionary.load(dictionary)
+        if dictionary.W.shape[2] != dictionary.n_attack + N_TIMBRES - 1:
+            raise ParameterError(
+                "the dictionary must have two timbres besides the frames of the attack"
+            )
+        self.dictionary = dictionary
         self.adapt = adapt
+        self.device = str(resolve_device(device))
 
     def prepare(
         self,
@@ -41,46 +116,315 @@ class Separator:
         *,
         progress: Callable[[float], None] | None = None,
     ) -> PreparedSeparation:
-        return PreparedSeparation(source, notes)
+        """Learn the sounds of the keys of a recording, and find the activations of its notes.
+
+        Parameters
+        ----------
+        source : Audio, str or path-like
+            The recording, with any sample rate and channels.
+        notes : NoteList
+            Its notes, with the ends of their keys and the pedal, or the ends of their sounds. They
+            may be up to 0.1 s early or late, all alike.
+        progress : callable, optional
+            Called with the seconds of audio done so far.
+
+        Returns
+        -------
+        PreparedSeparation
+            Gives any parts of the recording.
+
+        Raises
+        ------
+        AudioError
+            If the recording cannot be read, or is silent.
+        ParameterError
+            If there are no notes, or one begins after the recording, or is of a key that the
+            dictionary lacks.
+
+        Warns
+        -----
+        UserWarning
+            If the notes seem not to be those of the recording.
+        """
+        name = "the audio" if isinstance(source, Audio) else str(source)
+        if len(notes) == 0:
+            raise ParameterError(f"{name}: there are no notes to separate it into")
+        missing = np.setdiff1d(notes.pitch, self.dictionary.pitches)
+        if len(missing):
+            raise ParameterError(f"the dictionary has no key {missing[0]}, which the notes have")
+        framing = Framing(_sample_rate(source))
+        excerpt = read_excerpt(source, notes, framing, _half(progress, 0.0))
+        duration = excerpt.n_samples / framing.sample_rate
+        if excerpt.audio is None or notes.onset[-1] > duration:
+            raise ParameterError(
+                f"a note begins at {notes.onset[-1]:.1f} s, but {name} ends at {duration:.1f} s"
+            )
+        level = float(torch.cat([V.mean(dim=0) for V in excerpt.V]).mean())
+        if not level > 0:
+            raise AudioError(f"{name}: the recording is silent")
+        tuning, offset = self._align(excerpt.audio, excerpt.notes, name)
+        sounding = SoundingNotes(notes, framing, framing.n_frames(excerpt.n_samples), offset)
+        W = torch.from_numpy(
+            key_spectra(
+                self.dictionary,
+                sounding.pitches,
+                framing.axis,
+                framing.window_duration,
+                tuning=tuning,
+            )
+        ).to(self.device)
+        noise = noise_bands(framing.axis).to(self.device)
+        floor = _FLOOR * level
+        if self.adapt:
+            sounds = np.concatenate(
+                [sounding.timbres(sounding.note_of_key(x), x) for x in excerpt.frames], axis=2
+            )
+            V = torch.cat(excerpt.V, dim=1).to(self.device)
+            W = learn_spectra(V, W, torch.from_numpy(sounds).to(self.device), noise, floor)
+        done = _half(progress, duration)
+
+        def blocks() -> Iterator[tuple[slice, ScoreActivations]]:
+            for frames, spectra in _spectra(source, framing, _LONGEST_BLOCK, done):
+                sounds = sounding.timbres(sounding.note_of_key(frames), frames)
+                V, allowed = magnitudes(spectra), torch.from_numpy(sounds)
+                found = estimate_score_activations(
+                    V.to(self.device), W, allowed.to(self.device), noise, floor
+                )
+                yield frames, ScoreActivations(found.H.cpu(), found.G.cpu())
+
+        H, G = join_activations(blocks(), sounding, N_TIMBRES)
+        model = SoundModel(W.cpu().numpy(), H, G, sounding, framing)
+        return PreparedSeparation(source, notes, model, excerpt.n_samples, excerpt.n_channels)
+
+    def _align(self, audio: Audio, notes: NoteList, name: str) -> tuple[float, float]:
+        """Estimate the tuning in semitones, and the delay of the recording after its notes."""
+        front_end = self.dictionary.front_end
+        played = np.isin(self.dictionary.pitches, notes.pitch)
+        tuning = relative_tuning(audio, front_end, self.dictionary.W[:, played])
+        samples = audio.resample(front_end.sample_rate).samples
+        offset = estimate_offset(samples, front_end.sample_rate, notes)
+        spectrogram = transform_in_tune(audio, front_end, tuning)
+        if not notes_fit(spectrogram, notes.shift(offset), self.dictionary):
+            warnings.warn(
+                f"{name}: the notes may be those of another recording: few partials rise at their "
+                "onsets",
+                stacklevel=3,
+            )
+        return tuning, offset
 
 
 class PreparedSeparation:
-    """A recording, its notes and the model of their sounds, from :meth:`Separator.prepare`."""
+    """A recording and the model of its sounds, from :meth:`Separator.prepare`.
 
-    def __init__(self, source: Audio | str | PathLike[str], notes: NoteList) -> None:
-        self.source = source
+    Attributes
+    ----------
+    notes : NoteList
+        The notes.
+    n_samples, n_channels, sample_rate : int
+        Of the recording.
+    """
+
+    def __init__(
+        self,
+        source: Audio | str | PathLike[str],
+        notes: NoteList,
+        model: SoundModel,
+        n_samples: int,
+        n_channels: int,
+    ) -> None:
         self.notes = notes
+        self.n_samples = n_samples
+        self.n_channels = n_channels
+        self.sample_rate = model.framing.sample_rate
+        self._source = source
+        self._model = model
 
     def parts(
         self, groups: Groups, *, progress: Callable[[float], None] | None = None
     ) -> Iterator[dict[str, NDArray[np.float32]]]:
-        """Yield blocks of all parts and of the residual, each (n_channels, n_samples)."""
-        audio = read_audio(self.source, mono=False)
-        share = np.float32(1 / (len(groups) + 1))
-        yield {name: share * np.atleast_2d(audio.samples) for name in [*groups, RESIDUAL]}
+        """Separate the recording into groups of notes, block by block.
+
+        Parameters
+        ----------
+        groups : mapping of str to array_like
+            Indices of the notes of each group, or a boolean for each note. No note may be in two.
+        progress : callable, optional
+            Called with the seconds of audio done so far.
+
+        Yields
+        ------
+        dict of str to ndarray, shape (n_channels, n_samples)
+            Consecutive samples of each group and of "residual": noise, and notes of no group. They
+            add up to the recording.
+
+        Raises
+        ------
+        ParameterError
+            If an index is out of range, a note is in two groups, or a group is named "residual".
+        """
+        group = _group_of_note(groups, len(self.notes))
+        framing = self._model.framing
+        names = [*groups, RESIDUAL]
+        shape = len(names), self.n_channels
+        n_frames = _LARGEST_BLOCK // (len(names) * self.n_channels * framing.axis.n_bins)
+        synthesis = OverlapAdd(framing, shape)
+        n_done = -framing.n_before
+        blocks = _spectra(self._source, framing, min(max(n_frames, 1), _LONGEST_BLOCK), progress)
+        for frames, spectra in blocks:
+            masks = self._model.masks(frames, group, len(groups))
+            masks = torch.cat([masks, 1 - masks.sum(dim=0, keepdim=True)])
+            samples = synthesis.push(masks[:, None] * spectra).numpy()
+            samples = samples[..., max(0, -n_done) : self.n_samples - n_done]
+            n_done += (frames.stop - frames.start) * framing.hop_length
+            if samples.shape[-1]:
+                yield dict(zip(names, samples, strict=True))
 
     def note(self, index: int) -> tuple[float, Audio]:
-        """Return the time in seconds at which the sound of a note begins, and the sound."""
-        audio = read_audio(self.source, mono=False)
-        onset, offset = (round(t * audio.sample_rate) for t in self.notes.intervals[index])
-        return float(self.notes.onset[index]), Audio(
-            audio.samples[..., onset:offset], audio.sample_rate
+        """Separate the sound of one note.
+
+        Parameters
+        ----------
+        index : int
+            Index of the note.
+
+        Returns
+        -------
+        start : float
+            Time in seconds at which it begins in the recording, before its onset.
+        sound : Audio
+            The sound, with the sample rate and the channels of the recording.
+        """
+        framing, rate = self._model.framing, self.sample_rate
+        first, last = self._model.sounding.spans[index].tolist()
+        first = min(first, self._model.n_frames - 1)
+        last = max(last, first + 1)  # of two notes of a key at once, only one has frames
+        begin = first * framing.hop_length - framing.n_before
+        end = last * framing.hop_length
+        start, stop = max(begin, 0), min(end, self.n_samples)
+        recorded = read_audio(
+            self._source, mono=False, offset=start / rate, duration=(stop - start) / rate
         )
+        samples = torch.from_numpy(np.atleast_2d(recorded.samples))
+        padded = torch.nn.functional.pad(samples, (start - begin, end - stop))
+        group = np.full(len(self.notes), -1)
+        group[index] = 0
+        mask = self._model.masks(slice(first, last), group, 1)
+        synthesis = OverlapAdd(framing, (self.n_channels,))
+        sound = torch.cat([synthesis.push(mask * framing.spectra(padded)), synthesis.finish()], 1)
+        sound = sound[:, start - begin : stop - begin].numpy()
+        return start / rate, Audio(sound if self.n_channels > 1 else sound[0], rate)
+
+    def save(self, path: str | PathLike[str], about: Mapping[str, Any]) -> None:
+        """Write the model to a file, for :class:`harmnmf.separation.note_sounds.NoteSounds`."""
+        self._model.save(path, about)
 
 
 def separate(
     audio: Audio | str | PathLike[str],
     notes: NoteList,
-    groups: Groups,
+    groups: Groups | None = None,
     *,
     dictionary: TimbreDictionary | str | PathLike[str] = "default",
     adapt: bool = True,
     device: str = "auto",
 ) -> dict[str, Audio]:
+    """Separate a piano recording into groups of its notes.
+
+    Parameters
+    ----------
+    audio : Audio, str or path-like
+        The recording, with any sample rate and channels.
+    notes : NoteList
+        Its notes, as :class:`harmnmf.Transcriber` finds them, or from a file.
+    groups : mapping of str to array_like, optional
+        Indices of the notes of each group, or a boolean for each note. Default: ``"left"`` and
+        ``"right"``, the hands that :func:`harmnmf.separation.groups.group_by_hand` finds.
+    dictionary, adapt, device
+        As in :class:`Separator`.
+
+    Returns
+    -------
+    dict of str to Audio
+        The sound of each group and, as ``"residual"``, that of noise and of notes in no group.
+        They add up to the recording, and have its sample rate and channels.
+
+    Raises
+    ------
+    HarmnmfError
+        As :class:`Separator` and its methods raise.
+
+    Examples
+    --------
+    >>> t = np.arange(16000) / 16000
+    >>> tones = [np.exp(-3 * t) * np.sin(2 * np.pi * hz * t) for hz in (220, 330)]
+    >>> notes = NoteList([0.1, 0.1], [0.9, 0.9], [57, 64], [80, 80])
+    >>> audio = Audio(np.pad(0.2 * sum(tones), (1600, 0)), 16000)
+    >>> parts = separate(audio, notes, {"low": notes.pitch < 60, "high": notes.pitch >= 60})
+    >>> list(parts), parts["low"].duration
+    (['low', 'high', 'residual'], 1.1)
+    """
+    groups = group_by_hand(notes) if groups is None else groups
     separation = Separator(dictionary, adapt=adapt, device=device).prepare(audio, notes)
     blocks = list(separation.parts(groups))
-    rate = read_audio(audio).sample_rate
+    joined = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
     return {
-        name: Audio(np.concatenate([block[name] for block in blocks], axis=1), rate)
-        for name in blocks[0]
+        name: Audio(samples if len(samples) > 1 else samples[0], separation.sample_rate)
+        for name, samples in joined.items()
     }
+
+
+def _group_of_note(groups: Groups, n_notes: int) -> NDArray[np.int64]:
+    """Index of the group of each note, or -1; raises ParameterError."""
+    group = np.full(n_notes, -1)
+    for number, (name, members) in enumerate(groups.items()):
+        if name == RESIDUAL:
+            raise ParameterError(f"no group can be named {RESIDUAL}")
+        chosen = np.asarray(members)
+        if chosen.dtype == bool and chosen.shape == (n_notes,):
+            chosen = np.flatnonzero(chosen)
+        elif chosen.size == 0:
+            continue
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+            raise ParameterError(
+                f"group {name} must be indices of notes, or a boolean for each of {n_notes} notes"
+            )
+        if chosen.min() < 0 or chosen.max() >= n_notes:
+            raise ParameterError(f"group {name} has an index that is not from 0 to {n_notes - 1}")
+        if (group[chosen] >= 0).any():
+            raise ParameterError(f"a note of group {name} is in another group too")
+        group[chosen] = number
+    return group
+
+
+def _spectra(
+    source: Audio | str | PathLike[str],
+    framing: Framing,
+    n_frames: int,
+    progress: Callable[[float], None] | None,
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield consecutive frames of a recording, at most `n_frames`: their place and spectra."""
+    stream: Frames | None = None
+    n_done = n_samples = 0
+    for samples in stream_audio(source, mono=False, block_duration=n_frames * framing.hop_duration):
+        stream = stream or Frames(framing, len(samples))
+        spectra = stream.push(torch.from_numpy(samples.copy()))
+        n_samples += samples.shape[1]
+        if spectra.shape[-1]:
+            yield slice(n_done, n_done + spectra.shape[-1]), spectra
+            n_done += spectra.shape[-1]
+        if progress is not None:
+            progress(n_samples / framing.sample_rate)
+    assert stream is not None  # a recording has samples
+    spectra = stream.finish()
+    yield slice(n_done, n_done + spectra.shape[-1]), spectra
+
+
+def _sample_rate(source: Audio | str | PathLike[str]) -> int:
+    return source.sample_rate if isinstance(source, Audio) else audio_info(source).sample_rate
+
+
+def _half(
+    progress: Callable[[float], None] | None, before: float
+) -> Callable[[float], None] | None:
+    """Report half of the seconds that are done in one of two passes over a recording."""
+    return progress and (lambda seconds: progress((before + seconds) / 2))

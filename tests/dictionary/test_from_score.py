@@ -19,7 +19,8 @@ from harmnmf import (
     write_audio,
     write_midi,
 )
-from harmnmf.dictionary.from_score import estimate_offset, timbre_roll
+from harmnmf.dictionary.alignment import estimate_offset
+from harmnmf.dictionary.from_score import timbre_roll
 from harmnmf.nmf.templates import initial_weights
 from harmnmf.signal.harmonics import piano_inharmonicity, pitch_to_hz
 from harmnmf.signal.spectrogram import STFT, LogFrequency

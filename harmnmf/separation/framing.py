@@ -1,0 +1,173 @@
+"""Short-time Fourier transform of a stream of samples, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from scipy.fft import next_fast_len
+
+from harmnmf.signal.harmonics import FrequencyAxis
+
+__all__ = ["Frames", "Framing", "OverlapAdd"]
+
+_WINDOW_DURATION = 0.128  # seconds
+_OVERLAP = 4  # frames over each sample
+_SQUARES = 1.5  # sum of the squared Hann windows over a sample
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Frames of a recording: Hann windows of 128 ms, every 32 ms.
+
+    Frame n is centred on sample ``(n - 1) * hop_length``: the first frames begin before the
+    recording, so that each sample lies in four.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Samples per second.
+
+    Examples
+    --------
+    >>> framing = Framing(16000)
+    >>> framing.n_fft, framing.hop_length, framing.n_frames(16000)
+    (2048, 512, 35)
+    """
+
+    sample_rate: int
+
+    @cached_property
+    def hop_length(self) -> int:
+        """Samples from frame to frame."""
+        return int(next_fast_len(round(_WINDOW_DURATION * self.sample_rate / _OVERLAP), real=True))
+
+    @property
+    def n_fft(self) -> int:
+        """Samples in a frame."""
+        return _OVERLAP * self.hop_length
+
+    @property
+    def n_before(self) -> int:
+        """Samples of the first frame that lie before the recording."""
+        return self.n_fft - self.hop_length
+
+    @property
+    def hop_duration(self) -> float:
+        """Seconds from frame to frame."""
+        return self.hop_length / self.sample_rate
+
+    @property
+    def window_duration(self) -> float:
+        """Length of a frame in seconds."""
+        return self.n_fft / self.sample_rate
+
+    @property
+    def axis(self) -> FrequencyAxis:
+        """Frequencies of the bins."""
+        return FrequencyAxis.linear(self.n_fft, self.sample_rate)
+
+    def n_frames(self, n_samples: int) -> int:
+        """Number of frames of a recording."""
+        return (n_samples - 1) // self.hop_length + _OVERLAP
+
+    def frame_at(self, seconds: float) -> float:
+        """Fractional frame whose centre is at a time."""
+        return seconds / self.hop_duration + 1
+
+    @cached_property
+    def window(self) -> torch.Tensor:
+        """Hann window, shape (n_fft,)."""
+        return torch.hann_window(self.n_fft)
+
+    def spectra(self, samples: torch.Tensor) -> torch.Tensor:
+        """Transform the whole frames in samples, (n_channels, n_samples).
+
+        Returns complex numbers, (n_channels, n_bins, n_frames).
+        """
+        frames = samples.unfold(1, self.n_fft, self.hop_length)
+        return torch.fft.rfft(frames * self.window).mT
+
+
+class Frames:
+    """Spectra of samples that arrive in blocks.
+
+    Examples
+    --------
+    >>> frames = Frames(Framing(16000), n_channels=1)
+    >>> frames.push(torch.zeros(1, 16000)).shape, frames.finish().shape
+    (torch.Size([1, 1025, 31]), torch.Size([1, 1025, 4]))
+    """
+
+    def __init__(self, framing: Framing, n_channels: int) -> None:
+        self.framing = framing
+        self._n_samples = 0
+        self._n_frames = 0
+        self._buffer = torch.zeros(n_channels, framing.n_before)
+
+    def push(self, samples: torch.Tensor) -> torch.Tensor:
+        """Take the next samples, (n_channels, n_samples).
+
+        Returns the spectra of the frames that are complete, (n_channels, n_bins, n_frames).
+        """
+        self._n_samples += samples.shape[1]
+        return self._spectra(samples)
+
+    def finish(self) -> torch.Tensor:
+        """Return the spectra of the last frames."""
+        n_missing = self.framing.n_frames(self._n_samples) - self._n_frames
+        n_samples = (n_missing - 1) * self.framing.hop_length + self.framing.n_fft
+        return self._spectra(self._buffer.new_zeros(
+            len(self._buffer), n_samples - self._buffer.shape[1]
+        ))  # fmt: skip
+
+    def _spectra(self, samples: torch.Tensor) -> torch.Tensor:
+        self._buffer = torch.cat([self._buffer, samples], dim=1)
+        framing = self.framing
+        if self._buffer.shape[1] < framing.n_fft:
+            shape = len(self._buffer), framing.axis.n_bins, 0
+            return torch.zeros(shape, dtype=torch.complex64)
+        spectra = framing.spectra(self._buffer)
+        n_frames = spectra.shape[-1]
+        self._n_frames += n_frames
+        self._buffer = self._buffer[:, n_frames * framing.hop_length :].clone()
+        return spectra
+
+
+class OverlapAdd:
+    """Samples from spectra of consecutive frames that arrive in blocks.
+
+    The samples of unchanged spectra of :class:`Frames` are those of the recording, after
+    ``framing.n_before`` that precede it.
+
+    Examples
+    --------
+    >>> framing, samples = Framing(16000), torch.rand(1, 16000)
+    >>> frames = Frames(framing, n_channels=1)
+    >>> synthesis = OverlapAdd(framing, (1,))
+    >>> parts = [synthesis.push(frames.push(samples)), synthesis.push(frames.finish())]
+    >>> found = torch.cat(parts, dim=1)[:, framing.n_before :][:, :16000]
+    >>> bool(torch.allclose(found, samples, atol=1e-5))
+    True
+    """
+
+    def __init__(self, framing: Framing, shape: tuple[int, ...]) -> None:
+        self.framing = framing
+        self._window = framing.window / _SQUARES
+        self._rest = torch.zeros(*shape, framing.n_before)
+
+    def push(self, spectra: torch.Tensor) -> torch.Tensor:
+        """Take spectra, (..., n_bins, n_frames); return samples, (..., n_frames * hop_length)."""
+        hop, n_frames = self.framing.hop_length, spectra.shape[-1]
+        samples = torch.nn.functional.pad(self._rest, (0, n_frames * hop))
+        frames = torch.fft.irfft(spectra.mT, n=self.framing.n_fft) * self._window
+        # A quarter of each frame at a time: these do not overlap.
+        for quarter, part in enumerate(frames.unflatten(-1, (_OVERLAP, hop)).unbind(-2)):
+            samples[..., quarter * hop : (quarter + n_frames) * hop] += part.flatten(-2)
+        self._rest = samples[..., n_frames * hop :].clone()
+        return samples[..., : n_frames * hop]
+
+    def finish(self) -> torch.Tensor:
+        """Return the rest of the samples, (..., framing.n_before)."""
+        return self._rest
