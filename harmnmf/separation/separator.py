@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
-from typing import Any
 
 import numpy as np
 import torch
@@ -216,12 +215,16 @@ class Separator:
 class PreparedSeparation:
     """A recording and the model of its sounds, from :meth:`Separator.prepare`.
 
-    Attributes
+    Parameters
     ----------
+    source : Audio, str or path-like
+        The recording. A file is read again for each separation.
     notes : NoteList
         The notes.
-    n_samples, n_channels, sample_rate : int
-        Of the recording.
+    model : SoundModel
+        Model of their sounds.
+    n_samples, n_channels : int
+        Samples and channels of the recording.
     """
 
     def __init__(
@@ -237,7 +240,7 @@ class PreparedSeparation:
         self.n_channels = n_channels
         self.sample_rate = model.framing.sample_rate
         self._source = source
-        self._model = model
+        self.model = model
 
     def parts(
         self, groups: Groups, *, progress: Callable[[float], None] | None = None
@@ -263,7 +266,7 @@ class PreparedSeparation:
             If an index is out of range, a note is in two groups, or a group is named "residual".
         """
         group = _group_of_note(groups, len(self.notes))
-        framing = self._model.framing
+        framing = self.model.framing
         names = [*groups, RESIDUAL]
         shape = len(names), self.n_channels
         n_frames = _LARGEST_BLOCK // (len(names) * self.n_channels * framing.axis.n_bins)
@@ -271,7 +274,7 @@ class PreparedSeparation:
         n_done = -framing.n_before
         blocks = _spectra(self._source, framing, min(max(n_frames, 1), _LONGEST_BLOCK), progress)
         for frames, spectra in blocks:
-            masks = self._model.masks(frames, group, len(groups))
+            masks = self.model.masks(frames, group, len(groups))
             masks = torch.cat([masks, 1 - masks.sum(dim=0, keepdim=True)])
             samples = synthesis.push(masks[:, None] * spectra).numpy()
             samples = samples[..., max(0, -n_done) : self.n_samples - n_done]
@@ -290,13 +293,13 @@ class PreparedSeparation:
         Returns
         -------
         start : float
-            Time in seconds at which it begins in the recording, before its onset.
+            Seconds at which the sound begins in the recording, before its onset.
         sound : Audio
             The sound, with the sample rate and the channels of the recording.
         """
-        framing, rate = self._model.framing, self.sample_rate
-        first, last = self._model.sounding.spans[index].tolist()
-        first = min(first, self._model.n_frames - 1)
+        framing, rate, model = self.model.framing, self.sample_rate, self.model
+        first, last = model.sounding.spans[index].tolist()
+        first = min(first, model.n_frames - 1)
         last = max(last, first + 1)  # of two notes of a key at once, only one has frames
         begin = first * framing.hop_length - framing.n_before
         end = last * framing.hop_length
@@ -308,15 +311,11 @@ class PreparedSeparation:
         padded = torch.nn.functional.pad(samples, (start - begin, end - stop))
         group = np.full(len(self.notes), -1)
         group[index] = 0
-        mask = self._model.masks(slice(first, last), group, 1)
+        mask = model.masks(slice(first, last), group, 1)
         synthesis = OverlapAdd(framing, (self.n_channels,))
         sound = torch.cat([synthesis.push(mask * framing.spectra(padded)), synthesis.finish()], 1)
         sound = sound[:, start - begin : stop - begin].numpy()
         return start / rate, Audio(sound if self.n_channels > 1 else sound[0], rate)
-
-    def save(self, path: str | PathLike[str], about: Mapping[str, Any]) -> None:
-        """Write the model to a file, for :class:`harmnmf.separation.note_sounds.NoteSounds`."""
-        self._model.save(path, about)
 
 
 def separate(

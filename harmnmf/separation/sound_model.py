@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-from harmnmf.errors import FormatError
-from harmnmf.storage.arrays import load_arrays, save_arrays
 
 from .factorization import ScoreActivations, noise_bands
 from .framing import Framing
@@ -21,7 +16,6 @@ from .sounding import NO_NOTE, SoundingNotes
 
 __all__ = ["SoundModel", "join_activations"]
 
-_KIND = "sound-model"
 # Power that belongs to no note, so that masks are defined in silence.
 _LEAST_POWER = 1e-30
 
@@ -98,25 +92,6 @@ class SoundModel:
         is_played = note != NO_NOTE
         H[:, is_played] = self.H[:, self.sounding.place(note, frames)[is_played]]
         return torch.from_numpy(H)
-
-    def save(self, path: str | PathLike[str], about: Mapping[str, Any]) -> None:
-        """Write the activations and spectra to a file; `about` says of what, in JSON data."""
-        arrays = {"W": self.W, "H": self.H, "G": self.G}
-        save_arrays(path, arrays, {"kind": _KIND, "about": dict(about)})
-
-    @classmethod
-    def load(
-        cls, path: str | PathLike[str], sounding: SoundingNotes, framing: Framing,
-        about: Mapping[str, Any],
-    ) -> SoundModel | None:  # fmt: skip
-        """Read what :meth:`save` wrote; None if there is none, or it is about something else."""
-        try:
-            arrays, metadata = load_arrays(path, kind=_KIND)
-        except FormatError:
-            return None
-        if metadata["about"] != about:
-            return None
-        return cls(arrays["W"], arrays["H"], arrays["G"], sounding, framing)
 
 
 def join_activations(

@@ -44,6 +44,8 @@ class SoundingNotes:
         First frame of each note, and the one after its last.
     n_note_frames : int
         Frames of all spans together.
+    offset : float
+        As given.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class SoundingNotes:
     def __init__(
         self, notes: NoteList, framing: Framing, n_frames: int, offset: float = 0.0
     ) -> None:
+        self.offset = offset
         self.pitches = np.unique(notes.pitch)
         self.keys = np.searchsorted(self.pitches, notes.pitch)
         held = notes.pedalled()
