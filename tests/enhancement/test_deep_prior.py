@@ -195,7 +195,7 @@ def test_invalid_parameters(name, value):
         DeepPrior(**{name: value})
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.cuda
 def test_a_gpu_gives_the_same():
     cpu, gpu = (
         DeepPrior(n_steps=2, n_channels=(4, 4), device=device)(noisy(), 8000)
