@@ -135,9 +135,9 @@ def arguments(
         (N_OUT, N_IN, setting.kernel, setting.kernel),
         (N_SAMPLES, N_OUT, setting.size, setting.size),
     ]
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     x, weight, grad = (
-        torch.randn(shape, generator=generator).to(device, memory_format=memory_format)
+        torch.randn(shape, generator=generator, device=device).to(memory_format=memory_format)
         for shape in shapes
     )
     return [x.requires_grad_(), weight.requires_grad_(), grad]

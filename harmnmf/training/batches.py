@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -12,16 +11,14 @@ from .loop import Batch
 
 __all__ = ["draw_batches"]
 
-# Batches drawn before they are needed, each in a thread: drawing one takes longer than a step.
-_AHEAD = 2
-
 
 def draw_batches(
     draw: Callable[[int], Batch], steps: Iterable[int], device: torch.device
 ) -> Iterator[Batch]:
     """Draw a batch for each step and move it to a device.
 
-    Those for a GPU are drawn in other threads while it computes.
+    For a GPU, the next batch is drawn in a thread while it computes. More threads are no faster:
+    they compete with the one that starts the computations for the interpreter.
 
     Parameters
     ----------
@@ -46,18 +43,14 @@ def draw_batches(
     if device.type == "cpu":
         yield from map(draw, steps)
         return
-    pending: deque[Future[Batch]] = deque()
-    pool = ThreadPoolExecutor(_AHEAD)
-    try:
+    with ThreadPoolExecutor(1) as pool:
+        drawn = None
         for step in steps:
-            pending.append(pool.submit(draw, step))
-            if len(pending) > _AHEAD:
-                yield _moved(pending.popleft().result(), device)
-        while pending:
-            yield _moved(pending.popleft().result(), device)
-    finally:
-        # After an interrupt, do not wait for the pending batches.
-        pool.shutdown(cancel_futures=True)
+            previous, drawn = drawn, pool.submit(draw, step)
+            if previous is not None:
+                yield _moved(previous.result(), device)
+        if drawn is not None:
+            yield _moved(drawn.result(), device)
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:

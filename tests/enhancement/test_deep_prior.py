@@ -196,7 +196,8 @@ def test_invalid_parameters(name, value):
 
 
 @pytest.mark.cuda
-def test_a_gpu_gives_the_same():
+def test_a_gpu_gives_the_same(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     cpu, gpu = (
         DeepPrior(n_steps=2, n_channels=(4, 4), device=device)(noisy(), 8000)
         for device in ("cpu", "cuda")
