@@ -6,15 +6,16 @@
     export MALLOC_TOP_PAD_=268435456
     python -m benchmarks.harmonic_conv
     python -m benchmarks.harmonic_conv --setting 1 --setting 1a --seconds 5
+    python -m benchmarks.harmonic_conv --device cuda --seconds 0.5
 
 The settings are those of H. Takeuchi et al., "Harmonic Lowering for accelerating harmonic
 convolution for audio signals", Interspeech 2020: anchor n, S × S inputs, K × K kernels, 16 samples
 of 16 channels to 32. Lowering stacks K resampled copies of the input as channels and convolves
 them along time. On the logarithmic axis an octave has S / 4 bins.
 
-Each system runs in both memory formats, and the faster counts. Memory is the peak of the process
-above what it had before, arguments included. Cells are forward / forward and backward; those of all
-systems but Conv2d are ratios to it.
+Each system runs in both memory formats, and the faster counts. Memory is the peak of the process,
+or of PyTorch on a GPU, above what it had before, arguments included. Cells
+are forward / forward and backward; those of all systems but Conv2d are ratios to it.
 
 glibc returns large blocks to the system and has new ones zeroed page by page, which costs up to as
 much again as the convolution. With the variables above, it keeps them.
@@ -75,15 +76,15 @@ SETTINGS = {
 System = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def conv2d(setting: Setting) -> System:
+def conv2d(setting: Setting, device: str) -> System:
     return partial(functional.conv2d, padding=setting.kernel // 2)
 
 
-def ours(setting: Setting) -> System:
+def ours(setting: Setting, device: str) -> System:
     return partial(harmonic_conv2d, padding=setting.kernel // 2, anchor=setting.anchor)
 
 
-def ours_log(setting: Setting) -> System:
+def ours_log(setting: Setting, device: str) -> System:
     return partial(
         log_harmonic_conv2d,
         padding=setting.kernel // 2,
@@ -93,9 +94,9 @@ def ours_log(setting: Setting) -> System:
     )
 
 
-def lowering(setting: Setting, bins_per_octave: float | None = None) -> System:
+def lowering(setting: Setting, device: str, bins_per_octave: float | None = None) -> System:
     taps = Taps(setting.size, setting.kernel, setting.anchor, bins_per_octave=bins_per_octave)
-    lower, fraction, valid = map(torch.from_numpy, read_positions(taps))
+    lower, fraction, valid = (torch.from_numpy(x).to(device) for x in read_positions(taps))
     columns = [
         (low.clamp(0, setting.size - 1), (low + 1).clamp(0, setting.size - 1), part, on)
         for low, part, on in zip(lower.T, fraction.T.float(), valid.T.float(), strict=True)
@@ -112,11 +113,11 @@ def lowering(setting: Setting, bins_per_octave: float | None = None) -> System:
     return convolve
 
 
-def lowering_log(setting: Setting) -> System:
-    return lowering(setting, setting.bins_per_octave)
+def lowering_log(setting: Setting, device: str) -> System:
+    return lowering(setting, device, setting.bins_per_octave)
 
 
-SYSTEMS: dict[str, Callable[[Setting], System]] = {
+SYSTEMS: dict[str, Callable[[Setting, str], System]] = {
     "Conv2d": conv2d,
     "**harmnmf**": ours,
     "lowering": lowering,
@@ -125,16 +126,19 @@ SYSTEMS: dict[str, Callable[[Setting], System]] = {
 }
 
 
-def arguments(setting: Setting, memory_format: torch.memory_format) -> list[torch.Tensor]:
+def arguments(
+    setting: Setting, memory_format: torch.memory_format, device: str
+) -> list[torch.Tensor]:
     """Random input, weight and gradient with respect to the output."""
     shapes = [
         (N_SAMPLES, N_IN, setting.size, setting.size),
         (N_OUT, N_IN, setting.kernel, setting.kernel),
         (N_SAMPLES, N_OUT, setting.size, setting.size),
     ]
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     x, weight, grad = (
-        torch.randn(shape, generator=generator).to(memory_format=memory_format) for shape in shapes
+        torch.randn(shape, generator=generator, device=device).to(memory_format=memory_format)
+        for shape in shapes
     )
     return [x.requires_grad_(), weight.requires_grad_(), grad]
 
@@ -151,10 +155,12 @@ def backward(system: System, x: torch.Tensor, weight: torch.Tensor, grad: torch.
 PASSES = (forward, backward)
 
 
-def times(systems: dict[str, System], setting: Setting, seconds: float) -> dict[str, list[float]]:
+def times(
+    systems: dict[str, System], setting: Setting, seconds: float, device: str
+) -> dict[str, list[float]]:
     """Shortest times in ms. Systems take turns, so that other load affects all equally."""
     runs = [
-        (name, which, partial(PASSES[which], system, *arguments(setting, memory_format)))
+        (name, which, partial(PASSES[which], system, *arguments(setting, memory_format, device)))
         for memory_format in FORMATS
         for name, system in systems.items()
         for which in range(2)
@@ -165,6 +171,8 @@ def times(systems: dict[str, System], setting: Setting, seconds: float) -> dict[
         for name, which, run in runs:
             start = time.perf_counter()
             run()
+            if device != "cpu":
+                torch.cuda.synchronize(device)
             elapsed = time.perf_counter() - start
             best[name][which] = min(best[name][which], elapsed)
             spent += elapsed
@@ -172,13 +180,18 @@ def times(systems: dict[str, System], setting: Setting, seconds: float) -> dict[
     return {name: [1000 * value for value in values] for name, values in best.items()}
 
 
-def peak_memory(run: Callable[..., None], system: System, setting: Setting) -> float:
-    """Peak memory of the process, above that before, in MB."""
+def peak_memory(run: Callable[..., None], system: System, setting: Setting, device: str) -> float:
+    """Peak memory of the process or on the GPU, above that before, in MB."""
     gc.collect()
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+        allocated = torch.cuda.memory_allocated(device)
+        run(system, *arguments(setting, torch.channels_last, device))
+        return (torch.cuda.max_memory_allocated(device) - allocated) / 2**20
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
-    run(system, *arguments(setting, torch.channels_last))
+    run(system, *arguments(setting, torch.channels_last, device))
     return resident("VmHWM") - before
 
 
@@ -212,21 +225,22 @@ def compare(
     help="Setting for which lowering takes too much memory.",
 )
 @click.option("--seconds", default=4.0, show_default=True, help="Seconds for each system.")
+@click.option("--device", default="cpu", show_default=True)
 def main(
-    names: tuple[str, ...], without_lowering: tuple[str, ...], seconds: float
+    names: tuple[str, ...], without_lowering: tuple[str, ...], seconds: float, device: str
 ) -> Iterator[Table]:
     time_ms: dict[str, dict[str, list[float]]] = {}
     memory: dict[str, dict[str, list[float]]] = {}
     for name in names:
         setting = SETTINGS[name]
         systems = {
-            label: make(setting)
+            label: make(setting, device)
             for label, make in SYSTEMS.items()
             if not (name in without_lowering and label.startswith("lowering"))
         }
-        time_ms[name] = times(systems, setting, seconds)
+        time_ms[name] = times(systems, setting, seconds, device)
         memory[name] = {
-            label: [peak_memory(run, system, setting) for run in PASSES]
+            label: [peak_memory(run, system, setting, device) for run in PASSES]
             for label, system in systems.items()
         }
     labels = list(SYSTEMS)

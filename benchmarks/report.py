@@ -5,8 +5,8 @@
     python -m benchmarks.report
 
 A benchmark prints its tables; with ``--record`` it also writes each as ``results/NAME.json``, with
-the command, the machine and the date. This command writes the page from them. The notes of a
-result are written by hand, and kept when it is recorded again.
+the command, the machine and the date (into another folder with ``--into``). This command writes the
+page from them. The notes of a result are written by hand, and kept when it is recorded again.
 """
 
 from __future__ import annotations
@@ -144,13 +144,15 @@ def decimals(values: Iterable[float], digits: int = 3) -> list[str]:
     return [f"{value:.{digits}f}" for value in values]
 
 
-def machine(threads: int) -> str:
-    """Describe this machine: processor, cores and the threads in use."""
+def machine(threads: int, device: str = "cpu") -> str:
+    """Describe this machine: GPU if used, processor, cores and the threads in use."""
     information = Path("/proc/cpuinfo")
     text = information.read_text(encoding="utf-8") if information.exists() else ""
     model = re.search(r"model name\s*: (.*)", text)
     name = model[1] if model else platform.machine()
-    return f"{name}, {os.cpu_count()} cores ({threads} {'thread' if threads == 1 else 'threads'})"
+    card = "" if device == "cpu" else f"{torch.cuda.get_device_name(device)}, "
+    used = f"{threads} {'thread' if threads == 1 else 'threads'}"
+    return f"{card}{name}, {os.cpu_count()} cores ({used})"
 
 
 def command_line(arguments: Sequence[str]) -> str:
@@ -159,9 +161,9 @@ def command_line(arguments: Sequence[str]) -> str:
     return shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *shown])
 
 
-def record(table: Table, rows: Rows, machine: str) -> Path:
-    """Write a result to ``results/``, with the notes of the earlier one."""
-    path = FOLDER / f"{table.name}.json"
+def record(table: Table, rows: Rows, machine: str, folder: Path) -> Path:
+    """Write a result to a folder, with the notes of the earlier one."""
+    path = folder / f"{table.name}.json"
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     result = {
         "title": table.title,
@@ -172,7 +174,7 @@ def record(table: Table, rows: Rows, machine: str) -> Path:
         "columns": list(table.columns),
         "rows": [list(row) for row in rows],
     }
-    FOLDER.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path.write_text(dump(result), encoding="utf-8")
     return path
 
@@ -190,25 +192,31 @@ def benchmark(
 ) -> Callable[[Callable[..., Iterable[Table]]], click.Command]:
     """Turn a function that yields tables into a command that prints and records them.
 
-    The command has the options ``--threads``, ``--record`` and, if the function takes the folder of
-    data, ``--data``; its help is the docstring of the module.
+    The command has the options ``--threads``, ``--record``, ``--into`` and, if the function takes
+    the folder of data, ``--data``; its help is the docstring of the module.
     """
 
     def decorate(function: Callable[..., Iterable[Table]]) -> click.Command:
         @click.option("--threads", default=threads, show_default=True, help="Threads of PyTorch.")
         @click.option("--record", "is_recorded", is_flag=True, help="Write results/NAME.json.")
+        @click.option(
+            "--into",
+            "folder",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Record the results in this folder instead.",
+        )
         @wraps(function)
-        def run(threads: int, is_recorded: bool, **options: Any) -> None:
+        def run(threads: int, is_recorded: bool, folder: Path | None, **options: Any) -> None:
             torch.set_num_threads(threads)
-            here = machine(threads)
+            here = machine(threads, options.get("device", "cpu"))
             click.echo(f"{here}, {date.today()}")
             for table in function(**options):
                 click.echo(f"\n{table.title}\n")
                 rows: list[Sequence[str]] = []
                 for line in _markdown_lines(table.columns, _kept(table.rows, rows)):
                     click.echo(line)
-                if is_recorded:
-                    path = record(table, rows, here)
+                if is_recorded or folder:
+                    path = record(table, rows, here, folder or FOLDER)
                     click.echo(f"recorded in {path}: are its notes still right?", err=True)
 
         run = data_option(run) if data else run

@@ -12,6 +12,7 @@ from harmnmf.cli._support.options import (
     COUNT,
     FOLDER,
     about_option,
+    device_option,
     quiet_option,
     seed_option,
 )
@@ -82,6 +83,7 @@ def command() -> None:
 @click.option("--excerpts", default=2600, type=COUNT, help="Number of training excerpts of 20 s.")
 @click.option("--steps", default=4900, type=COUNT, help="Number of training steps.")
 @seed_option
+@device_option
 @click.option(
     "-j", "--jobs", default=1, type=COUNT, help="Number of processes that render excerpts."
 )
@@ -96,6 +98,7 @@ def notes(
     excerpts: int,
     steps: int,
     seed: int,
+    device: str,
     jobs: int,
     restart: bool,
     about: str | None,
@@ -175,6 +178,7 @@ def notes(
             output,
             n_steps=steps,
             seed=seed,
+            device=device,
             settings={"material": settings},
             validate=lambda network: _validate(network, sets["validation"]),
             progress=bar.update,

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 import harmnmf
-from harmnmf.cli._support.options import COUNT, FOLDER, about_option, quiet_option, seed_option
+from harmnmf.cli._support.options import (
+    COUNT,
+    FOLDER,
+    about_option,
+    device_option,
+    quiet_option,
+    seed_option,
+)
 from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.cli._support.training import (
     RUN,
@@ -54,6 +61,7 @@ TRAINING_PER_VALIDATION = 20
 )
 @click.option("--steps", default=5000, type=COUNT, help="Number of training steps.")
 @seed_option
+@device_option
 @click.option("-j", "--jobs", default=1, type=COUNT, help="Number of processes that read scores.")
 @restart_option
 @about_option
@@ -65,6 +73,7 @@ def command(
     excerpts: int,
     steps: int,
     seed: int,
+    device: str,
     jobs: int,
     restart: bool,
     about: str | None,
@@ -124,6 +133,7 @@ def command(
             output,
             n_steps=steps,
             seed=seed,
+            device=device,
             settings={"material": settings},
             validate=lambda network: _validate(network, sets["validation"]),
             progress=bar.update,
@@ -144,10 +154,13 @@ def _validate(network: nn.Module, excerpts: Sequence[BeatExcerpt]) -> dict[str, 
 
     from harmnmf.score.training.beat_training import stacked
 
-    counts = torch.zeros(2, 3)
+    device = next(network.parameters()).device
+    counts = torch.zeros(2, 3, device=device)
     with torch.inference_mode():
         for start in range(0, len(excerpts), 32):
-            batch = stacked(excerpts[start : start + 32])
+            batch = {
+                name: x.to(device) for name, x in stacked(excerpts[start : start + 32]).items()
+            }
             logits = network(batch["features"])
             for row, name in enumerate(("beat", "downbeat")):
                 found = (getattr(logits, name) > 0) & batch["valid"]

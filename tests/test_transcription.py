@@ -385,3 +385,12 @@ def test_a_recorded_note(transcriber, name):
 def test_a_chord(transcriber):
     samples = sum(piano_note(pitch, seed=pitch) for pitch in (48, 64, 67))
     assert set(transcriber.transcribe(single(samples, 1.0)).pitch) >= {48, 64, 67}
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("decoder", ["learned", "nmf"])
+def test_a_gpu_finds_the_same_notes(decoder, start):
+    here, there = (
+        Transcriber(decoder=decoder, device=device).transcribe(start) for device in ("cpu", "cuda")
+    )
+    assert evaluate_notes(here, there)["F-measure"] > 0.98

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from harmnmf.device import low_precision
+from harmnmf.device import low_precision, resolve_device
 from harmnmf.errors import ParameterError
+from harmnmf.training.batches import draw_batches
 from harmnmf.training.loop import Batch, train_network
 from harmnmf.validation import check_flag, check_integer
 
@@ -65,6 +66,7 @@ def train_note_network(
     n_frames: int = 256,
     augment: bool = True,
     seed: int = 0,
+    device: str = "auto",
     settings: Mapping[str, Any] | None = None,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -90,9 +92,11 @@ def train_note_network(
     seed : int, default=0
         Random seed. Each step has its own generator, so that a resumed training gives the same
         result as an uninterrupted one.
+    device : str, default="auto"
+        PyTorch device, on which the network stays.
     settings : mapping of str to JSON data, optional
         What the excerpts and the initial weights were made from. An earlier call is resumed only
-        if these and all other parameters but `n_steps` are the same.
+        if these and all other parameters but `n_steps` and `device` are the same.
     validate, progress : callable, optional
         As in :func:`harmnmf.training.loop.train_network`.
 
@@ -112,6 +116,7 @@ def train_note_network(
     check_integer("n_steps", n_steps)
     check_integer("seed", seed, 0)
     check_flag("augment", augment)
+    place = resolve_device(device)
     if not excerpts:
         raise ParameterError("training needs at least one excerpt")
     if any(excerpt.settings != network.settings for excerpt in excerpts):
@@ -119,14 +124,13 @@ def train_note_network(
             "the excerpts were measured with other settings than the network's; render them again"
         )
 
-    def batches(first: int) -> Iterator[Batch]:
-        for step in range(first, n_steps):
-            rng = np.random.default_rng([seed, step])
-            yield _batch(network.settings, excerpts, rng, batch_size, n_frames, augment)
+    def draw(step: int) -> Batch:
+        rng = np.random.default_rng([seed, step])
+        return _batch(network.settings, excerpts, rng, batch_size, n_frames, augment)
 
     return train_network(
-        network,
-        batches,
+        network.to(place),
+        lambda first: draw_batches(draw, range(first, n_steps), place),
         _loss,
         run,
         kind=_KIND,

@@ -194,6 +194,9 @@ class _Training:
             self.average = AveragedModel(
                 network, multi_avg_fn=_moving_average(averaging), use_buffers=True
             )
+            for module in self.average.modules():
+                if isinstance(module, nn.RNNBase):
+                    module.flatten_parameters()  # a copy's weights do not lie together on a GPU
         self.n_done = 0
         self.is_stepping = self.is_validated = False
         self.recent: list[dict[str, float]] = []

@@ -144,3 +144,11 @@ def test_wrong_numbers(folder: Path, tmp_path: Path, option: str, value: str) ->
     assert result.exit_code == 2
     assert option in result.stderr
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.cuda
+def test_training_on_a_gpu_goes_on_from_one_on_the_processor(folder: Path, run: Path) -> None:
+    result = train(folder, run, "--steps", "3", "--device", "cuda")
+    assert result.exit_code == 0, result.output
+    assert "held-out" in result.stdout
+    Transcriber(decoder=run / "network.safetensors", device="cpu")

@@ -48,3 +48,13 @@ def test_training_needs_scores(folder: Path) -> None:
     result = train(folder, "--scores", str(folder / "scores"))
     assert result.exit_code == 1
     assert "two composers" in result.output
+
+
+@pytest.mark.cuda
+def test_training_on_the_processor_goes_on_from_one_on_a_gpu(folder: Path) -> None:
+    for device, steps in (("cuda", "2"), ("cpu", "3")):
+        result = train(
+            folder, "--scores", str(folder / "scores"), "--device", device, "--steps", steps
+        )
+        assert result.exit_code == 0, result.output
+        assert "held-out" in result.stdout

@@ -254,3 +254,14 @@ def test_clips_need_both_folders(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.exit_code == 1
     assert "dev" in result.stderr
+
+
+@pytest.mark.cuda
+def test_training_on_a_gpu_goes_on_from_one_on_the_processor(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained / "run", folder)
+    arguments = ["harmonic-light", *LIGHT, *speech_options(trained), *QUICK, "-o", str(folder)]
+    result = run(*arguments, "--weight", "perceptual=0", "--steps", "4", "--device", "cuda")
+    assert result.exit_code == 0, result.output
+    model, _ = load_model(folder / "model.safetensors")
+    assert not next(model.parameters()).is_cuda

@@ -33,7 +33,7 @@ def excerpt(seed: int) -> NoteExcerpt:
     return NoteExcerpt(NoteFeatures(levels, levels, activations), notes, 0.02)
 
 
-def trained(run: Path, n_steps: int, *calls: int) -> NoteNetwork:
+def trained(run: Path, n_steps: int, *calls: int, device: str = "cpu") -> NoteNetwork:
     """Train in several calls, interrupted after some steps."""
     for stop in (*calls, n_steps):
         torch.manual_seed(0)
@@ -47,14 +47,15 @@ def trained(run: Path, n_steps: int, *calls: int) -> NoteNetwork:
         try:
             train_note_network(
                 network, excerpts, run, n_steps=n_steps, batch_size=2, n_frames=40,
-                progress=interrupt,
+                progress=interrupt, device=device,
             )  # fmt: skip
         except KeyboardInterrupt:
             continue
     return network
 
 
-def test_loss_falls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_loss_falls(tmp_path: Path, device: str) -> None:
     def loss(network: NoteNetwork) -> float:
         one = excerpt(0)
         inputs = (x[None] for x in network.settings.tensors(one.features))
@@ -62,7 +63,7 @@ def test_loss_falls(tmp_path: Path) -> None:
         return float(note_loss(network(*inputs), targets)["onset"].detach())
 
     torch.manual_seed(0)
-    assert loss(trained(tmp_path, 100)) < 0.7 * loss(NoteNetwork(SMALL).eval())
+    assert loss(trained(tmp_path, 100, device=device).cpu()) < 0.7 * loss(NoteNetwork(SMALL).eval())
 
 
 ticks = st.integers(0, 70)  # of 10 ms: half a frame, where rounding matters

@@ -195,8 +195,9 @@ def test_invalid_parameters(name, value):
         DeepPrior(**{name: value})
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_gives_the_same():
+@pytest.mark.cuda
+def test_a_gpu_gives_the_same(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     cpu, gpu = (
         DeepPrior(n_steps=2, n_channels=(4, 4), device=device)(noisy(), 8000)
         for device in ("cpu", "cuda")

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from small_networks import SMALL, build
 from torch import nn
 
 from harmnmf import Audio, AudioError, FormatError, HarmnmfError, ParameterError
@@ -229,3 +230,21 @@ def test_files_may_recommend_a_limit(tmp_path, light):
     save_model(tmp_path / "a.safetensors", "harmonic-light", light, {"attenuation_limit": "much"})
     with pytest.raises(FormatError, match=r"a\.safetensors: attenuation_limit must be decibels"):
         load()
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", SMALL)
+def test_a_gpu_gives_the_same(name):
+    noisy = noise(1, 16000)
+    here, there = (Enhancer(build(name), device=device)(noisy, 16000) for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(there, here, atol=1e-3)
+
+
+@pytest.mark.cuda
+def test_a_stream_on_a_gpu_gives_the_same():
+    noisy = noise(16000)
+    streams = (
+        Enhancer(build("harmonic-light"), device=device).stream() for device in ("cpu", "cuda")
+    )
+    here, there = (np.concatenate([stream.process(noisy), stream.flush()]) for stream in streams)
+    np.testing.assert_allclose(there, here, atol=1e-3)

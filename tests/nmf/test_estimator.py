@@ -173,7 +173,7 @@ def test_silence_and_a_key_above_the_axis_give_finite_values(solver):
         assert data.any() or model.inverse_transform(estimate).max() < 0.01
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 @every_solver
 def test_cuda_agrees_with_the_processor(solver):
     options = {"max_iter": 20, "tol": None}

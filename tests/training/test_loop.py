@@ -16,6 +16,7 @@ from torch import nn
 
 from harmnmf import FormatError, HarmnmfError, ParameterError
 from harmnmf.storage.arrays import load_arrays, save_arrays
+from harmnmf.training.batches import draw_batches
 from harmnmf.training.loop import forget_training, train_network
 
 
@@ -312,3 +313,26 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".harmnmf-0123456789abcdef.safetensors").write_bytes(b"half")
     train(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.safetensors", "metrics.jsonl"}
+
+
+@pytest.mark.cuda
+def test_a_training_on_a_gpu_is_resumed_on_the_processor(tmp_path: Path) -> None:
+    """The result is that of a training on the processor alone, but for rounding."""
+
+    def untrained() -> nn.Module:
+        # A bias before a normalisation has a gradient of rounding errors, which Adam amplifies.
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4), nn.Linear(4, 1))
+
+    def on_gpu(first: int) -> Iterator[dict[str, torch.Tensor]]:
+        steps = range(first, 30)
+        return draw_batches(lambda step: next(batches(step)), steps, torch.device("cuda"))
+
+    expected = train(tmp_path / "a", untrained(), averaging=0.9)
+    network = untrained().cuda()
+    train(tmp_path / "b", network, batches=on_gpu, n_steps=40, averaging=0.9)
+    assert all(x.is_cuda for x in network.state_dict().values())
+    resumed = train(tmp_path / "b", untrained(), averaging=0.9)
+    assert [line["step"] for line in lines(tmp_path / "b")] == [30, 40]
+    for x, y in zip(expected.state_dict().values(), resumed.state_dict().values(), strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)

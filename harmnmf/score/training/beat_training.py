@@ -12,8 +12,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from harmnmf.device import resolve_device
 from harmnmf.errors import ParameterError
 from harmnmf.score.beats.network import BeatLogits, BeatNetwork
+from harmnmf.training.batches import draw_batches
 from harmnmf.training.loop import Batch, train_network
 from harmnmf.validation import check_integer
 
@@ -73,6 +75,7 @@ def train_beat_network(
     learning_rate: float = 2e-3,
     batch_size: int = 32,
     seed: int = 0,
+    device: str = "auto",
     settings: Mapping[str, Any] | None = None,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -96,9 +99,11 @@ def train_beat_network(
     seed : int, default=0
         Random seed. Each step has its own generator, so that a resumed training draws the same
         batches as an uninterrupted one.
+    device : str, default="auto"
+        PyTorch device, on which the network stays.
     settings : mapping of str to JSON data, optional
         What the excerpts and the initial weights were made from. An earlier call is resumed only
-        if these and all other parameters but `n_steps` are the same.
+        if these and all other parameters but `n_steps` and `device` are the same.
     validate, progress : callable, optional
         As in :func:`harmnmf.training.loop.train_network`.
 
@@ -116,17 +121,26 @@ def train_beat_network(
     check_integer("batch_size", batch_size)
     check_integer("n_steps", n_steps)
     check_integer("seed", seed, 0)
+    place = resolve_device(device)
     if not excerpts:
         raise ParameterError("training needs at least one excerpt")
 
+    def generator(step: int) -> tuple[int, np.random.Generator]:
+        """Random seed of the dropout, and the generator of the batch."""
+        rng = np.random.default_rng([seed, step])
+        return int(rng.integers(2**31)), rng
+
     def batches(first: int) -> Iterator[Batch]:
-        for step in range(first, n_steps):
-            rng = np.random.default_rng([seed, step])
-            torch.manual_seed(int(rng.integers(2**31)))  # of dropout
-            yield _batch(excerpts, rng, batch_size)
+        steps = range(first, n_steps)
+        drawn = draw_batches(
+            lambda step: _batch(excerpts, generator(step)[1], batch_size), steps, place
+        )
+        for step, batch in zip(steps, drawn, strict=True):
+            torch.manual_seed(generator(step)[0])
+            yield batch
 
     return train_network(
-        network,
+        network.to(place),
         batches,
         lambda network, batch: beat_loss(network(batch["features"]), batch),
         run,

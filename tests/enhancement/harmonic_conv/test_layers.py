@@ -264,7 +264,7 @@ def test_exports(layer, strict):
     torch.testing.assert_close(program.module()(longer), layer(longer))
 
 
-@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.cuda), "mps"])
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 def test_other_devices(layer, device):
     if not getattr(torch, device).is_available():

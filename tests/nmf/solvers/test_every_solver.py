@@ -177,7 +177,7 @@ def test_single_precision_agrees_with_double(name):
             torch.testing.assert_close(X.double(), getattr(double, key), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 @every_solver
 def test_cuda_agrees_with_the_processor(name):
     solve, arrays = problem(name)

@@ -156,7 +156,8 @@ def excerpts(n: int) -> list[BeatExcerpt]:
     return [draw_excerpt(waltz(60, seed), rng, n_onsets=96) for seed in range(n)]
 
 
-def test_training_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_training_lowers_the_loss_and_resumes(tmp_path: Path, device: str) -> None:
     material = excerpts(8)
 
     def loss(network: BeatNetwork) -> float:
@@ -167,9 +168,9 @@ def test_training_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = BeatNetwork(SMALL)
     before = loss(network.eval())
-    options = {"batch_size": 4, "learning_rate": 1e-2}
+    options = {"batch_size": 4, "learning_rate": 1e-2, "device": device}
     assert train_beat_network(network, material, tmp_path, n_steps=90, **options) == 90
-    assert loss(network) < 0.8 * before
+    assert loss(network.cpu()) < 0.8 * before
     assert train_beat_network(network, material, tmp_path, n_steps=90, **options) == 0
 
 
