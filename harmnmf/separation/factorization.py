@@ -29,7 +29,7 @@ from harmnmf.signal.harmonics import FrequencyAxis
 __all__ = ["ScoreActivations", "estimate_score_activations", "learn_spectra", "noise_bands"]
 
 _BETA = 1.0  # Kullback-Leibler
-_PENALTY = 1.0
+_PENALTY = 0.5
 _START = 0.1  # of the noise, relative to the notes
 _LOWEST_BAND = 60.0  # Hz
 # More iterations fit the recording better, and the notes worse: they explain each other.

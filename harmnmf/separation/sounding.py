@@ -14,8 +14,8 @@ __all__ = ["NO_NOTE", "SoundingNotes"]
 NO_NOTE = -1
 # Seconds before its onset from which a note may sound, as onsets are not exact; length of its
 # attack, counted from there; and seconds after its end for which dampers and room sound.
-_LEAD = 0.05
-_ATTACK = 0.15
+_LEAD = 0.04
+_ATTACK = 0.25
 _RELEASE = 0.3
 
 
