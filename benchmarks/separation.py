@@ -195,7 +195,7 @@ def residuals(path: Path) -> tuple[float, float]:
     """
     torch.set_num_threads(1)
     audio = read_audio(path, sample_rate=SAMPLE_RATE, duration=SECONDS)
-    annotated = on_sound(notes_of(path, SECONDS))
+    annotated = on_sound(notes_of(path)).slice(0.0, audio.duration)
     levels = []
     for notes in (annotated, transcriber().transcribe(audio)):
         separation = Separator(device="cpu").prepare(audio, notes)

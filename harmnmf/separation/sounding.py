@@ -51,8 +51,8 @@ class SoundingNotes:
     --------
     >>> notes = NoteList([0.5, 1.0], [1.0, 2.0], [60, 60], [70, 70])
     >>> SoundingNotes(notes, Framing(16000), n_frames=100).spans
-    array([[15, 30],
-           [30, 73]])
+    array([[15, 31],
+           [31, 73]])
     """
 
     def __init__(
