@@ -38,6 +38,9 @@ from .score.from_notes import transcribe_score as transcribe_score
 from .score.reading.musicxml import read_musicxml as read_musicxml
 from .score.score import Key as Key
 from .score.score import Score as Score
+from .separation.note_sounds import NoteSounds as NoteSounds
+from .separation.separator import Separator as Separator
+from .separation.separator import separate as separate
 from .signal.audio import Audio as Audio
 from .signal.harmonics import FrequencyAxis as FrequencyAxis
 from .signal.harmonics import HarmonicSeries as HarmonicSeries
