@@ -19,7 +19,7 @@ _OFFSET_STEP = 0.005
 # they rose at least 2.7 times as much there as at other times, and at most 1.5 times as much with
 # the notes of another piece.
 _RISE = (-0.04, 0.1)
-_SMALLEST_RISE = 2.0
+_SMALLEST_RISE = 1.75
 
 
 def estimate_offset(samples: ArrayLike, sample_rate: int, notes: NoteList) -> float:
