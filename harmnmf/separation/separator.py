@@ -151,7 +151,9 @@ class Separator:
             raise ParameterError(f"{name}: there are no notes to separate it into")
         missing = np.setdiff1d(notes.pitch, self.dictionary.pitches)
         if len(missing):
-            raise ParameterError(f"the dictionary has no key {missing[0]}, which the notes have")
+            raise ParameterError(
+                f"{name}: a note has the pitch {missing[0]}, which is not in the dictionary"
+            )
         framing = Framing(_sample_rate(source))
         excerpt = read_excerpt(source, notes, framing, _half(progress, 0.0))
         duration = excerpt.n_samples / framing.sample_rate
@@ -382,7 +384,7 @@ def _group_of_note(groups: Groups, n_notes: int) -> NDArray[np.int64]:
         chosen = np.asarray(members)
         if chosen.dtype == bool and chosen.shape == (n_notes,):
             chosen = np.flatnonzero(chosen)
-        elif chosen.size == 0:
+        if chosen.size == 0:
             continue
         if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
             raise ParameterError(
