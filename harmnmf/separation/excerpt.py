@@ -29,13 +29,13 @@ class Excerpt(NamedTuple):
     Parameters
     ----------
     audio : Audio or None
-        Mix of the channels that does not cancel, block after block; None if all notes lie beyond the recording.
+        Mono mix, block after block; None if all notes lie beyond the recording.
     notes : NoteList
         The notes that begin in it, at their times in `audio`.
     V : list of Tensor, shape (n_bins, n_frames)
-        Magnitudes of the frames of each block.
+        Magnitudes of consecutive frames of the blocks.
     frames : list of slice
-        Their places among the frames of the recording.
+        Places of each among the frames of the recording.
     n_samples, n_channels : int
         Samples and channels of the recording.
     """
@@ -79,6 +79,9 @@ def read_excerpt(
         n_samples += samples.shape[1]
         if progress is not None:
             progress(n_samples / rate)
+    if number in chosen:
+        V.append(magnitudes(stream.finish()))
+        places.append(slice(n_frames, n_frames + V[-1].shape[-1]))
     return Excerpt(
         _mix(np.concatenate(audio, axis=1), rate) if audio else None,
         _cut(notes, chosen, block_of_note),

@@ -38,7 +38,15 @@ _ESTIMATION = 15
 
 
 class ScoreActivations(NamedTuple):
-    """Activations of keys H, (n_pitches, n_timbres, n_frames), and of noise G, (n_bands, n_frames)."""
+    """Activations of keys and noise.
+
+    Parameters
+    ----------
+    H : Tensor, shape (n_pitches, n_timbres, n_frames)
+        Activations of keys.
+    G : Tensor, shape (n_bands, n_frames)
+        Activations of bands of noise.
+    """
 
     H: torch.Tensor
     G: torch.Tensor

@@ -136,7 +136,7 @@ class Separator:
         Raises
         ------
         AudioError
-            If the recording cannot be read, or is silent.
+            If the recording cannot be read, or is silent where its notes begin.
         ParameterError
             If there are no notes, or one begins after the recording, or is of a key that the
             dictionary lacks.
@@ -163,7 +163,7 @@ class Separator:
             )
         level = float(torch.cat([V.mean(dim=0) for V in excerpt.V]).mean())
         if not level > 0:
-            raise AudioError(f"{name}: the recording is silent")
+            raise AudioError(f"{name}: is silent where its notes begin")
         tuning, offset = self._align(excerpt.audio, excerpt.notes, name)
         sounding = SoundingNotes(notes, framing, framing.n_frames(excerpt.n_samples), offset)
         W = torch.from_numpy(
@@ -312,8 +312,8 @@ class PreparedSeparation:
         group[index] = 0
         mask = self._model.masks(slice(first, last), group, 1)
         synthesis = OverlapAdd(framing, (self.n_channels,))
-        sound = torch.cat([synthesis.push(mask * framing.spectra(padded)), synthesis.finish()], 1)
-        sound = sound[:, start - begin : stop - begin].numpy()
+        blocks = synthesis.push(mask * framing.spectra(padded)), synthesis.finish()
+        sound = torch.cat(blocks, dim=1)[:, start - begin : stop - begin].numpy()
         return start / rate, Audio(sound if self.n_channels > 1 else sound[0], rate)
 
     def save(self, path: str | PathLike[str], about: Mapping[str, Any]) -> None:

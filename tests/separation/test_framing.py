@@ -98,5 +98,5 @@ def test_synthesis_is_the_least_squares_inverse():
         total[place] += window * frame
         weight[place] += window**2
     inside = slice(framing.n_before, -framing.n_before)
-    expected = (total[inside] / weight[inside])
+    expected = total[inside] / weight[inside]
     np.testing.assert_allclose(found[: len(expected)], expected, atol=1e-5)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmnmf import FormatError, NoteList
+from harmnmf import NoteList
 from harmnmf.separation.factorization import ScoreActivations, noise_bands
 from harmnmf.separation.framing import Framing
 from harmnmf.separation.sound_model import SoundModel, join_activations
@@ -85,7 +87,7 @@ def test_activations_of_blocks_are_joined(model):
     H = torch.from_numpy(rng.random((3, N_TIMBRES, N_FRAMES), dtype=np.float32))
     G = torch.from_numpy(rng.random((2, N_FRAMES), dtype=np.float32))
     for edges in ([0, N_FRAMES], [0, 1, 17, 40, N_FRAMES]):
-        blocks = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        blocks = [slice(a, b) for a, b in pairwise(edges)]
         joined, noise = join_activations(
             ((x, ScoreActivations(H[..., x], G[:, x])) for x in blocks), sounding, N_TIMBRES
         )

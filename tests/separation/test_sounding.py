@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_spans_blocks_and_places_agree(notes, data):
     # So they do in any division into blocks.
     cuts = sorted(data.draw(st.lists(st.integers(0, n_frames), max_size=4)))
     edges = [0, *cuts, n_frames]
-    blocks = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    blocks = [slice(a, b) for a, b in pairwise(edges)]
     np.testing.assert_array_equal(
         np.concatenate([sounding.note_of_key(block) for block in blocks], axis=1), whole
     )

@@ -55,7 +55,7 @@ def test_partials_lie_where_the_harmonic_series_says(dictionary, pitch, tuning):
     hz = framing.axis.frequencies
     distance = np.abs(hz[:, None] - partials).min(axis=1)
     # The lobes are twice as wide as those of the window, 4 / T.
-    beyond = distance > 4 / framing.window_duration + framing.axis.resolution ** -1
+    beyond = distance > 4 / framing.window_duration + framing.axis.resolution**-1
     nearest = np.abs(hz[:, None] - partials[partials < 8000]).argmin(axis=0)
     for timbre in (1, 2):
         assert (W[beyond & (hz < 7900), timbre] == 0).all()
