@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio
+from harmnmf.signal.channels import apply_mix, choose_mix, measure_covariance
 from harmnmf.signal.reading import stream_audio
 
 from .framing import Frames, Framing
@@ -28,13 +29,13 @@ class Excerpt(NamedTuple):
     Parameters
     ----------
     audio : Audio or None
-        Mean of the channels, block after block; None if all notes lie beyond the recording.
+        Mono mix, block after block; None if all notes lie beyond the recording.
     notes : NoteList
         The notes that begin in it, at their times in `audio`.
     V : list of Tensor, shape (n_bins, n_frames)
-        Magnitudes of the frames of each block.
+        Magnitudes of consecutive frames of the blocks.
     frames : list of slice
-        Their places among the frames of the recording.
+        Places of each among the frames of the recording.
     n_samples, n_channels : int
         Samples and channels of the recording.
     """
@@ -71,15 +72,18 @@ def read_excerpt(
             stream = Frames(framing, len(samples))
         spectra = stream.push(torch.from_numpy(samples.copy()))
         if number in chosen:
-            audio.append(samples.mean(axis=0))
+            audio.append(samples.copy())
             V.append(magnitudes(spectra))
             places.append(slice(n_frames, n_frames + spectra.shape[-1]))
         n_frames += spectra.shape[-1]
         n_samples += samples.shape[1]
         if progress is not None:
             progress(n_samples / rate)
+    if number in chosen:
+        V.append(magnitudes(stream.finish()))
+        places.append(slice(n_frames, n_frames + V[-1].shape[-1]))
     return Excerpt(
-        Audio(np.concatenate(audio), rate) if audio else None,
+        _mix(np.concatenate(audio, axis=1), rate) if audio else None,
         _cut(notes, chosen, block_of_note),
         V, places, n_samples, len(samples),
     )  # fmt: skip
@@ -88,6 +92,11 @@ def read_excerpt(
 def magnitudes(spectra: torch.Tensor) -> torch.Tensor:
     """Root of the mean power over channels: from (n_channels, ...) to (...)."""
     return spectra.abs().square().mean(dim=0).sqrt()
+
+
+def _mix(samples: NDArray[np.float32], rate: int) -> Audio:
+    weights = choose_mix(measure_covariance(samples, rate)) if len(samples) > 1 else None
+    return Audio(apply_mix(samples, weights), rate)
 
 
 def _cut(notes: NoteList, blocks: list[int], block_of_note: NDArray[np.int64]) -> NoteList:

@@ -38,7 +38,15 @@ _ESTIMATION = 15
 
 
 class ScoreActivations(NamedTuple):
-    """Activations of keys H, (n_pitches, n_timbres, n_frames), and of noise G, (n_bands, n_frames)."""
+    """Activations of keys and noise.
+
+    Parameters
+    ----------
+    H : Tensor, shape (n_pitches, n_timbres, n_frames)
+        Activations of keys.
+    G : Tensor, shape (n_bands, n_frames)
+        Activations of bands of noise.
+    """
 
     H: torch.Tensor
     G: torch.Tensor
@@ -54,6 +62,7 @@ def noise_bands(axis: FrequencyAxis) -> torch.Tensor:
     """
     hz = torch.tensor(axis.frequencies, dtype=torch.float32)
     bands = raised_cosine_bands(torch.log2(hz.clamp(min=_LOWEST_BAND)), 1.0)
+    bands = bands[:, bands.any(dim=0)]  # the last band may begin at the last bin
     return bands / bands.sum(dim=0)
 
 
@@ -78,7 +87,7 @@ def learn_spectra(
     Returns
     -------
     Tensor, shape (n_bins, n_pitches, n_timbres)
-        Spectra, each with a sum of 1; those that do not sound are the initial ones.
+        Spectra, each with a sum of 1; those that are not heard are the initial ones.
     """
     V, keys, noise = _with_penalty(V, W, noise)
     n_keys = keys.shape[1]
@@ -88,9 +97,9 @@ def learn_spectra(
     start = _start(V, sounds, noise.shape[1])
     options = MultiplicativeOptions(beta=_BETA, floor=floor, max_iter=_LEARNING, tol=None)
     learned, H, _ = alternate(V, keys, start, constraint, options)
-    is_heard = (H[:n_keys].sum(dim=1) > 0) & (learned.sum(dim=0) > 0)
-    learned = torch.where(is_heard, learned, keys)
-    return (learned / learned.sum(dim=0))[:-1].reshape(W.shape)
+    total = learned.sum(dim=0)
+    is_heard = (H[:n_keys].sum(dim=1) > 0) & (total > 0)
+    return torch.where(is_heard, learned / total, keys)[:-1].reshape(W.shape)
 
 
 def estimate_score_activations(

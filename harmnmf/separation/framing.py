@@ -69,11 +69,11 @@ class Framing:
         return FrequencyAxis.linear(self.n_fft, self.sample_rate)
 
     def n_frames(self, n_samples: int) -> int:
-        """Number of frames of a recording."""
+        """Count the frames of a recording."""
         return (n_samples - 1) // self.hop_length + _OVERLAP
 
     def frame_at(self, seconds: float) -> float:
-        """Fractional frame whose centre is at a time."""
+        """Find the fractional frame whose centre is at a time."""
         return seconds / self.hop_duration + 1
 
     @cached_property

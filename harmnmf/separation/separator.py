@@ -135,7 +135,7 @@ class Separator:
         Raises
         ------
         AudioError
-            If the recording cannot be read, or is silent.
+            If the recording cannot be read, or is silent where its notes begin.
         ParameterError
             If there are no notes, or one begins after the recording, or is of a key that the
             dictionary lacks.
@@ -150,7 +150,9 @@ class Separator:
             raise ParameterError(f"{name}: there are no notes to separate it into")
         missing = np.setdiff1d(notes.pitch, self.dictionary.pitches)
         if len(missing):
-            raise ParameterError(f"the dictionary has no key {missing[0]}, which the notes have")
+            raise ParameterError(
+                f"{name}: a note has the pitch {missing[0]}, which is not in the dictionary"
+            )
         framing = Framing(_sample_rate(source))
         excerpt = read_excerpt(source, notes, framing, _half(progress, 0.0))
         duration = excerpt.n_samples / framing.sample_rate
@@ -160,7 +162,7 @@ class Separator:
             )
         level = float(torch.cat([V.mean(dim=0) for V in excerpt.V]).mean())
         if not level > 0:
-            raise AudioError(f"{name}: the recording is silent")
+            raise AudioError(f"{name}: is silent where its notes begin")
         tuning, offset = self._align(excerpt.audio, excerpt.notes, name)
         sounding = SoundingNotes(notes, framing, framing.n_frames(excerpt.n_samples), offset)
         W = torch.from_numpy(
@@ -313,8 +315,8 @@ class PreparedSeparation:
         group[index] = 0
         mask = model.masks(slice(first, last), group, 1)
         synthesis = OverlapAdd(framing, (self.n_channels,))
-        sound = torch.cat([synthesis.push(mask * framing.spectra(padded)), synthesis.finish()], 1)
-        sound = sound[:, start - begin : stop - begin].numpy()
+        blocks = synthesis.push(mask * framing.spectra(padded)), synthesis.finish()
+        sound = torch.cat(blocks, dim=1)[:, start - begin : stop - begin].numpy()
         return start / rate, Audio(sound if self.n_channels > 1 else sound[0], rate)
 
 
@@ -381,7 +383,7 @@ def _group_of_note(groups: Groups, n_notes: int) -> NDArray[np.int64]:
         chosen = np.asarray(members)
         if chosen.dtype == bool and chosen.shape == (n_notes,):
             chosen = np.flatnonzero(chosen)
-        elif chosen.size == 0:
+        if chosen.size == 0:
             continue
         if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
             raise ParameterError(

@@ -87,16 +87,17 @@ class SoundingNotes:
         return note
 
     def place(self, note: NDArray[np.int64], frames: slice) -> NDArray[np.int64]:
-        """Number the frames of notes, one note after the other.
+        """Find the places of frames among those of all notes, one note after the other.
 
         `note`, (..., n_frames), tells the note of each of the frames; the result has its shape.
         """
         return self._start[note] + np.arange(frames.start, frames.stop) - self.spans[note, 0]
 
     def timbres(self, note: NDArray[np.int64], frames: slice) -> NDArray[np.bool_]:
-        """Tell which timbres of each key may sound, (n_pitches, 3, n_frames): attack, and two others.
+        """Tell which timbres of each key may sound: attack, sustain and decay.
 
-        `note` is the result of :meth:`note_of_key` for the frames.
+        `note` is the result of :meth:`note_of_key` for the frames; the result has shape
+        (n_pitches, 3, n_frames).
         """
         sounds = note != NO_NOTE
         age = np.arange(frames.start, frames.stop) - self.spans[note, 0]

@@ -65,7 +65,7 @@ def key_spectra(
     Returns
     -------
     ndarray, shape (n_bins, n_pitches, 3)
-        Magnitudes, each column with a sum of 1.
+        Magnitudes, each column with a sum of 1; zero for keys above the axis.
 
     Examples
     --------
@@ -96,7 +96,8 @@ def key_spectra(
     key = np.broadcast_to(np.arange(len(pitches))[:, None, None], bins.shape)
     np.add.at(W, (bins.clip(0, axis.n_bins - 1), key), lobes[..., None] * magnitudes[:, :, None])
     W[..., 0] += _NOISE * W[..., 0].mean(axis=0)
-    return (W / W.sum(axis=0)).astype(np.float32)
+    total = W.sum(axis=0)
+    return np.divide(W, total, out=W, where=total > 0).astype(np.float32)
 
 
 def _magnitudes(

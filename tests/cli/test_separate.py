@@ -101,11 +101,14 @@ def test_splits_of_ranges():
 def test_tracks_and_hands_of_a_midi_file():
     """The hands cross, so that only the tracks tell them."""
     tracks = []
-    for name, pitches in (("Right hand", (40, 41)), ("Left hand", (80, 81))):
+    for name, chosen in (("Right hand", [0, 2]), ("Left hand", [1, 3])):
         track = mido.MidiTrack([mido.MetaMessage("track_name", name=name)])
-        for pitch in pitches:
-            track.append(mido.Message("note_on", note=pitch, velocity=70))
-            track.append(mido.Message("note_off", note=pitch, time=240))
+        time = 0
+        for onset, pitch in zip(NOTES.onset[chosen], NOTES.pitch[chosen], strict=True):
+            ticks = round(onset * 960)  # 480 a beat, at 120 beats a minute
+            track.append(mido.Message("note_on", note=pitch, velocity=70, time=ticks - time))
+            track.append(mido.Message("note_off", note=pitch, time=384))
+            time = ticks + 384
         tracks.append(track)
     mido.MidiFile(type=1, tracks=tracks).save("song.mid")
     run("song.wav", "--by", "track", "--format", "flac")
@@ -114,6 +117,8 @@ def test_tracks_and_hands_of_a_midi_file():
     run("song.wav", "--keep", "right")
     run("song.wav", "--keep", "1", "--by", "track")
     np.testing.assert_allclose(samples("song_right.wav"), samples("song_1.wav"), atol=1e-6)
+    run("song.wav", "--by", "pitch", "--keep", "C3", "--keep", "G3", "-o", "low.wav")
+    np.testing.assert_allclose(samples("song_right.wav"), samples("low.wav"), atol=1e-6)
 
 
 def test_single_notes():
@@ -354,6 +359,45 @@ def test_unreadable_recordings_do_not_stop_the_rest():
     assert "harmnmf: 2 of 3 recordings failed" in result.stderr
     assert_adds_up("song_hands")
     assert not Path("broken_hands").exists()
+
+
+@pytest.mark.parametrize("by", ["hand", "note"])
+def test_a_recording_that_is_cut_short(by):
+    """It is read several times, and the warning comes once."""
+    for name in ("song.wav", "song.flac"):
+        write_song(name, 44100)
+        data = Path(name).read_bytes()
+        Path(f"cut_{name}").write_bytes(data[: len(data) * 3 // 4])
+        result = separate(f"cut_{name}", "--notes", "song.mid", "--by", by, "--overwrite")
+        assert result.exit_code == 0, result.output
+        [warning] = result.stderr.splitlines()
+        assert warning.startswith(f"harmnmf: warning: cut_{name}: is truncated")
+        if by == "hand":
+            lengths = {
+                soundfile.info(f"cut_song_hands/{x}").frames for x in os.listdir("cut_song_hands")
+            }
+            assert len(lengths) == 1
+            assert lengths.pop() < 44100
+
+
+def test_channels_of_opposite_phase():
+    song = samples("song.wav")[0]
+    write_audio("opposite.wav", Audio(np.stack([song, -song]), N_SAMPLES), subtype="FLOAT")
+    run("opposite.wav")
+    assert_adds_up("opposite_hands", "opposite.wav")
+    left, right = samples("opposite_hands/left.wav")
+    np.testing.assert_array_equal(left, -right)
+    assert np.abs(left).max() > 0.05
+
+
+def test_notes_of_another_recording():
+    write_midi(
+        "other.mid", NoteList([0.3, 0.35, 0.8, 0.9], [0.5, 0.5, 1, 1], [40, 41, 80, 81], [70] * 4)
+    )
+    result = separate("song.wav", "--notes", "other.mid")
+    assert result.exit_code == 0
+    assert "harmnmf: warning: song.wav: the notes may be those of another" in result.stderr
+    assert_adds_up("song_hands")
 
 
 def test_silence_has_no_notes():
