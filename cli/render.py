@@ -45,8 +45,8 @@ _BLOCK = 2**20  # samples
     show_default=True,
     metavar="NAME|DIR",
     help="Piano: default, a Steinway that is shipped, or a folder of isolated notes named "
-    "<MIDI number>_<layer>.wav, .flac or .ogg, such as 060_ff.wav. Layers are ordered by their "
-    "level.",
+    "<MIDI number>_<layer>.wav, .flac or .ogg, such as 060_ff.wav. The order of the layers of a "
+    "key is that of their names (pp, mf, ff; v030, v096) or, if these tell none, of their levels.",
 )
 @click.option(
     "--subtype",

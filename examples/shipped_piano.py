@@ -29,7 +29,7 @@ LAYERS = {
     **dict.fromkeys((89, 92, 95, 98, 101, 104), ("Mp", "Mf")),
     107: ("PP", "Mf"),
 }
-# The layers come at one level, and a sampled piano orders them by theirs.
+# The layers come at one level; on a piano, loud notes are louder.
 STEP_DB = 6.0
 LEVEL_TIME = 0.3  # seconds after the attack
 FADE_OUT = 2.0  # seconds, or half of a shorter note

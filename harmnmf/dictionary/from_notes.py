@@ -82,7 +82,7 @@ def learn_from_notes(
     Warns
     -----
     UserWarning
-        If names were fixed, a note is very short, or all notes are of one key.
+        If names were fixed, notes end before their sustain, or all notes are of one key.
 
     Examples
     --------
@@ -120,6 +120,7 @@ def learn_from_notes(
             if progress is not None:
                 progress(path)
             notes[path] = read_note(path, front_end.sample_rate)
+        _warn_if_short({path: note.duration for path, note in notes.items()})
         heard = {path: note.heard for path, note in notes.items()}
         keys_of, tuning = check_names(named, heard, fix=fix_names)
         shift = tuning if abs(tuning) > IN_TUNE else 0.0
@@ -153,6 +154,21 @@ def _named_pitch(path: Path, *, fix: bool) -> int | None:
         if fix:
             return None
         raise AudioError(f"{error}, or pass --fix-names (fix_names=True)") from error
+
+
+def _warn_if_short(durations: Mapping[Path, float]) -> None:
+    """Warn of the notes of an instrument that end before their sustain."""
+    short = {path: duration for path, duration in durations.items() if duration < SUSTAIN[0]}
+    if not short:
+        return
+    path, duration = min(short.items(), key=lambda item: item[1])
+    message = f"{path}: lasts only {duration:.2f} s, and its sustain is not heard"
+    if len(short) > 1:
+        message = (
+            f"{path.parent}: the sustain of {len(short)} of {len(durations)} notes is not heard; "
+            f"the shortest, {path.name}, lasts only {duration:.2f} s"
+        )
+    warnings.warn(f"{message}; record notes for {DECAY[1]} s", stacklevel=3)
 
 
 def _note_timbres(

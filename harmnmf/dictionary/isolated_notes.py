@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from harmnmf.errors import AudioError
 from harmnmf.notes.pitch_names import pitch_name
 from harmnmf.signal.reading import read_audio
 
-from .keys import DECAY, SILENCE, SUSTAIN
+from .keys import DECAY, SILENCE
 from .pitch import HeardNote, hear_note
 
 __all__ = ["IsolatedNote", "find_attack", "read_note"]
@@ -36,10 +35,14 @@ _BEFORE, _AFTER = 0.1, 1.2
 
 
 class IsolatedNote(NamedTuple):
-    """Samples of a note, the first one of its attack, and the pitch that is heard."""
+    """Samples of a note, the first one of its attack, and the pitch that is heard.
+
+    `duration` is in seconds from the attack.
+    """
 
     samples: NDArray[np.float32]
     attack: int
+    duration: float
     heard: HeardNote
 
 
@@ -62,11 +65,6 @@ def read_note(path: Path, sample_rate: int) -> IsolatedNote:
     ------
     AudioError
         If the file cannot be read, is silent or too short, or holds two notes.
-
-    Warns
-    -----
-    UserWarning
-        If the note ends before its sustain.
     """
     samples = read_audio(path, sample_rate=sample_rate).samples
     try:
@@ -76,12 +74,8 @@ def read_note(path: Path, sample_rate: int) -> IsolatedNote:
     note = samples[attack:]
     duration = len(note) / sample_rate
     if duration < _SHORTEST:
-        raise AudioError(f"{path}: lasts only {1000 * duration:.1f} ms; record the note again")
-    if duration < SUSTAIN[0]:
-        warnings.warn(
-            f"{path}: lasts only {duration:.2f} s, and its sustain is not heard; record it for "
-            f"{DECAY[1]} s",
-            stacklevel=3,
+        raise AudioError(
+            f"{path}: lasts only {1000 * duration:.1f} ms; record the note again, or leave it out"
         )
     heard = hear_note(note, sample_rate)
     # The sound of the highest keys ends before the rumble of their keys.
@@ -89,7 +83,7 @@ def read_note(path: Path, sample_rate: int) -> IsolatedNote:
         _check_single(path, heard, note, sample_rate)
     begin = max(0, attack - round(_BEFORE * sample_rate))
     end = attack + round((DECAY[1] + _AFTER) * sample_rate)
-    return IsolatedNote(samples[begin:end], attack - begin, heard)
+    return IsolatedNote(samples[begin:end], attack - begin, duration, heard)
 
 
 def find_attack(samples: NDArray[np.float32], sample_rate: int) -> int:
@@ -130,7 +124,8 @@ def _check_single(
         if later.is_clear and heard.differs_from(later.pitch) and later.differs_from(heard.pitch):
             first, second = (pitch_name(round(note.pitch)) for note in (heard, later))
             raise AudioError(
-                f"{path}: holds two notes, {first} and {second}; cut it after the first"
+                f"{path}: holds two notes, {first} and {second}; cut it after the first, or leave "
+                "it out"
             )
 
 

@@ -8,6 +8,7 @@ recording equipment.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,13 @@ _FULL_VELOCITY_DB = -20.0  # RMS after the attack
 # Standard deviation in keys of the smoothing of recorded levels, which vary from key to key.
 _LEVEL_SMOOTHING = 4.0
 
+# Names of layers from soft to loud.
+_SOFT_TO_LOUD = (
+    ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff"),
+    ("soft", "medium", "loud"),
+    ("l", "m", "h"),
+)
+
 # Softer layers of a key with a single one: low-pass filters above these partials.
 _SOFTER_PARTIALS = (3.0, 9.0)
 _SOFTER_RANGE = (500.0, 5000.0)  # Hz
@@ -69,15 +77,14 @@ class _Key:
 class SampledPiano:
     """Piano of isolated notes, each recorded at one or more velocities.
 
-    Layers are ordered by their measured level, and layer i of n stands for the velocity
-    ``127 (i + ½) / n``; between these, layers are mixed in phase. A single layer is low-pass
-    filtered for softer notes. Missing keys are resampled from the nearest recorded key, which
-    keeps the inharmonicity of its string.
+    Layer i of n stands for the velocity ``127 (i + ½) / n``; between these, layers are mixed in
+    phase. A single layer is low-pass filtered for softer notes. Missing keys are resampled from the
+    nearest recorded key, which keeps the inharmonicity of its string.
 
     Parameters
     ----------
     samples : mapping of int to sequence of array_like
-        Layers of each recorded MIDI number, 21 to 108, in any order: mono at 16 kHz, with the
+        Layers of each recorded MIDI number, 21 to 108, from soft to loud: mono at 16 kHz, with the
         attack within the first 0.1 s.
 
     Raises
@@ -124,7 +131,11 @@ class SampledPiano:
         source : str or Path
             ``"default"``, the piano that is shipped, or a folder with files named
             ``<MIDI number>_<layer>.<flac, ogg or wav>``, such as ``060_ff.flac``. Other suffixes
-            are ignored. Layers can have any names.
+            are ignored.
+
+            The names of the layers of a key, in either case, tell their order: dynamics (``pp``,
+            ``mf``, ...), ``soft``, ``medium`` and ``loud``, ``L``, ``M`` and ``H``, or names that
+            differ in a number (``v030``, ``v096``). Other layers are ordered by level.
 
         Raises
         ------
@@ -138,17 +149,18 @@ class SampledPiano:
         if not folder.is_dir():
             names = ", ".join(shipped_pianos())
             raise FormatError(f"{folder}: no such piano (shipped: {names}; or give a folder)")
-        samples = defaultdict(list)
+        layers: dict[int, list[tuple[str, NDArray[np.float32]]]] = defaultdict(list)
         for path in sorted(folder.glob("*")):
             if path.suffix.lower() in _SUFFIXES:
                 number, _, layer = path.stem.partition("_")
                 if not (number.isdecimal() and layer):
                     raise FormatError(f"{path}: a note is called <MIDI number>_<layer>")
-                samples[int(number)].append(read_audio(path, sample_rate=SAMPLE_RATE).samples)
-        if not samples:
+                samples = read_audio(path, sample_rate=SAMPLE_RATE).samples
+                layers[int(number)].append((layer, samples))
+        if not layers:
             raise FormatError(f"{folder}: has no notes called <MIDI number>_<layer>")
         try:
-            return cls(samples)
+            return cls({pitch: _soft_to_loud(named) for pitch, named in layers.items()})
         except ParameterError as error:
             raise FormatError(f"{folder}: {error}") from error
 
@@ -283,29 +295,47 @@ def shipped_pianos() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(pianos.iterdir()) if folder.is_dir()}
 
 
+def _soft_to_loud(layers: Sequence[tuple[str, NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+    """Order the named layers of a key, by level if their names tell no order.
+
+    Collections may normalise each layer by itself.
+    """
+    names, samples = zip(*layers, strict=True)
+    ranks = _ranks([name.lower() for name in names])
+    if ranks is None:
+        ranks = [_level(_aligned(sample)) for sample in samples]
+    return [samples[i] for i in np.argsort(ranks, kind="stable")]
+
+
+def _ranks(names: Sequence[str]) -> Sequence[float] | None:
+    """Ranks of layers from soft to loud, if their names tell."""
+    for order in _SOFT_TO_LOUD:
+        if set(names) <= set(order):
+            return [order.index(name) for name in names]
+    parts = [part for name in names if (part := re.fullmatch(r"(\D*)(\d+)(\D*)", name))]
+    if len(parts) == len(names) and len({(part[1], part[3]) for part in parts}) == 1:
+        return [int(part[2]) for part in parts]
+    return None
+
+
 def _prepare(pitch: int, layers: Sequence[ArrayLike]) -> _Key:
-    """Order, scale and align the layers of a key; derive softer ones from a single layer."""
+    """Scale and align the layers of a key; derive softer ones from a single layer."""
     if not layers:
         raise ParameterError(f"key {pitch} has no samples")
-    lead = round(_LEAD * SAMPLE_RATE)
-    ordered = []
+    samples = []
     for layer in layers:
         sample = np.asarray(layer, np.float32)
         if sample.ndim != 1 or not np.any(sample):
             raise ParameterError(f"a sample of key {pitch} is not mono, or silent")
-        attack = _attack(sample)
-        begin = max(0, attack - lead)
-        sample = fade(sample[begin:], n_in=min(FADE_IN, attack))
-        sample = _shifted(sample, lead - (attack - begin))
-        level = np.sqrt(np.mean(_first(sample) ** 2, dtype=np.float64))
-        ordered.append((float(level), sample / np.float32(level)))
-    ordered.sort(key=lambda measured: measured[0])
-    samples = [sample for _, sample in ordered]
+        sample = _aligned(sample)
+        level = _level(sample)
+        samples.append(sample / np.float32(level))
+    level_db = 20 * np.log10(level)
     if len(samples) == 1:
         samples = [*(_softened(samples[0], pitch, n) for n in _SOFTER_PARTIALS), samples[0]]
     samples = [*(_in_phase(sample, samples[-1]) for sample in samples[:-1]), samples[-1]]
     correlations = [float(np.mean(_first(soft) * _first(loud))) for soft, loud in pairwise(samples)]
-    return _Key(samples, correlations, float(20 * np.log10(ordered[-1][0])))
+    return _Key(samples, correlations, level_db)
 
 
 def _smooth_levels(keys: Mapping[int, _Key]) -> NDArray[np.float64]:
@@ -325,6 +355,19 @@ def _softened(sample: NDArray[np.float32], pitch: int, n_partials: float) -> NDA
     pole = np.exp(-2 * np.pi * cutoff / SAMPLE_RATE)
     softer = lfilter([1 - pole], [1, -pole], sample).astype(np.float32)
     return np.asarray(softer / np.sqrt(np.mean(_first(softer) ** 2)))
+
+
+def _aligned(sample: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cut or pad the beginning of a sample so that its attack is at `_LEAD`."""
+    lead, attack = round(_LEAD * SAMPLE_RATE), _attack(sample)
+    begin = max(0, attack - lead)
+    faded = fade(sample[begin:], n_in=min(FADE_IN, attack))
+    return _shifted(faded, lead - (attack - begin))
+
+
+def _level(sample: NDArray[np.float32]) -> float:
+    """RMS of the beginning of an aligned sample."""
+    return float(np.sqrt(np.mean(_first(sample) ** 2, dtype=np.float64)))
 
 
 def _attack(sample: NDArray[np.float32]) -> int:

@@ -16,6 +16,7 @@ from harmnmf import (
     write_midi,
 )
 from harmnmf.cli.main import main
+from harmnmf.signal.harmonics import pitch_to_hz
 
 # Names and pitches of the notes of two pianos.
 UPRIGHT = {f"upright/{pitch:03}.wav": pitch for pitch in (36, 48, 60, 72, 84)}
@@ -42,17 +43,22 @@ def notes(tmp_path):
     return folder
 
 
+def write_music(path, notes):
+    """Write a recording of notes, which last 1.2 s, and its notes beside it."""
+    t = np.arange(19200) / 16000
+    samples = np.zeros(16000 * 5)
+    for onset, hz in zip(notes.onset, notes.hz, strict=True):
+        tone = np.exp(-3 * t) * sum(np.sin(2 * np.pi * h * hz * t) / h for h in (1, 2, 3, 4))
+        samples[round(onset * 16000) :][: len(t)] += 0.1 * tone
+    write_audio(path, Audio(samples, 16000))
+    write_midi(path.with_suffix(".mid"), notes)
+
+
 @pytest.fixture
 def music(tmp_path):
     """A short recording beside its notes."""
-    notes = NoteList([0.5, 1.5, 2.5], [1.4, 2.4, 3.4], [60, 67, 72], [70, 70, 70])
-    samples = np.zeros(16000 * 4)
-    t = np.arange(14400) / 16000
-    for onset, hz in zip(notes.onset, notes.hz, strict=True):
-        tone = np.exp(-3 * t) * sum(np.sin(2 * np.pi * h * hz * t) / h for h in (1, 2, 3, 4))
-        samples[round(onset * 16000) :][: len(t)] += 0.2 * tone
-    write_audio(tmp_path / "take.wav", Audio(samples, 16000))
-    write_midi(tmp_path / "take.mid", notes)
+    notes = NoteList([0.5, 1.8, 3.1], [1.7, 3.0, 4.3], [60, 67, 72], [70, 70, 70])
+    write_music(tmp_path / "take.wav", notes)
     return tmp_path / "take.wav", tmp_path / "take.mid"
 
 
@@ -173,6 +179,25 @@ def test_several_recordings_go_with_their_notes_in_order(music, tmp_path):
     assert result.exit_code == 0
     about = TimbreDictionary.load(tmp_path / "b.safetensors").metadata
     assert about["initial dictionary"] == {"name": "mine"}
+
+
+@pytest.mark.filterwarnings("error")
+def test_notes_that_were_separated_from_music(tmp_path):
+    """Of chords, whose notes overlap in time and in their partials."""
+    times, keys = np.repeat([0.5, 1.8, 3.1], 3), [48, 55, 64, 60, 67, 72, 55, 64, 79]
+    notes = NoteList(times, times + 1.2, keys, [70] * 9)
+    song = tmp_path / "song.wav"
+    write_music(song, notes)
+    separated = invoke(main, "separate", song, "--notes", song.with_suffix(".mid"), "--by", "note")
+    assert separated.exit_code == 0, separated.output
+    output = tmp_path / "piano.safetensors"
+    result = learn(tmp_path / "song_notes", "-o", output)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{output}: learned from 9 notes of 7 keys, 1 instrument\n"
+    dictionary = TimbreDictionary.load(output)
+    played = np.isin(dictionary.pitches, keys)
+    strongest = dictionary.axis.to_hz(dictionary.W[:, played, -2].argmax(axis=0))
+    np.testing.assert_allclose(strongest, pitch_to_hz(np.unique(keys)), rtol=0.03)
 
 
 def test_silent_and_missing_recordings(music, tmp_path):

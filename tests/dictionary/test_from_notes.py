@@ -129,6 +129,11 @@ def test_a_short_note_keeps_its_last_spectrum(learn):
         W = learn([69], A4=short).W
     for timbre in (SUSTAIN, DECAY):
         assert W[:, 0, timbre].sum() == pytest.approx(1, rel=1e-5)
+    message = (
+        r"toy: the sustain of 2 of 3 notes is not heard; the shortest, A4\.wav, lasts only 0\.15 s"
+    )
+    with pytest.warns(UserWarning, match=message):
+        learn([69], A4=short, A4_b=short, A4_c=struck(69))
     with pytest.raises(AudioError, match=r"A4\.wav: lasts only 0\.6 ms"):
         learn([69], A4=Audio(np.full(10, 0.5), RATE))
 
