@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
+from harmnmf.errors import AudioError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio
 from harmnmf.storage.arrays import load_arrays, save_arrays
+from harmnmf.storage.files import make_folder
 
 from .framing import Framing
 from .separator import PreparedSeparation, Separator
@@ -82,6 +84,7 @@ class NoteSounds:
         of = _describe(audio, notes, separator)
         separation = _load(cache, audio, notes, of) if Path(cache).exists() else None
         if separation is None:
+            make_folder(Path(cache).parent)  # an error here does not waste the analysis
             separation = separator.prepare(audio, notes, progress=progress)
             _save(cache, separation, of)
         self._separation = separation
@@ -111,7 +114,10 @@ def _describe(
     if isinstance(audio, Audio):
         recording = [_hash(audio.samples), audio.sample_rate]
     else:
-        status = os.stat(audio)
+        try:
+            status = os.stat(audio)
+        except OSError as error:
+            raise AudioError(f"{audio}: cannot be read ({error.strerror})") from error
         recording = [os.path.abspath(audio), status.st_size, status.st_mtime_ns]
     dictionary = separator.dictionary
     return {
