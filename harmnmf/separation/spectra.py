@@ -46,8 +46,8 @@ def key_spectra(
         W[f, k, j] = Σ_h e[h, k, j] L((f − f_h) T / 2)
 
     with the partials f_h of :class:`~harmnmf.signal.harmonics.HarmonicSeries`, the duration T of
-    the Hann window, and the transform L of one of duration 1. A constant is added to the attack,
-    for the noise of the hammer, and each column is divided by its sum.
+    the Hann window, and the magnitude L of its transform. The noise of the hammer is added to the
+    attack, the same in all bins.
 
     Parameters
     ----------
