@@ -14,13 +14,13 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, named, process_each
-from harmnmf.cli._support.enhancement import subtype_option
+from harmnmf.cli._support.enhancement import check_subtype, subtype_option
 from harmnmf.cli._support.notes import pair_notes
 from harmnmf.cli._support.options import PATH, device_option
 from harmnmf.cli._support.parts import PartChoice
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 from harmnmf.cli._support.recordings import AUDIO
-from harmnmf.errors import AudioError, HarmnmfError, ParameterError
+from harmnmf.errors import HarmnmfError, ParameterError
 
 if TYPE_CHECKING:
     from harmnmf.notes.note_list import NoteList
@@ -194,7 +194,7 @@ def command(
     if parts.names:
         ending = "_".join(["_without" if mute else "", *labels]) + suffix
     plan = plan_outputs(audio, output, [ending], [suffix], _RECORDINGS)
-    _check_subtype(suffix, subtype)
+    check_subtype(f"part{suffix}", subtype)
     if notes is not None:
         pairs, errors = pair_notes(plan.outputs, notes)
         plan = replace(
@@ -237,15 +237,6 @@ def _suffix(output: str | None, audio_format: str | None, *, is_one_file: bool) 
     if audio_format not in (None, named.removeprefix(".")):
         raise click.UsageError(f"--format {audio_format} contradicts -o {output}")
     return named
-
-
-def _check_subtype(suffix: str, subtype: str | None) -> None:
-    from harmnmf.signal.formats import check_format
-
-    try:
-        check_format(f"parts{suffix}", subtype=subtype)
-    except AudioError as error:
-        raise click.UsageError(f"--subtype: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import AudioError, ParameterError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio
-from harmnmf.signal.reading import audio_info, read_audio, stream_audio
+from harmnmf.signal.reading import audio_info, audio_name, read_audio
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 from harmnmf.validation import check_flag
 
@@ -27,7 +27,7 @@ from .factorization import (
     learn_spectra,
     noise_bands,
 )
-from .framing import Frames, Framing, OverlapAdd
+from .framing import Framing, OverlapAdd, stream_spectra
 from .groups import group_by_hand
 from .sound_model import SoundModel, join_activations
 from .sounding import SoundingNotes
@@ -37,19 +37,19 @@ __all__ = ["RESIDUAL", "PreparedSeparation", "Separator", "separate"]
 
 # Name of the part that belongs to no group: noise of hammers, pedal and room, and other notes.
 RESIDUAL = "residual"
-# Complex numbers in the spectra of all parts of a block.
+# Limits of a block: complex numbers in the spectra of all its parts, and frames.
 _LARGEST_BLOCK = 2**23
-_LONGEST_BLOCK = 320  # frames
-# Of the magnitudes, relative to their mean.
+_LONGEST_BLOCK = 320
+# Floor of the solver, relative to the mean magnitude.
 _FLOOR = 1e-3
 
 Groups = Mapping[str, ArrayLike]
 
 
 class Separator:
-    """Separate piano recordings into the sounds of their notes, which are known.
+    """Separate piano recordings into the sounds of their notes, which are given.
 
-    The spectra of the keys begin as harmonics at the magnitudes of a timbre dictionary, and are
+    The spectra of the keys start as partials with the magnitudes of a timbre dictionary, and are
     learned from the recording: its magnitudes are factorised with activations that are zero where
     the notes do not sound [1]_ [2]_. Each note gets its share of the power of the model in every
     bin and frame (Wiener filter), with the phase of the recording, in every channel.
@@ -122,8 +122,8 @@ class Separator:
         source : Audio, str or path-like
             The recording, with any sample rate and channels.
         notes : NoteList
-            Its notes, with the ends of their keys and the pedal, or the ends of their sounds. They
-            may be up to 0.1 s early or late, all alike.
+            Its notes, with key offsets and the pedal, or with the ends of the sounds. All may be
+            early or late by the same time, up to 0.1 s.
         progress : callable, optional
             Called with the seconds of audio done so far.
 
@@ -145,7 +145,7 @@ class Separator:
         UserWarning
             If the notes seem not to be those of the recording.
         """
-        name = "the audio" if isinstance(source, Audio) else str(source)
+        name = audio_name(source)
         if len(notes) == 0:
             raise ParameterError(f"{name}: there are no notes to separate it into")
         missing = np.setdiff1d(notes.pitch, self.dictionary.pitches)
@@ -153,12 +153,12 @@ class Separator:
             raise ParameterError(
                 f"{name}: a note has the pitch {missing[0]}, which is not in the dictionary"
             )
-        framing = Framing(_sample_rate(source))
+        framing = Framing(audio_info(source).sample_rate)
         excerpt = read_excerpt(source, notes, framing, _half(progress, 0.0))
         duration = excerpt.n_samples / framing.sample_rate
         if excerpt.audio is None or notes.onset[-1] > duration:
             raise ParameterError(
-                f"a note begins at {notes.onset[-1]:.1f} s, but {name} ends at {duration:.1f} s"
+                f"{name}: ends at {duration:.1f} s, but a note begins at {notes.onset[-1]:.1f} s"
             )
         level = float(torch.cat([V.mean(dim=0) for V in excerpt.V]).mean())
         if not level > 0:
@@ -185,7 +185,7 @@ class Separator:
         done = _half(progress, duration)
 
         def blocks() -> Iterator[tuple[slice, ScoreActivations]]:
-            for frames, spectra in _spectra(source, framing, _LONGEST_BLOCK, done):
+            for frames, spectra in stream_spectra(source, framing, _LONGEST_BLOCK, done):
                 sounds = sounding.timbres(sounding.note_of_key(frames), frames)
                 V, allowed = magnitudes(spectra), torch.from_numpy(sounds)
                 found = estimate_score_activations(
@@ -274,7 +274,8 @@ class PreparedSeparation:
         n_frames = _LARGEST_BLOCK // (len(names) * self.n_channels * framing.axis.n_bins)
         synthesis = OverlapAdd(framing, shape)
         n_done = -framing.n_before
-        blocks = _spectra(self._source, framing, min(max(n_frames, 1), _LONGEST_BLOCK), progress)
+        n_frames = min(max(n_frames, 1), _LONGEST_BLOCK)
+        blocks = stream_spectra(self._source, framing, n_frames, progress)
         for frames, spectra in blocks:
             masks = self.model.masks(frames, group, len(groups))
             masks = torch.cat([masks, 1 - masks.sum(dim=0, keepdim=True)])
@@ -397,35 +398,8 @@ def _group_of_note(groups: Groups, n_notes: int) -> NDArray[np.int64]:
     return group
 
 
-def _spectra(
-    source: Audio | str | PathLike[str],
-    framing: Framing,
-    n_frames: int,
-    progress: Callable[[float], None] | None,
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield consecutive frames of a recording, at most `n_frames`: their place and spectra."""
-    stream: Frames | None = None
-    n_done = n_samples = 0
-    for samples in stream_audio(source, mono=False, block_duration=n_frames * framing.hop_duration):
-        stream = stream or Frames(framing, len(samples))
-        spectra = stream.push(torch.from_numpy(samples.copy()))
-        n_samples += samples.shape[1]
-        if spectra.shape[-1]:
-            yield slice(n_done, n_done + spectra.shape[-1]), spectra
-            n_done += spectra.shape[-1]
-        if progress is not None:
-            progress(n_samples / framing.sample_rate)
-    assert stream is not None  # a recording has samples
-    spectra = stream.finish()
-    yield slice(n_done, n_done + spectra.shape[-1]), spectra
-
-
-def _sample_rate(source: Audio | str | PathLike[str]) -> int:
-    return source.sample_rate if isinstance(source, Audio) else audio_info(source).sample_rate
-
-
 def _half(
     progress: Callable[[float], None] | None, before: float
 ) -> Callable[[float], None] | None:
-    """Report half of the seconds that are done in one of two passes over a recording."""
+    """Report half of the seconds of each of two passes; `before` are those of the first."""
     return progress and (lambda seconds: progress((before + seconds) / 2))

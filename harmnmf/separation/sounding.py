@@ -60,7 +60,7 @@ class SoundingNotes:
     ) -> None:
         self.offset = offset
         self.pitches = np.unique(notes.pitch)
-        self.keys = np.searchsorted(self.pitches, notes.pitch)
+        self._keys = np.searchsorted(self.pitches, notes.pitch)
         held = notes.pedalled()
         self._n_attack = round(_ATTACK / framing.hop_duration)
 
@@ -83,7 +83,7 @@ class SoundingNotes:
         inside = np.flatnonzero((self.spans[:, 0] < stop) & (self.spans[:, 1] > start))
         for index in inside:
             first, last = self.spans[index] - start
-            note[self.keys[index], max(first, 0) : last] = index
+            note[self._keys[index], max(first, 0) : last] = index
         return note
 
     def place(self, note: NDArray[np.int64], frames: slice) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ N_TIMBRES = 3
 _RISING = 2
 _N_PARTIALS = 100
 # Partials are drawn wider than the window makes them, as the inharmonicity of the piano is not
-# known; the spectra that are learned from the recording are narrower where it shows them.
+# known. Learning from the recording makes them narrower.
 _WIDTH = 2.0
 # Share of the mean magnitude of an attack that lies between its partials.
 _NOISE = 0.1
@@ -42,8 +42,8 @@ def key_spectra(
 ) -> NDArray[np.float32]:
     """Compute spectra of the attack, sustain and decay of keys from a dictionary.
 
-    Each partial is the main lobe of the analysis window, twice as wide, at the magnitude that the
-    dictionary has there::
+    Each partial is the main lobe of the analysis window, drawn twice as wide, with the magnitude
+    that the dictionary has at its frequency::
 
         W[f, k, j] = Σ_h e[h, k, j] L((f − f_h) T / 2)
 
