@@ -15,7 +15,7 @@ import click
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, named, process_each
 from harmnmf.cli._support.enhancement import subtype_option
-from harmnmf.cli._support.notes import pair_notes
+from harmnmf.cli._support.notes import on_keyboard, pair_notes
 from harmnmf.cli._support.options import PATH, device_option
 from harmnmf.cli._support.parts import PartChoice
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
@@ -340,7 +340,9 @@ class Separation:
                 f"{task.source} at {duration:.1f} s, the last at {onset[-1]:.1f} s; give the notes "
                 "of this recording"
             )
-        return tracks
+        notes, is_kept = on_keyboard(path, tracks.notes)
+        used, track = np.unique(tracks.track[is_kept], return_inverse=True)
+        return TrackNotes(notes, track, tuple(tracks.names[i] for i in used))
 
     def _group(self, tracks: TrackNotes, task: Task) -> NoteGroups:
         from harmnmf.separation import groups
