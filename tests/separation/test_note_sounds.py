@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from harmnmf import Audio, FormatError, NoteList, NoteSounds, Separator, TimbreDictionary, write_audio
+from harmnmf import (
+    Audio,
+    FormatError,
+    NoteList,
+    NoteSounds,
+    Separator,
+    TimbreDictionary,
+    write_audio,
+)
 
 RATE = 16000
 
