@@ -400,6 +400,28 @@ def test_notes_of_another_recording():
     assert_adds_up("song_hands")
 
 
+def test_notes_off_the_keyboard():
+    """As those that switch the sounds of a sampled piano; here they have a track of their own."""
+    midi = mido.MidiFile("song.mid")
+    keys = [mido.Message("note_on", note=12, velocity=9), mido.Message("note_off", note=12, time=9)]
+    midi.tracks.append(mido.MidiTrack(keys))
+    midi.save("song.mid")
+    result = separate("song.wav", "--notes", "song.mid")
+    assert (result.exit_code, result.stderr) == (
+        0,
+        "harmnmf: warning: song.mid: 1 note is off the keyboard (A0 to C8), and left out\n",
+    )
+    assert result.stdout.startswith("song_hands: left 2 notes, right 2 notes in ")
+    by_track = separate("song.wav", "--notes", "song.mid", "--by", "track")
+    assert by_track.exit_code == 1
+    assert "harmnmf: error: song.mid: all notes are in one track" in by_track.stderr
+    write_midi("song.mid", NoteList([0.1], [0.5], [12], [70]))
+    assert_error(
+        main, ["separate", "song.wav", "--notes", "song.mid", "--overwrite"],
+        "song.mid: has no notes that a piano can play, from A0 to C8",
+    )  # fmt: skip
+
+
 def test_silence_has_no_notes():
     write_audio("silence.wav", Audio(np.zeros(16000), 16000))
     result = separate("silence.wav")
