@@ -26,6 +26,8 @@ _N_PARTIALS = 100
 _WIDTH = 2.0
 # Share of the mean magnitude of an attack that lies between its partials.
 _NOISE = 0.1
+# Hz below which a piano has no sound, but recordings have offsets and rumble.
+_LOWEST = 20.0
 # Slope in decibels per octave beyond the last bin of the dictionary.
 _SLOPE_DB = -12.0
 
@@ -47,7 +49,7 @@ def key_spectra(
 
     with the partials f_h of :class:`~harmnmf.signal.harmonics.HarmonicSeries`, the duration T of
     the Hann window, and the magnitude L of its transform. The noise of the hammer is added to the
-    attack, the same in all bins.
+    attack, the same in all bins. Below 20 Hz all spectra are zero.
 
     Parameters
     ----------
@@ -96,6 +98,7 @@ def key_spectra(
     key = np.broadcast_to(np.arange(len(pitches))[:, None, None], bins.shape)
     np.add.at(W, (bins.clip(0, axis.n_bins - 1), key), lobes[..., None] * magnitudes[:, :, None])
     W[..., 0] += _NOISE * W[..., 0].mean(axis=0)
+    W[axis.frequencies < _LOWEST] = 0.0
     total = W.sum(axis=0)
     return np.divide(W, total, out=W, where=total > 0).astype(np.float32)
 

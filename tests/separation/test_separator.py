@@ -220,6 +220,17 @@ def test_channels_that_cancel(separator):
         np.testing.assert_array_equal(part[0], -part[1])
 
 
+def test_an_offset_belongs_to_no_note(separator):
+    """As cheap converters add it; in a note it would be a click at its start and its end."""
+    samples = record(NOTES)
+    expected = join(separator.prepare(Audio(samples, RATE), NOTES), {"all": [0, 1, 2]})["all"]
+    audio = Audio(samples + 0.05, RATE)
+    parts = join(separator.prepare(audio, NOTES), {"all": [0, 1, 2]})
+    assert_adds_up(parts, audio.samples)
+    inside = slice(800, -800)
+    assert np.abs(parts["all"] - expected)[:, inside].max() < 0.01
+
+
 def test_silence_before_and_after_belongs_to_no_note(separator):
     notes = NOTES.shift(1.0)
     samples = record(notes, duration=4.0, noise=1e-4)
