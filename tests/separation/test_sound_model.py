@@ -1,4 +1,4 @@
-"""The model of a recording's sounds: masks, and the file that keeps it."""
+"""The model of a recording's sounds, and its masks."""
 
 from __future__ import annotations
 
