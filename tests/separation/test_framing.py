@@ -76,7 +76,8 @@ def test_reconstruction_is_perfect_for_any_division(rate, n_channels, data):
     samples = random(n_channels, n_samples)
     cuts = sorted(data.draw(st.lists(st.integers(0, n_samples), max_size=5)))
     spectra = transform(framing, samples, cuts)
-    np.testing.assert_array_equal(spectra, transform(framing, samples))
+    scale = float(spectra.abs().max())
+    np.testing.assert_allclose(spectra, transform(framing, samples), atol=1e-6 * scale)
     cuts = sorted(data.draw(st.sets(st.integers(1, spectra.shape[-1] - 1), max_size=5)))
     found = invert(framing, spectra, cuts)
     assert found.shape[-1] >= n_samples
