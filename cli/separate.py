@@ -166,9 +166,10 @@ def command(
     0001_0012.345s_C4.wav begins at 12.345 seconds. With --keep or --mute there is one file,
     song_right.wav or song_without_left.wav.
 
-    The better the notes, the better the parts: correct notes.mid, which is written with the parts,
-    in a MIDI editor, and give it as --notes. Hands are the tracks of a MIDI file that has two, as
-    those of `harmnmf score`; otherwise they are found in the notes.
+    The better the notes, the better the parts: correct notes.mid, which is written with the parts
+    and has a track for each hand, in a MIDI editor, and give it as --notes. Hands are the tracks of
+    a MIDI file that has two; otherwise they are found in the notes. Notes may be up to 0.1 s early
+    or late, all alike.
 
     If peaks exceed full scale, all parts of a recording are made softer alike, with a warning;
     float WAV files keep them. Existing folders and files are not replaced without --overwrite. With
@@ -304,7 +305,8 @@ class Separation:
                     n_samples=n_samples,
                 )
         if not task.companions:
-            write_midi(output / "notes.mid", notes)
+            hands = {f"{name.capitalize()} hand": groups[name] for name in ("left", "right")}
+            write_midi(output / "notes.mid", notes, tracks=hands if self.by == "hand" else None)
         return self._describe(groups, len(notes))
 
     def _read_notes(self, task: Task, duration: float, stages: Iterator[Progress]) -> TrackNotes:
