@@ -276,6 +276,14 @@ def test_files_and_samples_give_the_same(separator, tmp_path):
         np.testing.assert_array_equal(sound.samples, expected_sound.samples)
 
 
+@pytest.mark.cuda
+def test_a_gpu_gives_the_same(prepared):
+    separation = Separator(device="cuda").prepare(Audio(record(NOTES), RATE), NOTES)
+    expected = join(prepared, {"low": [0, 2]})
+    for name, part in join(separation, {"low": [0, 2]}).items():
+        np.testing.assert_allclose(part, expected[name], atol=1e-3)
+
+
 def test_progress_counts_seconds(separator):
     notes = NoteList([0.5, 22], [2, 23], [57, 63], [80] * 2)
     audio = Audio(record(notes, rate=1000, duration=25.0), 1000)
