@@ -98,11 +98,14 @@ class Separator:
         device: str = "auto",
     ) -> None:
         check_flag("adapt", adapt)
+        name = "the dictionary"
         if not isinstance(dictionary, TimbreDictionary):
+            name = str(dictionary)
             dictionary = TimbreDictionary.load(dictionary)
-        if dictionary.W.shape[2] != dictionary.n_attack + N_TIMBRES - 1:
+        n_sustained = dictionary.W.shape[2] - dictionary.n_attack
+        if n_sustained != N_TIMBRES - 1:
             raise ParameterError(
-                "the dictionary must have two timbres besides the frames of the attack"
+                f"{name}: must have two timbres besides the frames of the attack, not {n_sustained}"
             )
         self.dictionary = dictionary
         self.adapt = adapt

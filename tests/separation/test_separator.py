@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -440,6 +441,19 @@ def test_dictionaries_and_options_that_cannot_be(tmp_path):
         Separator(adapt=2)
     with pytest.raises(ParameterError, match="device"):
         Separator(device="none")
+
+
+def test_dictionaries_need_sustain_and_decay(tmp_path):
+    dictionary = TimbreDictionary.load("default")
+    n_attack = dictionary.n_attack
+    for n_timbres in (n_attack, n_attack + 1):
+        less = replace(dictionary, W=dictionary.W[:, :, :n_timbres])
+        less.save(tmp_path / "mine")
+        words = f"two timbres besides the frames of the attack, not {n_timbres - n_attack}"
+        with pytest.raises(ParameterError, match=rf"mine.*: must have {words}"):
+            Separator(tmp_path / "mine")
+        with pytest.raises(ParameterError, match=f"the dictionary: must have {words}"):
+            Separator(less)
 
 
 def test_a_dictionary_of_the_users(tmp_path, prepared):
