@@ -259,7 +259,7 @@ class Separation:
     def __call__(self, task: Task, progress: Progress) -> str:
         """Separate a recording and write its parts."""
         from harmnmf.notes.files import write_midi
-        from harmnmf.separation.separator import RESIDUAL
+        from harmnmf.separation.groups import RESIDUAL
         from harmnmf.signal.formats import check_format, matching_subtype
         from harmnmf.signal.reading import audio_info
         from harmnmf.signal.writing import write_blocks, write_parts, write_sounds

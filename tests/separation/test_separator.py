@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from harmnmf import Audio, AudioError, NoteList, ParameterError, write_audio
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
-from harmnmf.separation.groups import group_by_hand
-from harmnmf.separation.separator import RESIDUAL, Separator, separate
+from harmnmf.separation.groups import RESIDUAL, group_by_hand
+from harmnmf.separation.separator import Separator, separate
 
 RATE = 8000
 # Few partials of the two pitches are near each other.
