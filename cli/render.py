@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
+from harmnmf.cli._support.notes import on_keyboard
 from harmnmf.cli._support.paths import plan_outputs
 from harmnmf.cli._support.recordings import InputKind
 from harmnmf.cli._support.subtype import Subtype, check_subtype
@@ -129,27 +129,13 @@ def _load_piano(source: str) -> SampledPiano:
 
 def _read_playable(path: Path) -> NoteList:
     """Read the notes of a file that a piano can play."""
-    import numpy as np
-
     from harmnmf.notes.files import read_notes
-    from harmnmf.notes.note_list import NoteList
-    from harmnmf.signal.harmonics import PIANO_PITCHES
 
     # Tables have the ends of the sounds, but no pedal.
     notes = read_notes(path, offset="key" if path.suffix.lower() in MIDI_SUFFIXES else "pedal")
     if not len(notes):
         raise HarmnmfError(f"{path}: has no notes to play")
-    on_keyboard = np.isin(notes.pitch, PIANO_PITCHES)
-    if not on_keyboard.any():
-        raise HarmnmfError(f"{path}: has no notes that a piano can play, from A0 to C8")
-    if n_others := np.sum(~on_keyboard):
-        what = "note is" if n_others == 1 else "notes are"
-        warnings.warn(
-            f"{path}: {n_others} {what} off the keyboard (A0 to C8), and left out", stacklevel=2
-        )
-    columns = np.stack([notes.onset, notes.offset, notes.pitch, notes.velocity])[:, on_keyboard]
-    onset, offset, pitch, velocity = columns
-    played = NoteList(onset, offset, pitch, velocity, pedal_values=notes.pedal_values)
+    played, _ = on_keyboard(path, notes)
     played = played.without_overlaps()
     hours = played.pedalled().offset.max() / 3600
     if hours > _LONGEST:

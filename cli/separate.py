@@ -14,7 +14,7 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, named, process_each
-from harmnmf.cli._support.notes import pair_notes
+from harmnmf.cli._support.notes import on_keyboard, pair_notes
 from harmnmf.cli._support.options import PATH, device_option
 from harmnmf.cli._support.parts import PartChoice
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
@@ -292,7 +292,7 @@ class Separation:
             return f"{'without ' * is_rest}{len(selected)} of {_plural(len(notes), 'note')}"
         with _replacing_parts(output):
             if self.by == "note":
-                sounds = _sounds(separation, notes, info.duration, writing)
+                sounds = _sounds(separation, notes, writing)
                 write_sounds(output, sounds, suffix=self.suffix, subtype=subtype)
             else:
                 write_parts(
@@ -331,7 +331,9 @@ class Separation:
                 f"{task.source} at {duration:.1f} s, the last at {onset[-1]:.1f} s; give the notes "
                 "of this recording"
             )
-        return tracks
+        notes, is_kept = on_keyboard(path, tracks.notes)
+        used, track = np.unique(tracks.track[is_kept], return_inverse=True)
+        return TrackNotes(notes, track, tuple(tracks.names[i] for i in used))
 
     def _group(self, tracks: TrackNotes, task: Task) -> NoteGroups:
         from harmnmf.separation import groups
@@ -379,15 +381,14 @@ def _stages(progress: Progress, duration: float, n_stages: int) -> Iterator[Prog
 
 
 def _sounds(
-    separation: PreparedSeparation, notes: NoteList, duration: float, progress: Progress
+    separation: PreparedSeparation, notes: NoteList, progress: Progress
 ) -> Iterator[tuple[str, Audio]]:
     """Yield the sound of each note, and a name that has the time at which it begins."""
     from harmnmf.separation.groups import note_name
 
-    for i, pitch in enumerate(notes.pitch.tolist()):
-        start, sound = separation.note(i)
+    sounds = separation.all_notes(progress=progress)
+    for i, (pitch, (start, sound)) in enumerate(zip(notes.pitch.tolist(), sounds, strict=True)):
         yield note_name(i, len(notes), start, pitch), sound
-        progress((i + 1) / len(notes) * duration)
 
 
 def _plural(n: int, noun: str) -> str:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harmnmf.errors import HarmnmfError
 from harmnmf.notes.suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
 from harmnmf.signal.audio_folders import list_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harmnmf.notes.note_list import NoteList
 
 _SUFFIXES = (*MIDI_SUFFIXES, *TABLE_SUFFIXES)  # MIDI files are preferred
 
@@ -63,3 +71,26 @@ def _best_match(recording: Path, files: Iterable[Path], folder: Path) -> Path | 
             order = (len(above), file.stem == name, -_SUFFIXES.index(file.suffix.lower()))
             fitting.append((order, file))
     return max(fitting)[1] if fitting else None
+
+
+def on_keyboard(path: Path, notes: NoteList) -> tuple[NoteList, NDArray[np.bool_]]:
+    """Leave out the notes of a file that a piano has no keys for, with a warning.
+
+    Returns the others, and tells for each note of the file whether it is among them. Raises
+    HarmnmfError if there are none.
+    """
+    import numpy as np
+
+    from harmnmf.notes.note_list import NoteList
+    from harmnmf.signal.harmonics import PIANO_PITCHES
+
+    is_kept = np.isin(notes.pitch, PIANO_PITCHES)
+    if not is_kept.any():
+        raise HarmnmfError(f"{path}: has no notes that a piano can play, from A0 to C8")
+    if n_others := np.sum(~is_kept):
+        what = "note is" if n_others == 1 else "notes are"
+        warnings.warn(
+            f"{path}: {n_others} {what} off the keyboard (A0 to C8), and left out", stacklevel=2
+        )
+    columns = np.stack([notes.onset, notes.offset, notes.pitch, notes.velocity])[:, is_kept]
+    return NoteList(*columns, pedal_values=notes.pedal_values), is_kept

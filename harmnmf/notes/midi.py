@@ -145,7 +145,11 @@ def played_notes(midi: MidiEvents) -> PlayedNotes:
     order = note_order(onset[kept], offset[kept], pitch[kept], velocity[kept])
     places = np.stack([track, channel]).astype(np.int64)[:, kept][:, order]
 
-    n_drums = sum(event.channel == _DRUM_CHANNEL and event.kind == NOTE_ON for _, event in events)
+    # Of velocity 0 are ends.
+    n_drums = sum(
+        event.channel == _DRUM_CHANNEL and event.kind == NOTE_ON and event.value > 0
+        for _, event in events
+    )
     remarks = [*midi.damage]
     remarks += [what if n == 1 else f"{what} ({n} times)" for what, n in midi.repairs.items()]
     if midi.format == 2 and len(midi.ends) > 1:

@@ -16,14 +16,14 @@ from harmnmf.signal.reading import stream_audio
 
 __all__ = ["Frames", "Framing", "OverlapAdd", "stream_spectra"]
 
-_WINDOW_DURATION = 0.128  # seconds
+_WINDOW_DURATION = 0.16  # seconds
 _OVERLAP = 4  # frames over each sample
 _SQUARES = 1.5  # sum of the squared Hann windows over a sample
 
 
 @dataclass(frozen=True)
 class Framing:
-    """Frames of a recording: Hann windows of about 128 ms, each a quarter later than the last.
+    """Frames of a recording: Hann windows of about 160 ms, each a quarter later than the last.
 
     Frame n is centred on sample ``(n - 1) * hop_length``: the first frames begin before the
     recording, so that each sample lies in four. Windows are as long as is fast to transform, up to
@@ -38,7 +38,7 @@ class Framing:
     --------
     >>> framing = Framing(16000)
     >>> framing.n_fft, framing.hop_length, framing.n_frames(16000)
-    (2048, 512, 35)
+    (2560, 640, 28)
     """
 
     sample_rate: int
@@ -102,7 +102,7 @@ class Frames:
     --------
     >>> frames = Frames(Framing(16000), n_channels=1)
     >>> frames.push(torch.zeros(1, 16000)).shape, frames.finish().shape
-    (torch.Size([1, 1025, 31]), torch.Size([1, 1025, 4]))
+    (torch.Size([1, 1281, 25]), torch.Size([1, 1281, 3]))
     """
 
     def __init__(self, framing: Framing, n_channels: int) -> None:
@@ -207,7 +207,7 @@ def stream_spectra(
     --------
     >>> blocks = stream_spectra(Audio(torch.zeros(16000).numpy(), 16000), Framing(16000), 20)
     >>> [frames for frames, _ in blocks]
-    [slice(0, 20, None), slice(20, 31, None), slice(31, 35, None)]
+    [slice(0, 20, None), slice(20, 25, None), slice(25, 28, None)]
     """
     stream: Frames | None = None
     n_done = n_samples = 0

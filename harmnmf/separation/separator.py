@@ -16,7 +16,7 @@ from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import AudioError, ParameterError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio
-from harmnmf.signal.reading import audio_info, audio_name, read_audio
+from harmnmf.signal.reading import audio_info, audio_name, read_audio, stream_audio
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 from harmnmf.validation import check_flag
 
@@ -40,6 +40,7 @@ _LARGEST_BLOCK = 2**23
 _LONGEST_BLOCK = 320
 # Floor of the solver, relative to the mean magnitude.
 _FLOOR = 1e-3
+_READ_DURATION = 10.0  # seconds
 
 
 class Separator:
@@ -299,25 +300,70 @@ class PreparedSeparation:
         sound : Audio
             The sound, with the sample rate and the channels of the recording.
         """
-        framing, rate, model = self.model.framing, self.sample_rate, self.model
-        first, last = model.sounding.spans[index].tolist()
-        first = min(first, model.n_frames - 1)
-        last = max(last, first + 1)  # of two notes of a key at once, only one has frames
-        begin = first * framing.hop_length - framing.n_before
-        end = last * framing.hop_length
-        start, stop = max(begin, 0), min(end, self.n_samples)
+        start, stop = self._samples_of_note(index)
+        rate = self.sample_rate
         recorded = read_audio(
             self._source, mono=False, offset=start / rate, duration=(stop - start) / rate
         )
-        samples = torch.from_numpy(np.atleast_2d(recorded.samples))
-        padded = torch.nn.functional.pad(samples, (start - begin, end - stop))
+        return start / rate, self._note_in(index, np.atleast_2d(recorded.samples))
+
+    def all_notes(
+        self, *, progress: Callable[[float], None] | None = None
+    ) -> Iterator[tuple[float, Audio]]:
+        """Separate the sound of each note as :meth:`note` does, but read the recording once.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the seconds of audio done so far.
+
+        Yields
+        ------
+        start : float
+            Seconds at which the sound of a note begins in the recording.
+        sound : Audio
+            The sound. Notes come in their order.
+        """
+        blocks = stream_audio(self._source, mono=False, block_duration=_READ_DURATION)
+        samples = np.empty((self.n_channels, 0), np.float32)
+        first = 0  # place of these samples in the recording
+        for index in range(len(self.notes)):
+            start, stop = self._samples_of_note(index)
+            while first + samples.shape[1] < stop:
+                samples = np.concatenate([samples, next(blocks)], axis=1)
+                # Notes begin in their order, so that no later one needs what lies before this one.
+                n_passed = min(start - first, samples.shape[1])
+                samples, first = samples[:, n_passed:], first + n_passed
+            samples, first = samples[:, start - first :], start
+            yield start / self.sample_rate, self._note_in(index, samples[:, : stop - start])
+            if progress is not None:
+                progress(start / self.sample_rate)
+
+    def _frames_of_note(self, index: int) -> slice:
+        first, last = self.model.sounding.spans[index].tolist()
+        first = min(first, self.model.n_frames - 1)
+        return slice(first, max(last, first + 1))  # of two notes of a key at once, one has frames
+
+    def _samples_of_note(self, index: int) -> tuple[int, int]:
+        """First sample of the frames of a note, and the one after the last, in the recording."""
+        frames, framing = self._frames_of_note(index), self.model.framing
+        start = frames.start * framing.hop_length - framing.n_before
+        return max(start, 0), min(frames.stop * framing.hop_length, self.n_samples)
+
+    def _note_in(self, index: int, samples: NDArray[np.float32]) -> Audio:
+        """Separate a note in the samples of its frames, (n_channels, n_samples)."""
+        frames, framing = self._frames_of_note(index), self.model.framing
+        n_before = max(0, framing.n_before - frames.start * framing.hop_length)
+        n_frames = frames.stop - frames.start
+        n_after = n_frames * framing.hop_length + framing.n_before - n_before - samples.shape[1]
+        padded = torch.nn.functional.pad(torch.from_numpy(samples.copy()), (n_before, n_after))
         group = np.full(len(self.notes), -1)
         group[index] = 0
-        mask = model.masks(slice(first, last), group, 1)
+        mask = self.model.masks(frames, group, 1)
         synthesis = OverlapAdd(framing, (self.n_channels,))
         blocks = synthesis.push(mask * framing.spectra(padded)), synthesis.finish()
-        sound = torch.cat(blocks, dim=1)[:, start - begin : stop - begin].numpy()
-        return start / rate, Audio(sound if self.n_channels > 1 else sound[0], rate)
+        sound = torch.cat(blocks, dim=1)[:, n_before:][:, : samples.shape[1]].numpy()
+        return Audio(sound if self.n_channels > 1 else sound[0], self.sample_rate)
 
 
 def separate(

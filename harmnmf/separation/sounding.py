@@ -14,7 +14,7 @@ __all__ = ["NO_NOTE", "SoundingNotes"]
 NO_NOTE = -1
 # Seconds before its onset from which a note may sound, as onsets are not exact; length of its
 # attack, counted from there; and seconds after its end for which dampers and room sound.
-_LEAD = 0.04
+_LEAD = 0.03
 _ATTACK = 0.25
 _RELEASE = 0.3
 
@@ -51,8 +51,8 @@ class SoundingNotes:
     --------
     >>> notes = NoteList([0.5, 1.0], [1.0, 2.0], [60, 60], [70, 70])
     >>> SoundingNotes(notes, Framing(16000), n_frames=100).spans
-    array([[15, 31],
-           [31, 73]])
+    array([[12, 25],
+           [25, 59]])
     """
 
     def __init__(

@@ -310,7 +310,7 @@ def test_notes_in_a_folder(takes):
         (["--by", "track"], "--by track needs the tracks of a MIDI file; add --notes"),
         (["--by", "voice"], "'voice' is not one of"),
         (["--format", "mp3"], "'mp3' is not one of"),
-        (["--format", "flac", "--subtype", "float"], "--subtype: parts.flac: FLAC cannot hold"),
+        (["--format", "flac", "--subtype", "float"], "--subtype: part.flac: FLAC cannot hold"),
         (["second.wav", "--notes", "song.mid"], "song.mid: is one file, but there are 2 record"),
         (["second.wav", "--keep", "left", "-o", "a.wav"], "a.wav: is one file, but there are 2"),
     ],
@@ -398,6 +398,28 @@ def test_notes_of_another_recording():
     assert result.exit_code == 0
     assert "harmnmf: warning: song.wav: the notes may be those of another" in result.stderr
     assert_adds_up("song_hands")
+
+
+def test_notes_off_the_keyboard():
+    """As those that switch the sounds of a sampled piano; here they have a track of their own."""
+    midi = mido.MidiFile("song.mid")
+    keys = [mido.Message("note_on", note=12, velocity=9), mido.Message("note_off", note=12, time=9)]
+    midi.tracks.append(mido.MidiTrack(keys))
+    midi.save("song.mid")
+    result = separate("song.wav", "--notes", "song.mid")
+    assert (result.exit_code, result.stderr) == (
+        0,
+        "harmnmf: warning: song.mid: 1 note is off the keyboard (A0 to C8), and left out\n",
+    )
+    assert result.stdout.startswith("song_hands: left 2 notes, right 2 notes in ")
+    by_track = separate("song.wav", "--notes", "song.mid", "--by", "track")
+    assert by_track.exit_code == 1
+    assert "harmnmf: error: song.mid: all notes are in one track" in by_track.stderr
+    write_midi("song.mid", NoteList([0.1], [0.5], [12], [70]))
+    assert_error(
+        main, ["separate", "song.wav", "--notes", "song.mid", "--overwrite"],
+        "song.mid: has no notes that a piano can play, from A0 to C8",
+    )  # fmt: skip
 
 
 def test_silence_has_no_notes():

@@ -54,6 +54,7 @@ def test_a_note_in_two_tracks_is_in_both(tmp_path):
 
 def test_channels_of_a_single_track_are_tracks(tmp_path):
     one = track((0, 480, 60, 4), (0, 480, 40, 0), (0, 480, 35, 9))
+    one.append(mido.Message("note_on", note=35, velocity=0, channel=9))  # an end
     with pytest.warns(UserWarning, match="1 note of the drum channel is left out"):
         tracks = read_tracks(saved(tmp_path / "a.mid", one, kind=0))
     assert (tracks.names, tracks.track.tolist()) == (("Channel 1", "Channel 5"), [0, 1])
