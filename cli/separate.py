@@ -14,12 +14,12 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, named, process_each
-from harmnmf.cli._support.enhancement import check_subtype, subtype_option
 from harmnmf.cli._support.notes import on_keyboard, pair_notes
 from harmnmf.cli._support.options import PATH, device_option
 from harmnmf.cli._support.parts import PartChoice
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 from harmnmf.cli._support.recordings import AUDIO
+from harmnmf.cli._support.subtype import check_subtype, subtype_option
 from harmnmf.errors import HarmnmfError, ParameterError
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def command(
     if parts.names:
         ending = "_".join(["_without" if mute else "", *labels]) + suffix
     plan = plan_outputs(audio, output, [ending], [suffix], _RECORDINGS)
-    check_subtype(f"part{suffix}", subtype)
+    check_subtype(f"parts{suffix}", subtype)
     if notes is not None:
         pairs, errors = pair_notes(plan.outputs, notes)
         plan = replace(
@@ -260,7 +260,7 @@ class Separation:
     def __call__(self, task: Task, progress: Progress) -> str:
         """Separate a recording and write its parts."""
         from harmnmf.notes.files import write_midi
-        from harmnmf.separation.separator import RESIDUAL
+        from harmnmf.separation.groups import RESIDUAL
         from harmnmf.signal.formats import check_format, matching_subtype
         from harmnmf.signal.reading import audio_info
         from harmnmf.signal.writing import write_blocks, write_parts, write_sounds

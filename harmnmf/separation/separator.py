@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from os import PathLike
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from harmnmf.device import resolve_device
 from harmnmf.dictionary.alignment import estimate_offset, notes_fit
@@ -28,23 +28,19 @@ from .factorization import (
     noise_bands,
 )
 from .framing import Framing, OverlapAdd, stream_spectra
-from .groups import group_by_hand
+from .groups import RESIDUAL, Groups, group_by_hand, group_of_note
 from .sound_model import SoundModel, join_activations
 from .sounding import SoundingNotes
 from .spectra import N_TIMBRES, key_spectra
 
-__all__ = ["RESIDUAL", "PreparedSeparation", "Separator", "separate"]
+__all__ = ["PreparedSeparation", "Separator", "separate"]
 
-# Name of the part that belongs to no group: noise of hammers, pedal and room, and other notes.
-RESIDUAL = "residual"
 # Limits of a block: complex numbers in the spectra of all its parts, and frames.
 _LARGEST_BLOCK = 2**23
 _LONGEST_BLOCK = 320
 # Floor of the solver, relative to the mean magnitude.
 _FLOOR = 1e-3
 _READ_DURATION = 10.0  # seconds
-
-Groups = Mapping[str, ArrayLike]
 
 
 class Separator:
@@ -99,11 +95,14 @@ class Separator:
         device: str = "auto",
     ) -> None:
         check_flag("adapt", adapt)
+        name = "the dictionary"
         if not isinstance(dictionary, TimbreDictionary):
+            name = str(dictionary)
             dictionary = TimbreDictionary.load(dictionary)
-        if dictionary.W.shape[2] != dictionary.n_attack + N_TIMBRES - 1:
+        n_sustained = dictionary.W.shape[2] - dictionary.n_attack
+        if n_sustained != N_TIMBRES - 1:
             raise ParameterError(
-                "the dictionary must have two timbres besides the frames of the attack"
+                f"{name}: must have two timbres besides the frames of the attack, not {n_sustained}"
             )
         self.dictionary = dictionary
         self.adapt = adapt
@@ -268,7 +267,7 @@ class PreparedSeparation:
         ParameterError
             If an index is out of range, a note is in two groups, or a group is named "residual".
         """
-        group = _group_of_note(groups, len(self.notes))
+        group = group_of_note(groups, len(self.notes))
         framing = self.model.framing
         names = [*groups, RESIDUAL]
         shape = len(names), self.n_channels
@@ -419,29 +418,6 @@ def separate(
         name: Audio(samples if len(samples) > 1 else samples[0], separation.sample_rate)
         for name, samples in joined.items()
     }
-
-
-def _group_of_note(groups: Groups, n_notes: int) -> NDArray[np.int64]:
-    """Index of the group of each note, or -1; raises ParameterError."""
-    group = np.full(n_notes, -1)
-    for number, (name, members) in enumerate(groups.items()):
-        if name == RESIDUAL:
-            raise ParameterError(f"no group can be named {RESIDUAL}")
-        chosen = np.asarray(members)
-        if chosen.dtype == bool and chosen.shape == (n_notes,):
-            chosen = np.flatnonzero(chosen)
-        if chosen.size == 0:
-            continue
-        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-            raise ParameterError(
-                f"group {name} must be indices of notes, or a boolean for each of {n_notes} notes"
-            )
-        if chosen.min() < 0 or chosen.max() >= n_notes:
-            raise ParameterError(f"group {name} has an index that is not from 0 to {n_notes - 1}")
-        if (group[chosen] >= 0).any():
-            raise ParameterError(f"a note of group {name} is in another group too")
-        group[chosen] = number
-    return group
 
 
 def _half(
