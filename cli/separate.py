@@ -39,10 +39,10 @@ _FOLDERS = {
     "track": "_tracks/",
 }
 _FORMATS = ("wav", "flac")
+_HANDS = ("left", "right", "residual")
 # With outputs of other runs, which are left out of folders.
-_RECORDINGS = replace(
-    AUDIO, endings=(*_FOLDERS.values(), "_without_left.wav", "_without_right.wav")
-)
+_ONE_FILE = [f"{text}_{part}.wav" for text in ("", "_without") for part in _HANDS]
+_RECORDINGS = replace(AUDIO, endings=(*_FOLDERS.values(), *_ONE_FILE))
 _SELECTED = "selected"
 # Files in the folders.
 _PART = re.compile(r"(left|right|residual|\d+_.*)\.(wav|flac)")
@@ -328,8 +328,9 @@ class Separation:
         # The header of a recording may not say how long it is.
         if duration and onset[-1] >= duration:
             n_late = int((onset >= duration).sum())
+            begin = "begins" if n_late == 1 else "begin"
             raise HarmnmfError(
-                f"{path}: {n_late} of {_plural(len(onset), 'note')} begin after the end of "
+                f"{path}: {n_late} of {_plural(len(onset), 'note')} {begin} after the end of "
                 f"{task.source} at {duration:.1f} s, the last at {onset[-1]:.1f} s; give the notes "
                 "of this recording"
             )

@@ -266,7 +266,8 @@ def test_folders(takes):
 
 def test_parts_are_not_taken_for_recordings(takes):
     assert separate("takes", "--notes", "midi").exit_code == 0
-    assert separate("takes", "--notes", "midi", "--mute", "right").exit_code == 0
+    for option, part in (("--mute", "right"), ("--keep", "left"), ("--keep", "residual")):
+        assert len(separate("takes", "--notes", "midi", option, part).stdout.splitlines()) == 2
     result = separate("takes", "--notes", "midi", "--by", "pitch")
     assert result.exit_code == 0, result.output
     assert len(result.stdout.splitlines()) == 2
