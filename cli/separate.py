@@ -194,7 +194,7 @@ def command(
     if parts.names:
         ending = "_".join(["_without" if mute else "", *labels]) + suffix
     plan = plan_outputs(audio, output, [ending], [suffix], _RECORDINGS)
-    check_subtype(f"parts{suffix}", subtype)
+    check_subtype(f"part{suffix}", subtype)
     if notes is not None:
         pairs, errors = pair_notes(plan.outputs, notes)
         plan = replace(
