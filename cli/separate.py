@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from harmnmf.notes.note_list import NoteList
     from harmnmf.notes.tracks import TrackNotes
     from harmnmf.separation.groups import NoteGroups
-    from harmnmf.separation.separator import PreparedSeparation, Separator
+    from harmnmf.separation.prepared import PreparedSeparation
+    from harmnmf.separation.separator import Separator
     from harmnmf.signal.audio import Audio
     from harmnmf.transcription import Transcriber
 
