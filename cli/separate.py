@@ -40,10 +40,10 @@ _FOLDERS = {
     "track": "_tracks/",
 }
 _FORMATS = ("wav", "flac")
+_HANDS = ("left", "right", "residual")
 # With outputs of other runs, which are left out of folders.
-_RECORDINGS = replace(
-    AUDIO, endings=(*_FOLDERS.values(), "_without_left.wav", "_without_right.wav")
-)
+_ONE_FILE = [f"{text}_{part}.wav" for text in ("", "_without") for part in _HANDS]
+_RECORDINGS = replace(AUDIO, endings=(*_FOLDERS.values(), *_ONE_FILE))
 _SELECTED = "selected"
 # Files in the folders.
 _PART = re.compile(r"(left|right|residual|\d+_.*)\.(wav|flac)")
@@ -167,9 +167,10 @@ def command(
     0001_0012.345s_C4.wav begins at 12.345 seconds. With --keep or --mute there is one file,
     song_right.wav or song_without_left.wav.
 
-    The better the notes, the better the parts: correct notes.mid, which is written with the parts,
-    in a MIDI editor, and give it as --notes. Hands are the tracks of a MIDI file that has two, as
-    those of `harmnmf score`; otherwise they are found in the notes.
+    The better the notes, the better the parts: correct notes.mid, which is written with the parts
+    and has a track for each hand, in a MIDI editor, and give it as --notes. Hands are the tracks of
+    a MIDI file that has two; otherwise they are found in the notes. Notes may be up to 0.1 s early
+    or late, all alike.
 
     If peaks exceed full scale, all parts of a recording are made softer alike, with a warning;
     float WAV files keep them. Existing folders and files are not replaced without --overwrite. With
@@ -305,7 +306,8 @@ class Separation:
                     n_samples=n_samples,
                 )
         if not task.companions:
-            write_midi(output / "notes.mid", notes)
+            hands = {f"{name.capitalize()} hand": groups[name] for name in ("left", "right")}
+            write_midi(output / "notes.mid", notes, tracks=hands if self.by == "hand" else None)
         return self._describe(groups, len(notes))
 
     def _read_notes(self, task: Task, duration: float, stages: Iterator[Progress]) -> TrackNotes:
@@ -327,8 +329,9 @@ class Separation:
         # The header of a recording may not say how long it is.
         if duration and onset[-1] >= duration:
             n_late = int((onset >= duration).sum())
+            begin = "begins" if n_late == 1 else "begin"
             raise HarmnmfError(
-                f"{path}: {n_late} of {_plural(len(onset), 'note')} begin after the end of "
+                f"{path}: {n_late} of {_plural(len(onset), 'note')} {begin} after the end of "
                 f"{task.source} at {duration:.1f} s, the last at {onset[-1]:.1f} s; give the notes "
                 "of this recording"
             )

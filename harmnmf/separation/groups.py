@@ -295,7 +295,8 @@ def find_groups(names: Iterable[str], name: str) -> list[str]:
         Names of groups.
     name : str
         The name of a group, its number, or the rest of its name, in either case; or a pitch in any
-        spelling of :func:`harmnmf.notes.pitch_names.parse_pitch`.
+        spelling of :func:`harmnmf.notes.pitch_names.parse_pitch`. The time in the name of a note
+        does not count, as its sound begins before its onset.
 
     Returns
     -------
@@ -309,7 +310,7 @@ def find_groups(names: Iterable[str], name: str) -> list[str]:
     >>> find_groups(["1_Piano_RH", "2_Piano_LH"], "2")
     ['2_Piano_LH']
     """
-    wanted = _file_name(name.replace("#", "s")).lower()
+    wanted = _file_name(_without_time(name).replace("#", "s")).lower()
     if not wanted:
         return []
     return [
@@ -321,9 +322,13 @@ def find_groups(names: Iterable[str], name: str) -> list[str]:
 
 def _short_names(group: str) -> set[str]:
     """Names in lower case that mean a group: its own, and if it has a number, that and the rest."""
-    whole = _file_name(group).lower()
+    whole = _file_name(_without_time(group)).lower()
     number, _, rest = whole.partition("_")
     return {whole, rest, number, number.lstrip("0")} if number.isdecimal() else {whole}
+
+
+def _without_time(name: str) -> str:
+    return re.sub(r"(?<=\d)_\d+\.\d{3}s(?=_)", "", name, flags=re.IGNORECASE)
 
 
 def _is_pitch(name: str, number: str, pitch: str = "") -> bool:

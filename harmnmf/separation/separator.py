@@ -204,8 +204,8 @@ class Separator:
         spectrogram = transform_in_tune(audio, front_end, tuning)
         if not notes_fit(spectrogram, notes.shift(offset), self.dictionary):
             warnings.warn(
-                f"{name}: the notes may be those of another recording: few partials rise at their "
-                "onsets",
+                f"{name}: the notes may be those of another recording, or shifted in time: few "
+                "partials rise at their onsets",
                 stacklevel=3,
             )
         return tuning, offset

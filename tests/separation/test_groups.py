@@ -157,5 +157,9 @@ def test_other_groups_are_found_by_name():
     notes = list(group_by_note(chords(*[60] * 20)))
     assert find_groups(notes, "17") == [notes[16]]
     assert find_groups(notes, notes[3].upper()) == [notes[3]]
+    # The name of its file has the time at which the sound begins.
+    assert find_groups(["0001_0001.573s_Cs6", "0002_0001.573s_E6"], "0001_0001.437s_Cs6") == [
+        "0001_0001.573s_Cs6"
+    ]
     assert find_groups(["left", "right"], "LEFT") == ["left"]
     assert find_groups(["33_x"], "A1") == []  # A1 has the number 33
