@@ -66,6 +66,7 @@ SECTIONS = {
     "Separation of hands and notes": (
         "separation_hands",
         "separation_notes",
+        "separation_pairs",
         "separation_real",
         "separation_costs",
     ),
