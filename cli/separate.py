@@ -19,7 +19,7 @@ from harmnmf.cli._support.notes import on_keyboard, pair_notes
 from harmnmf.cli._support.options import PATH, device_option
 from harmnmf.cli._support.parts import PartChoice
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
-from harmnmf.cli._support.recordings import AUDIO
+from harmnmf.cli._support.recordings import AUDIO, PART_FOLDERS
 from harmnmf.errors import AudioError, HarmnmfError, ParameterError
 
 if TYPE_CHECKING:
@@ -30,19 +30,11 @@ if TYPE_CHECKING:
     from harmnmf.signal.audio import Audio
     from harmnmf.transcription import Transcriber
 
-# What is separated, and the end of the name of the folder that it is written to.
-_FOLDERS = {
-    "hand": "_hands/",
-    "note": "_notes/",
-    "pitch": "_pitches/",
-    "range": "_ranges/",
-    "track": "_tracks/",
-}
 _FORMATS = ("wav", "flac")
 _HANDS = ("left", "right", "residual")
 # With outputs of other runs, which are left out of folders.
 _ONE_FILE = [f"{text}_{part}.wav" for text in ("", "_without") for part in _HANDS]
-_RECORDINGS = replace(AUDIO, endings=(*_FOLDERS.values(), *_ONE_FILE))
+_RECORDINGS = replace(AUDIO, endings=(*AUDIO.endings, *_ONE_FILE))
 _SELECTED = "selected"
 # Files in the folders.
 _PART = re.compile(r"(left|right|residual|\d+_.*)\.(wav|flac)")
@@ -80,7 +72,7 @@ class _Splits(click.ParamType):
 )
 @click.option(
     "--by",
-    type=click.Choice(list(_FOLDERS)),
+    type=click.Choice(list(PART_FOLDERS)),
     default="hand",
     help="Parts to write: left and right hand; each pitch that is played; ranges of pitches "
     "(--split); tracks of the MIDI file (--notes); or each note by itself.",
@@ -190,7 +182,7 @@ def command(
     parts = PartChoice(keep, mute)
     labels = _labels(parts, by, splits)
     suffix = _suffix(output, audio_format, is_one_file=bool(parts.names))
-    ending = _FOLDERS[by]
+    ending = PART_FOLDERS[by]
     if parts.names:
         ending = "_".join(["_without" if mute else "", *labels]) + suffix
     plan = plan_outputs(audio, output, [ending], [suffix], _RECORDINGS)

@@ -272,6 +272,14 @@ def test_parts_are_not_taken_for_recordings(takes):
     assert "left out" in result.stderr
 
 
+def test_other_commands_leave_parts_out_of_folders(takes):
+    assert separate("takes", "--notes", "midi", "--by", "note").exit_code == 0
+    result = invoke(main, "enhance", "--device", "cpu", "takes", "-o", "enhanced")
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 2
+    assert f"left out {Path('takes/more/two_notes/0001_')}" in result.stderr
+
+
 def test_notes_in_a_folder(takes):
     write_song("takes/more/three.wav")
     write_song("takes/one.flac")
