@@ -24,7 +24,8 @@ from matplotlib.figure import Figure
 from harmnmf import Audio, SampledPiano, Transcriber, read_audio, read_notes, write_audio
 from harmnmf.plotting.axes import draw_image
 from harmnmf.score.hands import assign_hands
-from harmnmf.separation.separator import RESIDUAL, separate
+from harmnmf.separation.groups import RESIDUAL
+from harmnmf.separation.separator import separate
 from harmnmf.signal.spectrogram import STFT
 from harmnmf.synthesis.variation import excerpt
 

@@ -194,14 +194,13 @@ def render(data: Path, excerpt: Excerpt, rooms: Iterable[str]) -> Iterator[Examp
 def _render_notes(piano: SampledPiano, notes: NoteList) -> Sounds:
     """Render each note alone, from `LEAD` before its onset to the end of its sound."""
     sounding = notes.pedalled()
-    rng = np.random.default_rng(SEED)  # draws nothing without resonance
     sounds = []
     for (onset, offset), pitch, velocity in zip(
         sounding.intervals, notes.pitch, notes.velocity, strict=True
     ):
         alone = NoteList([LEAD], [LEAD + offset - onset], [pitch], [velocity])
         start = round((onset - LEAD) * SAMPLE_RATE)
-        sounds.append((start, piano.render(alone, rng=rng, resonance_db=None)))
+        sounds.append((start, piano.render(alone, resonance_db=None)))
     return tuple(sounds)
 
 

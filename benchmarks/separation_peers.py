@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from harmnmf import NoteList
 from harmnmf.nmf.solvers.multiplicative import MultiplicativeOptions, factorize
+from harmnmf.nmf.templates import main_lobe
 from harmnmf.signal.harmonics import HarmonicSeries, piano_inharmonicity, pitch_to_hz
 
 from .data import SAMPLE_RATE
@@ -247,10 +248,7 @@ def _lobes(pitch: int, n_fft: int) -> tuple[NDArray[np.float32], NDArray[np.floa
     """Draw main lobes of a Hann window at partials, (n_bins, n_partials); also return their Hz."""
     bins = librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=n_fft)[:, None]
     hz = _partial_hz(pitch)
-    x = (bins - hz) * n_fft / SAMPLE_RATE
-    with np.errstate(divide="ignore", invalid="ignore"):
-        lobes = np.where(np.abs(np.abs(x) - 1) < 1e-6, 0.5, np.sinc(x) / (1 - x**2))
-    return np.where(np.abs(x) < 2, lobes, 0.0).astype(np.float32), hz
+    return main_lobe((bins - hz) * n_fft / SAMPLE_RATE).astype(np.float32), hz
 
 
 def _masked(

@@ -9,15 +9,10 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
-from harmnmf.cli._support.enhancement import (
-    check_subtype,
-    output_option,
-    plot_option,
-    save_before_after,
-    subtype_option,
-)
+from harmnmf.cli._support.enhancement import output_option, plot_option, save_before_after
 from harmnmf.cli._support.options import COUNT, device_option, seed_option
 from harmnmf.cli._support.paths import plan_outputs
+from harmnmf.cli._support.subtype import check_subtype, subtype_option
 
 if TYPE_CHECKING:
     from harmnmf.enhancement.deep_prior import DeepPrior

@@ -13,16 +13,11 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
-from harmnmf.cli._support.enhancement import (
-    check_subtype,
-    output_option,
-    plot_option,
-    save_before_after,
-    subtype_option,
-)
+from harmnmf.cli._support.enhancement import output_option, plot_option, save_before_after
 from harmnmf.cli._support.options import Number, device_option
 from harmnmf.cli._support.paths import plan_outputs
 from harmnmf.cli._support.pcm import stream_pcm
+from harmnmf.cli._support.subtype import check_subtype, subtype_option
 from harmnmf.enhancement.shipped import shipped_models
 from harmnmf.errors import HarmnmfError
 

@@ -74,7 +74,9 @@ def command(
     A4 = 440 Hz, as recordings are.
 
     From music: AUDIO are recordings, with one --midi for each. A few minutes that use most of the
-    keyboard are enough.
+    keyboard are enough. The notes that `harmnmf separate --by note` takes out of a recording can be
+    learned as isolated notes (with --keep-names), but the recording itself gives the better
+    dictionary.
 
     \b
     Examples:

@@ -11,10 +11,10 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, process_each
-from harmnmf.cli._support.enhancement import Subtype, check_subtype
 from harmnmf.cli._support.notes import on_keyboard
 from harmnmf.cli._support.paths import plan_outputs
 from harmnmf.cli._support.recordings import InputKind
+from harmnmf.cli._support.subtype import Subtype, check_subtype
 from harmnmf.errors import HarmnmfError
 from harmnmf.notes.suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
 

@@ -14,13 +14,13 @@ import click
 
 from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, named, process_each
-from harmnmf.cli._support.enhancement import subtype_option
 from harmnmf.cli._support.notes import on_keyboard, pair_notes
 from harmnmf.cli._support.options import PATH, device_option
 from harmnmf.cli._support.parts import PartChoice
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 from harmnmf.cli._support.recordings import AUDIO, PART_FOLDERS
-from harmnmf.errors import AudioError, HarmnmfError, ParameterError
+from harmnmf.cli._support.subtype import check_subtype, subtype_option
+from harmnmf.errors import HarmnmfError, ParameterError
 
 if TYPE_CHECKING:
     from harmnmf.notes.note_list import NoteList
@@ -158,9 +158,10 @@ def command(
     0001_0012.345s_C4.wav begins at 12.345 seconds. With --keep or --mute there is one file,
     song_right.wav or song_without_left.wav.
 
-    The better the notes, the better the parts: correct notes.mid, which is written with the parts,
-    in a MIDI editor, and give it as --notes. Hands are the tracks of a MIDI file that has two, as
-    those of `harmnmf score`; otherwise they are found in the notes.
+    The better the notes, the better the parts: correct notes.mid, which is written with the parts
+    and has a track for each hand, in a MIDI editor, and give it as --notes. Hands are the tracks of
+    a MIDI file that has two; otherwise they are found in the notes. Notes may be up to 0.1 s early
+    or late, all alike.
 
     If peaks exceed full scale, all parts of a recording are made softer alike, with a warning;
     float WAV files keep them. Existing folders and files are not replaced without --overwrite. With
@@ -186,7 +187,7 @@ def command(
     if parts.names:
         ending = "_".join(["_without" if mute else "", *labels]) + suffix
     plan = plan_outputs(audio, output, [ending], [suffix], _RECORDINGS)
-    _check_subtype(suffix, subtype)
+    check_subtype(f"parts{suffix}", subtype)
     if notes is not None:
         pairs, errors = pair_notes(plan.outputs, notes)
         plan = replace(
@@ -231,15 +232,6 @@ def _suffix(output: str | None, audio_format: str | None, *, is_one_file: bool) 
     return named
 
 
-def _check_subtype(suffix: str, subtype: str | None) -> None:
-    from harmnmf.signal.formats import check_format
-
-    try:
-        check_format(f"parts{suffix}", subtype=subtype)
-    except AudioError as error:
-        raise click.UsageError(f"--subtype: {error}") from error
-
-
 @dataclass(frozen=True)
 class Separation:
     """Separation of one recording."""
@@ -260,7 +252,7 @@ class Separation:
     def __call__(self, task: Task, progress: Progress) -> str:
         """Separate a recording and write its parts."""
         from harmnmf.notes.files import write_midi
-        from harmnmf.separation.separator import RESIDUAL
+        from harmnmf.separation.groups import RESIDUAL
         from harmnmf.signal.formats import check_format, matching_subtype
         from harmnmf.signal.reading import audio_info
         from harmnmf.signal.writing import write_blocks, write_parts, write_sounds
@@ -293,7 +285,7 @@ class Separation:
             return f"{'without ' * is_rest}{len(selected)} of {_plural(len(notes), 'note')}"
         with _replacing_parts(output):
             if self.by == "note":
-                sounds = _sounds(separation, notes, info.duration, writing)
+                sounds = _sounds(separation, notes, writing)
                 write_sounds(output, sounds, suffix=self.suffix, subtype=subtype)
             else:
                 write_parts(
@@ -305,7 +297,8 @@ class Separation:
                     n_samples=n_samples,
                 )
         if not task.companions:
-            write_midi(output / "notes.mid", notes)
+            hands = {f"{name.capitalize()} hand": groups[name] for name in ("left", "right")}
+            write_midi(output / "notes.mid", notes, tracks=hands if self.by == "hand" else None)
         return self._describe(groups, len(notes))
 
     def _read_notes(self, task: Task, duration: float, stages: Iterator[Progress]) -> TrackNotes:
@@ -383,15 +376,14 @@ def _stages(progress: Progress, duration: float, n_stages: int) -> Iterator[Prog
 
 
 def _sounds(
-    separation: PreparedSeparation, notes: NoteList, duration: float, progress: Progress
+    separation: PreparedSeparation, notes: NoteList, progress: Progress
 ) -> Iterator[tuple[str, Audio]]:
     """Yield the sound of each note, and a name that has the time at which it begins."""
     from harmnmf.separation.groups import note_name
 
-    for i, pitch in enumerate(notes.pitch.tolist()):
-        start, sound = separation.note(i)
+    sounds = separation.all_notes(progress=progress)
+    for i, (pitch, (start, sound)) in enumerate(zip(notes.pitch.tolist(), sounds, strict=True)):
         yield note_name(i, len(notes), start, pitch), sound
-        progress((i + 1) / len(notes) * duration)
 
 
 def _plural(n: int, noun: str) -> str:

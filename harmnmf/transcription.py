@@ -22,7 +22,7 @@ from harmnmf.dictionary.adaptation import adapt_dictionary
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio
-from harmnmf.signal.reading import audio_info, warn_of_mix
+from harmnmf.signal.reading import audio_info, audio_name, warn_of_mix
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 from harmnmf.validation import check_choice, check_flag, check_integer, check_number
 
@@ -260,7 +260,7 @@ class Transcriber:
             raise ParameterError(f"end must be after start ({start} s), not {end} s")
         duration = None if end is None else end - start
         dictionary, tuning = self.dictionary, self.tuning
-        name = "the audio" if isinstance(audio, Audio) else audio
+        name = audio_name(audio)
         found = calibrate(
             audio,
             dictionary.front_end.sample_rate,
@@ -369,8 +369,7 @@ def _as_source(source: Any, sample_rate: int | None) -> Any:
 
 def _duration(recording: Recording) -> float:
     """Seconds to transcribe, as far as they are known."""
-    source = recording.source
-    end = source.duration if isinstance(source, Audio) else audio_info(source).duration
+    end = audio_info(recording.source).duration
     if recording.duration is not None:
         end = min(end, recording.start + recording.duration)
     return max(0.0, end - recording.start)

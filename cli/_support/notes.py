@@ -92,5 +92,11 @@ def on_keyboard(path: Path, notes: NoteList) -> tuple[NoteList, NDArray[np.bool_
         warnings.warn(
             f"{path}: {n_others} {what} off the keyboard (A0 to C8), and left out", stacklevel=2
         )
-    columns = np.stack([notes.onset, notes.offset, notes.pitch, notes.velocity])[:, is_kept]
-    return NoteList(*columns, pedal_values=notes.pedal_values), is_kept
+    kept = NoteList(
+        notes.onset[is_kept],
+        notes.offset[is_kept],
+        notes.pitch[is_kept],
+        notes.velocity[is_kept],
+        pedal_values=notes.pedal_values,
+    )
+    return kept, is_kept

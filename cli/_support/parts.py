@@ -40,8 +40,7 @@ class PartChoice:
 
         Raises HarmnmfError if a name is neither of a group nor of the residual.
         """
-        from harmnmf.separation.groups import find_groups
-        from harmnmf.separation.separator import RESIDUAL
+        from harmnmf.separation.groups import RESIDUAL, find_groups
 
         known = [*groups, RESIDUAL]
         found = []
@@ -60,7 +59,7 @@ class PartChoice:
         """
         import numpy as np
 
-        from harmnmf.separation.separator import RESIDUAL
+        from harmnmf.separation.groups import RESIDUAL
 
         kept = set(self.find(groups))
         if self.mute:

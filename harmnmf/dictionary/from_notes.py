@@ -19,7 +19,7 @@ from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.signal.spectrogram import FrontEnd, LogFrequency
 from harmnmf.validation import check_flag, check_integer
 
-from .isolated_notes import IsolatedNote, read_note
+from .isolated_notes import EmptyNoteError, IsolatedNote, read_note
 from .keys import DECAY, FLOOR, SUSTAIN, fill_keys, scale_timbres
 from .names import check_names
 from .timbre_dictionary import TimbreDictionary, with_tuning
@@ -74,15 +74,16 @@ def learn_from_notes(
     Raises
     ------
     AudioError
-        If a file cannot be read, is silent or holds two notes, or its name has no pitch or one
-        that differs from the sound.
+        If a file cannot be read or holds two notes, its name has no pitch or one that differs
+        from the sound, or all notes are silent.
     ParameterError
         If there are no notes, no keys or no attack, or a key is not a MIDI number.
 
     Warns
     -----
     UserWarning
-        If names were fixed, notes end before their sustain, or all notes are of one key.
+        If names were fixed, notes are left out, as they are silent or last less than 50 ms, notes
+        end before their sustain, or all notes are of one key.
 
     Examples
     --------
@@ -115,12 +116,7 @@ def learn_from_notes(
     learned, shifts, sources = [], [], {}
     recorded: set[int] = set()
     for name, named in names.items():
-        notes = {}
-        for path in named:
-            if progress is not None:
-                progress(path)
-            notes[path] = read_note(path, front_end.sample_rate)
-        _warn_if_short({path: note.duration for path, note in notes.items()})
+        notes = _read_notes(named, front_end.sample_rate, progress)
         heard = {path: note.heard for path, note in notes.items()}
         keys_of, tuning = check_names(named, heard, fix=fix_names)
         shift = tuning if abs(tuning) > IN_TUNE else 0.0
@@ -156,19 +152,32 @@ def _named_pitch(path: Path, *, fix: bool) -> int | None:
         raise AudioError(f"{error}, or pass --fix-names (fix_names=True)") from error
 
 
-def _warn_if_short(durations: Mapping[Path, float]) -> None:
-    """Warn of the notes of an instrument that end before their sustain."""
-    short = {path: duration for path, duration in durations.items() if duration < SUSTAIN[0]}
-    if not short:
-        return
-    path, duration = min(short.items(), key=lambda item: item[1])
-    message = f"{path}: lasts only {duration:.2f} s, and its sustain is not heard"
-    if len(short) > 1:
-        message = (
-            f"{path.parent}: the sustain of {len(short)} of {len(durations)} notes is not heard; "
-            f"the shortest, {path.name}, lasts only {duration:.2f} s"
-        )
-    warnings.warn(f"{message}; record notes for {DECAY[1]} s", stacklevel=3)
+def _read_notes(
+    paths: Iterable[Path], sample_rate: int, progress: Callable[[Path], None] | None
+) -> dict[Path, IsolatedNote]:
+    """Read the notes of an instrument; warn of those that are empty or short."""
+    notes: dict[Path, IsolatedNote] = {}
+    empty: list[EmptyNoteError] = []
+    for path in paths:
+        if progress is not None:
+            progress(path)
+        try:
+            notes[path] = read_note(path, sample_rate)
+        except EmptyNoteError as error:
+            empty.append(error)
+    if not notes:
+        raise empty[0]
+    if empty:
+        n_all = len(empty) + len(notes)
+        warnings.warn(f"left out {len(empty)} of {n_all} notes: {empty[0]}", stacklevel=3)
+    short = [path for path, note in notes.items() if note.duration < SUSTAIN[0]]
+    if short:
+        path = min(short, key=lambda path: notes[path].duration)
+        message = f"{path}: lasts only {notes[path].duration:.2f} s, and its sustain is not heard"
+        if len(short) > 1:
+            message += f", nor that of {len(short) - 1} more"
+        warnings.warn(f"{message}; record notes for {DECAY[1]} s", stacklevel=3)
+    return notes
 
 
 def _note_timbres(

@@ -15,7 +15,7 @@ from harmnmf.signal.reading import read_audio
 from .keys import DECAY, SILENCE
 from .pitch import HeardNote, hear_note
 
-__all__ = ["IsolatedNote", "find_attack", "read_note"]
+__all__ = ["EmptyNoteError", "IsolatedNote", "find_attack", "read_note"]
 
 # The attack begins where the magnitude first comes within this many dB of its maximum.
 _ATTACK_THRESHOLD = -20.0
@@ -32,6 +32,10 @@ _SHORTEST = 0.05  # seconds
 _MAX_CLICKS = 20
 # Seconds kept before the attack and after the decay.
 _BEFORE, _AFTER = 0.1, 1.2
+
+
+class EmptyNoteError(AudioError):
+    """The recording of a note is silent, or too short to learn from."""
 
 
 class IsolatedNote(NamedTuple):
@@ -64,19 +68,17 @@ def read_note(path: Path, sample_rate: int) -> IsolatedNote:
     Raises
     ------
     AudioError
-        If the file cannot be read, is silent or too short, or holds two notes.
+        If the file cannot be read, is silent or too short (EmptyNoteError), or holds two notes.
     """
     samples = read_audio(path, sample_rate=sample_rate).samples
     try:
         attack = find_attack(samples, sample_rate)
-    except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error
+    except EmptyNoteError as error:
+        raise EmptyNoteError(f"{path}: {error}") from error
     note = samples[attack:]
     duration = len(note) / sample_rate
     if duration < _SHORTEST:
-        raise AudioError(
-            f"{path}: lasts only {1000 * duration:.1f} ms; record the note again, or leave it out"
-        )
+        raise EmptyNoteError(f"{path}: lasts only {1000 * duration:.1f} ms; record the note again")
     heard = hear_note(note, sample_rate)
     # The sound of the highest keys ends before the rumble of their keys.
     if heard.is_clear and heard.pitch < _HIGHEST_LASTING:
@@ -98,7 +100,7 @@ def find_attack(samples: NDArray[np.float32], sample_rate: int) -> int:
     """
     magnitude = np.abs(samples)
     if magnitude.max(initial=0.0) < SILENCE:
-        raise AudioError("the recording is silent; record the note again, or leave it out")
+        raise EmptyNoteError("the recording is silent; record the note again")
     start, end = (round(seconds * sample_rate) for seconds in _CLICK)
     first = None
     for _ in range(_MAX_CLICKS):

@@ -13,7 +13,8 @@ from pathlib import Path
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.storage.files import open_plain
 
-from .midi import read_midi, write_midi
+from .midi import read_midi
+from .midi_writing import write_midi
 from .note_list import NoteList
 from .suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
 from .tables import read_table, write_csv

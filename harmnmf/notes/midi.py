@@ -1,19 +1,12 @@
-"""Read and write MIDI files."""
+"""Notes and pedal of MIDI files."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict, deque
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import mido
 import numpy as np
 from numpy.typing import NDArray
-
-from harmnmf.storage.files import atomic_path
-from harmnmf.validation import check_number
 
 from .midi_events import CONTROLLER, NOTE_ON, MidiEvent, MidiEvents, read_events
 from .note_list import NoteList, note_order
@@ -24,7 +17,6 @@ __all__ = [
     "played_notes",
     "read_midi",
     "ticks_to_seconds",
-    "write_midi",
 ]
 
 _SUSTAIN, _RESET = 64, 121
@@ -34,10 +26,6 @@ _DRUM_CHANNEL = 9
 _BEAT = 500_000  # microseconds, until the first tempo of a file
 _LAST_NOTE = 0.5  # seconds of a note that has no end in a file, at least
 _MAX_DURATION = 24 * 3600  # seconds; longer times are those of damaged files
-
-_TEMPI = (4, 1000)  # beats per minute; a file has three bytes for the length of a beat
-_TICKS_PER_BEAT = 480  # and more at slow tempi, so that a tick is at most 1/960 s
-_GAP, _GAP_TICKS = 0.01, 2  # seconds and ticks before a key is struck again
 
 # A stroke of a key is a time and a velocity, or in place of the velocity one of these.
 _RELEASED, _ALL_RELEASED = 0, -1
@@ -162,76 +150,6 @@ def played_notes(midi: MidiEvents) -> PlayedNotes:
         for channel in ignored
     ]
     return PlayedNotes(notes, places[0], places[1], remarks)
-
-
-def write_midi(path: str | Path, notes: NoteList, *, tempo: float = 120.0) -> None:
-    """Write notes and the sustain pedal to a MIDI file.
-
-    The file has one piano track, and times are rounded to 1/960 s or less. Overlapping notes of one
-    pitch are cut (:meth:`NoteList.without_overlaps`), and a note ends at least 10 ms, and two
-    ticks, before its key is struck again: many programs do not hear the second note otherwise.
-
-    Parameters
-    ----------
-    path : str or Path
-        File to write or replace.
-    notes : NoteList
-        Notes.
-    tempo : float, default=120.0
-        Beats per minute, from 4 to 1000. Bars and note values in score programs depend on it, the
-        times in seconds do not.
-
-    Raises
-    ------
-    ParameterError
-        If the tempo is out of range.
-    HarmnmfError
-        If the file cannot be written.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_midi(Path(folder, "song.mid"), NoteList([0.5], [1.0], [60], [70]), tempo=90)
-    """
-    check_number("tempo", tempo, *_TEMPI)
-    beat = round(6e7 / tempo)  # microseconds
-    ticks_per_beat = _TICKS_PER_BEAT * 2 ** max(0, math.ceil(math.log2(beat / _BEAT)))
-    rate = ticks_per_beat * 1e6 / beat
-    start = np.rint(notes.onset * rate)
-    end = np.maximum(np.rint(notes.offset * rate), start + 1)
-    # Rounding can make notes overlap or coincide.
-    rounded = NoteList(start, end, notes.pitch, notes.velocity).without_overlaps()
-    gap = max(math.ceil(_GAP * rate), _GAP_TICKS)
-    end = np.minimum(rounded.offset, rounded.next_onset - gap)
-    end = np.maximum(end, rounded.onset + 1)
-
-    # Ticks and messages. Of those at one tick the pedal is the first, so that it holds the notes
-    # that are released with it, and new notes are the last.
-    pedal = [
-        (tick, 0, mido.Message("control_change", control=_SUSTAIN, value=value))
-        for tick, value in zip(*_integers(notes.pedal_values.T * [[rate], [1]]), strict=True)
-    ]
-    strokes = []
-    for on, off, pitch, velocity in zip(
-        *_integers([rounded.onset, end, rounded.pitch, rounded.velocity]), strict=True
-    ):
-        strokes.append((off, 1, mido.Message("note_off", note=pitch, velocity=0)))
-        strokes.append((on, 2, mido.Message("note_on", note=pitch, velocity=velocity)))
-    piano = mido.MidiTrack([mido.Message("program_change", program=0)])
-    now = 0
-    for tick, _, message in sorted(pedal + strokes, key=lambda event: event[:2]):
-        piano.append(message.copy(time=tick - now))
-        now = tick
-    head = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=beat)])
-    midi = mido.MidiFile(type=1, ticks_per_beat=ticks_per_beat, tracks=[head, piano])
-    with atomic_path(path) as temporary:
-        midi.save(temporary)
-
-
-def _integers(values: Sequence[NDArray[Any]] | NDArray[Any]) -> list[list[int]]:
-    integers: list[list[int]] = np.rint(values).astype(np.int64).tolist()
-    return integers
 
 
 def _remark(n: int, one: str, more: str, what: str = "left out") -> list[str]:

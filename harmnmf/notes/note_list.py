@@ -232,10 +232,10 @@ class NoteList:
 
 
 def note_order(
-    onset: NDArray[np.float64],
-    offset: NDArray[np.float64],
-    pitch: NDArray[np.float64],
-    velocity: NDArray[np.float64],
+    onset: NDArray[Any],
+    offset: NDArray[Any],
+    pitch: NDArray[Any],
+    velocity: NDArray[Any],
 ) -> NDArray[np.int64]:
     """Order in which a note list has notes: sorted by onset, then pitch.
 

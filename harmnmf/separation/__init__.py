@@ -1,1 +1,1 @@
-"""Separation of recordings into the sounds of their notes, with the notes known."""
+"""Separation of recordings into the sounds of their notes, given the notes."""

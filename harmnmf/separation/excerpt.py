@@ -70,7 +70,7 @@ def read_excerpt(
     for number, samples in enumerate(stream_audio(source, mono=False, block_duration=_BLOCK)):
         if number == 0:
             stream = Frames(framing, len(samples))
-        spectra = stream.push(torch.from_numpy(samples.copy()))
+        spectra = stream.push(torch.tensor(samples))
         if number in chosen:
             audio.append(samples.copy())
             V.append(magnitudes(spectra))

@@ -1,13 +1,17 @@
 """Score-informed factorisation of a magnitude spectrogram into notes and noise.
 
-The spectra of the timbres of keys W and of noise N are fixed, or those of the keys are learned;
-activations start at zero where the notes do not allow them, and stay zero [1]_::
+The magnitudes V are modelled by the timbres j of keys k, with spectra W, and by bands b of noise,
+with spectra N; all spectra have a sum of 1::
 
     V[f, n] ≈ Σ_kj W[f, k, j] H[k, j, n] + Σ_b N[f, b] G[b, n]
 
-Bands of noise an octave wide would also explain notes, so their activations cost λ each, an L1
-penalty: V gets another bin that is zero, and there the noise has weight λ, by which KL(0 | λ ΣG)
-adds λ ΣG to the divergence.
+N is fixed, and W is fixed or learned. H starts at zero where the notes are silent; multiplicative
+updates keep these zeros [1]_. The updates minimise the Kullback-Leibler divergence.
+
+Bands of noise an octave wide could also explain notes, so that G has an L1 penalty λ. To use the
+solvers as they are, V gets one more bin, which is zero, and in which the model is λ Σ_b G[b, n]: it
+adds KL(0 | λ ΣG) = λ ΣG to the divergence. (The solvers add a floor ε to data and model, here too,
+which lowers the penalty by ε log(1 + λ ΣG / ε).)
 
 References
 ----------
@@ -29,10 +33,11 @@ from harmnmf.signal.harmonics import FrequencyAxis
 __all__ = ["ScoreActivations", "estimate_score_activations", "learn_spectra", "noise_bands"]
 
 _BETA = 1.0  # Kullback-Leibler
-_PENALTY = 0.5
-_START = 0.1  # of the noise, relative to the notes
+_PENALTY = 0.5  # λ
+_START = 0.1  # of G, relative to H
 _LOWEST_BAND = 60.0  # Hz
-# More iterations fit the recording better, and the notes worse: they explain each other.
+# Numbers of iterations. More fit the recording better, but separate the notes worse: each begins to
+# explain others.
 _LEARNING = 15
 _ESTIMATION = 15
 
@@ -107,7 +112,7 @@ def estimate_score_activations(
 ) -> ScoreActivations:
     """Estimate the activations of keys and noise with fixed spectra.
 
-    Parameters are those of :func:`learn_spectra`. Frames are independent of each other.
+    Parameters are those of :func:`learn_spectra`. Frames do not depend on each other.
     """
     is_played = sounds.flatten(1).any(dim=1)
     H = torch.zeros(sounds.shape, dtype=V.dtype, device=V.device)
@@ -133,6 +138,7 @@ def _with_penalty(
 
 
 def _start(V: torch.Tensor, sounds: torch.Tensor, n_bands: int) -> torch.Tensor:
+    """Start all allowed activations at the sum of the magnitudes of their frame, or a share."""
     level = V.sum(dim=0)
     notes = sounds.flatten(0, 1) * level
     return torch.cat([notes, (_START * level).expand(n_bands, -1)])

@@ -1,18 +1,18 @@
 """Groups of notes whose sounds a separation divides: hands, pitches, ranges, tracks, single notes.
 
 A group is an array of indices of notes. No note is in two groups. The names of groups are safe as
-names of files, sort as the groups do, and are never :data:`~harmnmf.separation.separator.RESIDUAL`.
+names of files, sort as the groups do, and are never "residual".
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
@@ -21,11 +21,16 @@ from harmnmf.notes.tracks import TrackNotes
 from harmnmf.validation import check_integer
 
 __all__ = [
-    *("NoteGroups", "find_groups", "group_by_hand", "group_by_note", "group_by_pitch"),
-    *("group_by_range", "group_by_track", "note_name", "range_names"),
+    *("RESIDUAL", "Groups", "NoteGroups", "find_groups", "group_by_hand", "group_by_note"),
+    *("group_by_pitch", "group_by_range", "group_by_track", "group_of_note", "note_name"),
+    "range_names",
 ]
 
+# Name of the part that belongs to no group: noise of hammers, pedal and room, and other notes.
+RESIDUAL = "residual"
+
 NoteGroups = dict[str, NDArray[np.int64]]
+Groups = Mapping[str, ArrayLike]  # indices, or a boolean for each note
 
 # Words in the names of tracks, of several languages.
 _RIGHT = {
@@ -233,6 +238,52 @@ def group_by_track(tracks: TrackNotes) -> NoteGroups:
     """
     names = _numbered([_file_name(name) or "track" for name in tracks.names])
     return {name: np.flatnonzero(tracks.track == i) for i, name in enumerate(names)}
+
+
+def group_of_note(groups: Groups, n_notes: int) -> NDArray[np.int64]:
+    """Find the group of each note.
+
+    Parameters
+    ----------
+    groups : mapping of str to array_like
+        Indices of the notes of each group, or a boolean for each note.
+    n_notes : int
+        Number of notes.
+
+    Returns
+    -------
+    ndarray of int, shape (n_notes,)
+        Number of the group of each note, from 0, or -1 if it is in none.
+
+    Raises
+    ------
+    ParameterError
+        If an index is out of range, a note is in two groups, or a group is named "residual".
+
+    Examples
+    --------
+    >>> group_of_note({"low": [True, False, False], "high": [2]}, 3)
+    array([ 0, -1,  1])
+    """
+    group = np.full(n_notes, -1)
+    for number, (name, members) in enumerate(groups.items()):
+        if name == RESIDUAL:
+            raise ParameterError(f"no group can be named {RESIDUAL}")
+        chosen = np.asarray(members)
+        if chosen.dtype == bool and chosen.shape == (n_notes,):
+            chosen = np.flatnonzero(chosen)
+        if chosen.size == 0:
+            continue
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+            raise ParameterError(
+                f"group {name} must be indices of notes, or a boolean for each of {n_notes} notes"
+            )
+        if chosen.min() < 0 or chosen.max() >= n_notes:
+            raise ParameterError(f"group {name} has an index that is not from 0 to {n_notes - 1}")
+        if (group[chosen] >= 0).any():
+            raise ParameterError(f"a note of group {name} is in another group too")
+        group[chosen] = number
+    return group
 
 
 def find_groups(names: Iterable[str], name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The sound of each note of a recording, by its number; with a cache on disk."""
+"""The sound of each note of a recording, with a cache on disk."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
+from harmnmf.errors import AudioError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio
 from harmnmf.storage.arrays import load_arrays, save_arrays
+from harmnmf.storage.files import make_folder
 
 from .framing import Framing
 from .separator import PreparedSeparation, Separator
@@ -29,19 +31,20 @@ _VERSION = 1  # of the analysis: an older one is done again
 
 
 class NoteSounds:
-    """The sound of each note of a piano recording, alone, out of the recording.
+    """The sounds of the single notes of a piano recording.
 
-    The whole recording is analysed first. Then a note takes some milliseconds.
+    A sequence with the sound of each note, separated from the recording. The whole recording is
+    analysed first; then a note takes some milliseconds.
 
     Parameters
     ----------
     audio : Audio, str or path-like
-        The recording, with any sample rate and channels. A file must stay in its place.
+        The recording, with any sample rate and channels. A file is read again for each note.
     notes : NoteList
         Its notes.
     cache : str or path-like, optional
-        File to keep the analysis in, or to take it from if it is of the same recording, notes and
-        parameters; some megabytes for an hour.
+        File that keeps the analysis, some megabytes for an hour. If it exists and is of the same
+        recording, notes and parameters, it is read; if of others, it is replaced.
     dictionary, adapt, device
         As in :class:`harmnmf.separation.separator.Separator`.
     progress : callable, optional
@@ -50,7 +53,8 @@ class NoteSounds:
     Raises
     ------
     HarmnmfError
-        As :class:`Separator` and its methods raise, or (FormatError) `cache` is another file.
+        As :class:`Separator` and its methods raise, or (FormatError) if `cache` is a file of
+        another kind.
 
     Examples
     --------
@@ -80,6 +84,7 @@ class NoteSounds:
         of = _describe(audio, notes, separator)
         separation = _load(cache, audio, notes, of) if Path(cache).exists() else None
         if separation is None:
+            make_folder(Path(cache).parent)  # an error here does not waste the analysis
             separation = separator.prepare(audio, notes, progress=progress)
             _save(cache, separation, of)
         self._separation = separation
@@ -88,7 +93,7 @@ class NoteSounds:
         return len(self._separation.notes)
 
     def __getitem__(self, index: int) -> Audio:
-        """Return the sound of a note, from :meth:`start` on."""
+        """Return the sound of a note; :meth:`with_start` also tells when it begins."""
         return self.with_start(index)[1]
 
     def with_start(self, index: int) -> tuple[float, Audio]:
@@ -109,20 +114,28 @@ def _describe(
     if isinstance(audio, Audio):
         recording = [_hash(audio.samples), audio.sample_rate]
     else:
-        status = os.stat(audio)
+        try:
+            status = os.stat(audio)
+        except OSError as error:
+            raise AudioError(f"{audio}: cannot be read ({error.strerror})") from error
         recording = [os.path.abspath(audio), status.st_size, status.st_mtime_ns]
-    columns = (notes.onset, notes.offset, notes.pitch, notes.pedal)
+    dictionary = separator.dictionary
     return {
         "version": _VERSION,
         "recording": recording,
-        "notes": [_hash(column) for column in columns],
-        "dictionary": _hash(separator.dictionary.W),
+        "notes": _hash(notes.onset, notes.offset, notes.pitch, notes.pedal),
+        "dictionary": _hash(dictionary.W, dictionary.pitches, np.asarray(dictionary.tuning)),
+        "front_end": dictionary.front_end.to_dict(),
+        "n_attack": dictionary.n_attack,
         "adapt": separator.adapt,
     }
 
 
-def _hash(array: NDArray[Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+def _hash(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _save(path: str | PathLike[str], separation: PreparedSeparation, of: dict[str, Any]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from os import PathLike
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from harmnmf.device import resolve_device
 from harmnmf.dictionary.alignment import estimate_offset, notes_fit
@@ -16,7 +16,7 @@ from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import AudioError, ParameterError
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio
-from harmnmf.signal.reading import audio_info, read_audio, stream_audio
+from harmnmf.signal.reading import audio_info, audio_name, read_audio, stream_audio
 from harmnmf.signal.tuning import relative_tuning, transform_in_tune
 from harmnmf.validation import check_flag
 
@@ -27,29 +27,26 @@ from .factorization import (
     learn_spectra,
     noise_bands,
 )
-from .framing import Frames, Framing, OverlapAdd
-from .groups import group_by_hand
+from .framing import Framing, OverlapAdd, stream_spectra
+from .groups import RESIDUAL, Groups, group_by_hand, group_of_note
 from .sound_model import SoundModel, join_activations
 from .sounding import SoundingNotes
 from .spectra import N_TIMBRES, key_spectra
 
-__all__ = ["RESIDUAL", "PreparedSeparation", "Separator", "separate"]
+__all__ = ["PreparedSeparation", "Separator", "separate"]
 
-# Name of the part that belongs to no group: noise of hammers, pedal and room, and other notes.
-RESIDUAL = "residual"
-# Complex numbers in the spectra of all parts of a block.
+# Limits of a block: complex numbers in the spectra of all its parts, and frames.
 _LARGEST_BLOCK = 2**23
-_LONGEST_BLOCK = 320  # frames
-# Of the magnitudes, relative to their mean.
+_LONGEST_BLOCK = 320
+# Floor of the solver, relative to the mean magnitude.
 _FLOOR = 1e-3
-
-Groups = Mapping[str, ArrayLike]
+_READ_DURATION = 10.0  # seconds
 
 
 class Separator:
-    """Separate piano recordings into the sounds of their notes, which are known.
+    """Separate piano recordings into the sounds of their notes, which are given.
 
-    The spectra of the keys begin as harmonics at the magnitudes of a timbre dictionary, and are
+    The spectra of the keys start as partials with the magnitudes of a timbre dictionary, and are
     learned from the recording: its magnitudes are factorised with activations that are zero where
     the notes do not sound [1]_ [2]_. Each note gets its share of the power of the model in every
     bin and frame (Wiener filter), with the phase of the recording, in every channel.
@@ -98,11 +95,14 @@ class Separator:
         device: str = "auto",
     ) -> None:
         check_flag("adapt", adapt)
+        name = "the dictionary"
         if not isinstance(dictionary, TimbreDictionary):
+            name = str(dictionary)
             dictionary = TimbreDictionary.load(dictionary)
-        if dictionary.W.shape[2] != dictionary.n_attack + N_TIMBRES - 1:
+        n_sustained = dictionary.W.shape[2] - dictionary.n_attack
+        if n_sustained != N_TIMBRES - 1:
             raise ParameterError(
-                "the dictionary must have two timbres besides the frames of the attack"
+                f"{name}: must have two timbres besides the frames of the attack, not {n_sustained}"
             )
         self.dictionary = dictionary
         self.adapt = adapt
@@ -122,8 +122,8 @@ class Separator:
         source : Audio, str or path-like
             The recording, with any sample rate and channels.
         notes : NoteList
-            Its notes, with the ends of their keys and the pedal, or the ends of their sounds. They
-            may be up to 0.1 s early or late, all alike.
+            Its notes, with key offsets and the pedal, or with the ends of the sounds. All may be
+            early or late by the same time, up to 0.1 s.
         progress : callable, optional
             Called with the seconds of audio done so far.
 
@@ -145,7 +145,7 @@ class Separator:
         UserWarning
             If the notes seem not to be those of the recording.
         """
-        name = "the audio" if isinstance(source, Audio) else str(source)
+        name = audio_name(source)
         if len(notes) == 0:
             raise ParameterError(f"{name}: there are no notes to separate it into")
         missing = np.setdiff1d(notes.pitch, self.dictionary.pitches)
@@ -153,12 +153,12 @@ class Separator:
             raise ParameterError(
                 f"{name}: a note has the pitch {missing[0]}, which is not in the dictionary"
             )
-        framing = Framing(_sample_rate(source))
+        framing = Framing(audio_info(source).sample_rate)
         excerpt = read_excerpt(source, notes, framing, _half(progress, 0.0))
         duration = excerpt.n_samples / framing.sample_rate
         if excerpt.audio is None or notes.onset[-1] > duration:
             raise ParameterError(
-                f"a note begins at {notes.onset[-1]:.1f} s, but {name} ends at {duration:.1f} s"
+                f"{name}: ends at {duration:.1f} s, but a note begins at {notes.onset[-1]:.1f} s"
             )
         level = float(torch.cat([V.mean(dim=0) for V in excerpt.V]).mean())
         if not level > 0:
@@ -185,7 +185,7 @@ class Separator:
         done = _half(progress, duration)
 
         def blocks() -> Iterator[tuple[slice, ScoreActivations]]:
-            for frames, spectra in _spectra(source, framing, _LONGEST_BLOCK, done):
+            for frames, spectra in stream_spectra(source, framing, _LONGEST_BLOCK, done):
                 sounds = sounding.timbres(sounding.note_of_key(frames), frames)
                 V, allowed = magnitudes(spectra), torch.from_numpy(sounds)
                 found = estimate_score_activations(
@@ -267,14 +267,15 @@ class PreparedSeparation:
         ParameterError
             If an index is out of range, a note is in two groups, or a group is named "residual".
         """
-        group = _group_of_note(groups, len(self.notes))
+        group = group_of_note(groups, len(self.notes))
         framing = self.model.framing
         names = [*groups, RESIDUAL]
         shape = len(names), self.n_channels
         n_frames = _LARGEST_BLOCK // (len(names) * self.n_channels * framing.axis.n_bins)
         synthesis = OverlapAdd(framing, shape)
         n_done = -framing.n_before
-        blocks = _spectra(self._source, framing, min(max(n_frames, 1), _LONGEST_BLOCK), progress)
+        n_frames = min(max(n_frames, 1), _LONGEST_BLOCK)
+        blocks = stream_spectra(self._source, framing, n_frames, progress)
         for frames, spectra in blocks:
             masks = self.model.masks(frames, group, len(groups))
             masks = torch.cat([masks, 1 - masks.sum(dim=0, keepdim=True)])
@@ -299,25 +300,70 @@ class PreparedSeparation:
         sound : Audio
             The sound, with the sample rate and the channels of the recording.
         """
-        framing, rate, model = self.model.framing, self.sample_rate, self.model
-        first, last = model.sounding.spans[index].tolist()
-        first = min(first, model.n_frames - 1)
-        last = max(last, first + 1)  # of two notes of a key at once, only one has frames
-        begin = first * framing.hop_length - framing.n_before
-        end = last * framing.hop_length
-        start, stop = max(begin, 0), min(end, self.n_samples)
+        start, stop = self._samples_of_note(index)
+        rate = self.sample_rate
         recorded = read_audio(
             self._source, mono=False, offset=start / rate, duration=(stop - start) / rate
         )
-        samples = torch.from_numpy(np.atleast_2d(recorded.samples))
-        padded = torch.nn.functional.pad(samples, (start - begin, end - stop))
+        return start / rate, self._note_in(index, np.atleast_2d(recorded.samples))
+
+    def all_notes(
+        self, *, progress: Callable[[float], None] | None = None
+    ) -> Iterator[tuple[float, Audio]]:
+        """Separate the sound of each note as :meth:`note` does, but read the recording once.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the seconds of audio done so far.
+
+        Yields
+        ------
+        start : float
+            Seconds at which the sound of a note begins in the recording.
+        sound : Audio
+            The sound. Notes come in their order.
+        """
+        blocks = stream_audio(self._source, mono=False, block_duration=_READ_DURATION)
+        samples = np.empty((self.n_channels, 0), np.float32)
+        first = 0  # place of these samples in the recording
+        for index in range(len(self.notes)):
+            start, stop = self._samples_of_note(index)
+            while first + samples.shape[1] < stop:
+                samples = np.concatenate([samples, next(blocks)], axis=1)
+                # Notes begin in their order, so that no later one needs what lies before this one.
+                n_passed = min(start - first, samples.shape[1])
+                samples, first = samples[:, n_passed:], first + n_passed
+            samples, first = samples[:, start - first :], start
+            yield start / self.sample_rate, self._note_in(index, samples[:, : stop - start])
+            if progress is not None:
+                progress(start / self.sample_rate)
+
+    def _frames_of_note(self, index: int) -> slice:
+        first, last = self.model.sounding.spans[index].tolist()
+        first = min(first, self.model.n_frames - 1)
+        return slice(first, max(last, first + 1))  # of two notes of a key at once, one has frames
+
+    def _samples_of_note(self, index: int) -> tuple[int, int]:
+        """First sample of the frames of a note, and the one after the last, in the recording."""
+        frames, framing = self._frames_of_note(index), self.model.framing
+        start = frames.start * framing.hop_length - framing.n_before
+        return max(start, 0), min(frames.stop * framing.hop_length, self.n_samples)
+
+    def _note_in(self, index: int, samples: NDArray[np.float32]) -> Audio:
+        """Separate a note in the samples of its frames, (n_channels, n_samples)."""
+        frames, framing = self._frames_of_note(index), self.model.framing
+        n_before = max(0, framing.n_before - frames.start * framing.hop_length)
+        n_frames = frames.stop - frames.start
+        n_after = n_frames * framing.hop_length + framing.n_before - n_before - samples.shape[1]
+        padded = torch.nn.functional.pad(torch.from_numpy(samples.copy()), (n_before, n_after))
         group = np.full(len(self.notes), -1)
         group[index] = 0
-        mask = model.masks(slice(first, last), group, 1)
+        mask = self.model.masks(frames, group, 1)
         synthesis = OverlapAdd(framing, (self.n_channels,))
         blocks = synthesis.push(mask * framing.spectra(padded)), synthesis.finish()
-        sound = torch.cat(blocks, dim=1)[:, start - begin : stop - begin].numpy()
-        return start / rate, Audio(sound if self.n_channels > 1 else sound[0], rate)
+        sound = torch.cat(blocks, dim=1)[:, n_before:][:, : samples.shape[1]].numpy()
+        return Audio(sound if self.n_channels > 1 else sound[0], self.sample_rate)
 
 
 def separate(
@@ -374,58 +420,8 @@ def separate(
     }
 
 
-def _group_of_note(groups: Groups, n_notes: int) -> NDArray[np.int64]:
-    """Index of the group of each note, or -1; raises ParameterError."""
-    group = np.full(n_notes, -1)
-    for number, (name, members) in enumerate(groups.items()):
-        if name == RESIDUAL:
-            raise ParameterError(f"no group can be named {RESIDUAL}")
-        chosen = np.asarray(members)
-        if chosen.dtype == bool and chosen.shape == (n_notes,):
-            chosen = np.flatnonzero(chosen)
-        if chosen.size == 0:
-            continue
-        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-            raise ParameterError(
-                f"group {name} must be indices of notes, or a boolean for each of {n_notes} notes"
-            )
-        if chosen.min() < 0 or chosen.max() >= n_notes:
-            raise ParameterError(f"group {name} has an index that is not from 0 to {n_notes - 1}")
-        if (group[chosen] >= 0).any():
-            raise ParameterError(f"a note of group {name} is in another group too")
-        group[chosen] = number
-    return group
-
-
-def _spectra(
-    source: Audio | str | PathLike[str],
-    framing: Framing,
-    n_frames: int,
-    progress: Callable[[float], None] | None,
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield consecutive frames of a recording, at most `n_frames`: their place and spectra."""
-    stream: Frames | None = None
-    n_done = n_samples = 0
-    for samples in stream_audio(source, mono=False, block_duration=n_frames * framing.hop_duration):
-        stream = stream or Frames(framing, len(samples))
-        spectra = stream.push(torch.from_numpy(samples.copy()))
-        n_samples += samples.shape[1]
-        if spectra.shape[-1]:
-            yield slice(n_done, n_done + spectra.shape[-1]), spectra
-            n_done += spectra.shape[-1]
-        if progress is not None:
-            progress(n_samples / framing.sample_rate)
-    assert stream is not None  # a recording has samples
-    spectra = stream.finish()
-    yield slice(n_done, n_done + spectra.shape[-1]), spectra
-
-
-def _sample_rate(source: Audio | str | PathLike[str]) -> int:
-    return source.sample_rate if isinstance(source, Audio) else audio_info(source).sample_rate
-
-
 def _half(
     progress: Callable[[float], None] | None, before: float
 ) -> Callable[[float], None] | None:
-    """Report half of the seconds that are done in one of two passes over a recording."""
+    """Report half of the seconds of each of two passes; `before` are those of the first."""
     return progress and (lambda seconds: progress((before + seconds) / 2))

@@ -14,7 +14,7 @@ __all__ = ["NO_NOTE", "SoundingNotes"]
 NO_NOTE = -1
 # Seconds before its onset from which a note may sound, as onsets are not exact; length of its
 # attack, counted from there; and seconds after its end for which dampers and room sound.
-_LEAD = 0.04
+_LEAD = 0.03
 _ATTACK = 0.25
 _RELEASE = 0.3
 
@@ -51,8 +51,8 @@ class SoundingNotes:
     --------
     >>> notes = NoteList([0.5, 1.0], [1.0, 2.0], [60, 60], [70, 70])
     >>> SoundingNotes(notes, Framing(16000), n_frames=100).spans
-    array([[15, 31],
-           [31, 73]])
+    array([[12, 25],
+           [25, 59]])
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SoundingNotes:
     ) -> None:
         self.offset = offset
         self.pitches = np.unique(notes.pitch)
-        self.keys = np.searchsorted(self.pitches, notes.pitch)
+        self._keys = np.searchsorted(self.pitches, notes.pitch)
         held = notes.pedalled()
         self._n_attack = round(_ATTACK / framing.hop_duration)
 
@@ -83,7 +83,7 @@ class SoundingNotes:
         inside = np.flatnonzero((self.spans[:, 0] < stop) & (self.spans[:, 1] > start))
         for index in inside:
             first, last = self.spans[index] - start
-            note[self.keys[index], max(first, 0) : last] = index
+            note[self._keys[index], max(first, 0) : last] = index
         return note
 
     def place(self, note: NDArray[np.int64], frames: slice) -> NDArray[np.int64]:

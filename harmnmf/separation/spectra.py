@@ -22,10 +22,12 @@ N_TIMBRES = 3
 _RISING = 2
 _N_PARTIALS = 100
 # Partials are drawn wider than the window makes them, as the inharmonicity of the piano is not
-# known; the spectra that are learned from the recording are narrower where it shows them.
+# known. Learning from the recording makes them narrower.
 _WIDTH = 2.0
 # Share of the mean magnitude of an attack that lies between its partials.
 _NOISE = 0.1
+# Hz below which a piano has no sound, but recordings have offsets and rumble.
+_LOWEST = 20.0
 # Slope in decibels per octave beyond the last bin of the dictionary.
 _SLOPE_DB = -12.0
 
@@ -40,14 +42,14 @@ def key_spectra(
 ) -> NDArray[np.float32]:
     """Compute spectra of the attack, sustain and decay of keys from a dictionary.
 
-    Each partial is the main lobe of the analysis window, twice as wide, at the magnitude that the
-    dictionary has there::
+    Each partial is the main lobe of the analysis window, drawn twice as wide, with the magnitude
+    that the dictionary has at its frequency::
 
         W[f, k, j] = Σ_h e[h, k, j] L((f − f_h) T / 2)
 
     with the partials f_h of :class:`~harmnmf.signal.harmonics.HarmonicSeries`, the duration T of
     the Hann window, and the magnitude L of its transform. The noise of the hammer is added to the
-    attack, the same in all bins.
+    attack, the same in all bins. Below 20 Hz all spectra are zero.
 
     Parameters
     ----------
@@ -96,6 +98,7 @@ def key_spectra(
     key = np.broadcast_to(np.arange(len(pitches))[:, None, None], bins.shape)
     np.add.at(W, (bins.clip(0, axis.n_bins - 1), key), lobes[..., None] * magnitudes[:, :, None])
     W[..., 0] += _NOISE * W[..., 0].mean(axis=0)
+    W[axis.frequencies < _LOWEST] = 0.0
     total = W.sum(axis=0)
     return np.divide(W, total, out=W, where=total > 0).astype(np.float32)
 

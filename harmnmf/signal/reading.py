@@ -23,7 +23,14 @@ from .channels import apply_mix, choose_mix, describe_mix, measure_covariance
 from .decoding import Sound, open_sound
 from .resampling import resample_blocks
 
-__all__ = ["AudioInfo", "audio_info", "read_audio", "stream_audio", "warn_of_mix"]
+__all__ = [
+    "AudioInfo",
+    "audio_info",
+    "audio_name",
+    "read_audio",
+    "stream_audio",
+    "warn_of_mix",
+]
 
 # Peak from which floats must be meant as integers.
 _INTEGER_PEAK = 100.0
@@ -31,12 +38,12 @@ _INTEGER_PEAK = 100.0
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """Duration and format of an audio file, from its header.
+    """Duration and format of a recording.
 
     Parameters
     ----------
     duration : float
-        Length in seconds; 0 if the header has none, as in a FLAC that was streamed.
+        Length in seconds; 0 if the header of a file has none, as in a FLAC that was streamed.
     sample_rate : int
         Samples per second.
     n_channels : int
@@ -48,13 +55,13 @@ class AudioInfo:
     n_channels: int
 
 
-def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
-    """Read duration, sample rate and channels of a file without decoding it.
+def audio_info(source: Audio | str | os.PathLike[str]) -> AudioInfo:
+    """Return duration, sample rate and channels of a recording; a file is not decoded.
 
     Parameters
     ----------
-    path : str or os.PathLike
-        Audio file.
+    source : Audio, str or os.PathLike
+        Samples, or an audio file.
 
     Returns
     -------
@@ -75,10 +82,23 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
     ...     audio_info(f"{folder}/silence.wav")
     AudioInfo(duration=1.0, sample_rate=8000, n_channels=1)
     """
-    with _open(path) as sound:
+    if isinstance(source, Audio):
+        return AudioInfo(source.duration, source.sample_rate, source.n_channels)
+    with _open(source) as sound:
         return AudioInfo(
             (sound.n_samples or 0) / sound.sample_rate, sound.sample_rate, sound.n_channels
         )
+
+
+def audio_name(source: Audio | str | os.PathLike[str]) -> str:
+    """Name a recording in messages.
+
+    Examples
+    --------
+    >>> audio_name(Audio(np.zeros(8), 8000)), audio_name("song.wav")
+    ('the audio', 'song.wav')
+    """
+    return "the audio" if isinstance(source, Audio) else os.fspath(source)
 
 
 def read_audio(
@@ -266,18 +286,17 @@ def _convert(
             any_samples = True
             yield block
     if not any_samples:
-        name = "the audio" if isinstance(source, Audio) else source
         raise AudioError(
-            f"{name}: is too short: it has no samples in the part to read; choose a "
+            f"{audio_name(source)}: is too short: it has no samples in the part to read; choose a "
             "longer recording"
         )
 
 
 def warn_of_mix(source: Audio | str | os.PathLike[str], mix: NDArray[np.float64]) -> None:
     """Warn that the channels of a recording are not averaged."""
-    name = "the audio" if isinstance(source, Audio) else source
     warnings.warn(
-        f"{name}: the mean of its channels would cancel or mask a part of it: {describe_mix(mix)}",
+        f"{audio_name(source)}: the mean of its channels would cancel or mask a part of it: "
+        f"{describe_mix(mix)}",
         stacklevel=3,
     )
 
@@ -296,11 +315,10 @@ def _watch_scale(
     for block in blocks:
         if not is_warned and len(block) and (peak := np.abs(block).max()) > _INTEGER_PEAK:
             is_warned = True
-            name = "the audio" if isinstance(source, Audio) else source
             scale = next((n for n in INTEGER_SCALES.values() if peak <= n), "their full scale")
             warnings.warn(
-                f"{name}: its samples reach {peak:.0f}, where full scale is 1: they look like "
-                f"integers; divide them by {scale}",
+                f"{audio_name(source)}: its samples reach {peak:.0f}, where full scale is 1: they "
+                f"look like integers; divide them by {scale}",
                 stacklevel=2,
             )
         yield block

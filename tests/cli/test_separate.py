@@ -13,6 +13,7 @@ from commands import assert_error, contents, invoke
 
 from harmnmf import Audio, NoteList, read_audio, read_notes, write_audio, write_csv, write_midi
 from harmnmf.cli.main import main
+from harmnmf.notes.tracks import read_tracks
 
 # Two notes for each hand, of which one pitch is struck twice.
 NOTES = NoteList([0.1, 0.1, 0.6, 0.6], [0.5, 0.5, 1.0, 1.0], [48, 72, 55, 72], [70, 70, 70, 70])
@@ -196,6 +197,7 @@ def test_notes_from_a_transcription(root):
     assert names("example_hands") == ["left.wav", "notes.mid", "residual.wav", "right.wav"]
     assert_adds_up("example_hands", "example.wav", 1e-6)
     assert 5 < len(read_notes("example_hands/notes.mid")) < 30
+    assert read_tracks("example_hands/notes.mid").names == ("Left hand", "Right hand")
     # Corrected notes replace the parts.
     arguments = ["example.wav", "--notes", "example_hands/notes.mid"]
     assert separate(*arguments, "--overwrite").exit_code == 0

@@ -66,6 +66,22 @@ def test_notes_fit_their_recording(dictionary, gain, n_notes):
     assert fits(gain * play(notes), notes, dictionary)
 
 
+@pytest.mark.parametrize("pitches", [[60], [60, 62], [48, 60, 72]])
+@pytest.mark.parametrize("period", [0.1, 0.2])
+def test_repeated_notes_fit(dictionary, pitches, period):
+    """A trill, of which each key rises again before its rise has ended."""
+    onset = np.arange(0.3, 3, period)
+    notes = NoteList(onset, onset + 0.9 * period, np.resize(pitches, len(onset)), [70] * len(onset))
+    assert fits(play(notes, duration=4.0), notes, dictionary)
+
+
+@pytest.mark.parametrize("duration", [0.1, 0.35, 0.6, 1.0])
+def test_notes_of_a_short_recording_fit(dictionary, duration):
+    onset = min(0.3, duration / 2)
+    notes = NoteList([onset], [1.5], [60], [70])
+    assert fits(play(notes, duration=duration), notes, dictionary)
+
+
 def test_notes_of_another_piece_do_not_fit(dictionary):
     piece, *others = (melody(60, seed, duration=20.0) for seed in range(6))
     samples = play(piece, duration=20.0)

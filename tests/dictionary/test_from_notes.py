@@ -129,13 +129,21 @@ def test_a_short_note_keeps_its_last_spectrum(learn):
         W = learn([69], A4=short).W
     for timbre in (SUSTAIN, DECAY):
         assert W[:, 0, timbre].sum() == pytest.approx(1, rel=1e-5)
-    message = (
-        r"toy: the sustain of 2 of 3 notes is not heard; the shortest, A4\.wav, lasts only 0\.15 s"
-    )
+    message = r"A4\.wav: lasts only 0\.15 s, and its sustain is not heard, nor that of 1 more"
     with pytest.warns(UserWarning, match=message):
         learn([69], A4=short, A4_b=short, A4_c=struck(69))
+
+
+def test_empty_notes_are_left_out(learn):
+    silence, click = Audio(np.zeros(RATE), RATE), Audio(np.full(10, 0.5), RATE)
     with pytest.raises(AudioError, match=r"A4\.wav: lasts only 0\.6 ms"):
-        learn([69], A4=Audio(np.full(10, 0.5), RATE))
+        learn([69], A4=click, A4_b=silence)
+    with pytest.warns(UserWarning, match=r"left out 1 of 2 notes: .*A4\.wav: .* silent"):
+        learned = learn([69], A4=silence, A4_b=struck(69))
+    assert learned.metadata["instruments"]["toy"]["notes"] == 1
+    with pytest.warns(UserWarning, match=r"left out 2 of 3 notes: .*A3\.wav: .* silent"):
+        again = learn([69], A3=silence, A4=click, A4_b=struck(69))
+    np.testing.assert_array_equal(again.W, learned.W)
 
 
 def test_another_front_end_and_attack(tmp_path):

@@ -35,10 +35,10 @@ def invert(framing, spectra, cuts=()):
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_windows_of_128_ms_every_32_ms(rate):
+def test_windows_of_160_ms_every_40_ms(rate):
     framing = Framing(rate)
     assert framing.n_fft == 4 * framing.hop_length
-    assert framing.window_duration == pytest.approx(0.128, rel=0.06)
+    assert framing.window_duration == pytest.approx(0.16, rel=0.06)
     assert framing.hop_duration * rate == pytest.approx(framing.hop_length)
     assert framing.axis.n_bins == framing.n_fft // 2 + 1
     assert framing.axis.frequencies[-1] == pytest.approx(rate / 2)
@@ -76,7 +76,8 @@ def test_reconstruction_is_perfect_for_any_division(rate, n_channels, data):
     samples = random(n_channels, n_samples)
     cuts = sorted(data.draw(st.lists(st.integers(0, n_samples), max_size=5)))
     spectra = transform(framing, samples, cuts)
-    np.testing.assert_array_equal(spectra, transform(framing, samples))
+    scale = float(spectra.abs().max())
+    np.testing.assert_allclose(spectra, transform(framing, samples), atol=1e-6 * scale)
     cuts = sorted(data.draw(st.sets(st.integers(1, spectra.shape[-1] - 1), max_size=5)))
     found = invert(framing, spectra, cuts)
     assert found.shape[-1] >= n_samples
@@ -88,7 +89,8 @@ def test_reconstruction_is_perfect_for_any_division(rate, n_channels, data):
 def test_synthesis_is_the_least_squares_inverse():
     """Spectra that belong to no samples give those whose spectra are nearest."""
     framing = Framing(1000)
-    spectra = torch.complex(random(65, 20, seed=1), random(65, 20, seed=2))[None]
+    n_bins = framing.axis.n_bins
+    spectra = torch.complex(random(n_bins, 20, seed=1), random(n_bins, 20, seed=2))[None]
     found = invert(framing, spectra).double().numpy()[0]
     window = get_window("hann", framing.n_fft)
     total = np.zeros(framing.n_fft + 19 * framing.hop_length)

@@ -1,11 +1,15 @@
 """Sounds of single notes, and their cache."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from harmnmf import (
     Audio,
+    AudioError,
     FormatError,
+    HarmnmfError,
     NoteList,
     NoteSounds,
     Separator,
@@ -94,3 +98,25 @@ def test_another_file_is_not_replaced(recording, notes, dictionary, tmp_path):
     with pytest.raises(FormatError, match="note-sounds is needed"):
         NoteSounds(recording, notes, cache=other, dictionary=dictionary)
     assert other.read_bytes() == before
+
+
+def test_files_that_cannot_be(recording, notes, dictionary, tmp_path):
+    """Errors name the file, and come before the analysis; a missing folder is made."""
+    cache = tmp_path / "new" / "song.sounds"
+    with pytest.raises(AudioError, match=r"none\.wav"):
+        NoteSounds(tmp_path / "none.wav", notes, cache=cache, dictionary=dictionary)
+    options = {"dictionary": dictionary, "progress": pytest.fail}
+    with pytest.raises(HarmnmfError, match=r"song\.flac: is a file"):
+        NoteSounds(recording, notes, cache=recording / "song.sounds", **options)
+    NoteSounds(recording, notes, cache=cache, dictionary=dictionary)
+    assert cache.exists()
+
+
+def test_another_dictionary_is_another_analysis(recording, notes, dictionary, tmp_path):
+    """Even if only the tuning of its keys differs."""
+    cache = tmp_path / "song.sounds"
+    NoteSounds(recording, notes, cache=cache, dictionary=dictionary)
+    sharper = replace(dictionary, tuning=np.linspace(0, 0.3, len(dictionary.pitches)))
+    analysed = []
+    NoteSounds(recording, notes, cache=cache, dictionary=sharper, progress=analysed.append)
+    assert analysed

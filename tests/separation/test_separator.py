@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 
 from harmnmf import Audio, AudioError, NoteList, ParameterError, write_audio
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
-from harmnmf.separation.groups import group_by_hand
-from harmnmf.separation.separator import RESIDUAL, Separator, separate
+from harmnmf.separation.groups import RESIDUAL, group_by_hand
+from harmnmf.separation.separator import Separator, separate
 
 RATE = 8000
 # Few partials of the two pitches are near each other.
@@ -220,6 +221,17 @@ def test_channels_that_cancel(separator):
         np.testing.assert_array_equal(part[0], -part[1])
 
 
+def test_an_offset_belongs_to_no_note(separator):
+    """As cheap converters add it; in a note it would be a click at its start and its end."""
+    samples = record(NOTES)
+    expected = join(separator.prepare(Audio(samples, RATE), NOTES), {"all": [0, 1, 2]})["all"]
+    audio = Audio(samples + 0.05, RATE)
+    parts = join(separator.prepare(audio, NOTES), {"all": [0, 1, 2]})
+    assert_adds_up(parts, audio.samples)
+    inside = slice(800, -800)
+    assert np.abs(parts["all"] - expected)[:, inside].max() < 0.01
+
+
 def test_silence_before_and_after_belongs_to_no_note(separator):
     notes = NOTES.shift(1.0)
     samples = record(notes, duration=4.0, noise=1e-4)
@@ -263,6 +275,14 @@ def test_files_and_samples_give_the_same(separator, tmp_path):
         expected_start, expected_sound = separator.prepare(audio, NOTES).note(1)
         assert start == expected_start
         np.testing.assert_array_equal(sound.samples, expected_sound.samples)
+
+
+@pytest.mark.cuda
+def test_a_gpu_gives_the_same(prepared):
+    separation = Separator(device="cuda").prepare(Audio(record(NOTES), RATE), NOTES)
+    expected = join(prepared, {"low": [0, 2]})
+    for name, part in join(separation, {"low": [0, 2]}).items():
+        np.testing.assert_allclose(part, expected[name], atol=1e-3)
 
 
 def test_progress_counts_seconds(separator):
@@ -421,6 +441,19 @@ def test_dictionaries_and_options_that_cannot_be(tmp_path):
         Separator(adapt=2)
     with pytest.raises(ParameterError, match="device"):
         Separator(device="none")
+
+
+def test_dictionaries_need_sustain_and_decay(tmp_path):
+    dictionary = TimbreDictionary.load("default")
+    n_attack = dictionary.n_attack
+    for n_timbres in (n_attack, n_attack + 1):
+        less = replace(dictionary, W=dictionary.W[:, :, :n_timbres])
+        less.save(tmp_path / "mine")
+        words = f"two timbres besides the frames of the attack, not {n_timbres - n_attack}"
+        with pytest.raises(ParameterError, match=rf"mine.*: must have {words}"):
+            Separator(tmp_path / "mine")
+        with pytest.raises(ParameterError, match=f"the dictionary: must have {words}"):
+            Separator(less)
 
 
 def test_a_dictionary_of_the_users(tmp_path, prepared):

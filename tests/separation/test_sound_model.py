@@ -1,4 +1,4 @@
-"""The model of a recording's sounds: masks, and the file that keeps it."""
+"""The model of a recording's sounds, and its masks."""
 
 from __future__ import annotations
 
@@ -97,22 +97,3 @@ def test_activations_of_blocks_are_joined(model):
             for pitch, (first, last) in zip(NOTES.pitch, sounding.spans, strict=True)
         ]
         np.testing.assert_array_equal(joined, torch.cat(expected, dim=1))
-
-
-def test_files(model, tmp_path):
-    path, about = tmp_path / "model.safetensors", {"size": 5, "notes": "x"}
-    model.save(path, about)
-    loaded = SoundModel.load(path, model.sounding, FRAMING, about)
-    whole = slice(0, N_FRAMES)
-    np.testing.assert_array_equal(
-        loaded.masks(whole, np.arange(4), 4), model.masks(whole, np.arange(4), 4)
-    )
-    assert SoundModel.load(path, model.sounding, FRAMING, {**about, "size": 6}) is None
-
-
-def test_other_files_are_not_loaded(model, tmp_path):
-    path = tmp_path / "model.safetensors"
-    for data in (b"", b"something else"):
-        path.write_bytes(data)
-        assert SoundModel.load(path, model.sounding, FRAMING, {}) is None
-    assert SoundModel.load(tmp_path / "none", model.sounding, FRAMING, {}) is None

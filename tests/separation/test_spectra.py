@@ -81,9 +81,11 @@ def test_tuning_moves_the_partials(dictionary):
 
 def test_only_the_attack_has_noise_between_the_partials(dictionary):
     W = spectra(dictionary, [72])[:, 0]
+    is_audible = Framing(16000).axis.frequencies >= 20
+    assert (W[~is_audible] == 0).all()
+    W = W[is_audible]
     assert (W[:, 0] > 0).all()
-    share = W[:, 0].min() * len(W)
-    assert share == pytest.approx(0.1 / 1.1, rel=1e-3)
+    assert W[:, 0].min() * len(W) == pytest.approx(0.1 / 1.1, rel=5e-3)
     assert (W[:, 1:] == 0).any(axis=0).all()
 
 
