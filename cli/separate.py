@@ -151,17 +151,17 @@ def command(
     AUDIO: audio files (WAV, FLAC, MP3, M4A, ...), videos, folders, or patterns like 'takes/*.wav'.
     The parts come out of the recording itself, with its sample rate and channels.
 
-    song.wav gives the folder song_hands beside it, with left.wav, right.wav and residual.wav: the
-    noise of hammers, pedal and room, and whatever is not in the notes. They are as long as the
-    recording, and add up to it; so do those in song_pitches (060_C4.wav, ...), song_ranges and
-    song_tracks. With --by note, song_notes has the sound of each note alone, from its start:
-    0001_0012.345s_C4.wav begins at 12.345 seconds. With --keep or --mute there is one file,
-    song_right.wav or song_without_left.wav.
+    song.wav gives the folder song_hands beside it, with left.wav, right.wav and residual.wav. The
+    residual has the noise of hammers, pedal and room, and whatever is not in the notes. These files
+    are as long as the recording, and add up to it; so do those in song_pitches (060_C4.wav, ...),
+    song_ranges and song_tracks. With --by note, song_notes has the sound of each note alone, from
+    its start: 0001_0012.345s_C4.wav begins at 12.345 seconds. With --keep or --mute there is one
+    file, song_right.wav or song_without_left.wav.
 
-    The better the notes, the better the parts: correct notes.mid, which is written with the parts
-    and has a track for each hand, in a MIDI editor, and give it as --notes. Hands are the tracks of
-    a MIDI file that has two; otherwise they are found in the notes. Notes may be up to 0.1 s early
-    or late, all alike.
+    The better the notes, the better the parts: correct notes.mid, which is written with the parts,
+    in a MIDI editor, and give it as --notes. It has a track for each hand, so that hands can be
+    corrected, too: the tracks of a MIDI file that has two are the hands. In other files, hands are
+    found from the notes. Notes may be up to 0.1 s early or late, if all are alike.
 
     If peaks exceed full scale, all parts of a recording are made softer alike, with a warning;
     float WAV files keep them. Existing folders and files are not replaced without --overwrite. With
