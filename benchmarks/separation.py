@@ -52,7 +52,8 @@ from harmnmf import Audio, NoteList, Transcriber, read_audio, write_midi
 from harmnmf.enhancement.metrics.scores import si_sdr
 from harmnmf.score.hands import assign_hands
 from harmnmf.separation.groups import RESIDUAL
-from harmnmf.separation.separator import PreparedSeparation, Separator
+from harmnmf.separation.prepared import PreparedSeparation
+from harmnmf.separation.separator import Separator
 
 from .data import PIANOS, SAMPLE_RATE, notes_of, on_sound, real_recordings
 from .report import Table, benchmark, decimals

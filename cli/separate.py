@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from harmnmf.notes.note_list import NoteList
     from harmnmf.notes.tracks import TrackNotes
     from harmnmf.separation.groups import NoteGroups
-    from harmnmf.separation.separator import PreparedSeparation, Separator
+    from harmnmf.separation.prepared import PreparedSeparation
+    from harmnmf.separation.separator import Separator
     from harmnmf.signal.audio import Audio
     from harmnmf.transcription import Transcriber
 
@@ -187,7 +188,7 @@ def command(
     if parts.names:
         ending = "_".join(["_without" if mute else "", *labels]) + suffix
     plan = plan_outputs(audio, output, [ending], [suffix], _RECORDINGS)
-    check_subtype(f"parts{suffix}", subtype)
+    check_subtype(f"part{suffix}", subtype)
     if notes is not None:
         pairs, errors = pair_notes(plan.outputs, notes)
         plan = replace(

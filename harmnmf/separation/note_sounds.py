@@ -20,7 +20,8 @@ from harmnmf.storage.arrays import load_arrays, save_arrays
 from harmnmf.storage.files import make_folder
 
 from .framing import Framing
-from .separator import PreparedSeparation, Separator
+from .prepared import PreparedSeparation
+from .separator import Separator
 from .sound_model import SoundModel
 from .sounding import SoundingNotes
 
