@@ -321,7 +321,7 @@ def test_notes_in_a_folder(takes):
         (["--by", "track"], "--by track needs the tracks of a MIDI file; add --notes"),
         (["--by", "voice"], "'voice' is not one of"),
         (["--format", "mp3"], "'mp3' is not one of"),
-        (["--format", "flac", "--subtype", "float"], "--subtype: parts.flac: FLAC cannot hold"),
+        (["--format", "flac", "--subtype", "float"], "--subtype: part.flac: FLAC cannot hold"),
         (["second.wav", "--notes", "song.mid"], "song.mid: is one file, but there are 2 record"),
         (["second.wav", "--keep", "left", "-o", "a.wav"], "a.wav: is one file, but there are 2"),
     ],
