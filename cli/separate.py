@@ -18,7 +18,7 @@ from harmnmf.cli._support.notes import on_keyboard, pair_notes
 from harmnmf.cli._support.options import PATH, device_option
 from harmnmf.cli._support.parts import PartChoice
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
-from harmnmf.cli._support.recordings import AUDIO
+from harmnmf.cli._support.recordings import AUDIO, PART_FOLDERS
 from harmnmf.cli._support.subtype import check_subtype, subtype_option
 from harmnmf.errors import HarmnmfError, ParameterError
 
@@ -31,19 +31,11 @@ if TYPE_CHECKING:
     from harmnmf.signal.audio import Audio
     from harmnmf.transcription import Transcriber
 
-# What is separated, and the end of the name of the folder that it is written to.
-_FOLDERS = {
-    "hand": "_hands/",
-    "note": "_notes/",
-    "pitch": "_pitches/",
-    "range": "_ranges/",
-    "track": "_tracks/",
-}
 _FORMATS = ("wav", "flac")
 _HANDS = ("left", "right", "residual")
 # With outputs of other runs, which are left out of folders.
 _ONE_FILE = [f"{text}_{part}.wav" for text in ("", "_without") for part in _HANDS]
-_RECORDINGS = replace(AUDIO, endings=(*_FOLDERS.values(), *_ONE_FILE))
+_RECORDINGS = replace(AUDIO, endings=(*AUDIO.endings, *_ONE_FILE))
 _SELECTED = "selected"
 # Files in the folders.
 _PART = re.compile(r"(left|right|residual|\d+_.*)\.(wav|flac)")
@@ -81,7 +73,7 @@ class _Splits(click.ParamType):
 )
 @click.option(
     "--by",
-    type=click.Choice(list(_FOLDERS)),
+    type=click.Choice(list(PART_FOLDERS)),
     default="hand",
     help="Parts to write: left and right hand; each pitch that is played; ranges of pitches "
     "(--split); tracks of the MIDI file (--notes); or each note by itself.",
@@ -160,17 +152,17 @@ def command(
     AUDIO: audio files (WAV, FLAC, MP3, M4A, ...), videos, folders, or patterns like 'takes/*.wav'.
     The parts come out of the recording itself, with its sample rate and channels.
 
-    song.wav gives the folder song_hands beside it, with left.wav, right.wav and residual.wav: the
-    noise of hammers, pedal and room, and whatever is not in the notes. They are as long as the
-    recording, and add up to it; so do those in song_pitches (060_C4.wav, ...), song_ranges and
-    song_tracks. With --by note, song_notes has the sound of each note alone, from its start:
-    0001_0012.345s_C4.wav begins at 12.345 seconds. With --keep or --mute there is one file,
-    song_right.wav or song_without_left.wav.
+    song.wav gives the folder song_hands beside it, with left.wav, right.wav and residual.wav. The
+    residual has the noise of hammers, pedal and room, and whatever is not in the notes. These files
+    are as long as the recording, and add up to it; so do those in song_pitches (060_C4.wav, ...),
+    song_ranges and song_tracks. With --by note, song_notes has the sound of each note alone, from
+    its start: 0001_0012.345s_C4.wav begins at 12.345 seconds. With --keep or --mute there is one
+    file, song_right.wav or song_without_left.wav.
 
-    The better the notes, the better the parts: correct notes.mid, which is written with the parts
-    and has a track for each hand, in a MIDI editor, and give it as --notes. Hands are the tracks of
-    a MIDI file that has two; otherwise they are found in the notes. Notes may be up to 0.1 s early
-    or late, all alike.
+    The better the notes, the better the parts: correct notes.mid, which is written with the parts,
+    in a MIDI editor, and give it as --notes. It has a track for each hand, so that hands can be
+    corrected, too: the tracks of a MIDI file that has two are the hands. In other files, hands are
+    found from the notes. Notes may be up to 0.1 s early or late, if all are alike.
 
     If peaks exceed full scale, all parts of a recording are made softer alike, with a warning;
     float WAV files keep them. Existing folders and files are not replaced without --overwrite. With
@@ -192,7 +184,7 @@ def command(
     parts = PartChoice(keep, mute)
     labels = _labels(parts, by, splits)
     suffix = _suffix(output, audio_format, is_one_file=bool(parts.names))
-    ending = _FOLDERS[by]
+    ending = PART_FOLDERS[by]
     if parts.names:
         ending = "_".join(["_without" if mute else "", *labels]) + suffix
     plan = plan_outputs(audio, output, [ending], [suffix], _RECORDINGS)

@@ -27,7 +27,15 @@ class InputKind:
     endings: Sequence[str] = ()  # of outputs that have one of the suffixes, or are folders
 
 
-AUDIO = InputKind("recording", "audio", AUDIO_SUFFIXES)
+# What `harmnmf separate` takes recordings apart into, and the ends of the names of its folders.
+PART_FOLDERS = {
+    "hand": "_hands/",
+    "note": "_notes/",
+    "pitch": "_pitches/",
+    "range": "_ranges/",
+    "track": "_tracks/",
+}
+AUDIO = InputKind("recording", "audio", AUDIO_SUFFIXES, endings=tuple(PART_FOLDERS.values()))
 
 # The path of each recording, and its path relative to the folder that was named.
 Recordings = dict[Path, Path]

@@ -23,7 +23,7 @@ class SoundingNotes:
     """Notes, and the frames in which each may sound.
 
     A note sounds from just before its onset until its end by key and pedal, and a little longer,
-    but no longer than until the next note of its key begins.
+    but no longer than until the onset of the next note of its key, which then begins there.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ class SoundingNotes:
     --------
     >>> notes = NoteList([0.5, 1.0], [1.0, 2.0], [60, 60], [70, 70])
     >>> SoundingNotes(notes, Framing(16000), n_frames=100).spans
-    array([[12, 25],
-           [25, 59]])
+    array([[12, 26],
+           [26, 59]])
     """
 
     def __init__(
@@ -68,9 +68,17 @@ class SoundingNotes:
             return seconds / framing.hop_duration + framing.frame_at(offset)
 
         first = np.floor(frames(held.onset - _LEAD))
+        onset = np.floor(frames(held.onset))
         last = np.ceil(frames(held.offset + _RELEASE))
-        following = np.floor(frames(held.next_onset - _LEAD))
-        spans = np.stack([first, np.minimum(last, following)]).clip(0, n_frames)
+        last = np.minimum(last, np.floor(frames(held.next_onset)))
+        ends = np.zeros(len(self.pitches))  # of the notes before, for each key
+        for i, key in enumerate(self._keys):
+            first[i] = max(first[i], ends[key])
+            if last[i] > onset[i]:
+                ends[key] = last[i]
+            else:  # it is struck again at once
+                last[i] = first[i]
+        spans = np.stack([first, last]).clip(0, n_frames)
         self.spans = spans.T.astype(np.int64)
         lengths = self.spans[:, 1] - self.spans[:, 0]
         self._start = np.cumsum(lengths) - lengths

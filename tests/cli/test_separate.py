@@ -274,6 +274,14 @@ def test_parts_are_not_taken_for_recordings(takes):
     assert "left out" in result.stderr
 
 
+def test_other_commands_leave_parts_out_of_folders(takes):
+    assert separate("takes", "--notes", "midi", "--by", "note").exit_code == 0
+    result = invoke(main, "enhance", "--device", "cpu", "takes", "-o", "enhanced")
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 2
+    assert f"left out {Path('takes/more/two_notes/0001_')}" in result.stderr
+
+
 def test_notes_in_a_folder(takes):
     write_song("takes/more/three.wav")
     write_song("takes/one.flac")
@@ -313,7 +321,7 @@ def test_notes_in_a_folder(takes):
         (["--by", "track"], "--by track needs the tracks of a MIDI file; add --notes"),
         (["--by", "voice"], "'voice' is not one of"),
         (["--format", "mp3"], "'mp3' is not one of"),
-        (["--format", "flac", "--subtype", "float"], "--subtype: parts.flac: FLAC cannot hold"),
+        (["--format", "flac", "--subtype", "float"], "--subtype: part.flac: FLAC cannot hold"),
         (["second.wav", "--notes", "song.mid"], "song.mid: is one file, but there are 2 record"),
         (["second.wav", "--keep", "left", "-o", "a.wav"], "a.wav: is one file, but there are 2"),
     ],
