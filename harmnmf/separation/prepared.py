@@ -136,17 +136,17 @@ class PreparedSeparation:
             The sound. Notes come in their order.
         """
         blocks = stream_audio(self._source, mono=False, block_duration=_READ_DURATION)
+        places = np.array([self._samples_of_note(index) for index in range(len(self.notes))])
+        needed = np.minimum.accumulate(places[::-1, 0])[::-1]  # by this and all later notes
         samples = np.empty((self.n_channels, 0), np.float32)
         first = 0  # place of these samples in the recording
-        for index in range(len(self.notes)):
-            start, stop = self._samples_of_note(index)
+        for index, (start, stop) in enumerate(places.tolist()):
             while first + samples.shape[1] < stop:
                 samples = np.concatenate([samples, next(blocks)], axis=1)
-                # Notes begin in their order, so that no later one needs what lies before this one.
-                n_passed = min(start - first, samples.shape[1])
+                n_passed = min(int(needed[index]) - first, samples.shape[1])
                 samples, first = samples[:, n_passed:], first + n_passed
-            samples, first = samples[:, start - first :], start
-            yield start / self.sample_rate, self._note_in(index, samples[:, : stop - start])
+            sound = self._note_in(index, samples[:, start - first : stop - first])
+            yield start / self.sample_rate, sound
             if progress is not None:
                 progress(start / self.sample_rate)
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from note_strategies import crowded
 
 from harmnmf import Audio, AudioError, NoteList, ParameterError, write_audio
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
@@ -167,6 +168,23 @@ def test_each_note_is_its_part(prepared):
         np.testing.assert_allclose(each[str(i)][0, inside], sound.samples, atol=1e-6)
         outside = np.delete(each[str(i)][0], np.r_[inside])
         np.testing.assert_allclose(outside, 0, atol=1e-6)
+
+
+@quick
+@given(crowded)
+def test_all_notes_are_those_one_by_one(separator, notes):
+    audio = Audio(record(NOTES, 2, rate=1000, duration=25.0), 1000)
+    notes = notes.slice(0.0, audio.duration)
+    assume(len(notes) > 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the notes are not those of the recording
+        separation = separator.prepare(audio, notes)
+    found = list(separation.all_notes())
+    assert len(found) == len(notes)
+    for index, (start, sound) in enumerate(found):
+        expected_start, expected = separation.note(index)
+        assert start == expected_start
+        np.testing.assert_array_equal(sound.samples, expected.samples)
 
 
 def test_the_length_of_blocks_does_not_matter(separator):
