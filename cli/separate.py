@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from harmnmf.batch.task import Progress, Task
 from harmnmf.cli._support.batch import Batch, batch_options, named, process_each
 from harmnmf.cli._support.notes import on_keyboard, pair_notes
 from harmnmf.cli._support.options import PATH, device_option
-from harmnmf.cli._support.parts import PartChoice
+from harmnmf.cli._support.parts import PartChoice, replacing_parts
 from harmnmf.cli._support.paths import file_suffix, plan_outputs
 from harmnmf.cli._support.recordings import AUDIO, PART_FOLDERS
 from harmnmf.cli._support.subtype import check_subtype, subtype_option
@@ -37,8 +36,6 @@ _HANDS = ("left", "right", "residual")
 _ONE_FILE = [f"{text}_{part}.wav" for text in ("", "_without") for part in _HANDS]
 _RECORDINGS = replace(AUDIO, endings=(*AUDIO.endings, *_ONE_FILE))
 _SELECTED = "selected"
-# Files in the folders.
-_PART = re.compile(r"(left|right|residual|\d+_.*)\.(wav|flac)")
 
 
 class _Splits(click.ParamType):
@@ -284,7 +281,7 @@ class Separation:
                 n_samples=n_samples,
             )
             return f"{'without ' * is_rest}{len(selected)} of {_plural(len(notes), 'note')}"
-        with _replacing_parts(output):
+        with replacing_parts(output):
             if self.by == "note":
                 sounds = _sounds(separation, notes, writing)
                 write_sounds(output, sounds, suffix=self.suffix, subtype=subtype)
@@ -354,17 +351,6 @@ class Separation:
         if self.by == "pitch":
             return f"{_plural(n_notes, 'note')} of {_plural(len(groups), 'pitch')}"
         return ", ".join(f"{name} {_plural(len(notes), 'note')}" for name, notes in groups.items())
-
-
-@contextmanager
-def _replacing_parts(folder: Path) -> Iterator[None]:
-    """Remove the parts of earlier runs that are in a folder and were not replaced by the block."""
-    paths = folder.iterdir() if folder.exists() else []
-    numbers = {path: path.stat().st_ino for path in paths if _PART.fullmatch(path.name)}
-    yield
-    for path, number in numbers.items():
-        if path.stat().st_ino == number:
-            path.unlink()
 
 
 def _stages(progress: Progress, duration: float, n_stages: int) -> Iterator[Progress]:

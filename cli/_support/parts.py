@@ -1,9 +1,12 @@
-"""Parts of recordings that are kept or muted, by name."""
+"""Parts of recordings: those that are kept or muted, and their files."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from harmnmf.separation.groups import NoteGroups
 
 _SHOWN = 12  # names, in messages
+_PART = re.compile(r"(left|right|residual|\d+_.*)\.(wav|flac)")  # names of files
 
 
 @dataclass(frozen=True)
@@ -73,3 +77,14 @@ def _listed(names: Sequence[str]) -> str:
     if len(names) > _SHOWN:
         names = [*names[:3], "...", *names[-3:]]
     return ", ".join(names)
+
+
+@contextmanager
+def replacing_parts(folder: Path) -> Iterator[None]:
+    """Remove the parts of earlier runs that are in a folder and were not replaced by the block."""
+    paths = folder.iterdir() if folder.exists() else []
+    numbers = {path: path.stat().st_ino for path in paths if _PART.fullmatch(path.name)}
+    yield
+    for path, number in numbers.items():
+        if path.stat().st_ino == number:
+            path.unlink()

@@ -17,6 +17,8 @@ from harmnmf import (
     write_audio,
 )
 
+# The notes are not those of all these sounds.
+pytestmark = pytest.mark.filterwarnings("ignore:.*the notes may be those of another")
 RATE = 16000
 
 
