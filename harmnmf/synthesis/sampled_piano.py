@@ -8,7 +8,6 @@ recording equipment.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from harmnmf.signal.reading import read_audio
 from harmnmf.validation import check_number, real_array
 
 from .envelopes import FADE_IN, decay, fade
+from .layer_names import layer_ranks
 from .resonance import resonance
 
 __all__ = ["SampledPiano", "shipped_pianos"]
@@ -48,13 +48,6 @@ _VELOCITY_POWER = 1.75
 _FULL_VELOCITY_DB = -20.0  # RMS after the attack
 # Standard deviation in keys of the smoothing of recorded levels, which vary from key to key.
 _LEVEL_SMOOTHING = 4.0
-
-# Names of layers from soft to loud.
-_SOFT_TO_LOUD = (
-    ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff"),
-    ("soft", "medium", "loud"),
-    ("l", "m", "h"),
-)
 
 # Softer layers of a key with a single one: low-pass filters above these partials.
 _SOFTER_PARTIALS = (3.0, 9.0)
@@ -301,21 +294,10 @@ def _soft_to_loud(layers: Sequence[tuple[str, NDArray[np.float32]]]) -> list[NDA
     Collections may normalise each layer by itself.
     """
     names, samples = zip(*layers, strict=True)
-    ranks = _ranks([name.lower() for name in names])
+    ranks = layer_ranks(names)
     if ranks is None:
         ranks = [_level(_aligned(sample)) for sample in samples]
     return [samples[i] for i in np.argsort(ranks, kind="stable")]
-
-
-def _ranks(names: Sequence[str]) -> Sequence[float] | None:
-    """Ranks of layers from soft to loud, if their names tell."""
-    for order in _SOFT_TO_LOUD:
-        if set(names) <= set(order):
-            return [order.index(name) for name in names]
-    parts = [part for name in names if (part := re.fullmatch(r"(\D*)(\d+)(\D*)", name))]
-    if len(parts) == len(names) and len({(part[1], part[3]) for part in parts}) == 1:
-        return [int(part[2]) for part in parts]
-    return None
 
 
 def _prepare(pitch: int, layers: Sequence[ArrayLike]) -> _Key:

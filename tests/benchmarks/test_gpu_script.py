@@ -18,7 +18,7 @@ def gpu_script(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "QUICK": "1", "PYTHON": sys.executable}
     return subprocess.run(
         [str(root / "benchmarks" / "gpu.sh"), *arguments],
-        env=environment, capture_output=True, text=True, timeout=110,
+        env=environment, capture_output=True, text=True,
     )  # fmt: skip
 
 
