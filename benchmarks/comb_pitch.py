@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from harmnmf import read_audio
 from harmnmf.enhancement import comb_pitch
-from harmnmf.signal.spectrogram import STFT, Spectrogram
+from harmnmf.signal.front_end import Spectrogram
+from harmnmf.signal.spectrogram import STFT
 
 from .data import SAMPLE_RATE, speech_pairs
 from .report import Table, benchmark

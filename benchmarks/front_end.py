@@ -21,7 +21,8 @@ import librosa
 import numpy as np
 
 from harmnmf import Transcriber, learn_from_notes
-from harmnmf.signal.spectrogram import STFT, FrontEnd, LogFrequency
+from harmnmf.signal.front_end import FrontEnd
+from harmnmf.signal.spectrogram import STFT, LogFrequency
 
 from .data import PIANOS, SAMPLE_RATE, isolated_notes
 from .report import Table, benchmark, decimals

@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from harmnmf.errors import ParameterError
 from harmnmf.plotting.axes import SOFT_GREY, draw_image, frames_between
-from harmnmf.signal.spectrogram import Spectrogram
+from harmnmf.signal.front_end import Spectrogram
 
 __all__ = ["plot_integration"]
 

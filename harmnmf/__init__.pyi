@@ -42,6 +42,7 @@ from .separation.note_sounds import NoteSounds as NoteSounds
 from .separation.separator import Separator as Separator
 from .separation.separator import separate as separate
 from .signal.audio import Audio as Audio
+from .signal.front_end import Spectrogram as Spectrogram
 from .signal.harmonics import FrequencyAxis as FrequencyAxis
 from .signal.harmonics import HarmonicSeries as HarmonicSeries
 from .signal.reading import AudioInfo as AudioInfo
@@ -50,7 +51,6 @@ from .signal.reading import read_audio as read_audio
 from .signal.reading import stream_audio as stream_audio
 from .signal.spectrogram import STFT as STFT
 from .signal.spectrogram import LogFrequency as LogFrequency
-from .signal.spectrogram import Spectrogram as Spectrogram
 from .signal.writing import write_audio as write_audio
 from .signal.writing import write_blocks as write_blocks
 from .synthesis.sampled_piano import SampledPiano as SampledPiano

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harmnmf.signal.spectrogram import Spectrogram
+    from harmnmf.signal.front_end import Spectrogram
 
 # A longer picture is too crowded to read.
 PLOTTED_SECONDS = 60.0

@@ -22,8 +22,8 @@ from harmnmf.nmf.solvers.convolutive import NoteActivations, estimate_note_activ
 from harmnmf.nmf.solvers.reverberation import Reverberation
 from harmnmf.notes.note_list import NoteList
 from harmnmf.signal.audio import Audio
+from harmnmf.signal.front_end import FrontEnd, Spectrogram
 from harmnmf.signal.reading import stream_audio
-from harmnmf.signal.spectrogram import FrontEnd, Spectrogram
 
 from .features import FeatureSettings, NoteFeatures, reference_level
 from .treble import widen_treble

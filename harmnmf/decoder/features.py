@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.nmf.solvers.convolutive import NoteActivations
 from harmnmf.nmf.solvers.reverberation import Reverberation
+from harmnmf.signal.front_end import FrontEnd
 from harmnmf.signal.harmonics import PIANO_PITCHES
-from harmnmf.signal.spectrogram import FrontEnd, LogFrequency, front_end_from_dict
+from harmnmf.signal.spectrogram import LogFrequency, front_end_from_dict
 from harmnmf.validation import check_integer, check_number, real_array
 
 __all__ = ["UNIT_DB", "FeatureSettings", "NoteFeatures", "reference_level", "typical_room"]

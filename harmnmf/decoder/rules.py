@@ -31,7 +31,7 @@ from scipy import ndimage
 from harmnmf.errors import ParameterError
 from harmnmf.nmf.solvers.reverberation import Reverberation
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.spectrogram import FrontEnd
+from harmnmf.signal.front_end import FrontEnd
 from harmnmf.storage.files import atomic_path
 from harmnmf.validation import check_integer, check_number
 

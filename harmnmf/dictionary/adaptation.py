@@ -23,7 +23,7 @@ from harmnmf.errors import ParameterError
 from harmnmf.nmf.solvers.convolutive import NoteActivations, estimate_note_activations, room_bands
 from harmnmf.nmf.solvers.decibel import DecibelOptions, factorize_decibel, smooth_basis
 from harmnmf.nmf.solvers.reverberation import Reverberation
-from harmnmf.signal.spectrogram import Spectrogram
+from harmnmf.signal.front_end import Spectrogram
 from harmnmf.validation import check_number
 
 from .timbre_dictionary import TimbreDictionary

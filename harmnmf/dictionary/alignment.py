@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.notes.note_list import NoteList
-from harmnmf.signal.spectrogram import STFT, Spectrogram
+from harmnmf.signal.front_end import Spectrogram
+from harmnmf.signal.spectrogram import STFT
 
 from .timbre_dictionary import TimbreDictionary
 

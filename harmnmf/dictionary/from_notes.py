@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from harmnmf.errors import AudioError, ParameterError
 from harmnmf.notes.pitch_names import pitch_from_name, pitch_name
 from harmnmf.signal.audio import Audio
+from harmnmf.signal.front_end import FrontEnd
 from harmnmf.signal.harmonics import PIANO_PITCHES
-from harmnmf.signal.spectrogram import FrontEnd, LogFrequency
+from harmnmf.signal.spectrogram import LogFrequency
 from harmnmf.validation import check_flag, check_integer
 
 from .isolated_notes import EmptyNoteError, IsolatedNote, read_note
@@ -82,8 +83,9 @@ def learn_from_notes(
     Warns
     -----
     UserWarning
-        If names were fixed, notes are left out, as they are silent or last less than 50 ms, notes
-        end before their sustain, or all notes are of one key.
+        If notes are learned at another pitch than their names have; if notes are left out, because
+        they are silent or shorter than 50 ms; if notes end before their sustain; or if all notes
+        are of one key.
 
     Examples
     --------

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import FormatError, ParameterError
+from harmnmf.signal.front_end import FrontEnd
 from harmnmf.signal.harmonics import FrequencyAxis
-from harmnmf.signal.spectrogram import FrontEnd, front_end_from_dict
+from harmnmf.signal.spectrogram import front_end_from_dict
 from harmnmf.storage.arrays import load_arrays, save_arrays
 from harmnmf.storage.shipped import find_file, shipped_files
 from harmnmf.validation import check_integer, check_number

@@ -7,9 +7,6 @@ changing one parameter.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn import exceptions
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import validate_data
 
 from harmnmf.device import resolve_device
 from harmnmf.errors import HarmnmfError, ParameterError
@@ -28,11 +25,10 @@ from harmnmf.nmf.solvers.multiplicative import (
     MultiplicativeOptions,
     estimate_activations,
 )
-from harmnmf.signal.spectrogram import LogFrequency
 from harmnmf.validation import check_choice, check_integer
 
+from .estimator_input import MAGNITUDES, check_magnitudes, initial_factors, parameter_errors
 from .solver_table import SOLVERS, Solver
-from .templates import harmonic_templates, initial_weights
 
 __all__ = ["ConvergenceWarning", "HarmonicNMF", "NotFittedError"]
 
@@ -40,8 +36,6 @@ __all__ = ["ConvergenceWarning", "HarmonicNMF", "NotFittedError"]
 # silence better than one at the machine precision, above all with "bayesian": the Itakura-Saito
 # divergence does not depend on scale, so that noise between partials weighs as much as notes.
 _FLOOR = 10 ** (-50 / 20)
-# Initial ratio between the weights of the last template in a key's last timbre and in its first.
-_MAX_TILT = 10.0
 
 _Array = NDArray[np.floating]
 
@@ -231,9 +225,13 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self._check_parameters()
         solver = self._solver
         X = self._validate(X, reset=True)
-        templates, weights = self._templates(X.shape[1])
+        templates, weights = initial_factors(
+            self.templates, self.weights, self.n_timbres, X.shape[1]
+        )
         shape = len(X), weights.shape[1]
-        start = np.ones(shape) if activations is None else _check("activations", activations)
+        start = (
+            np.ones(shape) if activations is None else check_magnitudes("activations", activations)
+        )
         if start.shape != shape:
             raise ParameterError(
                 f"activations must have shape {shape}, (n_frames, n_components), not {start.shape}"
@@ -309,7 +307,7 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             As in :meth:`transform`.
         """
         self._check_fitted()
-        H = _check("X", X)
+        H = check_magnitudes("X", X)
         if H.shape[1] != self.n_components_:
             raise ParameterError(
                 f"X must have shape (n_frames, {self.n_components_}), not {H.shape}"
@@ -345,43 +343,9 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         beta = self._solver.beta
         return self.beta if beta is None else beta
 
-    def _templates(self, n_bins: int) -> tuple[_Array, _Array]:
-        """Templates (n_bins, n_components, n_templates), weights (n_templates, n_components)."""
-        P: _Array
-        default: _Array
-        if self.templates is None:
-            front_end = LogFrequency()
-            P = harmonic_templates(front_end.axis, window_durations=front_end.window_durations)
-            default = initial_weights()
-        else:
-            P = _check("templates", self.templates)
-            if P.ndim != 3:
-                raise ParameterError(
-                    "templates must have shape (n_bins, n_pitches, n_templates), as "
-                    f"harmonic_templates makes them, not {P.shape}"
-                )
-            default = np.ones(P.shape[:0:-1])
-        E = default if self.weights is None else _check("weights", self.weights)
-        if len(P) != n_bins:
-            raise ParameterError(
-                f"X has {n_bins} features, but the templates have {len(P)} bins: "
-                "X must be V.T, (n_frames, n_bins)"
-            )
-        if E.shape != default.shape:
-            raise ParameterError(
-                f"weights must have shape {default.shape}, (n_templates, n_pitches), not {E.shape}"
-            )
-        n = self.n_timbres
-        # Timbres that start equal would stay equal.
-        if n > 1 and len(E) == 1:
-            raise ParameterError("n_timbres above 1 needs more than one template for each pitch")
-        tilt = _MAX_TILT ** np.outer(np.linspace(0, 1, len(E)), np.linspace(0, 1, n))
-        E = (E[:, :, None] * tilt[:, None]).reshape(len(E), -1)
-        return np.repeat(P, n, axis=1), E
-
     def _validate(self, X: ArrayLike, *, reset: bool) -> _Array:
-        with _parameter_errors():
-            valid: _Array = validate_data(self, X, reset=reset, **_MAGNITUDES)
+        with parameter_errors():
+            valid: _Array = validate_data(self, X, reset=reset, **MAGNITUDES)
         return valid
 
     def _check_fitted(self) -> None:
@@ -400,22 +364,3 @@ class HarmonicNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """Convert a result of the solver to an array of magnitudes."""
         array: _Array = (X if self._solver.power == 1 else X.sqrt()).numpy(force=True).copy()
         return array
-
-
-_MAGNITUDES: dict[str, Any] = {"dtype": [np.float32, np.float64], "ensure_non_negative": True}
-
-
-def _check(name: str, array: ArrayLike) -> _Array:
-    """Validate an array of magnitudes other than the data, of two or three dimensions."""
-    with _parameter_errors():
-        valid: _Array = check_array(array, input_name=name, allow_nd=True, **_MAGNITUDES)
-    return valid
-
-
-@contextmanager
-def _parameter_errors() -> Iterator[None]:
-    """Turn the errors of scikit-learn's validation into ParameterError."""
-    try:
-        yield
-    except ValueError as error:
-        raise ParameterError(str(error)) from error

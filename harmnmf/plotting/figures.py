@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
 from harmnmf.notes.pitch_names import pitch_name
+from harmnmf.signal.front_end import Spectrogram
 from harmnmf.signal.harmonics import HarmonicSeries, piano_inharmonicity, pitch_to_hz
-from harmnmf.signal.spectrogram import Spectrogram
 from harmnmf.validation import check_integer
 
 from .axes import (

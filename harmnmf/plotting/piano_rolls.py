@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import ParameterError
 from harmnmf.notes.note_list import NoteList
+from harmnmf.signal.front_end import Spectrogram
 from harmnmf.signal.harmonics import PIANO_PITCHES
-from harmnmf.signal.spectrogram import Spectrogram
 
 from .axes import SOFT_GREY, at_pitches, draw_image, frames_between, label_pitches, wide_figure
 

@@ -113,7 +113,7 @@ def _describe(
 ) -> dict[str, Any]:
     """Describe all that an analysis depends on, in JSON data."""
     if isinstance(audio, Audio):
-        recording = [_hash(audio.samples), audio.sample_rate]
+        recording = [_hash(audio.samples), list(audio.samples.shape), audio.sample_rate]
     else:
         try:
             status = os.stat(audio)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .audio import Audio
+from .front_end import FrontEnd, Spectrogram
 from .harmonics import FrequencyAxis
 from .reading import read_audio
-from .spectrogram import FrontEnd, Spectrogram
 
 __all__ = ["estimate_tuning", "relative_tuning", "transform_in_tune"]
 

@@ -14,7 +14,8 @@ from harmnmf import (
     adapt_dictionary,
     read_audio,
 )
-from harmnmf.signal.spectrogram import STFT, Spectrogram
+from harmnmf.signal.front_end import Spectrogram
+from harmnmf.signal.spectrogram import STFT
 
 KEYS = np.array([48, 50, 52, 53, 55, 57, 72, 74, 76])
 

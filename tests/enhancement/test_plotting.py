@@ -6,7 +6,7 @@ from scipy.special import softmax
 
 from harmnmf import FrequencyAxis, ParameterError, save_figure
 from harmnmf.enhancement import comb_matrix, plot_integration
-from harmnmf.signal.spectrogram import Spectrogram
+from harmnmf.signal.front_end import Spectrogram
 
 AXIS = FrequencyAxis.linear(512, 16000)
 CANDIDATES = np.arange(100, 300, 5)

@@ -17,8 +17,9 @@ from harmnmf import (
 )
 from harmnmf.plotting.axes import at_pitches, decibels, draw_image, frames_between, wide_figure
 from harmnmf.plotting.figures import plot_learning_curve
+from harmnmf.signal.front_end import Spectrogram
 from harmnmf.signal.harmonics import FrequencyAxis
-from harmnmf.signal.spectrogram import STFT, LogFrequency, Spectrogram
+from harmnmf.signal.spectrogram import STFT, LogFrequency
 
 AXIS = LogFrequency().axis
 

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
 from harmnmf import NoteList, ParameterError, plot_notes, plot_transcription
-from harmnmf.signal.spectrogram import STFT, LogFrequency, Spectrogram
+from harmnmf.signal.front_end import Spectrogram
+from harmnmf.signal.spectrogram import STFT, LogFrequency
 
 AXIS = LogFrequency().axis
 NOTES = NoteList([0.5, 1.0, 2.0], [1.5, 2.0, 3.0], [48, 60, 84], [40, 80, 120])

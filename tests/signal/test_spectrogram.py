@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmnmf import FormatError, FrequencyAxis, ParameterError, harmonic_templates
-from harmnmf.signal.spectrogram import STFT, LogFrequency, Spectrogram, front_end_from_dict
+from harmnmf.signal.front_end import Spectrogram
+from harmnmf.signal.spectrogram import STFT, LogFrequency, front_end_from_dict
 
 RATE = 16000
 # Windows from 15 to 60 ms, so that all bounds are at work and tests are quick.
