@@ -9,6 +9,10 @@ from .errors import AudioError as AudioError
 from .errors import FormatError as FormatError
 from .errors import HarmnmfError as HarmnmfError
 from .errors import ParameterError as ParameterError
+from .live.events import NoteOff as NoteOff
+from .live.events import NoteOn as NoteOn
+from .live.events import PedalEvent as PedalEvent
+from .live.transcriber import LiveTranscriber as LiveTranscriber
 from .nmf.estimator import ConvergenceWarning as ConvergenceWarning
 from .nmf.estimator import HarmonicNMF as HarmonicNMF
 from .nmf.estimator import NotFittedError as NotFittedError

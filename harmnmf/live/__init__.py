@@ -1,0 +1,1 @@
+"""Transcription while the music is played."""
