@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from types import TracebackType
@@ -21,6 +22,7 @@ __all__ = ["DeviceInput", "input_devices"]
 _BLOCK = 0.01  # seconds in a block
 _LATENCY = 0.05  # seconds that PortAudio may hold back: with less, Python misses blocks
 _LONGEST_QUEUE = 10.0  # seconds
+_LONGEST_GAP = 3600.0  # seconds
 _POLL = 0.1  # seconds between looks at the state of the device
 # Seconds without samples after which a device is gone: some systems do not tell.
 _SILENCE = 3.0
@@ -97,9 +99,11 @@ class DeviceInput:
             raise self._refusal(error) from error
         self.n_lost = 0
         n_blocks = round(_LONGEST_QUEUE / _BLOCK)
-        self._blocks: queue.Queue[NDArray[np.float32]] = queue.Queue(n_blocks)
-        self._n_missing = 0  # samples that were lost before the next block
-        self._next_time = 0.0  # of the device, when the next block begins
+        self._blocks: queue.Queue[tuple[int, NDArray[np.float32]]] = queue.Queue(n_blocks)
+        self._n_missing = 0  # samples that were lost before the next block of the device
+        self._next_time = math.inf  # at which this begins, by the clock of the device
+        self._n_silent = 0  # samples that are to be replaced by zeros before the block to return
+        self._block: NDArray[np.float32] | None = None
         self._is_closed = False
         self._stream: Any = None
 
@@ -138,6 +142,21 @@ class DeviceInput:
         AudioError
             If the device has stopped, after all samples that it delivered were returned.
         """
+        if self._block is None:
+            received = self._receive()
+            if received is None:
+                return None
+            self._n_silent, self._block = received
+        if self._n_silent:
+            # Not all at once, as it may be minutes.
+            n_samples = min(self._n_silent, self.sample_rate)
+            self._n_silent -= n_samples
+            return np.zeros((self.n_channels, n_samples), np.float32)
+        block, self._block = self._block, None
+        return block
+
+    def _receive(self) -> tuple[int, NDArray[np.float32]] | None:
+        """Wait for a block, and the number of samples lost before it; None if closed."""
         start = self._clock.monotonic()
         while True:
             is_running = self._is_running()
@@ -158,16 +177,15 @@ class DeviceInput:
             return False
 
     def _take(self, samples: NDArray[np.float32], n_samples: int, times: Any, status: Any) -> None:
-        """Put a block of PortAudio's, (n_samples, n_channels), into the queue."""
-        begin = times.inputBufferAdcTime
+        """Queue a block of PortAudio's, (n_samples, n_channels)."""
+        time = times.inputBufferAdcTime
         if status.input_overflow:
+            gap = min(max(time - self._next_time, 0.0), _LONGEST_GAP)
             # Not all systems tell the time.
-            n_gap = round((begin - self._next_time) * self.sample_rate)
-            self._lose(n_gap if 0 < n_gap < _LONGEST_QUEUE * self.sample_rate else n_samples)
-        self._next_time = begin + n_samples / self.sample_rate
-        block = np.pad(samples.T, ((0, 0), (self._n_missing, 0)))
+            self._lose(round(gap * self.sample_rate) or n_samples)
+        self._next_time = time + n_samples / self.sample_rate
         try:
-            self._blocks.put_nowait(block)
+            self._blocks.put_nowait((self._n_missing, samples.T.copy()))
             self._n_missing = 0
         except queue.Full:
             self._lose(n_samples)

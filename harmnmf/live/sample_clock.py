@@ -79,9 +79,11 @@ class SampleClock:
     def messages(self) -> list[str]:
         """Say once that samples come at another rate, when that is certain; else, nothing."""
         limits = [limit for n, limit in _LIMITS.items() if len(self._points) >= n]
+        if self._is_told or not limits:
+            return []
         rate = self.measured_rate
         deviation = rate / self._sample_rate - 1
-        if self._is_told or not limits or abs(deviation) < min(limits):
+        if abs(deviation) < min(limits):
             return []
         self._is_told = True
         if abs(deviation) < _WRONG_RATE:

@@ -75,49 +75,52 @@ class PcmReader:
         Raises
         ------
         AudioError
-            If the input is an audio file.
+            If the input is an audio file, or has no samples.
 
         Warns
         -----
         UserWarning
-            If the input ends within a sample, or before the samples of all channels.
+            If the input ends within a frame, which is a sample of each channel.
         """
         n_frame = _BYTES * self._n_channels
-        while True:
-            data = self._file.read(max(n_max * n_frame - len(self._pending), _N_HEADER))
-            if data is None:  # the file is set not to wait
-                select.select([self._file], [], [])
-                continue
+        data = b" "
+        while data and len(self._pending) < max(n_frame, _N_HEADER * (not self._is_begun)):
+            data = self._wait_for(n_max * n_frame)
             self._pending += data
-            if not self._is_begun:
-                if data and len(self._pending) < _N_HEADER:
-                    continue
-                self._check_header()
-            n_whole = min(len(self._pending) // n_frame, n_max) * n_frame
-            if n_whole:
-                break
-            if not data:
-                self._warn_of_rest()
-                return None
-        whole, self._pending = self._pending[:n_whole], self._pending[n_whole:]
-        samples = np.frombuffer(whole, "<i2").reshape(-1, self._n_channels).T
+        if not self._is_begun:
+            self._is_begun = True
+            self._check_begin(n_frame)
+        n_samples = min(len(self._pending) // n_frame, n_max)
+        if n_samples == 0:
+            self._warn_of_rest()
+            return None
+        end = n_samples * n_frame
+        samples = np.frombuffer(self._pending[:end], "<i2").reshape(-1, self._n_channels).T
+        self._pending = self._pending[end:]
         return np.ascontiguousarray(samples / np.float32(FULL_SCALE))
 
-    def _check_header(self) -> None:
-        self._is_begun = True
+    def _wait_for(self, n_max: int) -> bytes:
+        """Return the next bytes; none at the end."""
+        while (data := self._file.read(n_max)) is None:  # the file is set not to wait
+            select.select([self._file], [], [])
+        return data
+
+    def _check_begin(self, n_frame: int) -> None:
+        if len(self._pending) < n_frame:
+            raise AudioError(f"{self._name}: there are no samples in the input")
         if self._pending.startswith(_HEADERS) or self._pending[4:].startswith(_MP4):
             raise AudioError(
-                f"{self._name}: holds an audio file, not raw samples; name the file instead, or "
-                f"decode it: ffmpeg -i FILE -f s16le -ac {self._n_channels} "
+                f"{self._name}: the input is an audio file, not raw samples; name the file "
+                f"instead, or decode it: ffmpeg -i FILE -f s16le -ac {self._n_channels} "
                 f"-ar {self._sample_rate} -"
             )
 
     def _warn_of_rest(self) -> None:
-        if self._pending:
-            place = "a sample of 16 bits" if self._n_channels == 1 else "the samples of a frame"
+        if n := len(self._pending):
+            rest = "last byte was" if n == 1 else f"last {n} bytes were"
             warnings.warn(
-                f"{self._name}: ends within {place}: its last {len(self._pending)} bytes were left "
-                "out",
+                f"{self._name}: the input ends within a frame of {_BYTES * self._n_channels} bytes:"
+                f" its {rest} left out",
                 stacklevel=3,
             )
             self._pending = b""
