@@ -10,7 +10,7 @@ import unicodedata
 from types import TracebackType
 from typing import TextIO
 
-from .live_state import LiveState, event_text
+from .live_state import LiveState, decibels, event_text
 
 _LOWEST, _HIGHEST = 21, 108  # A0 to C8
 _WHITE = (0, 2, 4, 5, 7, 9, 11)  # pitch classes
@@ -60,7 +60,7 @@ def draw(state: LiveState, n_columns: int, n_lines: int, *, is_ascii: bool = Fal
             names = f"{names:<{len(lower) - width}}C{pitch // 12 - 1}"
     clock = f"{int(state.time) // 3600}:{int(state.time) // 60 % 60:02d}:{int(state.time) % 60:02d}"
     lines = [
-        f"{clock}  {state.source}",
+        f"{clock}  {state.source.name}",
         _level(state.level, min(n_columns, len(lower)), loud, rest),
         f"{state.n_notes} note{'s' * (state.n_notes != 1)}, delay {1000 * state.delay:.0f} ms, "
         f"look-ahead {1000 * state.look_ahead:.0f} ms, {state.n_lost} samples lost",
@@ -91,7 +91,7 @@ def _fitted(line: str, n_columns: int) -> str:
 
 def _level(peak: float, width: int, loud: str, rest: str) -> str:
     """Draw a level meter in decibels."""
-    level = 20 * math.log10(max(peak, 1e-5))
+    level = decibels(peak)
     text = f" {level:4.0f} dB" if peak < 1 else " CLIPPED"
     n = width - len(text)
     n_loud = round(n * min(max(1 - level / _QUIETEST, 0), 1))

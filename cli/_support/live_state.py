@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import deque
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ from harmnmf.notes.pitch_names import pitch_name
 
 if TYPE_CHECKING:
     from harmnmf.live.following import Report
+    from harmnmf.live.inputs import Source
 
 _KEPT = 100  # events, more than a terminal has lines
+_FALL = 30.0  # dB per second, of the level meter
 
 
 @dataclass
@@ -24,35 +27,40 @@ class LiveState:
 
     Parameters
     ----------
-    source : str
-        What is heard, in words.
+    source : Source
+        What is heard.
     look_ahead : float
         Seconds.
     """
 
-    source: str
+    source: Source
     look_ahead: float
     time: float = 0.0
-    level: float = 0.0  # peak, full scale at 1
-    delay: float = 0.0  # seconds from the last event's samples to the event
+    level: float = 0.0  # peak of the last moments, full scale at 1
+    peak: float = 0.0  # of all
+    delay: float = 0.0  # seconds from the onset of the last note to its event
     n_lost: int = 0  # samples
     n_notes: int = 0
     keys: dict[int, bool] = field(default_factory=dict)  # sounding pitches; whether they are held
     is_pedal_down: bool = False
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=_KEPT))
     messages: list[str] = field(default_factory=list)
-    delays: array[float] = field(default_factory=lambda: array("f"))
+    delays: array[float] = field(default_factory=lambda: array("f"))  # of all notes
 
     def update(self, report: Report) -> None:
         """Take in the next report."""
-        self.time, self.level, self.look_ahead = report.time, report.level, report.look_ahead
-        self.n_lost += report.n_lost
+        fallen = self.level * 10 ** (-_FALL / 20 * (report.time - self.time))
+        self.level = max(report.level, fallen)
+        self.peak = max(report.level, self.peak)
+        self.time, self.look_ahead, self.n_lost = report.time, report.look_ahead, report.n_lost
         self.messages += report.messages
-        if report.events:
-            self.delay = report.delay
-            self.delays.append(report.delay)
         for event in report.events:
             self._add(event)
+            if isinstance(event, NoteOn):
+                # Of a recording, samples come before they would be played.
+                waiting = report.delay if self.source.is_live else 0.0
+                self.delay = report.time + waiting - event.time
+                self.delays.append(self.delay)
 
     def _add(self, event: Event) -> None:
         self.events.append(event)
@@ -74,9 +82,14 @@ class LiveState:
         heard = f"{self.n_notes} note{'s' * (self.n_notes != 1)} in {self.time:.1f} s"
         lost = f"{self.n_lost or 'no'} sample{'s' * (self.n_lost != 1)} lost"
         if not self.delays:
-            return f"{heard}, {lost}"
+            return f"{heard}, {lost}, peak level {decibels(self.peak):.0f} dB"
         median, late = (round(1000 * x) for x in np.percentile(self.delays, (50, 99)))
         return f"{heard}, {lost}, delay {median} ms (99% within {late} ms)"
+
+
+def decibels(level: float) -> float:
+    """Convert a peak to decibels of full scale, from -100."""
+    return 20 * math.log10(max(level, 1e-5))
 
 
 def event_text(event: Event) -> str:

@@ -14,6 +14,8 @@ from harmnmf.live.events import Event, NoteOff, NoteOn
 if TYPE_CHECKING:
     from mido.ports import BaseOutput
 
+    from harmnmf.live.following import Report
+
 _CLIENT = "harmnmf"  # name of the program, to others that use MIDI
 _SUSTAIN, _ALL_NOTES_OFF = 64, 123  # controllers
 
@@ -39,7 +41,9 @@ def open_port(name: str) -> BaseOutput:
             f"--midi needs the package python-rtmidi ({error}): pip install 'harmnmf[live]'"
         ) from error
     except (OSError, NotImplementedError) as error:
-        advice = "it needs ALSA (/dev/snd/seq) or JACK (MIDO_BACKEND=mido.backends.rtmidi/UNIX_JACK)"
+        advice = (
+            "it needs ALSA (/dev/snd/seq) or JACK (MIDO_BACKEND=mido.backends.rtmidi/UNIX_JACK)"
+        )
         if sys.platform == "darwin":
             advice = "it needs CoreMIDI"
         if sys.platform == "win32":
@@ -80,8 +84,12 @@ class MidiSender:
             self._control(control, 0)
         self._port.close()
 
-    def send(self, event: Event) -> None:
-        """Send an event."""
+    def send(self, report: Report) -> None:
+        """Send the events of a report."""
+        for event in report.events:
+            self._send(event)
+
+    def _send(self, event: Event) -> None:
         if isinstance(event, NoteOn):
             self._sounding.add(event.pitch)
             self._port.send(Message("note_on", note=event.pitch, velocity=event.velocity))

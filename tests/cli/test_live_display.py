@@ -11,20 +11,20 @@ from harmnmf.cli._support.live_display import LiveDisplay, draw
 from harmnmf.cli._support.live_state import LiveState, event_text
 from harmnmf.live.events import NoteOff, NoteOn, PedalEvent
 
+SONG = SimpleNamespace(name="song.wav", is_live=True)
 SIZES = [(80, 24), (120, 40), (103, 24), (104, 24), (52, 13), (20, 5), (1, 1)]
 
 
 def report(*events, **values):
     others = {
-        "time": 3661.5, "level": 0.1, "delay": 0.213, "look_ahead": 0.12, "n_lost": 0,
-        "messages": [],
+        "time": 3661.5, "level": 0.1, "delay": 0.1, "look_ahead": 0.12, "n_lost": 0, "messages": [],
     }  # fmt: skip
     return SimpleNamespace(**{**others, **values}, events=events)
 
 
 def heard(*events, **values):
     """State after one report."""
-    state = LiveState("song.wav", 0.2)
+    state = LiveState(SONG, 0.2)
     state.update(report(*events, **values))
     return state
 
@@ -75,10 +75,10 @@ def test_the_pedal_keeps_notes_sounding():
 
 
 def test_numbers():
-    lines = draw(heard(NoteOn(0.5, 60, 80, 0.9), n_lost=441), 80, 24)
+    lines = draw(heard(NoteOn(3661.4, 60, 80, 0.9), n_lost=441), 80, 24)
     assert lines[0] == "1:01:01  song.wav"
     assert lines[1].endswith(" -20 dB")
-    assert lines[2] == "1 note, delay 213 ms, look-ahead 120 ms, 441 samples lost"
+    assert lines[2] == "1 note, delay 200 ms, look-ahead 120 ms, 441 samples lost"
 
 
 def test_the_level_meter_goes_from_60_db_to_full_scale():
@@ -98,7 +98,7 @@ def test_the_last_events_and_messages_are_shown():
 
 
 def test_names_of_files_are_harmless():
-    lines = draw(LiveState("a\x1b[2J\n曲曲曲曲", 0.2), 22, 24)
+    lines = draw(LiveState(SimpleNamespace(name="a\x1b[2J\n曲曲曲曲"), 0.2), 22, 24)
     assert lines[0] == "0:00:00  a?[2J?曲曲曲"
 
 
@@ -112,11 +112,25 @@ def test_events_are_lines_of_text():
 
 
 def test_the_closing_line():
-    assert LiveState("", 0.2).describe() == "0 notes in 0.0 s, no samples lost"
-    state = heard(NoteOn(0.5, 60, 80, 0.9), n_lost=1)
-    assert state.describe() == (
-        "1 note in 3661.5 s, 1 sample lost, delay 213 ms (99% within 213 ms)"
+    assert heard(time=9.0, level=0.01).describe() == (
+        "0 notes in 9.0 s, no samples lost, peak level -40 dB"
     )
+    notes = [NoteOn(3661.5 - 0.001 * i, 60, 80, 0.9) for i in range(101)]
+    state = heard(*notes, n_lost=1)
+    heard_of = "101 notes in 3661.5 s, 1 sample lost"
+    assert state.describe() == f"{heard_of}, delay 150 ms (99% within 199 ms)"
+    # Of a recording, samples wait that are not played yet.
+    state = LiveState(SimpleNamespace(name="song.wav", is_live=False), 0.2)
+    state.update(report(*notes, delay=10.0, n_lost=1))
+    assert state.describe() == f"{heard_of}, delay 50 ms (99% within 99 ms)"
+
+
+def test_the_level_falls_slowly():
+    state = heard(level=1.0, time=1.0)
+    state.update(report(level=0.0, time=1.5))
+    assert state.level == pytest.approx(10 ** (-15 / 20))
+    state.update(report(level=0.9, time=1.6))
+    assert state.level == 0.9
 
 
 def test_the_terminal_is_as_before_after_an_error():
