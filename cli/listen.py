@@ -285,13 +285,11 @@ def _are_same(first: Path, second: Path) -> bool:
 
 
 def _check_calibration(name: str, *, overwrite: bool) -> None:
-    """Raise an error if a calibration cannot be kept by a name."""
+    """Raise an error if a calibration cannot be kept by a name, or in a file."""
     from harmnmf.live.calibration import calibration_path
 
-    if calibration_path(name).exists() and not overwrite:
-        raise HarmnmfError(
-            f"--calibrate {name}: is kept already; choose another name, or use --overwrite"
-        )
+    path = calibration_path(name)
+    check_output(path, overwrite=overwrite, folder_may_be_missing=path.name != name)
 
 
 def _list_inputs() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import sys
 import textwrap
 import time
 import unicodedata
@@ -59,11 +61,12 @@ def draw(state: LiveState, n_columns: int, n_lines: int, *, is_ascii: bool = Fal
         if pitch % 12 == 0:
             names = f"{names:<{len(lower) - width}}C{pitch // 12 - 1}"
     clock = f"{int(state.time) // 3600}:{int(state.time) // 60 % 60:02d}:{int(state.time) % 60:02d}"
+    delay = f"delay {1000 * state.delay:.0f} ms, " if state.source.is_live else ""
     lines = [
         f"{clock}  {state.source.name}",
         _level(state.level, min(n_columns, len(lower)), loud, rest),
-        f"{state.n_notes} note{'s' * (state.n_notes != 1)}, delay {1000 * state.delay:.0f} ms, "
-        f"look-ahead {1000 * state.look_ahead:.0f} ms, {state.n_lost} samples lost",
+        f"{state.n_notes} note{'s' * (state.n_notes != 1)}, {delay}look-ahead "
+        f"{1000 * state.look_ahead:.0f} ms, {state.n_lost} samples lost",
         "",
         upper,
         lower,
@@ -92,14 +95,14 @@ def _fitted(line: str, n_columns: int) -> str:
 def _level(peak: float, width: int, loud: str, rest: str) -> str:
     """Draw a level meter in decibels."""
     level = decibels(peak)
-    text = f" {level:4.0f} dB" if peak < 1 else " CLIPPED"
+    text = f" {level:4d} dB" if peak < 1 else " CLIPPED"
     n = width - len(text)
     n_loud = round(n * min(max(1 - level / _QUIETEST, 0), 1))
     return loud * n_loud + rest * (n - n_loud) + text
 
 
 class LiveDisplay:
-    """Draw on a terminal, which is as before when the block ends.
+    """Draw on a terminal, which is as before when the block ends; Ctrl-Z has no effect meanwhile.
 
     Parameters
     ----------
@@ -118,6 +121,9 @@ class LiveDisplay:
 
     def __enter__(self) -> LiveDisplay:
         """Open another screen."""
+        if sys.platform != "win32":
+            # A program that is suspended hears nothing, and would leave the terminal as it is.
+            self._suspend = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
         self._write(_OPEN)
         return self
 
@@ -129,6 +135,8 @@ class LiveDisplay:
     ) -> None:
         """Return to the first screen."""
         self._write(_CLOSE)
+        if sys.platform != "win32":
+            signal.signal(signal.SIGTSTP, self._suspend)
 
     def show(self, state: LiveState) -> None:
         """Draw a state, unless the last was drawn a moment ago."""

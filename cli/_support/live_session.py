@@ -31,6 +31,7 @@ def shown(state: LiveState, *, is_json: bool, is_quiet: bool) -> Iterator[Callab
             with warnings.catch_warnings(), LiveDisplay(sys.stdout) as display:
                 # Standard error would disturb the display.
                 warnings.showwarning = lambda message, *_: state.messages.append(str(message))
+                display.show(state)
                 yield lambda report: display.show(state)
         finally:
             _warn(state.messages)

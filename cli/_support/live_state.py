@@ -57,9 +57,8 @@ class LiveState:
         for event in report.events:
             self._add(event)
             if isinstance(event, NoteOn):
-                # Of a recording, samples come before they would be played.
-                waiting = report.delay if self.source.is_live else 0.0
-                self.delay = report.time + waiting - event.time
+                # What waits has been heard, too.
+                self.delay = report.time + report.delay - event.time
                 self.delays.append(self.delay)
 
     def _add(self, event: Event) -> None:
@@ -82,14 +81,16 @@ class LiveState:
         heard = f"{self.n_notes} note{'s' * (self.n_notes != 1)} in {self.time:.1f} s"
         lost = f"{self.n_lost or 'no'} sample{'s' * (self.n_lost != 1)} lost"
         if not self.delays:
-            return f"{heard}, {lost}, peak level {decibels(self.peak):.0f} dB"
+            return f"{heard}, {lost}, peak level {decibels(self.peak)} dB"
+        if not self.source.is_live:
+            return f"{heard}, {lost}"
         median, late = (round(1000 * x) for x in np.percentile(self.delays, (50, 99)))
         return f"{heard}, {lost}, delay {median} ms (99% within {late} ms)"
 
 
-def decibels(level: float) -> float:
+def decibels(level: float) -> int:
     """Convert a peak to decibels of full scale, from -100."""
-    return 20 * math.log10(max(level, 1e-5))
+    return round(20 * math.log10(max(level, 1e-5)))
 
 
 def event_text(event: Event) -> str:
