@@ -37,8 +37,9 @@ def command(source: Path, output: Path | None, overwrite: bool) -> None:
     """Convert notes to MIDI, or a file of an older harmnmf to safetensors.
 
     FILE has notes: the events of `harmnmf listen` (.jsonl), which a take that was cut off leaves, a
-    table (.csv, .tsv, .txt) or MIDI (.mid, .midi, .rmi, .kar). Or it is a dictionary or a network
-    that an older harmnmf wrote (.npz); training checkpoints and excerpts cannot be converted.
+    table (.csv, .tsv, .txt) or MIDI (.mid, .midi, .rmi, .kar). Notes and the sustain pedal are
+    written, in one track, but not the tempo. Or it is a dictionary or a network that an older
+    harmnmf wrote (.npz); training checkpoints and excerpts cannot be converted.
 
     \b
     Examples:

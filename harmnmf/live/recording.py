@@ -25,7 +25,7 @@ _DELAY = 0.25  # seconds of samples that are collected before they are written
 _HEADER = 44  # bytes
 # Sizes in the header have 32 bits; files on FAT32 are smaller, too.
 _MAX_BYTES = 4_000_000_000
-_RESERVE = 2**20  # bytes of the disk that are left free, for the notes
+_RESERVE = 2**22  # bytes of the disk that are left free, for hours of notes
 
 
 class WavRecording:
@@ -123,6 +123,10 @@ class WavRecording:
         if self._n_pending >= _DELAY * self.sample_rate:
             self._write_pending()
 
+    def fileno(self) -> int:
+        """Descriptor of the file that is written; ValueError if it is closed."""
+        return self._file.fileno()
+
     def close(self) -> None:
         """Write what was not yet written, and close the file."""
         if self._pending:
@@ -143,7 +147,12 @@ class WavRecording:
         self._wave.setsampwidth(_BYTES)
         self._wave.setframerate(self.sample_rate)
         self._room = self._max_frames
-        self._append(b"")  # the header
+        try:
+            self._append(b"")  # the header
+        except OSError:
+            self._close_file()
+            path.unlink()
+            raise
 
     def _append(self, data: bytes) -> None:
         assert self._wave is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -22,6 +23,7 @@ from .recording import WavRecording
 __all__ = ["Take"]
 
 _SUFFIXES = (".mid", ".midi")
+_INTERVAL = 0.5  # seconds
 
 
 class Take:
@@ -30,8 +32,9 @@ class Take:
     ``take.mid`` is written when the take is finished. The recording goes to ``take.wav`` while it
     is made (:class:`harmnmf.live.recording.WavRecording`), and each event at once to
     ``take.jsonl``, which is removed when ``take.mid`` is written. If the program is killed, both
-    are there, and :func:`harmnmf.read_notes` reads the events. Events that cannot be written,
-    since the disk is full, are kept in memory until they can.
+    are there, and :func:`harmnmf.read_notes` reads the events; if the computer fails, at most the
+    last second is lost. Events that cannot be written, since the disk is full, are kept in memory
+    until they can.
 
     A take is a context manager that is finished in any case.
 
@@ -94,6 +97,9 @@ class Take:
             if isinstance(error, OSError):
                 raise _not_created(recording, error) from error
             raise
+        self._end = threading.Event()
+        self._syncing = threading.Thread(target=self._sync, daemon=True)
+        self._syncing.start()
 
     def __enter__(self) -> Take:
         return self
@@ -148,6 +154,8 @@ class Take:
         if self._is_finished:
             return
         self._is_finished = True
+        self._end.set()
+        self._syncing.join()
         self._recording.close()
         self._write_events()
         try:
@@ -181,6 +189,13 @@ class Take:
             raise HarmnmfError(f"{path}: is not a plain file; choose another name")
         if path.exists() and not self._overwrite:
             raise HarmnmfError(f"{path}: exists already; choose another name, or use --overwrite")
+
+    def _sync(self) -> None:
+        """Flush what is written to the disk, again and again: in a thread, as it may take long."""
+        while not self._end.wait(_INTERVAL):
+            for file in (self._journal, self._recording):
+                with suppress(OSError, ValueError):  # the file was closed meanwhile
+                    os.fsync(file.fileno())
 
     def _write_events(self) -> None:
         """Append the events that are not written yet, whole lines or none."""

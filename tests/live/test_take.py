@@ -315,11 +315,27 @@ except Exception as error:
     assert sorted(os.listdir(tmp_path)) == ["take.jsonl", "take.wav"]
 
 
+@POSIX
+def test_a_disk_that_is_full_from_the_beginning(tmp_path):
+    code = f"""
+{LIMIT.format(40)}
+try:
+    Take("other.mid", 8000, 2)
+except Exception as error:
+    print(error)
+{LIMIT.format("resource.RLIM_INFINITY")}
+take.finish()
+"""
+    output = start(tmp_path, code).stdout.read()
+    assert output == "other.wav: cannot be created (File too large); choose another place\n"
+    assert sorted(os.listdir(tmp_path)) == ["take.mid", "take.wav"]
+
+
 def test_room_is_left_for_the_notes(tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(2**20 + 9000))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(2**22 + 9000))
     with Take(tmp_path / "take.mid", 8000, 1) as take:
         take.write(np.zeros(4000))
-        monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(2**20 + 7000))
+        monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(2**22 + 7000))
         with pytest.warns(UserWarning, match=r"stops at 0:01 \(the disk is nearly full\)"):
             take.write(np.zeros(4000))
         take.write(np.zeros(4000))
