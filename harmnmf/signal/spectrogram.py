@@ -267,7 +267,7 @@ class LowLatency(LogFrequency):
         return torch.cat(parts, dim=1)
 
 
-_FRONT_ENDS: dict[str, type[FrontEnd]] = {
+_FRONT_ENDS: dict[str, type[FrontEnd]] = {x.__name__: x for x in (STFT, LogFrequency, LowLatency)}
     "STFT": STFT,
     "LogFrequency": LogFrequency,
     "LowLatency": LowLatency,
