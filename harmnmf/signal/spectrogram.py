@@ -267,10 +267,8 @@ class LowLatency(LogFrequency):
         return torch.cat(parts, dim=1)
 
 
-_FRONT_ENDS: dict[str, type[FrontEnd]] = {x.__name__: x for x in (STFT, LogFrequency, LowLatency)}
-    "STFT": STFT,
-    "LogFrequency": LogFrequency,
-    "LowLatency": LowLatency,
+_FRONT_ENDS: dict[str, type[FrontEnd]] = {
+    front_end.__name__: front_end for front_end in (STFT, LogFrequency, LowLatency)
 }
 
 
