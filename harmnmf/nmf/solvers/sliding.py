@@ -119,6 +119,10 @@ class SlidingActivations:
         self._V = W.new_full((n_bins, n_window), _FLOOR)
         # Reverberation of the frames before the window in its first frame.
         self._tail = W.new_zeros(n_bins, 1)
+        # Of the last iteration: the model without the response, before and after the reverberation,
+        # and the terms of the gradient.
+        self._dry = self._wet = W.new_zeros(n_bins, n_window)
+        self._terms = W.new_zeros(n_bins, n_window), W.new_zeros(n_bins, n_window)
         self._decay = self.reverberation.decay ** torch.arange(n_window, dtype=W.dtype)
 
     @property
@@ -132,7 +136,7 @@ class SlidingActivations:
         return self._sustained.unflatten(0, (-1, len(self._attacks))).transpose(0, 1)
 
     def push(self, V: torch.Tensor) -> None:
-        """Take the next frames, (n_bins, n_frames), at most a window of them."""
+        """Take the next frames, (n_bins, n_frames), at least one and at most a window of them."""
         n_new = V.shape[1]
         self._leave(n_new)
         V = V + _FLOOR
@@ -146,10 +150,9 @@ class SlidingActivations:
         gamma = majorisation_exponent(self.beta)
         n_rows, n_window = self._n_attack * len(self._attacks), self._n_window
         for _ in range(self.n_iter):
-            model = self._r[:, None] * self._model()[1] + _FLOOR
-            both = torch.cat(
-                [self.reverberation.adjoint(x) for x in self._gradient_terms(model)], dim=1
-            )
+            self._dry, self._wet = self._model()
+            self._terms = self._gradient_terms(self._r[:, None] * self._wet + _FLOOR)
+            both = torch.cat([self.reverberation.adjoint(x) for x in self._terms], dim=1)
             terms = (self._Wr.T @ both).split(n_window, dim=1)
             A = multiplicative_update(self.A, map(self._gather, terms), gamma)
             self._attacks[:, self._n_attack - 1 :] = A
@@ -180,25 +183,26 @@ class SlidingActivations:
         return total
 
     def _leave(self, n_frames: int) -> None:
-        """Learn from the frames that leave the window, and keep their reverberation."""
-        X, unfiltered = self._model()
+        """Learn from the frames that leave the window, and keep their reverberation.
+
+        The model is that of the last iteration: another product would cost half as much as one.
+        """
         if self._is_adaptive:
-            self._update_response(unfiltered, n_frames)
-        dry, wet = X[:, n_frames - 1, None], unfiltered[:, n_frames - 1, None]
+            self._update_response(n_frames)
+        dry, wet = self._dry[:, n_frames - 1, None], self._wet[:, n_frames - 1, None]
         self._tail = self.reverberation.decay * (wet - dry) + self.reverberation.level * dry
 
-    def _update_response(self, unfiltered: torch.Tensor, n_frames: int) -> None:
+    def _update_response(self, n_frames: int) -> None:
         """Update the response with the first frames of the window."""
         gamma = majorisation_exponent(self.beta)
-        terms = self._gradient_terms(self._r[:, None] * unfiltered + _FLOOR)
         negative, positive = (
-            self._G.T @ (unfiltered * term)[:, :n_frames].sum(dim=1) for term in terms
+            self._G.T @ (self._wet * term)[:, :n_frames].sum(dim=1) for term in self._terms
         )
         kept = 1 - n_frames / self._memory
         # Each frame's auxiliary function has its minimum where its own update leads.
         self._negative = kept * self._negative + self.u ** (1 / gamma) * negative
         self._positive = kept * self._positive + positive
-        self._spectrum = kept * self._spectrum + unfiltered[:, :n_frames].sum(dim=1)
+        self._spectrum = kept * self._spectrum + self._wet[:, :n_frames].sum(dim=1)
         self._n_heard = kept * self._n_heard + n_frames
         prior = self._positive.mean() * _PRIOR / self._n_heard
         if not prior > 0:
