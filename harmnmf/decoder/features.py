@@ -189,9 +189,9 @@ class FeatureSettings:
         activations: NoteActivations,
         reference: float,
     ) -> NoteFeatures:
-        """Measure levels relative to the recording's :func:`harmnmf.decoder.levels.reference_level`.
+        """Measure levels relative to the recording's reference level.
 
-        `spectra` are magnitudes of the two front ends, (n_bins, n_frames), and `activations` those
+        That is :func:`harmnmf.decoder.levels.reference_level`; `spectra` are magnitudes of the two front ends, (n_bins, n_frames), and `activations` those
         that the solver found for the first of them.
         """
         rows = torch.cat([activations.A[:, None], activations.S], dim=1).cpu().numpy()
