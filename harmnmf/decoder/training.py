@@ -19,9 +19,9 @@ from harmnmf.training.batches import draw_batches
 from harmnmf.training.loop import Batch, train_network
 from harmnmf.validation import check_flag, check_integer
 
+from .causal_network import CausalNetwork
 from .excerpts import NoteExcerpt
 from .features import UNIT_DB, FeatureSettings
-from .causal_network import CausalNetwork
 from .network import NoteLogits, NoteNetwork
 
 __all__ = ["note_loss", "train_note_network"]
