@@ -72,12 +72,12 @@ class EventDecoder:
     Examples
     --------
     >>> onset, sounding, offset, velocity = np.zeros((4, 88, 20), np.float32)
-    >>> onset[39, 5], sounding[39, 5:12], velocity[39, 5] = 0.9, 1.0, 0.5
+    >>> onset[39, 5], sounding[39, 5:12], velocity[39, 5] = 0.75, 1.0, 0.5
     >>> frames = NoteProbabilities(onset, sounding, offset, velocity, np.zeros(20, np.float32))
     >>> decoder = EventDecoder(np.arange(21, 109), 0.02)
     >>> for event in decoder.push(0, frames) + decoder.finish():
     ...     print(event)
-    NoteOn(time=0.1, pitch=60, velocity=64, confidence=0.8999999761581421)
+    NoteOn(time=0.1, pitch=60, velocity=64, confidence=0.75)
     NoteOff(time=0.24, pitch=60)
     """
 
