@@ -201,8 +201,10 @@ class DeviceInput:
             names = [f"{number} {name}" for number, name in input_devices().items()]
             if not names:
                 raise AudioError("this computer has no audio input; plug one in") from error
-            wanted = "a default input" if device is None else f"one input {device!r}"
-            raise ParameterError(f"there is not {wanted}; choose of: {'; '.join(names)}") from error
+            wanted = "is the default" if device is None else f"matches {device!r}"
+            raise ParameterError(
+                f"no input of the computer {wanted}, or several; choose one: {'; '.join(names)}"
+            ) from error
 
     def _refusal(self, error: Exception) -> AudioError:
         return AudioError(

@@ -11,6 +11,7 @@ from .events import Event
 __all__ = ["Losses", "SkippedTime"]
 
 _BETWEEN_MESSAGES = 5.0  # seconds
+_ROUNDING = 1e-6  # seconds: less than a sample
 
 
 class SkippedTime:
@@ -31,7 +32,7 @@ class SkippedTime:
 
     def add(self, time: float, duration: float) -> None:
         """Note that the next samples after `time` in seconds of the stream are skipped."""
-        self._places.append(time - self._totals[-1])
+        self._places.append(time - self._totals[-1] - _ROUNDING)
         self._totals.append(self._totals[-1] + duration)
 
     def correct(self, event: Event) -> Event:

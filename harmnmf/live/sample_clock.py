@@ -94,9 +94,9 @@ class SampleClock:
             ]
         how = "low" if deviation > 0 else "high"
         return [
-            f"{rate:.0f} samples come in a second, not {self._sample_rate}: pitches are "
-            f"{abs(12 * math.log2(1 + deviation)):.1f} semitones too {how}, unless the sample rate "
-            "is corrected"
+            f"about {round(rate, -2):.0f} samples come in a second, not {self._sample_rate}: "
+            f"pitches are {abs(12 * math.log2(1 + deviation)):.1f} semitones too {how}; correct the"
+            " sample rate or the number of channels"
         ]
 
     def _lead(self, point: _Point) -> float:
