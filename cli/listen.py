@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable, Collection
@@ -289,7 +290,7 @@ def _check_calibration(name: str, *, overwrite: bool) -> None:
     from harmnmf.live.calibration import calibration_path
 
     path = calibration_path(name)
-    check_output(path, overwrite=overwrite, folder_may_be_missing=path.name != name)
+    check_output(path, overwrite=overwrite, folder_may_be_missing=not os.path.dirname(name))
 
 
 def _list_inputs() -> None:

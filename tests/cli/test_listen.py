@@ -78,6 +78,7 @@ def start(*args, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "harmnmf", "listen", *PIPE, *args],
         stderr=subprocess.PIPE,
+        bufsize=0,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         **options,
     )
