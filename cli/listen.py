@@ -202,6 +202,7 @@ def command(
             click.echo(f"harmnmf: {line}", err=True)
 
     calibration = None if piano is None else LiveCalibration.load(piano)
+    port = None if midi is None else open_port(midi)
     source = _open_source(device, play, is_fast=fast, stdin=(rate, channels) if stdin else None)
     transcriber = LiveTranscriber(
         source.sample_rate,
@@ -223,9 +224,8 @@ def command(
             if output is not None:
                 take = Take(output, source.sample_rate, source.n_channels, overwrite=overwrite)
                 outputs.append(partial(_write, stack.enter_context(take)))
-            if midi is not None:
-                sender = stack.enter_context(MidiSender(open_port(midi)))
-                outputs.insert(0, sender.send)
+            if port is not None:
+                outputs.insert(0, stack.enter_context(MidiSender(port)).send)
             outputs.append(stack.enter_context(shown(state, is_json=is_json, is_quiet=quiet)))
             for report in following:
                 state.update(report)

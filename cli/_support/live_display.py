@@ -17,7 +17,7 @@ from .live_state import LiveState, decibels, event_text
 _LOWEST, _HIGHEST = 21, 108  # A0 to C8
 _WHITE = (0, 2, 4, 5, 7, 9, 11)  # pitch classes
 _WHITE_KEYS = [pitch for pitch in range(_LOWEST, _HIGHEST + 1) if pitch % 12 in _WHITE]
-_BLACK_AFTER = {pitch - 1: pitch for pitch in range(_LOWEST, _HIGHEST) if pitch % 12 not in _WHITE}
+_NO_BLACK_ABOVE = (4, 11)
 _QUIETEST = -60  # dB, at the left end of the level meter
 _MESSAGE_LINES = 4  # of the last messages
 _INTERVAL = 0.05  # seconds between two pictures, at the least
@@ -48,23 +48,26 @@ def draw(state: LiveState, n_columns: int, n_lines: int, *, is_ascii: bool = Fal
     list of str
         At most `n_lines` lines of at most `n_columns` characters.
     """
-    held, pedalled, white, black, loud, rest = _ASCII if is_ascii else _BLOCKS
-    shapes = {True: held, False: pedalled}
+    held, pedalled, white, black, loud, quiet = tuple(_ASCII if is_ascii else _BLOCKS)
+
+    def sign(pitch: int, at_rest: str) -> str:
+        is_held = state.keys.get(pitch)
+        return at_rest if is_held is None else held if is_held else pedalled
+
     width = 2 if n_columns >= 2 * len(_WHITE_KEYS) else 1  # of a white key
     upper = lower = names = ""
     for pitch in _WHITE_KEYS:
-        lower += shapes.get(state.keys.get(pitch), white) * width
-        above = _BLACK_AFTER.get(pitch)
+        lower += sign(pitch, white) * width
         # A black key lies between two white ones, or above the lower one if these have one column.
-        sign = " " if above is None else shapes.get(state.keys.get(above), black)
-        upper += f"{sign:>{width}}"
+        has_black = pitch % 12 not in _NO_BLACK_ABOVE and pitch < _HIGHEST
+        upper += f"{sign(pitch + 1, black) if has_black else '':>{width}}"
         if pitch % 12 == 0:
             names = f"{names:<{len(lower) - width}}C{pitch // 12 - 1}"
     clock = f"{int(state.time) // 3600}:{int(state.time) // 60 % 60:02d}:{int(state.time) % 60:02d}"
     delay = f"delay {1000 * state.delay:.0f} ms, " if state.source.is_live else ""
     lines = [
         f"{clock}  {state.source.name}",
-        _level(state.level, min(n_columns, len(lower)), loud, rest),
+        _level(state.level, min(n_columns, len(lower)), loud, quiet),
         f"{state.n_notes} note{'s' * (state.n_notes != 1)}, {delay}look-ahead "
         f"{1000 * state.look_ahead:.0f} ms, {state.n_lost} samples lost",
         "",
@@ -92,13 +95,13 @@ def _fitted(line: str, n_columns: int) -> str:
     return fitted
 
 
-def _level(peak: float, width: int, loud: str, rest: str) -> str:
+def _level(peak: float, width: int, loud: str, quiet: str) -> str:
     """Draw a level meter in decibels."""
     level = decibels(peak)
     text = f" {level:4d} dB" if peak < 1 else " CLIPPED"
     n = width - len(text)
     n_loud = round(n * min(max(1 - level / _QUIETEST, 0), 1))
-    return loud * n_loud + rest * (n - n_loud) + text
+    return loud * n_loud + quiet * (n - n_loud) + text
 
 
 class LiveDisplay:

@@ -40,18 +40,13 @@ def open_port(name: str) -> BaseOutput:
         raise HarmnmfError(
             f"--midi needs the package python-rtmidi ({error}): pip install 'harmnmf[live]'"
         ) from error
-    except (OSError, NotImplementedError) as error:
-        advice = (
-            "it needs ALSA (/dev/snd/seq) or JACK (MIDO_BACKEND=mido.backends.rtmidi/UNIX_JACK)"
-        )
-        if sys.platform == "darwin":
-            advice = "it needs CoreMIDI"
-        if sys.platform == "win32":
-            known = ", ".join(outputs) or "none"
-            advice = f"Windows has no virtual ports; name one that there is: {known}"
-        raise HarmnmfError(
-            f"--midi {name}: this port cannot be opened ({error}); {advice}"
-        ) from error
+    except (OSError, NotImplementedError, ValueError) as error:
+        known = ", ".join(outputs) or "none"
+        advice = {
+            "darwin": "it needs CoreMIDI",
+            "win32": f"Windows has no virtual ports, name one of these: {known}",
+        }.get(sys.platform, "it needs ALSA, or JACK: MIDO_BACKEND=mido.backends.rtmidi/UNIX_JACK")
+        raise HarmnmfError(f"--midi {name}: cannot be opened ({error}); {advice}") from error
 
 
 class MidiSender:

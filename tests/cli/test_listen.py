@@ -468,6 +468,7 @@ def test_no_midi(monkeypatch, song, error, parts):
     (line,) = result.stderr.splitlines()
     for part in ("harmnmf: error: ", *parts):
         assert part in line
+    assert not os.listdir()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/snd/seq"), reason="needs ALSA's sequencer")
