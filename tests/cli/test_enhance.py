@@ -153,7 +153,8 @@ def test_raw_samples_are_streamed(run, models):
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
         "latency: 31.9 ms",
-        "harmnmf: warning: the input ends within a sample of 16 bits: its last byte was left out",
+        "harmnmf: warning: --stdin: the input ends within a frame of 2 bytes: its last byte was "
+        "left out",
     ]
     enhance = Enhancer.load(models / "speech.safetensors", device="cpu")
     expected = enhance(noisy / 32768, 16000) * 32768
@@ -173,7 +174,11 @@ def test_raw_samples_beyond_full_scale(run):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"", "no samples in the input"), (b"RIFF" + bytes(96), "an audio file, not raw samples")],
+    [
+        (b"", "no samples in the input"),
+        (b"1", "no samples"),
+        (b"RIFF" + bytes(96), "an audio file, not raw samples"),
+    ],
 )
 def test_no_raw_samples(run, data, message):
     result = run("--stdin", input=data)
