@@ -11,16 +11,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.signal.spectrogram import LowLatency
 from harmnmf.storage.arrays import load_arrays, save_arrays
-from harmnmf.storage.shipped import find_file
+from harmnmf.storage.shipped import find_file, shipped_files
 from harmnmf.training.checkpoint import rebuild_network, state_arrays
 from harmnmf.validation import as_counts, check_integer
 
@@ -32,10 +34,15 @@ from .network import (
     NoteNetwork,
     NoteProbabilities,
     harmonic_inputs,
-    shipped_networks,
 )
 
-__all__ = ["CausalNetwork", "CausalNetworkConfig", "NetworkStream", "stream_settings"]
+__all__ = [
+    "CausalNetwork",
+    "CausalNetworkConfig",
+    "NetworkStream",
+    "shipped_live_networks",
+    "stream_settings",
+]
 
 _KIND = "causal-note-network"
 
@@ -270,6 +277,10 @@ class CausalNetwork(nn.Module):
                 head.pedal.weight.copy_(network.pedal.weight.sum(dim=-1, keepdim=True))
                 head.pedal.bias.copy_(network.pedal.bias)
 
+    def check_dictionary(self, dictionary: TimbreDictionary) -> None:
+        """Raise ParameterError if a dictionary does not match those of the training."""
+        self.settings.check_dictionary(dictionary, alternative="another network")
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file."""
         metadata = {
@@ -287,7 +298,7 @@ class CausalNetwork(nn.Module):
         Parameters
         ----------
         source : str or path-like
-            A name of :func:`harmnmf.decoder.network.shipped_networks`, or the path of a file.
+            A name of :func:`shipped_live_networks`, or the path of a file.
 
         Raises
         ------
@@ -296,7 +307,7 @@ class CausalNetwork(nn.Module):
         HarmnmfError
             If there is no such file.
         """
-        path = find_file(source, shipped_networks(), "network")
+        path = find_file(source, shipped_live_networks(), "network")
         arrays, metadata = load_arrays(path, kind=_KIND)
         try:
             settings = FeatureSettings.from_dict(metadata["features"])
@@ -354,3 +365,8 @@ class NetworkStream:
             return NoteProbabilities(nothing, nothing, nothing, nothing, nothing[0])
         logits = self.network.heads[head](self._trunk)
         return NoteProbabilities(*(torch.sigmoid(x)[0].numpy() for x in logits))
+
+
+def shipped_live_networks() -> dict[str, Path]:
+    """List the causal networks that come with the package: paths by name."""
+    return shipped_files("harmnmf", "data/live_networks")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.nmf.solvers.convolutive import NoteActivations
 from harmnmf.nmf.solvers.reverberation import Reverberation
@@ -208,6 +209,20 @@ class FeatureSettings:
         """Convert levels to the input of a network: 0 at the floor, and 1 for every 20 dB above."""
         unit = UNIT_DB * self.steps_per_db
         return tuple(torch.from_numpy(array).float() / unit for array in features.arrays.values())
+
+    def check_dictionary(self, dictionary: TimbreDictionary, alternative: str) -> None:
+        """Raise ParameterError if a dictionary gives other features; name what else to choose."""
+        n_rows = 1 + dictionary.W.shape[2] - dictionary.n_attack
+        if (
+            dictionary.front_end != self.front_end
+            or tuple(dictionary.pitches) != self.pitches
+            or (dictionary.n_attack, n_rows) != (self.n_attack, self.n_rows)
+        ):
+            raise ParameterError(
+                "the network needs a dictionary with the front end of its training, the same "
+                f"{len(self.pitches)} keys, attacks of {self.n_attack} frames and "
+                f"{self.n_rows - 1} sustained timbres; choose another dictionary, or {alternative}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the settings by values that JSON can hold."""

@@ -286,19 +286,7 @@ class NoteNetwork(nn.Module):
 
     def check_dictionary(self, dictionary: TimbreDictionary) -> None:
         """Raise ParameterError if a dictionary does not match those of the training."""
-        settings = self.settings
-        n_rows = 1 + dictionary.W.shape[2] - dictionary.n_attack
-        if (
-            dictionary.front_end != settings.front_end
-            or tuple(dictionary.pitches) != settings.pitches
-            or (dictionary.n_attack, n_rows) != (settings.n_attack, settings.n_rows)
-        ):
-            raise ParameterError(
-                "the network needs a dictionary with the front end of its training, the same "
-                f"{len(settings.pitches)} keys, attacks of {settings.n_attack} frames and "
-                f"{settings.n_rows - 1} sustained timbres; choose another dictionary, or "
-                'decoder="nmf"'
-            )
+        self.settings.check_dictionary(dictionary, alternative='decoder="nmf"')
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file."""

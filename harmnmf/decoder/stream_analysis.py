@@ -17,10 +17,12 @@ from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
 from harmnmf.nmf.solvers.convolutive import room_bands
 from harmnmf.nmf.solvers.sliding import SlidingActivations
-from harmnmf.signal.spectrogram import LogFrequency
+from harmnmf.signal.front_end import FrontEnd
+from harmnmf.signal.tuning import estimate_tuning
 
 from .features import FeatureSettings, NoteFeatures
 from .levels import RunningLevel
+from .running_tuning import RunningTuning
 from .treble import widen_treble
 
 __all__ = ["StreamAnalysis", "measure_stream"]
@@ -29,6 +31,9 @@ __all__ = ["StreamAnalysis", "measure_stream"]
 class StreamAnalysis:
     """Measure the features of a stream, step by step.
 
+    Samples are analysed in pieces of the same length, so that the features are the same to the bit
+    in whatever blocks they arrive.
+
     Parameters
     ----------
     dictionary : TimbreDictionary
@@ -36,7 +41,9 @@ class StreamAnalysis:
     settings : FeatureSettings
         Settings with a sliding window.
     tuning : float, default=0.0
-        Semitones by which the piano is sharper than the dictionary.
+        Semitones by which the piano is sharper than the dictionary, to begin with.
+    track_tuning : bool, default=False
+        Whether the tuning is estimated from what was heard.
     level : float, optional
         Magnitude of the loud parts to begin with. Default: unknown.
     response : ndarray, shape (n_bands,), optional
@@ -49,6 +56,7 @@ class StreamAnalysis:
         settings: FeatureSettings,
         *,
         tuning: float = 0.0,
+        track_tuning: bool = False,
         level: float | None = None,
         response: NDArray[np.float32] | None = None,
     ) -> None:
@@ -58,10 +66,20 @@ class StreamAnalysis:
         self.sample_rate = settings.front_end.sample_rate
         self.hop_duration = settings.front_end.hop_length / self.sample_rate
         self._level = RunningLevel(level)
-        self._spectra = [
-            _tuned(front_end, tuning).stream()
-            for front_end in (settings.front_end, settings.onset_front_end)
-        ]
+        self.tuning = tuning
+        self._tracker = None
+        if track_tuning:
+            spectra = dictionary.W.reshape(dictionary.axis.n_bins, -1)
+            self._tracker = RunningTuning(
+                dictionary.axis, estimate_tuning(spectra, dictionary.axis)
+            )
+        self._front_ends = settings.front_end, settings.onset_front_end
+        self._spectra = [front_end.stream() for front_end in self._tuned_front_ends()]
+        hop, n_step = settings.front_end.hop_length, self.sliding.n_step
+        self._samples = np.empty(0, np.float32)
+        # The first piece ends where the first step is complete, and every other one as well.
+        self._piece = hop * (n_step - 1) + settings.front_end.look_ahead
+        self._pieces = hop * n_step
         self._frames = np.empty((2 * dictionary.axis.n_bins, 0), np.float32)
         self.solver = SlidingActivations(
             torch.tensor(widen_treble(dictionary)),
@@ -69,7 +87,7 @@ class StreamAnalysis:
             n_window=self.sliding.n_frames,
             n_iter=settings.n_iter,
             bands=room_bands(dictionary.axis),
-            u=None if response is None else torch.from_numpy(response),
+            u=None if response is None else torch.tensor(response),
             reverberation=settings.room(self.hop_duration),
         )
 
@@ -83,29 +101,30 @@ class StreamAnalysis:
         """Response of the room, (n_bands,)."""
         return self.solver.u.numpy().copy()
 
-    def push(self, samples: ArrayLike) -> NoteFeatures:
-        """Take the next samples, (n_samples,); return the features of the frames that are known."""
-        return self._analyse(np.concatenate([x.push(samples) for x in self._spectra]))
+    def push(self, samples: ArrayLike) -> list[NoteFeatures]:
+        """Take the next samples, (n_samples,); return the features of each complete step."""
+        self._samples = np.append(self._samples, np.asarray(samples, np.float32))
+        steps = []
+        while len(self._samples) >= self._piece:
+            piece, self._samples = np.split(self._samples, [self._piece])
+            steps += self._analyse(np.concatenate([x.push(piece) for x in self._spectra]))
+            self._piece = self._pieces
+        return steps
 
-    def finish(self) -> NoteFeatures:
-        """End the stream; return the features of the last frames."""
-        frames = np.concatenate([x.finish() for x in self._spectra])
-        missing = -(self._frames.shape[1] + frames.shape[1]) % self.sliding.n_step
-        return self._analyse(np.pad(frames, ((0, 0), (0, missing))))
+    def finish(self) -> list[NoteFeatures]:
+        """End the stream; return the features of the last steps."""
+        frames = [np.append(x.push(self._samples), x.finish(), axis=1) for x in self._spectra]
+        missing = -(self._frames.shape[1] + frames[0].shape[1]) % self.sliding.n_step
+        return self._analyse(np.pad(np.concatenate(frames), ((0, 0), (0, missing))))
 
-    def _analyse(self, frames: NDArray[np.float32]) -> NoteFeatures:
-        frames = np.concatenate([self._frames, frames], axis=1)
+    def _analyse(self, frames: NDArray[np.float32]) -> list[NoteFeatures]:
+        frames = np.append(self._frames, frames, axis=1)
         n_step = self.sliding.n_step
         n_frames = frames.shape[1] // n_step * n_step
         self._frames = frames[:, n_frames:]
-        parts = [
+        return [
             self._step(np.split(frames[:, n : n + n_step], 2)) for n in range(0, n_frames, n_step)
         ]
-        if parts:
-            return NoteFeatures.join(parts)
-        n_bins, n_pitches = len(frames) // 2, len(self.settings.pitches)
-        shapes = (n_bins,), (n_bins,), (n_pitches, self.settings.n_inputs)
-        return NoteFeatures(*(np.empty((*shape, 0), np.uint8) for shape in shapes))
 
     def _step(self, spectra: Sequence[NDArray[np.float32]]) -> NoteFeatures:
         self.solver.push(torch.from_numpy(np.ascontiguousarray(spectra[0])))
@@ -113,8 +132,17 @@ class StreamAnalysis:
         n_window, n_step = self.sliding.n_frames, self.sliding.n_step
         aged = [rows[..., n_window - age - n_step : n_window - age] for age in self.sliding.ages]
         level = self._level.push(spectra[0])
+        if self._tracker is not None and (change := self._tracker.push(spectra[0], level)):
+            self.tuning += change
+            for stream, front_end in zip(self._spectra, self._tuned_front_ends(), strict=True):
+                stream.front_end = front_end
         arrays = (*spectra, np.concatenate(aged, axis=1))
         return NoteFeatures(*(self.settings.levels(x, level) for x in arrays))
+
+    def _tuned_front_ends(self) -> list[FrontEnd]:
+        """Move the bins of the front ends to where the piano's partials are."""
+        ratio = 2 ** (self.tuning / 12)
+        return [replace(x, fmin=x.fmin * ratio) if self.tuning else x for x in self._front_ends]
 
 
 def measure_stream(
@@ -125,9 +153,4 @@ def measure_stream(
     `samples`, (n_samples,), are in tune with the dictionary, at its sample rate.
     """
     analysis = StreamAnalysis(dictionary, settings)
-    return NoteFeatures.join([analysis.push(samples), analysis.finish()])
-
-
-def _tuned(front_end: LogFrequency, tuning: float) -> LogFrequency:
-    """Move a front end's bins up by `tuning` semitones."""
-    return replace(front_end, fmin=front_end.fmin * 2 ** (tuning / 12))
+    return NoteFeatures.join(analysis.push(samples) + analysis.finish())

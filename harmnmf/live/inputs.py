@@ -22,9 +22,11 @@ __all__ = ["FileInput", "PipeInput", "Source"]
 _BLOCK = 0.01  # seconds that a played recording delivers at once
 _FAST_BLOCK = 0.5
 _LONGEST_READ = 0.1  # seconds that are read from a pipe at once
-# A pipe holds up to some seconds when it is first read. If this many come in less than half their
-# time, they are from a file.
+# If the first seconds from a pipe come in less than a third of their time, they are from a file. A
+# pipe may hold some when it is first read, and a wrong number of channels doubles the speed.
 _TRIAL = 10.0
+_FILE_SPEED = 3.0
+_STOPPED = 1.0  # seconds of delay from which a process was stopped, and a recording goes on then
 
 
 class Source(Protocol):
@@ -154,7 +156,7 @@ class PipeInput:
                 self._start = now
             self._n_read += samples.shape[1]
             if self._n_read >= _TRIAL * self.sample_rate:
-                self._is_live = now - self._start > _TRIAL / 2
+                self._is_live = now - self._start > _TRIAL / _FILE_SPEED
         return samples
 
 
@@ -200,8 +202,7 @@ class FileInput:
             source, mono=False, block_duration=_FAST_BLOCK if fast else _BLOCK
         )
         self._clock = clock
-        self._start: float | None = None
-        self._n_read = 0
+        self._due: float | None = None  # time at which the last block was played
         self._is_closed = False
 
     def __enter__(self) -> FileInput:
@@ -232,10 +233,11 @@ class FileInput:
         block = None if self._is_closed else next(self._blocks, None)
         if block is None or not self.is_live:
             return block
-        # From the start, not from the last block, so that delays do not add up.
         now = self._clock.monotonic()
-        if self._start is None:
-            self._start = now
-        self._n_read += block.shape[1]
-        self._clock.sleep(max(0.0, self._start + self._n_read / self.sample_rate - now))
+        due = now if self._due is None else self._due
+        if now - due > _STOPPED:
+            due = now
+        # From when the last block was due, not from now, so that delays do not add up.
+        self._due = due + block.shape[1] / self.sample_rate
+        self._clock.sleep(max(0.0, self._due - now))
         return block
