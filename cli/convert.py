@@ -1,4 +1,4 @@
-"""`harmnmf convert`: files of older versions to safetensors."""
+"""`harmnmf convert`: notes to other formats, and files of older versions to safetensors."""
 
 from __future__ import annotations
 
@@ -12,27 +12,44 @@ import click
 
 from harmnmf.cli._support.options import PATH, overwrite_option
 from harmnmf.cli._support.paths import check_output
-from harmnmf.errors import FormatError
+from harmnmf.errors import FormatError, HarmnmfError
+from harmnmf.notes.suffixes import EVENT_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
 
 
+_WRITTEN = (".mid", ".midi", ".csv", ".json")
+
+
 @click.command()
-@click.argument("source", metavar="OLD.npz", type=PATH)
+@click.argument("source", metavar="FILE", type=PATH)
 @click.option(
     "-o",
     "--output",
     type=PATH,
-    metavar="NEW.safetensors",
-    help="Output file.  [default: beside the old file]",
+    metavar="FILE",
+    help="Output file: .mid, .csv or .json for notes.  [default: .mid or .safetensors beside the "
+    "input]",
 )
 @overwrite_option
 def command(source: Path, output: Path | None, overwrite: bool) -> None:
-    """Convert a file of an older harmnmf to safetensors.
+    """Convert notes to MIDI, or a file of an older harmnmf to safetensors.
 
-    Converts dictionaries and networks. Training checkpoints and excerpts cannot be converted.
-    """
+    FILE has notes: the events of `harmnmf listen` (.jsonl), which a take that was cut off leaves, a
+    table (.csv, .tsv, .txt) or MIDI (.mid, .midi, .rmi, .kar). Notes and the sustain pedal are
+    written, in one track, but not the tempo. Or it is a dictionary or a network that an older
+    harmnmf wrote (.npz); training checkpoints and excerpts cannot be converted.
+
+    \b
+    Examples:
+      harmnmf convert take.jsonl
+      harmnmf convert song.mid -o song.csv
+      harmnmf convert dictionary.npz
+    """  # noqa: D301 (click needs the backspace itself)
+    if source.suffix.lower() in (*EVENT_SUFFIXES, *TABLE_SUFFIXES, *MIDI_SUFFIXES):
+        click.echo(_convert_notes(source, output, overwrite=overwrite))
+        return
     output = output or source.with_suffix(".safetensors")
     check_output(output, overwrite=overwrite)
 
@@ -45,6 +62,27 @@ def command(source: Path, output: Path | None, overwrite: bool) -> None:
         raise FormatError(f"{source}: cannot be converted ({error})") from error
     save_arrays(output, arrays, metadata)
     click.echo(output)
+
+
+def _convert_notes(source: Path, output: Path | None, *, overwrite: bool) -> Path:
+    """Write the notes of a file in another format; return its path."""
+    output = output or source.with_suffix(".mid")
+    suffix = output.suffix.lower()
+    if suffix not in _WRITTEN:
+        raise click.UsageError(f"{output}: notes are written to files named {', '.join(_WRITTEN)}")
+    if source.exists() and output.exists() and source.samefile(output):
+        raise HarmnmfError(f"{source}: is also the output; name another with --output")
+    check_output(output, overwrite=overwrite)
+
+    from harmnmf.notes.files import read_notes, write_csv, write_midi
+    from harmnmf.notes.json_file import write_json
+
+    # Of tables the pedal is not known.
+    is_table = source.suffix.lower() in TABLE_SUFFIXES
+    notes = read_notes(source, offset="pedal" if is_table else "key")
+    write = {".csv": write_csv, ".json": write_json}.get(suffix, write_midi)
+    write(output, notes)
+    return output
 
 
 def _read_archive(source: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -95,11 +95,12 @@ def command(
 ) -> None:
     """Evaluate ESTIMATE against REFERENCE with the measures of mir_eval.
 
-    Both are files, or folders with files of the same names: MIDI (.mid, .midi, .rmi, .kar) or
-    tables of notes (.tsv, .csv, .txt) with columns onset, offset, pitch and perhaps velocity. What
-    breaks a file's format is passed over if it can be, and a warning says so. The table of scores
-    shows precision, recall and F-measure of notes (onset and pitch), the F-measure with offset,
-    velocity, or both, and of 10 ms frames. The mean is over pieces.
+    Both are files, or folders with files of the same names: MIDI (.mid, .midi, .rmi, .kar),
+    tables of notes (.tsv, .csv, .txt) with columns onset, offset, pitch and perhaps velocity, or
+    events of `harmnmf listen` (.jsonl). What breaks a file's format is passed over if it can be,
+    and a warning says so. The table of scores shows precision, recall and F-measure of notes (onset
+    and pitch), the F-measure with offset, velocity, or both, and of 10 ms frames. The mean is over
+    pieces.
 
     With --beats, files are MIDI, whose beats are those of its tempo map and time signatures, or
     texts with a line for each beat: its time in seconds, and perhaps its number in the bar or a

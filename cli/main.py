@@ -31,7 +31,7 @@ COMMANDS = {
     "export": "Export an enhancement network to ONNX.",
     "evaluate": "Evaluate transcriptions against reference notes.",
     "dictionary": "List, show and plot timbre dictionaries.",
-    "convert": "Convert a file of an older harmnmf to safetensors.",
+    "convert": "Convert notes to MIDI, or a file of an older harmnmf.",
     "info": "Show versions, devices and shipped models.",
 }
 

@@ -16,7 +16,7 @@ from harmnmf.cli._support.paths import plan_outputs
 from harmnmf.cli._support.recordings import InputKind
 from harmnmf.cli._support.subtype import Subtype, check_subtype
 from harmnmf.errors import HarmnmfError
-from harmnmf.notes.suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
+from harmnmf.notes.suffixes import EVENT_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     from harmnmf.notes.note_list import NoteList
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # The recording that was transcribed is often song.wav.
 _ENDING = "_rendered.wav"
-_NOTES = InputKind("file", "MIDI", MIDI_SUFFIXES, TABLE_SUFFIXES)
+_NOTES = InputKind("file", "MIDI", MIDI_SUFFIXES, (*TABLE_SUFFIXES, *EVENT_SUFFIXES))
 _LONGEST = 4  # hours, which take 4 GB of memory
 _BLOCK = 2**20  # samples
 
@@ -66,11 +66,11 @@ def command(
 ) -> None:
     """Play notes on a sampled piano, into an audio file.
 
-    NOTES: MIDI files (.mid, .midi, .rmi, .kar), tables of notes (.csv, .tsv, .txt), folders with
-    MIDI files, or patterns like 'takes/*.mid'. All tracks of a MIDI file are played on the piano,
-    with its sustain pedal; notes off the keyboard (A0 to C8) are left out, with a warning. The
-    output is mono at 16 kHz: a WAV file, or what `-o FILE` names: .wav, .flac, .mp3, .ogg, .opus,
-    .aiff, ... Times are those of the notes.
+    NOTES: MIDI files (.mid, .midi, .rmi, .kar), tables of notes (.csv, .tsv, .txt), events of
+    `harmnmf listen` (.jsonl), folders with MIDI files, or patterns like 'takes/*.mid'. All tracks
+    of a MIDI file are played on the piano, with its sustain pedal; notes off the keyboard (A0 to
+    C8) are left out, with a warning. The output is mono at 16 kHz: a WAV file, or what `-o FILE`
+    names: .wav, .flac, .mp3, .ogg, .opus, .aiff, ... Times are those of the notes.
 
     The level depends on the velocities only, so that files that are rendered apart can be mixed. If
     peaks exceed full scale, the whole file is made softer, with a warning; float WAV files keep
@@ -132,7 +132,7 @@ def _read_playable(path: Path) -> NoteList:
     from harmnmf.notes.files import read_notes
 
     # Tables have the ends of the sounds, but no pedal.
-    notes = read_notes(path, offset="key" if path.suffix.lower() in MIDI_SUFFIXES else "pedal")
+    notes = read_notes(path, offset="pedal" if path.suffix.lower() in TABLE_SUFFIXES else "key")
     if not len(notes):
         raise HarmnmfError(f"{path}: has no notes to play")
     played, _ = on_keyboard(path, notes)

@@ -19,12 +19,13 @@ from harmnmf.cli._support.score import (
     score_options,
     write_score,
 )
-from harmnmf.notes.suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
+from harmnmf.notes.suffixes import EVENT_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 
 FORMATS = ("musicxml", "svg", "pdf", "mid", "json")
 # A MIDI file beside the notes has another name than theirs.
 _ENDINGS = {"mid": "_score.mid"}
-_NOTES = InputKind("file", "MIDI", MIDI_SUFFIXES, TABLE_SUFFIXES, tuple(_ENDINGS.values()))
+_NAMED = (*TABLE_SUFFIXES, *EVENT_SUFFIXES)
+_NOTES = InputKind("file", "MIDI", MIDI_SUFFIXES, _NAMED, tuple(_ENDINGS.values()))
 
 
 @click.command()
@@ -72,12 +73,12 @@ def command(
 ) -> None:
     """Make sheet music for piano from notes.
 
-    NOTES: MIDI files (.mid, .midi, .rmi, .kar), tables of notes (.csv, .tsv, .txt), folders with
-    MIDI files, or patterns like 'takes/*.mid'. Beats, bars, hands and key are found in the notes,
-    however the file divides them. song.mid gives song.musicxml beside it, an editable draft that
-    MuseScore, Sibelius, Finale and others open; as MIDI it is song_score.mid, which sounds as
-    played. The line that is printed says what was found: if the time signature, the tempo or the
-    key are wrong, set them and run again.
+    NOTES: MIDI files (.mid, .midi, .rmi, .kar), tables of notes (.csv, .tsv, .txt), events of
+    `harmnmf listen` (.jsonl), folders with MIDI files, or patterns like 'takes/*.mid'. Beats, bars,
+    hands and key are found in the notes, however the file divides them. song.mid gives
+    song.musicxml beside it, an editable draft that MuseScore, Sibelius, Finale and others open; as
+    MIDI it is song_score.mid, which sounds as played. The line that is printed says what was found:
+    if the time signature, the tempo or the key are wrong, set them and run again.
 
     Existing files are not replaced without --overwrite. With -o DIR, a log in DIR records what is
     done, and running the command again resumes.

@@ -79,9 +79,10 @@ class _Splits(click.ParamType):
     "--notes",
     type=PATH,
     metavar="FILE|DIR",
-    help="Notes that are played: a MIDI file or a table (.csv, .tsv, .txt) that fits the recording "
-    "in time; or a folder that has one of the same name for each recording.  [default: "
-    "transcribed, as by `harmnmf transcribe`, and written with the parts]",
+    help="Notes that are played: a MIDI file, a table (.csv, .tsv, .txt) or events of `harmnmf "
+    "listen` (.jsonl) that fit the recording in time; or a folder that has one of the same name "
+    "for each recording.  [default: transcribed, as by `harmnmf transcribe`, and written with the "
+    "parts]",
 )
 @click.option(
     "--split",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harmnmf.errors import HarmnmfError
-from harmnmf.notes.suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
+from harmnmf.notes.suffixes import EVENT_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 from harmnmf.signal.audio_folders import list_folder
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from harmnmf.notes.note_list import NoteList
 
-_SUFFIXES = (*MIDI_SUFFIXES, *TABLE_SUFFIXES)  # MIDI files are preferred
+_SUFFIXES = (*MIDI_SUFFIXES, *TABLE_SUFFIXES, *EVENT_SUFFIXES)  # MIDI files are preferred
 
 
 def pair_notes(recordings: Iterable[Path], notes: Path) -> tuple[dict[Path, Path], list[str]]:

@@ -3,84 +3,210 @@
 from __future__ import annotations
 
 from os import PathLike
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+import soxr
+from numpy.typing import ArrayLike, NDArray
+
+from harmnmf.decoder.causal_network import CausalNetwork, NetworkStream
+from harmnmf.decoder.network import NoteProbabilities
+from harmnmf.decoder.stream_analysis import StreamAnalysis
+from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
+from harmnmf.errors import ParameterError
+from harmnmf.validation import check_integer
 
 from .calibration import LiveCalibration
-from .events import Event, NoteOff, NoteOn
+from .decoding import EventDecoder
+from .events import Event
 
 __all__ = ["LiveTranscriber"]
 
+# Of all parts, the resampler is the only one whose delay is not known beforehand. Its filters are
+# this long, at most, at usual sample rates.
+_RESAMPLING = 0.035  # seconds
+
 
 class LiveTranscriber:
-    """STUB with the final interface: plays a C major scale, whatever it hears.
+    """Transcribe piano music while it is played.
+
+    The samples are analysed in steps of 40 ms by the same stages as those of a file, with what
+    cannot wait replaced: windows end 40 ms after the time of their frame; the factorisation is one
+    of the last 200 ms, and goes on from what it had before
+    (:class:`harmnmf.nmf.solvers.sliding.SlidingActivations`); the network does not look ahead
+    further than is asked for; level, tuning and response of the room are those heard so far.
+    Events are the same to the bit in whatever blocks the samples arrive.
 
     Parameters
     ----------
     sample_rate : int
         Samples per second of the stream.
     look_ahead : float, default=0.2
-        Seconds after an onset that are heard before the event: one of `look_aheads`.
-    dictionary, network : str or path-like, default="live"
-    onset_threshold, offset_threshold : float, optional
+        Seconds that are heard after an onset before its event: one of `look_aheads`.
+    dictionary : TimbreDictionary, str or path-like, default="live"
+        A dictionary learned for streams, the name of a shipped one, or a file.
+    network : CausalNetwork, str or path-like, default="live"
+        A network for streams, the name of a shipped one, or a file.
+    onset_threshold, offset_threshold, latency : float, optional
+        As in :class:`harmnmf.live.decoding.EventDecoder`; the defaults are its own.
     calibration : LiveCalibration, optional
-        Estimates to begin with.
-    """
+        What is known of the piano and the room beforehand. Default: nothing.
 
-    look_aheads = (0.06, 0.12, 0.2, 0.32, 0.5)
+    Raises
+    ------
+    HarmnmfError
+        If there is no such dictionary or network, or (FormatError) its file is damaged.
+    ParameterError
+        If the look-ahead is not one of those of the network, a threshold is out of range, or the
+        dictionary or the calibration does not match the network.
+
+    Examples
+    --------
+    >>> transcriber = LiveTranscriber(16000)
+    >>> transcriber.push(np.zeros(16000)) + transcriber.finish()
+    []
+    >>> transcriber.look_aheads
+    (0.06, 0.12, 0.2, 0.32, 0.5)
+    """
 
     def __init__(
         self,
         sample_rate: int,
         *,
         look_ahead: float = 0.2,
-        dictionary: str | PathLike[str] = "live",
-        network: str | PathLike[str] = "live",
+        dictionary: TimbreDictionary | str | PathLike[str] = "live",
+        network: CausalNetwork | str | PathLike[str] = "live",
         onset_threshold: float | None = None,
         offset_threshold: float | None = None,
+        latency: float | None = None,
         calibration: LiveCalibration | None = None,
     ) -> None:
+        check_integer("sample_rate", sample_rate)
         self.sample_rate = sample_rate
-        self.look_ahead = look_ahead  # may be set to another of `look_aheads` at any time
-        self._n = 0
-        self._next = 0
+        if not isinstance(dictionary, TimbreDictionary):
+            dictionary = TimbreDictionary.load(dictionary)
+        if not isinstance(network, CausalNetwork):
+            network = CausalNetwork.load(network)
+        network.check_dictionary(dictionary)
+        self.network = network
+        front_end = network.settings.front_end
+        self._rate, self._hop = front_end.sample_rate, front_end.hop_length
+        # A frame is known when its window is, and decided when the head's frames and one more are.
+        self.look_aheads = tuple(
+            (front_end.look_ahead + (delay + 1) * self._hop) / self._rate
+            for delay in network.config.delays
+        )
+        self.look_ahead = look_ahead
+        known: dict[str, Any] = {}
+        if calibration is not None:
+            known = {name: getattr(calibration, name) for name in ("tuning", "level", "response")}
+        self._analysis = StreamAnalysis(dictionary, network.settings, track_tuning=True, **known)
+        self._stream = NetworkStream(network)
+        options = {
+            "onset_threshold": onset_threshold,
+            "offset_threshold": offset_threshold,
+            "latency": latency,
+        }
+        self._decoder = EventDecoder(
+            dictionary.pitches,
+            self._hop / self._rate,
+            **{name: value for name, value in options.items() if value is not None},
+        )
+        self._n_decoded = 0  # frames
+        self._resampler = None
+        if sample_rate != self._rate:
+            self._resampler = soxr.ResampleStream(
+                sample_rate, self._rate, 1, dtype="float32", quality="HQ"
+            )
+        self._n_pushed = self._n_analysed = 0  # samples, before and after the resampler
+
+    @property
+    def look_ahead(self) -> float:
+        """Seconds that are heard after an onset before its event; it may be changed at any time."""
+        return self.look_aheads[self._head]
+
+    @look_ahead.setter
+    def look_ahead(self, seconds: float) -> None:
+        near = np.isclose(self.look_aheads, seconds)
+        if not near.any():
+            known = ", ".join(f"{x:g}" for x in self.look_aheads)
+            raise ParameterError(f"look_ahead must be one of {known} s, not {seconds} s")
+        self._head = int(near.argmax())
 
     @property
     def latency(self) -> float:
         """Seconds from an onset in the samples until its event can be returned, at the most.
 
-        The look-ahead, and the length of the blocks in which samples are analysed inside.
+        The look-ahead, the length of a step, and the delay of the resampler.
         """
-        return self.look_ahead + 0.04
+        assert self.network.settings.sliding is not None
+        step = self.network.settings.sliding.n_step * self._hop / self._rate
+        return self.look_ahead + step + (0.0 if self._resampler is None else _RESAMPLING)
 
     @property
     def time(self) -> float:
         """Seconds of the stream that were pushed."""
-        return self._n / self.sample_rate
-
-    @property
-    def level(self) -> float:
-        """Peak of the last tenth of a second, full scale at 1."""
-        return 0.0
+        return self._n_pushed / self.sample_rate
 
     def push(self, samples: ArrayLike) -> list[Event]:
-        """Take the next samples, (n_samples,) or (n_channels, n_samples); return new events."""
-        self._n += np.shape(samples)[-1]
-        events: list[Event] = []
-        while self.time >= 0.5 * self._next + self.latency:
-            time = 0.5 * self._next
-            scale = (60, 62, 64, 65, 67, 69, 71, 72)
-            if self._next:
-                events.append(NoteOff(time, scale[(self._next - 1) % 8]))
-            events.append(NoteOn(time, scale[self._next % 8], 80, 0.9))
-            self._next += 1
-        return events
+        """Take the next samples; return the events that are known now.
+
+        Parameters
+        ----------
+        samples : array_like, shape (n_samples,) or (n_channels, n_samples)
+            Any number of samples, full scale at ±1. Channels are averaged.
+
+        Returns
+        -------
+        list of Event
+            Notes and pedal in the order in which a MIDI instrument must get them.
+
+        Raises
+        ------
+        ParameterError
+            If the samples have another shape, or are not finite.
+        """
+        block = np.asarray(samples, np.float32)
+        if block.ndim not in (1, 2):
+            raise ParameterError(f"samples must be (n_channels, n_samples), not {block.shape}")
+        if not np.isfinite(block).all():
+            raise ParameterError("samples must be finite")
+        mono = block if block.ndim == 1 else block.mean(axis=0)
+        self._n_pushed += len(mono)
+        return self._transcribe(self._resampled(mono, last=False))
 
     def finish(self) -> list[Event]:
         """End the stream; return the last events. All notes end."""
-        return [NoteOff(self.time, 60)] if self._next else []
+        last = self._resampled(np.zeros(0, np.float32), last=True)
+        events = self._transcribe(last)
+        # The stream has these frames; the heads need silence to look at the last of them.
+        n_frames = 1 + self._n_analysed // self._hop if self._n_analysed else 0
+        silence = np.zeros(round(self.look_ahead * self._rate) + self._hop, np.float32)
+        for features in self._analysis.push(silence) + self._analysis.finish():
+            self._stream.push(features)
+        frames = self._stream.read(self._head, self._n_decoded)
+        n_left = n_frames - self._n_decoded
+        events += self._decoder.push(
+            self._n_decoded, NoteProbabilities(*(x[..., :n_left] for x in frames))
+        )
+        return events + self._decoder.finish()
 
     def calibration(self) -> LiveCalibration:
-        """Return what is known of the piano by now, to begin with at another time."""
-        return LiveCalibration(0.0, 0.1, np.ones(50, np.float32))
+        """Return what was heard of the piano and the room, to begin with another time."""
+        analysis = self._analysis
+        return LiveCalibration(analysis.tuning, analysis.level, analysis.response)
+
+    def _resampled(self, samples: NDArray[np.float32], *, last: bool) -> NDArray[np.float32]:
+        if self._resampler is not None:
+            samples = self._resampler.resample_chunk(samples, last=last)
+        self._n_analysed += len(samples)
+        return samples
+
+    def _transcribe(self, samples: NDArray[np.float32]) -> list[Event]:
+        events = []
+        for features in self._analysis.push(samples):
+            self._stream.push(features)
+            frames = self._stream.read(self._head, self._n_decoded)
+            events += self._decoder.push(self._n_decoded, frames)
+            self._n_decoded += frames.pedal.shape[-1]
+        return events

@@ -33,10 +33,11 @@ from numpy.typing import NDArray
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.validation import check_number
 
+from .event_lines import is_event_lines
 from .files import read_notes
 from .note_list import NoteList
 from .pairing import Evaluation, evaluate_pairs
-from .suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
+from .suffixes import EVENT_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 from .tables import is_table
 
 __all__ = ["Evaluation", "evaluate_files", "evaluate_notes"]
@@ -119,9 +120,9 @@ def evaluate_files(
     """Score a file against a file, or a folder against a folder.
 
     In folders, files are paired by their paths below the folder without suffix; text files that do
-    not begin like a table of notes are not counted. Of several files with one name, a table is
-    preferred as the reference and MIDI as the estimate. Both folders may
-    be the same: a file is never paired with itself.
+    not begin like a table of notes are not counted, nor are ``.jsonl`` files without events. Of
+    several files with one name, a table is preferred as the reference and MIDI as the estimate.
+    Both folders may be the same: a file is never paired with itself.
 
     Parameters
     ----------
@@ -170,10 +171,21 @@ def evaluate_files(
 
     return evaluate_pairs(
         *(reference, estimate, score),
-        suffixes=(TABLE_SUFFIXES + MIDI_SUFFIXES, MIDI_SUFFIXES + TABLE_SUFFIXES),
+        suffixes=(
+            TABLE_SUFFIXES + MIDI_SUFFIXES + EVENT_SUFFIXES,
+            MIDI_SUFFIXES + TABLE_SUFFIXES + EVENT_SUFFIXES,
+        ),
         kind="note",
-        is_counted=lambda path: path.suffix.lower() != ".txt" or is_table(path),
+        is_counted=_is_counted,
     )
+
+
+def _is_counted(path: Path) -> bool:
+    """Whether a file of a folder, which may be a log or a text, has notes."""
+    suffix = path.suffix.lower()
+    if suffix in EVENT_SUFFIXES:
+        return is_event_lines(path)
+    return suffix != ".txt" or is_table(path)
 
 
 def _frame_scores(reference: NoteList, estimated: NoteList) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Read notes from files, and write them: MIDI files and tables.
+"""Read notes from files, and write them: MIDI files, tables and events.
 
 A note has a *key* offset, where the key is released, and a *pedal* offset, where its sound ends,
 which is later when the sustain pedal (MIDI controller 64) is down. :func:`read_notes` returns one
@@ -13,19 +13,22 @@ from pathlib import Path
 from harmnmf.errors import FormatError, ParameterError
 from harmnmf.storage.files import open_plain
 
+from .event_lines import read_event_lines
 from .midi import read_midi
 from .midi_writing import write_midi
 from .note_list import NoteList
-from .suffixes import MIDI_SUFFIXES, TABLE_SUFFIXES
+from .suffixes import EVENT_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
 from .tables import read_table, write_csv
 
 __all__ = ["read_file", "read_notes", "write_csv", "write_midi"]
 
-_MAX_BYTES = 2**23  # more than ten hours of playing
+# More than ten hours of playing.
+_MAX_BYTES = 2**23
+_MAX_EVENT_BYTES = 2**26
 
 
 def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
-    """Read notes from a MIDI file or a table.
+    """Read notes from a MIDI file, a table or the events of a live transcription.
 
     All tracks and channels of a MIDI file (``.mid``, ``.midi``, ``.rmi``, ``.kar``) are merged,
     except drums; the pedal of a channel without notes is left out. A note-off ends the oldest
@@ -43,6 +46,9 @@ def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
     frequencies if the column is so named (``frequency``, ``hz``). Lines that begin with ``#`` are
     comments, and numbers may have decimal commas where commas do not separate them.
 
+    Events (``.jsonl``) are lines of JSON as ``harmnmf listen`` prints them, and keeps them until a
+    take ends; the last line may be cut off.
+
     A :class:`UserWarning` says what was changed, left out or could not be read.
 
     Parameters
@@ -51,8 +57,8 @@ def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
         File to read; its suffix determines the format.
     offset : {"pedal", "key"}
         Whether offsets include the sustain pedal, as in MAPS, or are key releases. With "key" the
-        pedal of a MIDI file is kept in `NoteList.pedal` and `NoteList.pedal_values`. A table with
-        only one kind of offset gives that one.
+        pedal of a MIDI file or of events is kept in `NoteList.pedal` and `NoteList.pedal_values`.
+        A table with only one kind of offset gives that one.
 
     Returns
     -------
@@ -83,26 +89,29 @@ def read_notes(path: str | Path, *, offset: str = "pedal") -> NoteList:
             notes, remarks = read_midi(read_file(path))
         except ValueError as error:
             raise FormatError(f"{path}: cannot be read as MIDI ({error})") from error
-        notes = notes.pedalled() if offset == "pedal" else notes
+    elif suffix in EVENT_SUFFIXES:
+        notes, remarks = read_event_lines(path, read_file(path, _MAX_EVENT_BYTES))
     elif suffix in TABLE_SUFFIXES:
         notes, remarks = read_table(path, read_file(path), offset)
     else:
         if not path.exists():
             raise FormatError(f"{path}: cannot be read (No such file or directory)")
-        known = ", ".join(MIDI_SUFFIXES + TABLE_SUFFIXES)
+        known = ", ".join(MIDI_SUFFIXES + TABLE_SUFFIXES + EVENT_SUFFIXES)
         raise FormatError(f"{path}: not a note file; its suffix must be one of {known}")
     if remarks:
         warnings.warn(f"{path}: {'; '.join(remarks)}", stacklevel=2)
+    if offset == "pedal" and suffix not in TABLE_SUFFIXES:
+        return notes.pedalled()
     return notes
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, max_bytes: int = _MAX_BYTES) -> bytes:
     """Read the contents of a file with notes; FormatError if it cannot be read or is too large."""
     try:
         with open_plain(path) as file:
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(max_bytes + 1)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(data) > _MAX_BYTES:
-        raise FormatError(f"{path}: too large for notes, with more than {_MAX_BYTES} bytes")
+    if len(data) > max_bytes:
+        raise FormatError(f"{path}: too large for notes, with more than {max_bytes} bytes")
     return data

@@ -42,13 +42,13 @@ def read_tracks(path: str | Path) -> TrackNotes:
     """Read notes, with key offsets, and the tracks that they are in.
 
     If a single track of a MIDI file has all notes, as in files of type 0, and they are on several
-    channels, each channel counts as a track: ``Channel 1``. A table of notes is one track without
-    a name.
+    channels, each channel counts as a track: ``Channel 1``. A table of notes, or events, are one
+    track without a name.
 
     Parameters
     ----------
     path : str or Path
-        MIDI file or table, as in :func:`harmnmf.notes.files.read_notes`.
+        MIDI file, table or events, as in :func:`harmnmf.notes.files.read_notes`.
 
     Returns
     -------

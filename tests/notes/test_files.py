@@ -14,7 +14,7 @@ from harmnmf import (
 )
 
 
-@pytest.mark.parametrize("suffix", [".mid", ".csv"])
+@pytest.mark.parametrize("suffix", [".mid", ".csv", ".jsonl"])
 def test_missing_files_and_folders(tmp_path, suffix):
     for path in (tmp_path / f"missing{suffix}", tmp_path / f"folder{suffix}"):
         with pytest.raises(FormatError, match=rf"{path.name}: cannot be read \("):
@@ -36,10 +36,12 @@ def test_unknown_suffix_and_offset(tmp_path):
 class TestFilesThatExhaustResources:
     """Files that would take all memory or time."""
 
-    @pytest.mark.parametrize("name", ["song.mid", "song.csv"])
-    def test_files_that_are_too_large(self, tmp_path, name):
+    @pytest.mark.parametrize(
+        ("name", "limit"), [("song.mid", 2**23), ("song.csv", 2**23), ("song.jsonl", 2**26)]
+    )
+    def test_files_that_are_too_large(self, tmp_path, name, limit):
         with open(tmp_path / name, "wb") as file:
-            file.truncate(2**23 + 1)
+            file.truncate(limit + 1)
         with pytest.raises(FormatError, match=rf"{name}: too large for notes"):
             read_notes(tmp_path / name)
 
