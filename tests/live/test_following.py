@@ -129,7 +129,7 @@ def test_the_queue_may_be_short():
 
 def test_a_file_waits_for_a_slow_computer():
     clock = FakeClock(n_threads=1)
-    source = PlayedSource(clock, 60.0, speed=1000.0)
+    source = PlayedSource(clock, 30.0, speed=1000.0)
     source.is_live = False
     transcriber = ScriptedTranscriber(clock, lambda *_: 2.0)
     reports = list(follow(source, transcriber, clock=clock))
