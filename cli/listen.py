@@ -108,8 +108,7 @@ class _LookAhead(click.ParamType):
     "--onset-threshold",
     type=Number(0, 1),
     metavar="NUMBER",
-    help="Onset threshold, a probability; a higher one gives fewer notes.  [default: that of the "
-    "network]",
+    help="Onset threshold, a probability; a higher one gives fewer notes.  [default: 0.4]",
 )
 @click.option(
     "--calibrate",
@@ -250,7 +249,7 @@ def _check_options(given: Collection[str]) -> None:
         ("--input", "--stdin", "--play"),
         ("--calibrate", "--piano"),
         ("--json", "--quiet"),
-        *(("--list", name) for name in given if name != "--list"),
+        *(("--list", name) for name in sorted(given) if name != "--list"),
     ):
         if len(used := [name for name in names if name in given]) > 1:
             raise click.UsageError(f"{used[0]} and {used[1]} exclude each other")

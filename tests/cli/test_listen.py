@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -59,9 +60,15 @@ def samples():
 def song(tmp_path_factory):
     """The first seconds of the example."""
     path = tmp_path_factory.mktemp("song") / "song.wav"
-    values, rate = soundfile.read(EXAMPLE, frames=5 * 16000)
+    values, rate = soundfile.read(EXAMPLE, frames=3 * 16000)
     soundfile.write(path, values, rate)
     return path
+
+
+@pytest.fixture(scope="module")
+def lines(song):
+    """The events of the song, as JSON."""
+    return invoke(main, "listen", "--play", song, "--fast", "--json").stdout.splitlines()
 
 
 def listen(*args):
@@ -97,7 +104,8 @@ def assert_equal(notes, others):
 
 
 def test_the_choices_are_those_of_the_transcriber():
-    assert [n / 1000 for n in LOOK_AHEADS] == list(LiveTranscriber.look_aheads)
+    known = LiveTranscriber(16000).look_aheads
+    assert [n / 1000 for n in LOOK_AHEADS] == pytest.approx(known)
 
 
 def test_a_recording_gives_events_and_a_take(song, folder):
@@ -115,12 +123,12 @@ def test_a_recording_gives_events_and_a_take(song, folder):
     assert sorted(contents(folder)) == ["take.mid", "take.wav"]
     first, last = result.stderr.splitlines()
     assert first == f"harmnmf: listening to {song}; Ctrl-C ends"
-    assert last == f"harmnmf: {len(notes)} notes in 5.0 s, no samples lost"
+    assert last == f"harmnmf: {len(notes)} notes in 3.0 s, no samples lost"
 
 
-def test_every_note_ends(song):
+def test_every_note_ends(lines):
     sounding = Counter()
-    for line in listen("--play", song, "--fast", "--json").stdout.splitlines():
+    for line in lines:
         event = event_from_line(line)
         if isinstance(event, NoteOn):
             sounding[event.pitch] += 1
@@ -130,8 +138,7 @@ def test_every_note_ends(song):
     assert set(sounding.values()) == {0}
 
 
-def test_text_has_the_same_events(song):
-    lines = listen("--play", song, "--fast", "--json").stdout.splitlines()
+def test_text_has_the_same_events(song, lines):
     text = listen("--play", song, "--fast").stdout.splitlines()
     assert len(text) == len(lines)
     for line, shown in zip(lines, text, strict=True):
@@ -146,12 +153,12 @@ def test_quiet_prints_nothing(song):
     assert Path("take.mid").exists()
 
 
-def test_a_pipe_gives_the_same_events_as_the_file(song):
+def test_a_pipe_gives_the_same_events_as_the_file(song, lines):
     values, _ = soundfile.read(song, dtype="int16")
     args = ["listen", *PIPE, "--json"]
     piped = CliRunner().invoke(main, args, input=values.astype("<i2").tobytes())
     assert piped.exit_code == 0
-    assert piped.stdout == listen("--play", song, "--fast", "--json").stdout
+    assert piped.stdout.splitlines() == lines
 
 
 @pytest.mark.parametrize(
@@ -183,9 +190,10 @@ def test_wrong_usage(args, message):
     assert message in " ".join(result.stderr.split())
 
 
-@pytest.mark.parametrize("text", ["320", "320ms", "320 ms", "0.32", "0.32s", "0.32 S"])
-def test_look_ahead_in_milliseconds_or_seconds(text, song):
-    assert listen("--play", song, "--fast", "-q", "--look-ahead", text).exit_code == 0
+@pytest.mark.parametrize("text", ["320", "320 ms", "0.32s"])
+def test_look_ahead_in_milliseconds_or_seconds(text):
+    soundfile.write("silence.wav", np.zeros(1000), 16000)
+    assert listen("--play", "silence.wav", "--fast", "--look-ahead", text).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -265,16 +273,16 @@ def test_what_a_device_delivered_is_kept_if_it_is_unplugged(monkeypatch, song):
     *_, closing, error = result.stderr.splitlines()
     assert error == "harmnmf: error: usb: the input has stopped; was it unplugged?"
     notes = notes_of(result.stdout.splitlines())
-    assert closing == f"harmnmf: {len(notes)} notes in 4.0 s, no samples lost"
+    assert closing == f"harmnmf: {len(notes)} notes in 2.4 s, no samples lost"
     assert_equal(read_notes("take.mid", offset="key"), notes)
-    assert soundfile.info("take.wav").duration == pytest.approx(4)
+    assert soundfile.info("take.wav").duration == pytest.approx(2.4)
 
 
 def test_a_piano_is_kept_by_its_name(song):
     result = listen("--play", song, "--fast", "--calibrate", "our upright")
     assert result.exit_code == 0
     closing = result.stderr.splitlines()[-1]
-    assert closing.startswith("harmnmf: our upright is kept, after 5 s: tuned ")
+    assert closing.startswith("harmnmf: our upright is kept, after 3 s: tuned ")
     assert closing.endswith(" cents from A4 = 440 Hz; use it with --piano 'our upright'")
     assert listen("--play", song, "--fast", "--piano", "our upright").exit_code == 0
     args = ["--play", song, "--fast", "--calibrate", "our upright"]
@@ -286,7 +294,8 @@ def test_a_calibration_ends_after_20_seconds(samples):
     args = ["listen", *PIPE, "--calibrate", "a"]
     result = CliRunner().invoke(main, args, input=samples + samples)
     assert result.exit_code == 0
-    assert "a is kept, after 20 s" in result.stderr
+    # What had arrived by then is heard, too.
+    assert re.search(r"a is kept, after [23]\d s: tuned [+-]\d+ cents", result.stderr)
 
 
 def test_silence_is_no_calibration():
