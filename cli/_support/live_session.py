@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from .live_state import LiveState, event_text
 
 if TYPE_CHECKING:
     from harmnmf.live.following import Following, Report
+
+# Programs that run another pass on the Ctrl-C that it has got from the terminal, too.
+_SAME_SIGNAL = 1.0  # seconds
 
 
 @contextmanager
@@ -54,16 +58,23 @@ def _warn(messages: list[str]) -> None:
 
 @contextmanager
 def ended_by_signals(following: Following) -> Iterator[None]:
-    """Let Ctrl-C, `kill` and a terminal that closes end the input; a second one, the program."""
+    """Let Ctrl-C, `kill` and a terminal that closes end the input; a later one, the program."""
     signals = [signal.SIGINT, signal.SIGTERM]
     # Windows has no SIGHUP, and nohup ignores it.
     if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signals.append(signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in signals}
+    first: float | None = None
 
     def end(number: int, frame: FrameType | None) -> None:
-        following.stop()
-        signal.signal(number, before[signal.Signals(number)])
+        nonlocal first
+        now = time.monotonic()
+        if first is None:
+            first = now
+            following.stop()
+        elif now - first > _SAME_SIGNAL:
+            signal.signal(number, before[signal.Signals(number)])
+            signal.raise_signal(number)
 
     for number in signals:
         signal.signal(number, end)

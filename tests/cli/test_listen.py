@@ -26,6 +26,7 @@ from commands import assert_error, contents, invoke
 from mido.ports import EchoPort
 
 from harmnmf import read_notes
+from harmnmf.cli._support.live_session import ended_by_signals
 from harmnmf.cli._support.midi_port import MidiSender
 from harmnmf.cli.listen import LOOK_AHEADS
 from harmnmf.cli.main import main
@@ -330,6 +331,20 @@ def test_signals_are_the_normal_end(name, samples):
     lines += output.splitlines()
     assert_equal(read_notes("take.mid", offset="key"), notes_of([line.decode() for line in lines]))
     assert b" notes in " in errors.splitlines()[-1]
+
+
+def test_a_later_signal_ends_the_program(monkeypatch):
+    now, stops = [100.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    before = signal.getsignal(signal.SIGINT)
+    with ended_by_signals(SimpleNamespace(stop=lambda: stops.append(now[0]))):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # the same, passed on by another program
+        now[0] += 2
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert stops == [100.0]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @posix
