@@ -101,8 +101,8 @@ def check_flag(name: str, value: object) -> None:
         raise ParameterError(f"{name} must be True or False, not {value!r}")
 
 
-def as_counts(name: str, values: object) -> tuple[int, ...]:
-    """Convert a parameter that holds integers of at least 1, perhaps none, to a tuple.
+def as_counts(name: str, values: object, minimum: int = 1) -> tuple[int, ...]:
+    """Convert a parameter that holds integers of at least `minimum`, perhaps none, to a tuple.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def as_counts(name: str, values: object) -> tuple[int, ...]:
     if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
         raise ParameterError(f"{name} must be integers, not {values!r}")
     for value in values:
-        check_integer(name, value)
+        check_integer(name, value, minimum)
     return tuple(int(value) for value in values)
 
 

@@ -25,7 +25,8 @@ from harmnmf.signal.audio import Audio
 from harmnmf.signal.front_end import FrontEnd, Spectrogram
 from harmnmf.signal.reading import stream_audio
 
-from .features import FeatureSettings, NoteFeatures, reference_level
+from .features import FeatureSettings, NoteFeatures
+from .levels import reference_level
 from .treble import widen_treble
 
 __all__ = [

@@ -20,9 +20,11 @@ from harmnmf.nmf.solvers.reverberation import Reverberation
 from harmnmf.signal.front_end import FrontEnd
 from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.signal.spectrogram import LogFrequency, front_end_from_dict
-from harmnmf.validation import check_integer, check_number, real_array
+from harmnmf.validation import as_counts, check_integer, check_number, real_array
 
-__all__ = ["UNIT_DB", "FeatureSettings", "NoteFeatures", "reference_level", "typical_room"]
+__all__ = [
+    "UNIT_DB", "FeatureSettings", "NoteFeatures", "SlidingWindow", "typical_room"
+]  # fmt: skip
 
 # Limit on the integers in a file.
 _LARGEST = 10_000
@@ -34,14 +36,6 @@ _REVERBERATION_TIME = 1.6  # seconds
 _REVERBERANT_LEVEL = 1.0  # per second
 # Decibels in a unit of the network's input.
 UNIT_DB = 20.0
-# The loud parts: this quantile of the loudest row of each frame. Frames 40 dB below the second
-# quantile are left out, or a recording with long silences would have too low a level.
-_LOUD = 0.99
-_LOUD_OF_ALL = 0.995
-_AUDIBLE = 0.01
-# A recording whose loud parts are below this level in dB (a full-scale sinusoid is at 0 dB) is
-# silent.
-_SILENCE = -70.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +49,8 @@ class NoteFeatures:
     onset_spectrum : ndarray of uint8, shape (n_bins, n_frames)
         Levels of the same bins with shorter windows.
     activations : ndarray of uint8, shape (n_pitches, n_rows, n_frames)
-        Levels of each key's attack and of each of its other timbres.
+        Levels of each key's attack and of each of its other timbres; from a stream, those of
+        several frames (:class:`SlidingWindow`).
     """
 
     spectrum: NDArray[np.uint8]
@@ -93,6 +88,31 @@ class NoteFeatures:
 
 
 @dataclass(frozen=True)
+class SlidingWindow:
+    """How a stream is factorised, whose future is not known.
+
+    Parameters
+    ----------
+    n_frames : int, default=10
+        Frames whose activations may still change.
+    n_step : int, default=2
+        Frames by which the window moves on.
+    ages : tuple of int, default=(0, 4, 8)
+        The features of a frame have the activations of the frames that lie these numbers of frames
+        before it: the older they are, the better they are known.
+    """
+
+    n_frames: int = 10
+    n_step: int = 2
+    ages: tuple[int, ...] = (0, 4, 8)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ages", as_counts("ages", self.ages, 0))
+        check_integer("n_frames", self.n_frames, 1, _LARGEST)
+        check_integer("n_step", self.n_step, 1, self.n_frames - max(self.ages))
+
+
+@dataclass(frozen=True)
 class FeatureSettings:
     """How features are measured: everything that the weights of a network depend on.
 
@@ -116,6 +136,8 @@ class FeatureSettings:
         Level that is quantised to 0, in dB relative to the recording's loud parts.
     steps_per_db : int, default=3
         Quantisation steps in a decibel.
+    sliding : SlidingWindow, optional
+        How a stream is factorised. Default: blocks, whose future is known.
 
     Raises
     ------
@@ -138,10 +160,11 @@ class FeatureSettings:
     reverberant_level: float = _REVERBERANT_LEVEL
     floor_db: float = -60.0
     steps_per_db: int = 3
+    sliding: SlidingWindow | None = None
 
     def __post_init__(self) -> None:
         both = (self.front_end, self.onset_front_end)
-        if len({(x.sample_rate, x.hop_length, x.n_fft, x.axis) for x in both}) > 1:
+        if len({(x.sample_rate, x.hop_length, x.look_ahead, x.axis) for x in both}) > 1:
             raise ParameterError("the two front ends must have the same bins and frames")
         pitches = real_array("pitches", self.pitches)
         if sorted({*pitches.flat} & {*range(128)}) != pitches.tolist() or not pitches.size:
@@ -150,6 +173,11 @@ class FeatureSettings:
             check_integer(name, getattr(self, name), 1, _LARGEST)
         check_number("reverberant_level", self.reverberant_level, 0)
         check_number("floor_db", self.floor_db, below=0)
+
+    @property
+    def n_inputs(self) -> int:
+        """Activations of a key in the features of a frame."""
+        return self.n_rows * (1 if self.sliding is None else len(self.sliding.ages))
 
     def room(self, hop_duration: float) -> Reverberation:
         """Make the decay of the room in the solver's model; `hop_duration` is in seconds."""
@@ -161,7 +189,7 @@ class FeatureSettings:
         activations: NoteActivations,
         reference: float,
     ) -> NoteFeatures:
-        """Measure levels relative to the recording's :func:`reference_level`.
+        """Measure levels relative to the recording's :func:`harmnmf.decoder.levels.reference_level`.
 
         `spectra` are magnitudes of the two front ends, (n_bins, n_frames), and `activations` those
         that the solver found for the first of them.
@@ -193,12 +221,14 @@ class FeatureSettings:
     def from_dict(cls, description: Mapping[str, Any]) -> FeatureSettings:
         """Build settings from the result of :meth:`to_dict`, or raise FormatError."""
         try:
-            # Files without it were made without reverberation.
-            description = {"reverberant_level": 0.0, **description}
+            # Older files were made without these.
+            description = {"reverberant_level": 0.0, "sliding": None, **description}
             values = {field.name: description[field.name] for field in fields(cls)}
             values |= {
                 name: front_end_from_dict(values[name]) for name in ("front_end", "onset_front_end")
             }
+            if values["sliding"] is not None:
+                values["sliding"] = SlidingWindow(**values["sliding"])
             return cls(**{**values, "pitches": tuple(values["pitches"])})
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"damaged settings of features: {error}") from error
@@ -215,15 +245,3 @@ def typical_room(hop_duration: float, level: float = _REVERBERANT_LEVEL) -> Reve
         Level of the reverberation per second, relative to the direct sound.
     """
     return Reverberation.of_room(_REVERBERATION_TIME, level, hop_duration)
-
-
-def reference_level(V: NDArray[np.float32]) -> float:
-    """Measure the magnitude of the loud parts of a recording.
-
-    `V`, (n_rows, n_frames), has magnitudes of frequency bins or of keys.
-    """
-    loudest = V.max(axis=0, initial=0.0)
-    if loudest.size:
-        loudest = loudest[loudest > _AUDIBLE * np.quantile(loudest, _LOUD_OF_ALL)]
-    loud = float(np.quantile(loudest, _LOUD)) if loudest.size else 0.0
-    return max(loud, 10 ** (_SILENCE / 20))

@@ -38,7 +38,8 @@ from harmnmf.validation import check_integer, check_number
 
 from .analysis import Recording, measure_features
 from .excerpts import NoteExcerpt
-from .features import FeatureSettings
+from .features import FeatureSettings, NoteFeatures
+from .stream_analysis import measure_stream
 
 __all__ = [
     "ExcerptSource", "learn_leave_one_out", "split_performances", "write_excerpts"
@@ -117,18 +118,22 @@ class ExcerptSource:
             sound = _render(_piano(self.pianos[name]), notes, n_samples, rng)
         recorded = simulate_recording(sound, rng, self.conditions, background=background)
         dictionary = _dictionary(self.dictionaries[name])
-        # Users' recordings are tuned before the analysis.
-        audio = Audio(recorded, SAMPLE_RATE)
-        spectrogram = transform_in_tune(audio, dictionary.front_end, 0.0)
-        recording = Recording(audio, dictionary, 0.0, spectrogram)
         sounding = notes.pedalled()
         columns = (sounding.onset, sounding.offset, sounding.pitch, sounding.velocity)
         return NoteExcerpt(
-            measure_features(recording, self.settings),
+            self._measure(recorded, dictionary),
             NoteList(*columns, notes.pedal),
-            recording.hop_duration,
+            dictionary.front_end.hop_length / dictionary.front_end.sample_rate,
             self.settings,
         )
+
+    def _measure(self, samples: NDArray[np.float32], dictionary: TimbreDictionary) -> NoteFeatures:
+        """Measure features without tuning, as users' recordings are tuned before the analysis."""
+        if self.settings.sliding is not None:
+            return measure_stream(samples, dictionary, self.settings)
+        audio = Audio(samples, SAMPLE_RATE)
+        spectrogram = transform_in_tune(audio, dictionary.front_end, 0.0)
+        return measure_features(Recording(audio, dictionary, 0.0, spectrogram), self.settings)
 
     def _play(self, rng: np.random.Generator) -> NoteList:
         """Draw a variation of a part of a performance, or of two parts at once."""

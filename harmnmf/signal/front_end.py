@@ -116,6 +116,11 @@ class FrontEnd(ABC):
     def window_durations(self) -> NDArray[np.float64]:
         """Length of each bin's Hann window in seconds, shape (n_bins,)."""
 
+    @property
+    def look_ahead(self) -> int:
+        """Samples of a frame that lie after its centre."""
+        return self.n_fft // 2
+
     @abstractmethod
     def _magnitudes(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Turn FFTs of frames, (n_frames, n_fft // 2 + 1), into magnitudes (n_frames, n_bins)."""
@@ -177,7 +182,7 @@ class SpectrogramStream:
 
     def __init__(self, front_end: FrontEnd) -> None:
         self.front_end = front_end
-        self._buffer = torch.zeros(front_end.n_fft // 2)
+        self._buffer = torch.zeros(front_end.n_fft - front_end.look_ahead)
         self._is_empty = True
 
     def push(self, samples: ArrayLike) -> NDArray[np.float32]:
@@ -211,4 +216,4 @@ class SpectrogramStream:
         """End the signal; return the magnitudes of the last frames, (n_bins, n_frames)."""
         if self._is_empty:
             return np.empty((self.front_end.axis.n_bins, 0), np.float32)
-        return self.push(np.zeros(self.front_end.n_fft // 2, np.float32))
+        return self.push(np.zeros(self.front_end.look_ahead, np.float32))

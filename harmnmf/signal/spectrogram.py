@@ -22,7 +22,7 @@ from harmnmf.validation import check_number
 from .front_end import FrontEnd
 from .harmonics import FrequencyAxis
 
-__all__ = ["STFT", "LogFrequency", "front_end_from_dict"]
+__all__ = ["STFT", "LogFrequency", "LowLatency", "front_end_from_dict"]
 
 # Neighbouring bins whose kernels are multiplied together, as their frequency bands overlap.
 _BAND = 32
@@ -179,15 +179,8 @@ class LogFrequency(FrontEnd):
         # An even window makes the transform real. The alternating sign moves the origin of a
         # frame from its first sample to its centre.
         kernels = np.fft.fft(atoms, axis=1).real[:, : self.n_fft // 2 + 1] / self.n_fft
-        kernels[np.abs(kernels) < _KERNEL_FLOOR * kernels.max(axis=1, keepdims=True)] = 0
         kernels[:, 1::2] *= -1
-        bands = []
-        for first in range(0, self.n_bins, _BAND):
-            rows = kernels[first : first + _BAND]
-            used = np.flatnonzero(rows.any(axis=0))
-            columns = slice(int(used[0]), int(used[-1]) + 1)
-            bands.append((columns, torch.from_numpy(rows[:, columns].T.astype(np.float32).copy())))
-        return bands
+        return _frequency_bands(kernels)
 
     def _magnitudes(self, spectrum: torch.Tensor) -> torch.Tensor:
         real, imag = spectrum.real, spectrum.imag
@@ -200,7 +193,83 @@ class LogFrequency(FrontEnd):
         )
 
 
-_FRONT_ENDS: dict[str, type[FrontEnd]] = {"STFT": STFT, "LogFrequency": LogFrequency}
+@dataclass(frozen=True)
+class LowLatency(LogFrequency):
+    """Logarithmic frequency for transcription while the music is played.
+
+    The windows are as long as those of :class:`LogFrequency`, but each
+    ends at most `max_delay` after the time of its frame: half a Hann window rises to that time, and
+    half of another, shorter one falls from it. So a low note is seen as soon as a high one, while
+    its partials are separated almost as well.
+
+    Parameters
+    ----------
+    sample_rate, hop_length, n_fft, bins_per_octave, n_bins, fmin, n_cycles, min_window, max_window
+        As in :class:`LogFrequency`.
+    max_delay : float, default=0.04
+        Longest part of a window after its frame's time, in seconds.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is out of range, or a window does not fit in a frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> front_end = LowLatency()
+    >>> front_end.look_ahead
+    640
+    >>> tone = np.sin(2 * np.pi * 110 * np.arange(32000) / 16000)
+    >>> values = front_end.transform(tone).values[:, 50]
+    >>> float(front_end.axis.to_hz(values.argmax()).round()), float(values.max().round(2))
+    (110.0, 1.0)
+    """
+
+    max_delay: float = 0.04
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(
+            "max_delay", self.max_delay, above=0, maximum=self.n_fft / self.sample_rate / 2
+        )
+
+    @property
+    def look_ahead(self) -> int:
+        """Samples of a frame that lie after its centre."""
+        return round(self.max_delay * self.sample_rate)
+
+    @cached_property
+    def _complex_kernels(self) -> list[tuple[slice, torch.Tensor]]:
+        """Kernels of consecutive bins, real parts beside imaginary ones, with their band."""
+        n = np.arange(self.n_fft) - (self.n_fft - self.look_ahead)
+        length = self.window_durations * self.sample_rate
+        after = np.minimum(length / 2, self.look_ahead)
+        width = np.where(n[None, :] < 0, (length - after)[:, None], after[:, None])
+        window = np.where(np.abs(n) < width, 1 + np.cos(np.pi * n / width), 0.0)
+        window *= 2 / window.sum(axis=1, keepdims=True)
+        angle = 2 * np.pi * self.axis.frequencies[:, None] * n / self.sample_rate
+        kernels = np.fft.fft(window * np.exp(-1j * angle), axis=1)
+        # The sum of x[m] w[m] exp(-i angle) over m, by Parseval's theorem.
+        kernels = kernels[:, -np.arange(self.n_fft // 2 + 1)] / self.n_fft
+        return [
+            (columns, torch.cat([rows.real, rows.imag], dim=1).contiguous())
+            for columns, rows in _frequency_bands(kernels)
+        ]
+
+    def _magnitudes(self, spectrum: torch.Tensor) -> torch.Tensor:
+        parts = []
+        for band, kernel in self._complex_kernels:
+            real = spectrum.real[:, band] @ kernel
+            imag = spectrum.imag[:, band] @ kernel
+            n = kernel.shape[1] // 2
+            parts.append(torch.hypot(real[:, :n] - imag[:, n:], real[:, n:] + imag[:, :n]))
+        return torch.cat(parts, dim=1)
+
+
+_FRONT_ENDS: dict[str, type[FrontEnd]] = {
+    front_end.__name__: front_end for front_end in (STFT, LogFrequency, LowLatency)
+}
 
 
 def front_end_from_dict(description: Mapping[str, Any]) -> FrontEnd:
@@ -216,3 +285,21 @@ def front_end_from_dict(description: Mapping[str, Any]) -> FrontEnd:
         return _FRONT_ENDS[parameters.pop("name")](**parameters)
     except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise FormatError(f"damaged description of a front end: {error}") from error
+
+
+def _frequency_bands(kernels: NDArray[Any]) -> list[tuple[slice, torch.Tensor]]:
+    """Group kernels, (n_bins, n_frequencies), of neighbouring bins by their frequency bands.
+
+    Returns, for each group, the band where its kernels are not negligible, and the kernels there,
+    shape (n_frequencies of the band, n_bins of the group), in single precision.
+    """
+    magnitude = np.abs(kernels)
+    kernels = np.where(magnitude < _KERNEL_FLOOR * magnitude.max(axis=1, keepdims=True), 0, kernels)
+    single = np.complex64 if np.iscomplexobj(kernels) else np.float32
+    bands = []
+    for first in range(0, len(kernels), _BAND):
+        rows = kernels[first : first + _BAND]
+        used = np.flatnonzero(rows.any(axis=0))
+        columns = slice(int(used[0]), int(used[-1]) + 1)
+        bands.append((columns, torch.from_numpy(rows[:, columns].T.astype(single).copy())))
+    return bands
