@@ -189,10 +189,11 @@ class FeatureSettings:
         activations: NoteActivations,
         reference: float,
     ) -> NoteFeatures:
-        """Measure levels relative to the recording's :func:`harmnmf.decoder.levels.reference_level`.
+        """Measure levels relative to a reference.
 
         `spectra` are magnitudes of the two front ends, (n_bins, n_frames), and `activations` those
-        that the solver found for the first of them.
+        that the solver found for the first of them; the reference is that of
+        :func:`harmnmf.decoder.levels.reference_level`.
         """
         rows = torch.cat([activations.A[:, None], activations.S], dim=1).cpu().numpy()
         return NoteFeatures(*(self.levels(x, reference) for x in (*spectra, rows)))

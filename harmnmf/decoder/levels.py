@@ -65,7 +65,7 @@ class RunningLevel:
     @property
     def level(self) -> float:
         """Magnitude of the loud parts."""
-        audible = _MIDDLES > _AUDIBLE * _quantile(self._counts, _LOUD_OF_ALL)
+        audible = _AUDIBLE * _quantile(self._counts, _LOUD_OF_ALL) < _MIDDLES
         return max(_quantile(self._counts * audible, _LOUD), 10 ** (_SILENCE / 20))
 
     def _add(self, loudest: NDArray[np.floating], count: float) -> None:

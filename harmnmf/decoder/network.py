@@ -34,15 +34,15 @@ from harmnmf.validation import as_counts, check_flag, check_integer
 from .features import FeatureSettings, NoteFeatures
 
 __all__ = [
-    "HarmonicStack", "NoteLogits", "NoteNetwork", "NoteNetworkConfig", "NoteProbabilities",
-    "join_frames", "shipped_networks",
+    "PRIORS", "HarmonicStack", "NoteLogits", "NoteNetwork", "NoteNetworkConfig",
+    "NoteProbabilities", "harmonic_inputs", "join_frames", "shipped_networks",
 ]  # fmt: skip
 
 _KIND = "note-network"
 # Frames in a batch. More take more memory and are no faster.
 _FRAMES_AT_ONCE = 512
 # Initial biases of onset, sounding, offset and velocity: the first three are rare.
-_PRIORS = (-4.0, -3.0, -4.0, 0.0)
+PRIORS = (-4.0, -3.0, -4.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ class NoteNetwork(nn.Module):
         n_pitches = len(settings.pitches)
         self.stack = HarmonicStack(settings.front_end.axis, settings.pitches, config.n_partials)
         self.register_buffer("height", torch.linspace(-1, 1, n_pitches)[:, None], False)
-        n_inputs = 2 + 4 * config.n_partials + settings.n_rows * config.activations
+        n_inputs = 2 + 4 * config.n_partials + settings.n_inputs * config.activations
         n_channels = config.n_channels
         self.stem = nn.Conv2d(n_inputs, n_channels, 1, bias=False)
         self.stem_norm = nn.BatchNorm2d(n_channels)
@@ -215,11 +215,11 @@ class NoteNetwork(nn.Module):
             _Block(n_channels, *dilations)
             for dilations in zip(config.time_dilations, config.key_dilations, strict=True)
         )
-        self.head = nn.Conv2d(n_channels, len(_PRIORS), 1)
+        self.head = nn.Conv2d(n_channels, len(PRIORS), 1)
         self.pedal = nn.Conv1d(2 * n_channels, 1, 9, padding=4)
         with torch.no_grad():
             assert self.head.bias is not None
-            self.head.bias.copy_(torch.tensor(_PRIORS))
+            self.head.bias.copy_(torch.tensor(PRIORS))
 
     @property
     def context(self) -> int:
@@ -243,18 +243,13 @@ class NoteNetwork(nn.Module):
         NoteLogits
             Logits of each key and frame.
         """
-        n_batch, _, n_frames = spectrum.shape
-        shape = (n_batch, 1, len(self.settings.pitches), n_frames)
-        inputs = [
-            self.height.expand(shape),
-            spectrum.mean(dim=1)[:, None, None].expand(shape),
-            *(self.stack(spectrum, shift) for shift in (-1, 0, 1)),
-            self.stack(onset_spectrum),
-        ]
-        if self.config.activations:
-            inputs.append(activations.transpose(1, 2))
-        # Matrix products over channels are faster where these lie together.
-        x = torch.cat(inputs, dim=1).contiguous(memory_format=torch.channels_last)
+        x = harmonic_inputs(
+            self.stack,
+            self.height,
+            spectrum,
+            onset_spectrum,
+            activations if self.config.activations else None,
+        )
         x = torch.relu_(self.stem_norm(self.stem(x)))
         for block in self.blocks:
             x = block(x)
@@ -347,6 +342,32 @@ class NoteNetwork(nn.Module):
             return rebuild_network(build, metadata["config"], arrays)
         except (FormatError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged note network ({error})") from error
+
+
+def harmonic_inputs(
+    stack: HarmonicStack,
+    height: torch.Tensor,
+    spectrum: torch.Tensor,
+    onset_spectrum: torch.Tensor,
+    activations: torch.Tensor | None,
+) -> torch.Tensor:
+    """Gather what a network sees of each key, shape (n_batch, n_inputs, n_pitches, n_frames).
+
+    `height`, (n_pitches, 1), says where the keys lie; the levels are those that
+    :meth:`NoteNetwork.forward` takes.
+    """
+    n_batch, _, n_frames = spectrum.shape
+    shape = (n_batch, 1, len(height), n_frames)
+    inputs = [
+        height.expand(shape),
+        spectrum.mean(dim=1)[:, None, None].expand(shape),
+        *(stack(spectrum, shift) for shift in (-1, 0, 1)),
+        stack(onset_spectrum),
+    ]
+    if activations is not None:
+        inputs.append(activations.transpose(1, 2))
+    # Matrix products over channels are faster where these lie together.
+    return torch.cat(inputs, dim=1).contiguous(memory_format=torch.channels_last)
 
 
 def join_frames(parts: Sequence[NoteProbabilities]) -> NoteProbabilities:

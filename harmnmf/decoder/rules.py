@@ -36,7 +36,8 @@ from harmnmf.storage.files import atomic_path
 from harmnmf.validation import check_integer, check_number
 
 from .analysis import AnalysedBlock, Recording
-from .features import reference_level, typical_room
+from .features import typical_room
+from .levels import reference_level
 
 __all__ = [
     "N_ITER", "PianoActivations", "RuleDecoder", "check_thresholds", "decode_notes", "note_ends",

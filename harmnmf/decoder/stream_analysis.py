@@ -7,7 +7,7 @@ of the room, and the tuning.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
-from harmnmf.nmf.solvers.convolutive import NoteActivations, room_bands
+from harmnmf.nmf.solvers.convolutive import room_bands
 from harmnmf.nmf.solvers.sliding import SlidingActivations
 from harmnmf.signal.spectrogram import LogFrequency
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from harmnmf import FormatError, ParameterError
-from harmnmf.decoder.features import FeatureSettings, NoteFeatures, reference_level
+from harmnmf.decoder.features import FeatureSettings, NoteFeatures
+from harmnmf.decoder.levels import reference_level
 from harmnmf.nmf.solvers.convolutive import NoteActivations
 from harmnmf.signal.spectrogram import STFT, LogFrequency
 

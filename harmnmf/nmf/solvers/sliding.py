@@ -126,12 +126,12 @@ class SlidingActivations:
         self._decay = self.reverberation.decay ** torch.arange(n_window, dtype=W.dtype)
 
     @property
-    def A(self) -> torch.Tensor:  # noqa: N802 (the papers' letter)
+    def A(self) -> torch.Tensor:
         """Attacks in the window, (n_pitches, n_window)."""
         return self._attacks[:, self._n_attack - 1 :]
 
     @property
-    def S(self) -> torch.Tensor:  # noqa: N802
+    def S(self) -> torch.Tensor:
         """Sustained timbres in the window, (n_pitches, n_timbres - n_attack, n_window)."""
         return self._sustained.unflatten(0, (-1, len(self._attacks))).transpose(0, 1)
 

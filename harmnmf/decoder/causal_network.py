@@ -1,0 +1,327 @@
+"""A network that detects notes while they are played.
+
+It is the network of :mod:`harmnmf.decoder.network` with convolutions along time that see the past
+only. Its trunk computes each frame once; from the trunk's last frames, small heads estimate what
+happened some frames ago. The more a head has heard after a frame, the better it knows it: the
+look-ahead is chosen by choosing the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from harmnmf.errors import FormatError, ParameterError
+from harmnmf.signal.spectrogram import LowLatency
+from harmnmf.storage.arrays import load_arrays, save_arrays
+from harmnmf.storage.shipped import find_file
+from harmnmf.training.checkpoint import rebuild_network, state_arrays
+from harmnmf.validation import as_counts, check_integer
+
+from .features import FeatureSettings, NoteFeatures, SlidingWindow
+from .network import (
+    PRIORS,
+    HarmonicStack,
+    NoteLogits,
+    NoteNetwork,
+    NoteProbabilities,
+    harmonic_inputs,
+    shipped_networks,
+)
+
+__all__ = ["CausalNetwork", "CausalNetworkConfig", "NetworkStream", "stream_settings"]
+
+_KIND = "causal-note-network"
+
+
+@dataclass(frozen=True)
+class CausalNetworkConfig:
+    """Architecture of a causal network.
+
+    Parameters
+    ----------
+    n_channels : int, default=64
+        Channels of every layer.
+    n_partials : int, default=12
+        Partials of a key at which the spectra are read.
+    time_dilations, key_dilations : tuple of int
+        Dilations of each block's convolutions along time and along the keys, of the same length.
+    delays : tuple of int, default=(0, 3, 7, 13, 22)
+        Frames that each head has heard after the frame that it estimates, ascending.
+    """
+
+    n_channels: int = 64
+    n_partials: int = 12
+    time_dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 1, 2, 4, 8)
+    key_dilations: tuple[int, ...] = (12, 1, 19, 24, 7, 12, 1, 28, 12, 1)
+    delays: tuple[int, ...] = (0, 3, 7, 13, 22)
+
+    def __post_init__(self) -> None:
+        check_integer("n_channels", self.n_channels)
+        check_integer("n_partials", self.n_partials)
+        # JSON gives lists.
+        for name, minimum in (("time_dilations", 1), ("key_dilations", 1), ("delays", 0)):
+            object.__setattr__(self, name, as_counts(name, getattr(self, name), minimum))
+        if len(self.time_dilations) != len(self.key_dilations):
+            raise ParameterError("a network needs as many dilations in time as along the keys")
+        if not self.delays or sorted(set(self.delays)) != list(self.delays):
+            raise ParameterError("delays must be ascending numbers of frames, at least one")
+
+
+def stream_settings() -> FeatureSettings:
+    """Make the default settings of features for transcription while the music is played."""
+    return FeatureSettings(
+        front_end=LowLatency(),
+        onset_front_end=LowLatency(n_fft=2048, n_cycles=25.0, min_window=0.03, max_window=0.12),
+        n_iter=2,
+        sliding=SlidingWindow(),
+    )
+
+
+class _CausalBlock(nn.Module):
+    """A residual block: a convolution along the past, then one along the keys."""
+
+    def __init__(self, n_channels: int, time_dilation: int, key_dilation: int) -> None:
+        super().__init__()
+        self.n_past = 2 * time_dilation
+        self.time = nn.Conv2d(
+            n_channels, n_channels, (1, 3), dilation=(1, time_dilation), bias=False
+        )
+        self.time_norm = nn.BatchNorm2d(n_channels)
+        self.keys = nn.Conv2d(
+            n_channels, n_channels, (3, 1), dilation=(key_dilation, 1),
+            padding=(key_dilation, 0), bias=False,
+        )  # fmt: skip
+        self.keys_norm = nn.BatchNorm2d(n_channels)
+
+    def forward(self, x: torch.Tensor, past: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute the output for x, and the frames that the next call needs as its past."""
+        longer = torch.cat([past, x], dim=-1)
+        hidden = torch.relu_(self.time_norm(self.time(longer)))
+        y = torch.relu_(x + self.keys_norm(self.keys(hidden)))
+        return y, longer[..., longer.shape[-1] - self.n_past :]
+
+
+class _Head(nn.Module):
+    """Estimate a frame from the trunk at its time, at the end of the delay, and halfway."""
+
+    def __init__(self, n_channels: int, delay: int) -> None:
+        super().__init__()
+        self.delay = delay
+        self.ages = sorted({0, delay // 2, delay}, reverse=True)
+        self.hidden = nn.Conv2d(len(self.ages) * n_channels, n_channels, 1, bias=False)
+        self.norm = nn.BatchNorm2d(n_channels)
+        self.notes = nn.Conv2d(n_channels, len(PRIORS), 1)
+        self.pedal = nn.Conv1d(2 * n_channels, 1, 1)
+        with torch.no_grad():
+            assert self.notes.bias is not None
+            self.notes.bias.copy_(torch.tensor(PRIORS))
+
+    def forward(self, trunk: torch.Tensor) -> NoteLogits:
+        """Estimate all frames but the last `delay` ones."""
+        n_frames = trunk.shape[-1] - self.delay
+        starts = [self.delay - age for age in self.ages]
+        x = torch.cat([trunk[..., start : start + n_frames] for start in starts], dim=1)
+        x = torch.relu_(self.norm(self.hidden(x)))
+        pooled = torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1)
+        onset, sounding, offset, velocity = self.notes(x).unbind(dim=1)
+        return NoteLogits(onset, sounding, offset, velocity, self.pedal(pooled)[:, 0])
+
+
+class CausalNetwork(nn.Module):
+    """Network of the transcription of streams.
+
+    Parameters
+    ----------
+    config : CausalNetworkConfig, optional
+        Architecture.
+    metadata : mapping, optional
+        Metadata kept in the file: training data, licence, scores.
+    settings : FeatureSettings, optional
+        How its input is measured. Default: :func:`stream_settings`.
+
+    Examples
+    --------
+    >>> network = CausalNetwork().eval()
+    >>> spectrum = torch.zeros(1, 390, 50)
+    >>> heads = network(spectrum, spectrum, torch.zeros(1, 88, 9, 50))
+    >>> [logits.onset.shape[-1] for logits in heads]
+    [50, 47, 43, 37, 28]
+    """
+
+    height: torch.Tensor
+
+    def __init__(
+        self,
+        config: CausalNetworkConfig | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        settings: FeatureSettings | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config = config or CausalNetworkConfig()
+        self.settings = settings = settings or stream_settings()
+        self.metadata = dict(metadata or {})
+        n_pitches = len(settings.pitches)
+        self.stack = HarmonicStack(settings.front_end.axis, settings.pitches, config.n_partials)
+        self.register_buffer("height", torch.linspace(-1, 1, n_pitches)[:, None], False)
+        n_channels = config.n_channels
+        n_inputs = 2 + 4 * config.n_partials + settings.n_inputs
+        self.stem = nn.Conv2d(n_inputs, n_channels, 1, bias=False)
+        self.stem_norm = nn.BatchNorm2d(n_channels)
+        self.blocks = nn.ModuleList(
+            _CausalBlock(n_channels, *dilations)
+            for dilations in zip(config.time_dilations, config.key_dilations, strict=True)
+        )
+        self.heads = nn.ModuleList(_Head(n_channels, delay) for delay in config.delays)
+
+    def forward(
+        self, spectrum: torch.Tensor, onset_spectrum: torch.Tensor, activations: torch.Tensor
+    ) -> list[NoteLogits]:
+        """Compute the logits of each head from the levels of whole excerpts.
+
+        Parameters
+        ----------
+        spectrum, onset_spectrum : Tensor, shape (n_batch, n_bins, n_frames)
+            Levels of the spectra.
+        activations : Tensor, shape (n_batch, n_pitches, n_rows, n_frames)
+            Levels of the activations.
+
+        Returns
+        -------
+        list of NoteLogits
+            Logits of each key, from the first frame to the last that the head knows.
+        """
+        past = self.empty_past(len(spectrum))
+        trunk, _ = self.trunk(spectrum, onset_spectrum, activations, past)
+        return [head(trunk) for head in self.heads]
+
+    def empty_past(self, n_batch: int = 1) -> list[torch.Tensor]:
+        """Make the past of each block before the first frame."""
+        shape = n_batch, self.config.n_channels, len(self.height)
+        return [self.height.new_zeros(*shape, block.n_past) for block in self.blocks]
+
+    def trunk(
+        self,
+        spectrum: torch.Tensor,
+        onset_spectrum: torch.Tensor,
+        activations: torch.Tensor,
+        past: list[torch.Tensor],
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Compute the trunk, (n_batch, n_channels, n_pitches, n_frames), and the past for more."""
+        x = harmonic_inputs(self.stack, self.height, spectrum, onset_spectrum, activations)
+        x = torch.relu_(self.stem_norm(self.stem(x)))
+        later = []
+        for block, frames in zip(self.blocks, past, strict=True):
+            x, kept = block(x, frames.to(x.dtype))
+            later.append(kept)
+        return x, later
+
+    def start_from(self, network: NoteNetwork) -> None:
+        """Copy the weights of a network that knows the future, with the same channels and blocks.
+
+        What it expects of the future is taken from the present. Heads keep their random weights.
+        """
+        with torch.no_grad():
+            old = network.stem.weight
+            n_rows = network.settings.n_rows
+            n_ages = self.settings.n_inputs // n_rows
+            rows = old[:, -n_rows:].repeat(1, n_ages, 1, 1) / n_ages
+            self.stem.weight.copy_(torch.cat([old[:, :-n_rows], rows], dim=1))
+            self.stem_norm.load_state_dict(network.stem_norm.state_dict())
+            for block, other in zip(self.blocks, network.blocks, strict=True):
+                before, now, after = other.time.weight.unbind(dim=-1)
+                taps = torch.stack([torch.zeros_like(before), before, now + after], dim=-1)
+                block.time.weight.copy_(taps)
+                for name in ("time_norm", "keys", "keys_norm"):
+                    getattr(block, name).load_state_dict(getattr(other, name).state_dict())
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network to a safetensors file."""
+        metadata = {
+            "kind": _KIND,
+            "config": asdict(self.config),
+            "features": self.settings.to_dict(),
+            "about": self.metadata,
+        }
+        save_arrays(path, state_arrays(self), metadata)
+
+    @classmethod
+    def load(cls, source: str | PathLike[str]) -> CausalNetwork:
+        """Read a network in evaluation mode.
+
+        Parameters
+        ----------
+        source : str or path-like
+            A name of :func:`harmnmf.decoder.network.shipped_networks`, or the path of a file.
+
+        Raises
+        ------
+        FormatError
+            If the file is not a causal network, or damaged.
+        HarmnmfError
+            If there is no such file.
+        """
+        path = find_file(source, shipped_networks(), "network")
+        arrays, metadata = load_arrays(path, kind=_KIND)
+        try:
+            settings = FeatureSettings.from_dict(metadata["features"])
+
+            def build(**config: Any) -> CausalNetwork:
+                return cls(CausalNetworkConfig(**config), metadata["about"], settings)
+
+            return rebuild_network(build, metadata["config"], arrays)
+        except (FormatError, KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{path}: damaged network ({error})") from error
+
+
+class NetworkStream:
+    """Apply a causal network to features that arrive in blocks.
+
+    Parameters
+    ----------
+    network : CausalNetwork
+        Network in evaluation mode.
+
+    Attributes
+    ----------
+    n_frames : int
+        Frames that were pushed.
+    """
+
+    def __init__(self, network: CausalNetwork) -> None:
+        self.network = network
+        self.n_frames = 0
+        self._past = network.empty_past()
+        # The trunk's frames that have not been read, and the number of the first.
+        n_pitches = len(network.settings.pitches)
+        self._trunk = network.height.new_zeros(1, network.config.n_channels, n_pitches, 0)
+        self._first = 0
+
+    @torch.inference_mode()
+    def push(self, features: NoteFeatures) -> None:
+        """Take the features of the next frames."""
+        levels = [x[None] for x in self.network.settings.tensors(features)]
+        trunk, self._past = self.network.trunk(*levels, self._past)
+        self._trunk = torch.cat([self._trunk, trunk], dim=-1)
+        self.n_frames += features.n_frames
+
+    @torch.inference_mode()
+    def read(self, head: int, first: int) -> NoteProbabilities:
+        """Estimate all frames from `first` on that a head knows by now.
+
+        Frames before `first` are forgotten: the next call cannot ask for them.
+        """
+        self._trunk = self._trunk[..., first - self._first :]
+        self._first = first
+        if self._trunk.shape[-1] <= self.network.config.delays[head]:
+            n_pitches = len(self.network.settings.pitches)
+            nothing = np.empty((n_pitches, 0), np.float32)
+            return NoteProbabilities(nothing, nothing, nothing, nothing, nothing[0])
+        logits = self.network.heads[head](self._trunk)
+        return NoteProbabilities(*(torch.sigmoid(x)[0].numpy() for x in logits))
