@@ -19,33 +19,18 @@ from harmnmf.validation import check_number
 
 from .analysis import AnalysedBlock, Recording
 from .network import NoteNetwork, NoteProbabilities, join_frames
+from .onsets import (
+    ONSET,
+    SHORTEST_NOTE,
+    SHORTEST_PEDAL,
+    are_overtones,
+    measure_onsets,
+    onset_thresholds,
+    repetition_frames,
+)
 from .rules import check_thresholds, note_ends
 
 __all__ = ["NetworkDecoder", "NotePosteriors", "PosteriorDecoder", "decode_posteriors"]
-
-# The limits below that depend on the key are from performances, scales and chords rendered with
-# pianos that neither the shipped network nor the dictionary knows.
-
-# Seconds.
-_REPETITION = 0.06  # within which a key has no two onsets
-_SHORTEST_NOTE = 0.04
-_SHORTEST_PEDAL = 0.1
-_TOGETHER = 0.05
-# Music seldom has the lowest and the highest keys, A0 to D1 and D#7 to C8: networks find them
-# improbable, and are right at lower probabilities than elsewhere. Thresholds there are this part.
-_SELDOM = (26, 99)
-_SELDOM_THRESHOLD = 2 / 3
-# The fundamentals of the deepest strings, up to F1, are weak, and the levels of their partials
-# differ from piano to piano as no others do: a note at one of these partials, in semitones, that is
-# struck together with such a string is heard only if its probability is near that of the string.
-_DEEPEST = 29
-_PARTIALS = np.unique(np.round(12 * np.log2(np.arange(2, 25))).astype(int))
-_OVERTONE_RATIO = 0.95
-# Row of the key, frame of the peak, its interpolated position in frames and its height there, and
-# MIDI velocity.
-_ONSET = np.dtype(
-    [("key", "i8"), ("frame", "i8"), ("position", "f8"), ("summit", "f8"), ("velocity", "i8")]
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,13 +132,12 @@ class PosteriorDecoder:
         self.onset_threshold = onset_threshold
         self.offset_threshold = offset_threshold
         self.latency = latency
-        is_seldom = (pitches <= _SELDOM[0]) | (pitches >= _SELDOM[1])
-        self._thresholds = onset_threshold * np.where(is_seldom, _SELDOM_THRESHOLD, 1)[:, None]
+        self._thresholds = onset_thresholds(pitches, onset_threshold)[:, None]
         # An onset is the maximum of this many frames on either side.
-        self._reach = max(1, round(_REPETITION / hop_duration))
+        self._reach = repetition_frames(hop_duration)
         self._sounding = [np.empty((len(pitches), 0), bool)]
         self._pedal = [np.empty(0, bool)]
-        self._onsets = [np.empty(0, _ONSET)]
+        self._onsets = [np.empty(0, ONSET)]
         # The last frames pushed, the index of the first of them, and the index of the first frame
         # that has not been searched for onsets.
         self._onset = self._velocity = np.empty((len(pitches), 0), np.float32)
@@ -174,13 +158,13 @@ class PosteriorDecoder:
         hop = self.hop_duration
         found = np.concatenate(self._onsets)
         found = found[np.lexsort((found["frame"], found["key"]))]
-        found = found[~_are_overtones(found, self.pitches, _TOGETHER / hop)]
+        found = found[~are_overtones(found, self.pitches, hop)]
         onsets = (found["position"] * hop - self.latency).clip(min=0.0)
         sounding = np.concatenate(self._sounding, axis=1)
         ends = note_ends(sounding, np.ones(len(found)), found["key"], found["frame"], 2)
-        offsets = np.maximum(ends * hop, onsets + _SHORTEST_NOTE)
+        offsets = np.maximum(ends * hop, onsets + SHORTEST_NOTE)
         pedal = _runs(np.concatenate(self._pedal)) * hop
-        pedal = pedal[pedal[:, 1] - pedal[:, 0] >= _SHORTEST_PEDAL]
+        pedal = pedal[pedal[:, 1] - pedal[:, 0] >= SHORTEST_PEDAL]
         notes = NoteList(onsets, offsets, self.pitches[found["key"]], found["velocity"], pedal)
         # The pedal is more reliable than the end of a note that has faded.
         held = notes.without_overlaps().pedalled()
@@ -197,12 +181,7 @@ class PosteriorDecoder:
         # The second of two equal neighbours is the same onset.
         is_peak[:, 1:] &= ~is_peak[:, :-1]
         keys, frames = np.nonzero(is_peak[:, first:end])
-        frames += first
-        found = np.empty(len(keys), _ONSET)
-        found["key"], found["frame"] = keys, self._start + frames
-        offset, found["summit"] = _interpolated(onset, keys, frames)
-        found["position"] = found["frame"] + offset
-        found["velocity"] = np.round(127 * self._velocity[keys, frames]).clip(1, 127)
+        found = measure_onsets(onset, self._velocity, keys, frames + first, self._start)
         self._onsets.append(found)
         self._next = self._start + end
         # The next frame must know whether the last of these was a peak.
@@ -261,30 +240,6 @@ def decode_posteriors(posteriors: NotePosteriors, **thresholds: float) -> NoteLi
     decoder = PosteriorDecoder(posteriors.pitches, posteriors.hop_duration, **thresholds)
     decoder.push(posteriors)
     return decoder.finish()
-
-
-def _are_overtones(
-    found: NDArray[np.void], pitches: NDArray[np.int64], reach: float
-) -> NDArray[np.bool_]:
-    """Find onsets at partials of a deep string, within `reach` frames, that are less probable."""
-    pitch, position, summit = pitches[found["key"]], found["position"], found["summit"]
-    are_overtones = np.zeros(len(found), bool)
-    for deep in np.flatnonzero(pitch <= _DEEPEST):
-        are_together = np.abs(position - position[deep]) <= reach
-        are_lower = summit < _OVERTONE_RATIO * summit[deep]
-        are_overtones |= are_together & are_lower & np.isin(pitch - pitch[deep], _PARTIALS)
-    return are_overtones
-
-
-def _interpolated(
-    onset: NDArray[np.float32], keys: NDArray[np.int64], peaks: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Interpolate peaks by triangles through their neighbours: distances in frames, and heights."""
-    padded = np.pad(onset, ((0, 0), (1, 1))).astype(np.float64)
-    before, at, after = (padded[keys, peaks + d] for d in range(3))
-    rise = at - np.minimum(before, after)
-    offset = 0.5 * (after - before) / np.where(rise > 0, rise, np.inf)
-    return offset, at + np.abs(offset) * rise
 
 
 def _runs(active: NDArray[np.bool_]) -> NDArray[np.int64]:
