@@ -23,7 +23,7 @@ an onset that are needed before its event. ``benchmarks/live_costs.py`` measures
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from itertools import cycle
@@ -40,14 +40,12 @@ from harmnmf import (
     Audio,
     LiveTranscriber,
     NoteList,
-    NoteOff,
-    NoteOn,
     SampledPiano,
     Transcriber,
     evaluate_notes,
     read_audio,
 )
-from harmnmf.live.events import Event
+from harmnmf.live.events import Event, notes_from_events
 
 from .data import PIANOS, evenly_spaced, isolated_notes, notes_of, on_sound, real_recordings
 from .note_errors import match_notes
@@ -64,7 +62,6 @@ RENDERED_SCORES = ("P", "R", "F", "F at 20 ms", "F with key offset", "F with vel
 # Registers from these keys on, and systems that are compared in them.
 REGISTERS = {"A0 to B1": 21, "C2 to B3": 36, "C4 to B5": 60, "C6 to C8": 84}
 COMPARED = (0.06, 0.2, OFFLINE)
-
 BELOW = "F below that of the whole file, points"
 
 System = float | str  # a look-ahead in seconds, or OFFLINE
@@ -88,29 +85,6 @@ def events_of(transcriber: LiveTranscriber, audio: Audio, block: float = 1.0) ->
     return events + transcriber.finish()
 
 
-def notes_from(events: Iterable[Event]) -> NoteList:
-    """Join events to notes and the movements of the pedal.
-
-    Examples
-    --------
-    >>> notes_from([NoteOn(1.0, 60, 70, 0.9), NoteOff(1.5, 60)]).intervals
-    array([[1. , 1.5]])
-    """
-    sounding: dict[int, NoteOn] = {}
-    notes: list[tuple[float, float, int, int]] = []
-    pedal: list[tuple[float, int]] = []
-    for event in events:
-        if isinstance(event, NoteOn):
-            sounding[event.pitch] = event
-        elif isinstance(event, NoteOff):
-            begun = sounding.pop(event.pitch)
-            notes.append((begun.time, event.time, event.pitch, begun.velocity))
-        else:
-            pedal.append((event.time, 127 if event.is_down else 0))
-    columns = zip(*notes, strict=True) if notes else [()] * 4
-    return NoteList(*columns, pedal_values=pedal)
-
-
 @lru_cache(1)
 def file_transcriber() -> Transcriber:
     """Load the shipped dictionary and network once a process."""
@@ -123,7 +97,8 @@ def found_notes(audio: Audio) -> dict[System, NoteList]:
     found: dict[System, NoteList] = {}
     for look_ahead in LiveTranscriber.look_aheads:
         transcriber = LiveTranscriber(audio.sample_rate, look_ahead=look_ahead)
-        found[look_ahead] = notes_from(events_of(transcriber, audio))
+        events = events_of(transcriber, audio)
+        found[look_ahead] = notes_from_events(events, audio.duration)
     found[OFFLINE] = file_transcriber().transcribe(audio)
     return found
 

@@ -13,26 +13,15 @@ from benchmarks.live import (
     SYSTEMS,
     Piece,
     events_of,
-    notes_from,
     real_rows,
     real_scores,
     register_counts,
     register_rows,
     rendered_rows,
 )
-from harmnmf import Audio, NoteList, NoteOff, NoteOn, PedalEvent
+from harmnmf import Audio, NoteList, NoteOff, NoteOn
 
 REFERENCE = NoteList([0.5, 10, 31], [0.9, 11, 32], [24, 60, 90], [60, 70, 80])
-
-
-def test_events_become_notes():
-    events = [
-        *(NoteOn(0.5, 60, 70, 0.9), PedalEvent(0.6, True), NoteOff(1.0, 60)),
-        *(NoteOn(1.0, 60, 50, 0.8), PedalEvent(1.5, False), NoteOff(2.0, 60)),
-    ]
-    notes = notes_from(events)
-    assert notes == NoteList([0.5, 1], [1, 2], [60, 60], [70, 50], pedal=[[0.6, 1.5]])
-    assert len(notes_from([])) == 0
 
 
 def test_recordings_are_pushed_whole():
