@@ -17,7 +17,7 @@ are not in it.
 The third has precision, recall and F of the notes of each register, counted over all pieces of a
 set: the annotations of the real recordings are moved by the constant, and the whole minute counts.
 
-Notes end when their keys are released. Latency is that of the algorithm: seconds of sound after
+Notes end with their sound, the sustain pedal included. Latency is that of the algorithm: seconds of sound after
 an onset that are needed before its event. ``benchmarks/live_costs.py`` measures the whole.
 """
 
@@ -57,8 +57,8 @@ from .transcription import ALIGNMENTS, SCORES, median_deviation, onset_f
 OFFLINE = "whole file"
 START = 30.0  # seconds of a real recording that the scores are of
 RENDERED = "rendered"
-REAL_SCORES = ("P", "R", "F", "F with key offset", "F with velocity")
-RENDERED_SCORES = ("P", "R", "F", "F at 20 ms", "F with key offset", "F with velocity")
+REAL_SCORES = ("P", "R", "F", "F with offset", "F with velocity")
+RENDERED_SCORES = ("P", "R", "F", "F at 20 ms", "F with offset", "F with velocity")
 # Registers from these keys on, and systems that are compared in them.
 REGISTERS = {"A0 to B1": 21, "C2 to B3": 36, "C4 to B5": 60, "C6 to C8": 84}
 COMPARED = (0.06, 0.2, OFFLINE)
@@ -69,7 +69,7 @@ SYSTEMS: tuple[System, ...] = (*LiveTranscriber.look_aheads, OFFLINE)
 
 
 class Piece(NamedTuple):
-    """Notes of a recording, and those that each system finds; notes end with their keys."""
+    """Notes of a recording, and those that each system finds, with the pedal."""
 
     recordings: str
     reference: NoteList
@@ -106,8 +106,7 @@ def found_notes(audio: Audio) -> dict[System, NoteList]:
 def real_piece(path: Path) -> Piece:
     """Transcribe a real recording."""
     audio = read_audio(path)
-    reference = notes_of(path, audio.duration, offset="key")
-    return Piece(path.parent.name, reference, found_notes(audio))
+    return Piece(path.parent.name, notes_of(path, audio.duration), found_notes(audio))
 
 
 def rendered_piece(data: Path, performance: tuple[str, NoteList]) -> Piece:
@@ -123,13 +122,11 @@ def real_scores(piece: Piece, system: System) -> list[float]:
     `REAL_SCORES` with the annotations moved by the constant, then onset F with other `ALIGNMENTS`,
     as annotated and without the median deviation, then onset F of the whole recording.
     """
-    whole, found = piece.reference, piece.found[system]
+    whole, found = piece.reference, piece.found[system].pedalled()
     reference, beginning = (notes.slice(0.0, START) for notes in (whole, found))
     scores = evaluate_notes(on_sound(reference), beginning)
-    key_offset = {"F with key offset": scores["F-measure"]}
-    named = {name: scores[key] for name, key in SCORES.items() if key in scores} | key_offset
     return [
-        *(named[name] for name in REAL_SCORES),
+        *(scores[SCORES[name]] for name in REAL_SCORES),
         onset_f(reference, beginning),
         onset_f(reference, beginning, median_deviation(reference, beginning)),
         onset_f(on_sound(whole), found),
@@ -139,8 +136,8 @@ def real_scores(piece: Piece, system: System) -> list[float]:
 def rendered_scores(piece: Piece, system: System) -> list[float]:
     """Compute the `RENDERED_SCORES` of a rendered performance, and the median deviation in ms."""
     scores = score_rendered(piece.reference, piece.found[system])
-    p, r, f, strict, key_offset, _, velocity, deviation = scores
-    return [p, r, f, strict, key_offset, velocity, deviation]
+    p, r, f, strict, _, offset, velocity, deviation = scores
+    return [p, r, f, strict, offset, velocity, deviation]
 
 
 def register_counts(reference: NoteList, found: NoteList) -> NDArray[np.int64]:
