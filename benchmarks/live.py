@@ -17,8 +17,8 @@ are not in it.
 The third has precision, recall and F of the notes of each register, counted over all pieces of a
 set: the annotations of the real recordings are moved by the constant, and the whole minute counts.
 
-Notes end with their sound, the sustain pedal included. Latency is that of the algorithm: seconds of sound after
-an onset that are needed before its event. ``benchmarks/live_costs.py`` measures the whole.
+Notes end with their sound, the sustain pedal included. Latency is that of the algorithm: the sound
+after an onset that is needed before its event. ``benchmarks/live_costs.py`` measures the whole.
 """
 
 from __future__ import annotations
