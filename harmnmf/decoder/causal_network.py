@@ -52,6 +52,8 @@ class CausalNetworkConfig:
         Partials of a key at which the spectra are read.
     time_dilations, key_dilations : tuple of int
         Dilations of each block's convolutions along time and along the keys, of the same length.
+    centred_up_to : int, default=2
+        Blocks with a dilation in time up to this one wait for the frames around theirs.
     delays : tuple of int, default=(0, 3, 7, 13, 22)
         Frames that each head has heard after the frame that it estimates, ascending.
     """
@@ -60,11 +62,13 @@ class CausalNetworkConfig:
     n_partials: int = 12
     time_dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 1, 2, 4, 8)
     key_dilations: tuple[int, ...] = (12, 1, 19, 24, 7, 12, 1, 28, 12, 1)
+    centred_up_to: int = 2
     delays: tuple[int, ...] = (0, 3, 7, 13, 22)
 
     def __post_init__(self) -> None:
         check_integer("n_channels", self.n_channels)
         check_integer("n_partials", self.n_partials)
+        check_integer("centred_up_to", self.centred_up_to, 0)
         # JSON gives lists.
         for name, minimum in (("time_dilations", 1), ("key_dilations", 1), ("delays", 0)):
             object.__setattr__(self, name, as_counts(name, getattr(self, name), minimum))
@@ -72,6 +76,11 @@ class CausalNetworkConfig:
             raise ParameterError("a network needs as many dilations in time as along the keys")
         if not self.delays or sorted(set(self.delays)) != list(self.delays):
             raise ParameterError("delays must be ascending numbers of frames, at least one")
+
+    @property
+    def trunk_delay(self) -> int:
+        """Frames by which the trunk lags behind its input."""
+        return sum(dilation for dilation in self.time_dilations if dilation <= self.centred_up_to)
 
 
 def stream_settings() -> FeatureSettings:
@@ -85,11 +94,17 @@ def stream_settings() -> FeatureSettings:
 
 
 class _CausalBlock(nn.Module):
-    """A residual block: a convolution along the past, then one along the keys."""
+    """A residual block: a convolution along the past, then one along the keys.
 
-    def __init__(self, n_channels: int, time_dilation: int, key_dilation: int) -> None:
+    If it is centred, its output is one of the frame in the middle, `time_dilation` frames ago.
+    """
+
+    def __init__(
+        self, n_channels: int, time_dilation: int, key_dilation: int, is_centred: bool
+    ) -> None:
         super().__init__()
         self.n_past = 2 * time_dilation
+        self.middle = time_dilation if is_centred else self.n_past
         self.time = nn.Conv2d(
             n_channels, n_channels, (1, 3), dilation=(1, time_dilation), bias=False
         )
@@ -104,19 +119,20 @@ class _CausalBlock(nn.Module):
         """Compute the output for x, and the frames that the next call needs as its past."""
         longer = torch.cat([past, x], dim=-1)
         hidden = torch.relu_(self.time_norm(self.time(longer)))
-        y = torch.relu_(x + self.keys_norm(self.keys(hidden)))
+        own = longer[..., self.middle : self.middle + x.shape[-1]]
+        y = torch.relu_(own + self.keys_norm(self.keys(hidden)))
         return y, longer[..., longer.shape[-1] - self.n_past :]
 
 
 class _Head(nn.Module):
-    """Estimate a frame from the trunk at its time, at the end of the delay, and halfway."""
+    """Estimate a frame from the trunk where it is centred on it, later, and at the end."""
 
-    def __init__(self, n_channels: int, delay: int) -> None:
+    def __init__(self, n_channels: int, delay: int, trunk_delay: int) -> None:
         super().__init__()
         self.delay = delay
-        self.ages = sorted({0, delay // 2, delay}, reverse=True)
-        self.hidden = nn.Conv2d(len(self.ages) * n_channels, n_channels, 1, bias=False)
-        self.norm = nn.BatchNorm2d(n_channels)
+        age = max(0, delay - trunk_delay)
+        self.ages = sorted({0, age // 2, age}, reverse=True)
+        self.hidden = nn.Conv2d(len(self.ages) * n_channels, n_channels, 1)
         self.notes = nn.Conv2d(n_channels, len(PRIORS), 1)
         self.pedal = nn.Conv1d(2 * n_channels, 1, 1)
         with torch.no_grad():
@@ -128,7 +144,7 @@ class _Head(nn.Module):
         n_frames = trunk.shape[-1] - self.delay
         starts = [self.delay - age for age in self.ages]
         x = torch.cat([trunk[..., start : start + n_frames] for start in starts], dim=1)
-        x = torch.relu_(self.norm(self.hidden(x)))
+        x = torch.relu_(self.hidden(x))
         pooled = torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1)
         onset, sounding, offset, velocity = self.notes(x).unbind(dim=1)
         return NoteLogits(onset, sounding, offset, velocity, self.pedal(pooled)[:, 0])
@@ -175,10 +191,12 @@ class CausalNetwork(nn.Module):
         self.stem = nn.Conv2d(n_inputs, n_channels, 1, bias=False)
         self.stem_norm = nn.BatchNorm2d(n_channels)
         self.blocks = nn.ModuleList(
-            _CausalBlock(n_channels, *dilations)
+            _CausalBlock(n_channels, *dilations, dilations[0] <= config.centred_up_to)
             for dilations in zip(config.time_dilations, config.key_dilations, strict=True)
         )
-        self.heads = nn.ModuleList(_Head(n_channels, delay) for delay in config.delays)
+        self.heads = nn.ModuleList(
+            _Head(n_channels, delay, config.trunk_delay) for delay in config.delays
+        )
 
     def forward(
         self, spectrum: torch.Tensor, onset_spectrum: torch.Tensor, activations: torch.Tensor
@@ -223,9 +241,10 @@ class CausalNetwork(nn.Module):
         return x, later
 
     def start_from(self, network: NoteNetwork) -> None:
-        """Copy the weights of a network that knows the future, with the same channels and blocks.
+        """Take the weights of a network that knows the future, with the same channels and blocks.
 
-        What it expects of the future is taken from the present. Heads keep their random weights.
+        Where that network looks at later frames, this one looks at the present instead, unless it
+        waits for them.
         """
         with torch.no_grad():
             old = network.stem.weight
@@ -235,11 +254,21 @@ class CausalNetwork(nn.Module):
             self.stem.weight.copy_(torch.cat([old[:, :-n_rows], rows], dim=1))
             self.stem_norm.load_state_dict(network.stem_norm.state_dict())
             for block, other in zip(self.blocks, network.blocks, strict=True):
-                before, now, after = other.time.weight.unbind(dim=-1)
-                taps = torch.stack([torch.zeros_like(before), before, now + after], dim=-1)
+                taps = other.time.weight
+                if block.middle == block.n_past:
+                    before, now, after = taps.unbind(dim=-1)
+                    taps = torch.stack([torch.zeros_like(before), before, now + after], dim=-1)
                 block.time.weight.copy_(taps)
                 for name in ("time_norm", "keys", "keys_norm"):
                     getattr(block, name).load_state_dict(getattr(other, name).state_dict())
+            for head in self.heads:
+                n_channels = self.config.n_channels
+                head.hidden.weight.mul_(0.1)
+                head.hidden.weight[:, :n_channels, 0, 0] += torch.eye(n_channels)
+                head.hidden.bias.zero_()
+                head.notes.load_state_dict(network.head.state_dict())
+                head.pedal.weight.copy_(network.pedal.weight.sum(dim=-1, keepdim=True))
+                head.pedal.bias.copy_(network.pedal.bias)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file."""

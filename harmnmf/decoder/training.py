@@ -19,6 +19,7 @@ from harmnmf.training.batches import draw_batches
 from harmnmf.training.loop import Batch, train_network
 from harmnmf.validation import check_flag, check_integer
 
+from .causal_network import CausalNetwork
 from .excerpts import NoteExcerpt
 from .features import UNIT_DB, FeatureSettings
 from .network import NoteLogits, NoteNetwork
@@ -56,7 +57,7 @@ def note_loss(logits: NoteLogits, targets: NoteLogits) -> dict[str, torch.Tensor
 
 
 def train_note_network(
-    network: NoteNetwork,
+    network: NoteNetwork | CausalNetwork,
     excerpts: Sequence[NoteExcerpt],
     run: str | Path,
     *,
@@ -75,8 +76,8 @@ def train_note_network(
 
     Parameters
     ----------
-    network : NoteNetwork
-        The network.
+    network : NoteNetwork or CausalNetwork
+        The network; the heads of a causal one count equally.
     excerpts : sequence of NoteExcerpt
         Training data.
     run : path-like
@@ -166,8 +167,15 @@ def _describe(excerpts: Sequence[NoteExcerpt]) -> str:
 def _loss(network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
     wanted = NoteLogits(*(batch[name] for name in NoteLogits._fields))
     with low_precision(wanted.onset.device.type):
-        logits = network(*(batch[name] for name in _LEVELS))
-    return note_loss(NoteLogits(*(x.float() for x in logits)), wanted)
+        heads = network(*(batch[name] for name in _LEVELS))
+    if isinstance(heads, NoteLogits):
+        heads = [heads]
+    losses = []
+    for logits in heads:
+        known = slice(logits.onset.shape[-1])  # a causal network does not know the last frames
+        targets = NoteLogits(*(x[..., known] for x in wanted))
+        losses.append(note_loss(NoteLogits(*(x.float() for x in logits)), targets))
+    return {name: torch.stack([loss[name] for loss in losses]).mean() for name in losses[0]}
 
 
 def _batch(
