@@ -4,18 +4,18 @@
 
     python -m benchmarks.live --data PATH/TO/data
 
-The first table has the recordings of ``piano/real``, each played whole to `LiveTranscriber` with
-each look-ahead, and to `Transcriber`: means of the scores of mir_eval over the pieces of each
-piano, in the first 30 s unless the column says otherwise, onsets within 50 ms. The annotations
-precede the sound, and are moved as in ``benchmarks/transcription.py``.
+The first table has the first 30 s of each recording in ``piano/real``, transcribed by
+`LiveTranscriber` with each look-ahead, and by `Transcriber`: means of the scores of mir_eval over
+the pieces of each piano, onsets within 50 ms. The annotations precede the sound: they are moved by
+one constant or, in two columns, otherwise, as in ``benchmarks/transcription.py``.
 
 The second has 30 s of concert performances in ``piano/performances``, whose onsets are exact,
 rendered with the pianos of ``piano/notes`` in turn. These pianos are in the training of the shipped
 networks, both live and for files: compare rows, and expect less of another piano. The performances
 are not in it.
 
-The third has precision, recall and F of the notes of each register, counted over all pieces of a
-set: the annotations of the real recordings are moved by the constant, and the whole minute counts.
+The third has precision, recall and F of the notes of each register, counted over all pieces of
+each set; annotations are moved by the constant.
 
 Notes end with their sound, the sustain pedal included. Latency is that of the algorithm: the sound
 after an onset that is needed before its event. ``benchmarks/live_costs.py`` measures the whole.
@@ -55,7 +55,6 @@ from .report import Table, benchmark, decimals
 from .transcription import ALIGNMENTS, SCORES, median_deviation, onset_f
 
 OFFLINE = "whole file"
-START = 30.0  # seconds of a real recording that the scores are of
 RENDERED = "rendered"
 REAL_SCORES = ("P", "R", "F", "F with offset", "F with velocity")
 RENDERED_SCORES = ("P", "R", "F", "F at 20 ms", "F with offset", "F with velocity")
@@ -103,10 +102,10 @@ def found_notes(audio: Audio) -> dict[System, NoteList]:
     return found
 
 
-def real_piece(path: Path) -> Piece:
-    """Transcribe a real recording."""
-    audio = read_audio(path)
-    return Piece(path.parent.name, notes_of(path, audio.duration), found_notes(audio))
+def real_piece(duration: float, path: Path) -> Piece:
+    """Transcribe the beginning of a real recording."""
+    audio = read_audio(path, duration=duration)
+    return Piece(path.parent.name, notes_of(path, duration), found_notes(audio))
 
 
 def rendered_piece(data: Path, performance: tuple[str, NoteList]) -> Piece:
@@ -117,19 +116,17 @@ def rendered_piece(data: Path, performance: tuple[str, NoteList]) -> Piece:
 
 
 def real_scores(piece: Piece, system: System) -> list[float]:
-    """Score the beginning of a real recording.
+    """Score a real recording.
 
-    `REAL_SCORES` with the annotations moved by the constant, then onset F with other `ALIGNMENTS`,
-    as annotated and without the median deviation, then onset F of the whole recording.
+    `REAL_SCORES` with the annotations moved by the constant, then onset F with other `ALIGNMENTS`:
+    as annotated, and without the median deviation.
     """
-    whole, found = piece.reference, piece.found[system].pedalled()
-    reference, beginning = (notes.slice(0.0, START) for notes in (whole, found))
-    scores = evaluate_notes(on_sound(reference), beginning)
+    reference, found = piece.reference, piece.found[system].pedalled()
+    scores = evaluate_notes(on_sound(reference), found)
     return [
         *(scores[SCORES[name]] for name in REAL_SCORES),
-        onset_f(reference, beginning),
-        onset_f(reference, beginning, median_deviation(reference, beginning)),
-        onset_f(on_sound(whole), found),
+        onset_f(reference, found),
+        onset_f(reference, found, median_deviation(reference, found)),
     ]
 
 
@@ -219,22 +216,23 @@ def register_rows(pieces: Sequence[Piece]) -> Iterator[list[str]]:
     show_default=True,
     help="Number of performances, and most recordings of each piano.",
 )
+@click.option("--duration", default=30.0, show_default=True, help="Seconds of each recording.")
 @click.option("--processes", default=2, show_default=True, help="Recordings at a time.")
-def main(data: Path, n: int, processes: int) -> Iterator[Table]:
+def main(data: Path, n: int, duration: float, processes: int) -> Iterator[Table]:
     paths = [
         path
         for piano in PIANOS
         for path in evenly_spaced([p for p in real_recordings(data) if p.parent.name == piano], n)
     ]
-    played = list(zip(cycle(isolated_notes(data)), performances(data, n, START)))
+    played = list(zip(cycle(isolated_notes(data)), performances(data, n, duration)))
     # Threads of this process would not survive a fork.
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        real = list(pool.map(real_piece, paths))
+        real = list(pool.map(partial(real_piece, duration), paths))
         rendered = list(pool.map(partial(rendered_piece, data), played))
 
     others = (ALIGNMENTS[0], ALIGNMENTS[2])
     columns = ["recordings", "look-ahead", "latency, ms", *REAL_SCORES[:3], BELOW]
-    columns += [*REAL_SCORES[3:], *(f"F, {name}" for name in others), "F of the minute"]
+    columns += [*REAL_SCORES[3:], *(f"F, {name}" for name in others)]
     yield Table("live_real", "Live transcription of real recordings", columns, real_rows(real))
 
     columns = ["look-ahead", "latency, ms", *RENDERED_SCORES[:3], BELOW]

@@ -21,7 +21,7 @@ from benchmarks.live import (
 )
 from harmnmf import Audio, NoteList, NoteOff, NoteOn
 
-REFERENCE = NoteList([0.5, 10, 31], [0.9, 11, 32], [24, 60, 90], [60, 70, 80])
+REFERENCE = NoteList([0.5, 10, 12], [0.9, 11, 13], [24, 60, 90], [60, 70, 80])
 
 
 def test_recordings_are_pushed_whole():
@@ -40,11 +40,11 @@ def test_recordings_are_pushed_whole():
 
 
 def test_real_recordings_are_scored_with_their_annotations_moved():
-    """Two notes are in the first 30 s; the sound is 60 ms later than the annotations."""
+    """The sound is found 60 ms later than it is annotated."""
     piece = Piece("ENSTDkCl", REFERENCE, {OFFLINE: REFERENCE.shift(0.06)})
     scores = real_scores(piece, OFFLINE)
     assert scores[: len(REAL_SCORES)] == [1.0] * len(REAL_SCORES)
-    assert scores[len(REAL_SCORES) :] == [0.0, 1.0, 1.0]
+    assert scores[len(REAL_SCORES) :] == [0.0, 1.0]
 
 
 def test_notes_count_in_the_register_of_their_key():
@@ -73,7 +73,7 @@ def test_rows_compare_look_aheads_with_the_whole_file(pieces):
     rows = list(real_rows(pieces[:2]))
     assert len(rows) == 2 * len(SYSTEMS)
     assert rows[0][:2] == ["ENSTDkCl", "60 ms"]
-    assert rows[0][3:7] == ["1.000", "0.500", "0.667", "33.3"]
+    assert rows[0][3:7] == ["1.000", "0.667", "0.800", "20.0"]
     assert rows[-1][:7] == ["ENSTDkAm", OFFLINE, "–", "1.000", "1.000", "1.000", "0.0"]
 
     rows = list(rendered_rows(pieces[2:]))
