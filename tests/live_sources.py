@@ -86,7 +86,7 @@ class PlayedSource:
         clock: FakeClock,
         duration: float,
         *,
-        block: float = 0.01,
+        block: float = 0.05,
         speed: float = 1.0,
         delays: Callable[[int], float] = lambda number: 0.0,
         error: Exception | None = None,
@@ -108,7 +108,7 @@ class PlayedSource:
                 raise self.error
             return None
         block = self.blocks[number]
-        end = (block[0, -1] + 1) / RATE
+        end = (number * self.blocks[0].shape[1] + block.shape[1]) / RATE
         self.clock.wait_until(end / self.speed + self.delays(number))
         return block
 

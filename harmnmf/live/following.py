@@ -26,6 +26,7 @@ __all__ = ["Following", "Report", "Transcriber", "follow"]
 _POLL = 0.005  # seconds between looks at the queue
 _LONGEST_BLOCK = 0.5  # seconds of samples that are pushed at once
 _KEPT = 0.1  # seconds of samples that are pushed of a queue that is dropped
+_LONGEST_SILENCE = 5.0  # seconds at the beginning
 _LAST_WAIT = 0.25  # seconds, after `stop`, for samples that are being read
 
 
@@ -160,6 +161,7 @@ class Following:
         self._losses = Losses(source.sample_rate)
         self._skipped = SkippedTime()
         self._n_reported = 0
+        self._n_silent = 0.0  # zeros at the beginning; infinity once there was another sample
         self._end_of_wait: float | None = None
         self._is_over = False
         self._reader = Reader(source, clock)
@@ -223,7 +225,11 @@ class Following:
             for arrival in arrivals:
                 self._sample_clock.update(arrival.time, arrival.samples.shape[1])
             self._look_ahead.update(end, self._reader.delay, n_pushed / rate, end - begin)
-            messages = [*self._set_look_ahead(), *self._sample_clock.messages()]
+            messages = [
+                *self._set_look_ahead(),
+                *self._sample_clock.messages(),
+                *self._warn_of_silence(samples),
+            ]
         self._losses.n_missing = self._source.n_lost
         return self._report(samples, events, [*messages, *self._losses.messages(end)])
 
@@ -232,12 +238,25 @@ class Following:
         if now == before:
             return []
         self._transcriber.look_ahead = now
-        reason = (
-            f"this computer is too slow: it needs {self._look_ahead.load:.1f} s for 1 s of sound"
-            if now < before
-            else "this computer is fast enough again"
-        )
+        if now > before:
+            reason = "this computer is fast enough again"
+        else:
+            reason = "this computer is too slow"
+            # Less if the caller, not the transcriber, takes the time.
+            if (load := self._look_ahead.load) >= 1:
+                reason += f": it needs {load:.1f} s for 1 s of sound"
         return [f"{reason}; the look-ahead is now {1000 * now:.0f} ms"]
+
+    def _warn_of_silence(self, samples: NDArray[np.float32]) -> list[str]:
+        """Say that nothing but zeros came, as from microphones that are not permitted."""
+        before = self._n_silent
+        self._n_silent = math.inf if samples.any() else before + samples.shape[1]
+        if before < _LONGEST_SILENCE * self._source.sample_rate <= self._n_silent < math.inf:
+            return [
+                f"nothing but zeros in the first {_LONGEST_SILENCE:.0f} s: is the input muted, or "
+                "this program not permitted to use the microphone?"
+            ]
+        return []
 
     def _finish(self) -> Report:
         self._is_over = True

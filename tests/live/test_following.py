@@ -58,12 +58,13 @@ def test_all_samples_are_transcribed_and_reported():
 
 
 def test_samples_that_wait_are_pushed_together():
-    reports, _, transcriber = play(block=0.01, load=0.9)
+    hiccup = [0.8 * (number == 50) for number in range(400)]
+    reports, _, transcriber = play(delays=hiccup.__getitem__)
     sizes = [block.shape[1] for block in transcriber.pushed]
     assert len(reports) == len(sizes) + 1
-    hiccup = [0.8 * (number == 500) for number in range(2000)]
-    _, _, transcriber = play(delays=hiccup.__getitem__)
-    assert max(block.shape[1] for block in transcriber.pushed) == 0.5 * RATE
+    assert set(sizes[:50]) == {50}
+    # The late block, and those that came after it in the meantime.
+    assert sizes[50:52] == [500, 500]
 
 
 def test_a_slow_computer_shortens_the_look_ahead_until_it_keeps_up():
@@ -94,7 +95,7 @@ def test_the_look_ahead_returns_when_the_computer_is_free_again():
 
 @pytest.mark.parametrize("pause", [0.5, 1.9])
 def test_a_hiccup_changes_nothing(pause):
-    reports, _, _ = play(20.0, lambda time, _: pause / 0.01 if 5 < time < 5.009 else 0.3)
+    reports, _, _ = play(20.0, lambda time, _: pause / 0.05 if 5 < time < 5.04 else 0.3)
     assert max(report.delay for report in reports) == pytest.approx(pause, abs=0.03)
     assert {report.look_ahead for report in reports[:-1]} <= {0.32, 0.2}
     assert reports[-1].n_lost == 0
@@ -128,7 +129,7 @@ def test_the_queue_may_be_short():
 
 def test_a_file_waits_for_a_slow_computer():
     clock = FakeClock(n_threads=1)
-    source = PlayedSource(clock, 60.0, speed=1000.0)
+    source = PlayedSource(clock, 30.0, speed=1000.0)
     source.is_live = False
     transcriber = ScriptedTranscriber(clock, lambda *_: 2.0)
     reports = list(follow(source, transcriber, clock=clock))
@@ -189,7 +190,7 @@ def test_an_interrupt_keeps_what_was_played():
 
 def test_a_silent_source_can_be_stopped():
     clock = FakeClock(n_threads=1)
-    source = PlayedSource(clock, 10.0, delays=lambda number: 1e9 * (number >= 100))
+    source = PlayedSource(clock, 10.0, delays=lambda number: 1e9 * (number >= 20))
     following = follow(source, ScriptedTranscriber(clock), clock=clock)
     reports = []
     for report in following:
@@ -212,6 +213,17 @@ def test_an_error_of_the_transcriber_stops_the_source():
         next(following)
     clock.advance(1.0)
     assert next(source.numbers) < 5
+
+
+@pytest.mark.parametrize(("n_zeros", "n_messages"), [(4000, 0), (9000, 1)])
+def test_an_input_that_is_muted_is_told_once(n_zeros, n_messages):
+    clock = FakeClock(n_threads=1)
+    source = PlayedSource(clock, 20.0, block=0.1)
+    source.samples[:, :n_zeros] = 0.0
+    reports = list(follow(source, ScriptedTranscriber(clock), clock=clock))
+    messages = all_messages(reports)
+    assert len(messages) == n_messages
+    assert all("muted" in message for message in messages)
 
 
 def test_a_wrong_sample_rate_is_told():

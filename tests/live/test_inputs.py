@@ -46,11 +46,11 @@ def read_all(source):
     return np.concatenate(blocks, axis=1)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     st.integers(1, 6),
-    st.lists(st.integers(-32768, 32767), min_size=20, max_size=60),
-    st.lists(st.integers(1, 9)),
+    st.lists(st.integers(-32768, 32767), min_size=20, max_size=40),
+    st.lists(st.integers(1, 9), max_size=30),
 )
 def test_a_pipe_in_any_chunks(n_channels, values, lengths):
     values = values[: len(values) // n_channels * n_channels]

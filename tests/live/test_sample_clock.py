@@ -8,7 +8,7 @@ import pytest
 from harmnmf.live.sample_clock import SampleClock
 
 RATE = 44100
-N_BLOCK = 441
+N_BLOCK = 2205
 
 
 def messages(speed, duration=300.0, interruptions=(), start=1e5, missing=()):
@@ -19,7 +19,7 @@ def messages(speed, duration=300.0, interruptions=(), start=1e5, missing=()):
     """
     rng = np.random.default_rng(0)
     clock = SampleClock(RATE)
-    times = np.arange(1, round(duration * 100) + 1) / 100 / speed
+    times = np.arange(1, round(duration * 20) + 1) / 20 / speed
     for time in missing:
         times[times > time] += 1.0
     times += rng.exponential(0.01, len(times))
