@@ -42,6 +42,14 @@ SECTIONS = {
         "front_end",
         "decoder",
     ),
+    "Live transcription": (
+        "live_real",
+        "live_rendered",
+        "live_registers",
+        "live_latency",
+        "live_costs",
+        "live_memory",
+    ),
     "Scores": ("score_beats", "score_notation", "score_mv2h", "score_time"),
     "Keys, intervals and chords": (
         "keyboard_regions",

@@ -9,6 +9,7 @@ look-ahead is chosen by choosing the head.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import FormatError, ParameterError
@@ -247,6 +249,18 @@ class CausalNetwork(nn.Module):
             later.append(kept)
         return x, later
 
+    def without_norms(self) -> CausalNetwork:
+        """Copy the network, in evaluation mode, with its normalisations in the convolutions."""
+        network = deepcopy(self).eval()
+        pairs = [(network, "stem")]
+        pairs += [(block, name) for block in network.blocks for name in ("time", "keys")]
+        for module, name in pairs:
+            norm = f"{name}_norm"
+            fused = fuse_conv_bn_eval(getattr(module, name), getattr(module, norm))
+            setattr(module, name, fused)
+            setattr(module, norm, nn.Identity())
+        return network
+
     def start_from(self, network: NoteNetwork) -> None:
         """Take the weights of a network that knows the future, with the same channels and blocks.
 
@@ -335,7 +349,7 @@ class NetworkStream:
     """
 
     def __init__(self, network: CausalNetwork) -> None:
-        self.network = network
+        self.network = network = network.without_norms()
         self.n_frames = 0
         self._past = network.empty_past()
         # The trunk's frames that have not been read, and the number of the first.
