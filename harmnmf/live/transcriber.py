@@ -9,8 +9,9 @@ import numpy as np
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from harmnmf.decoder.causal_network import CausalNetwork, NetworkStream
+from harmnmf.decoder.causal_network import CausalNetwork
 from harmnmf.decoder.network import NoteProbabilities
+from harmnmf.decoder.network_stream import NetworkStream
 from harmnmf.decoder.stream_analysis import StreamAnalysis
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
@@ -194,7 +195,8 @@ class LiveTranscriber:
     def calibration(self) -> LiveCalibration:
         """Return what was heard of the piano and the room, to begin with another time."""
         analysis = self._analysis
-        return LiveCalibration(analysis.tuning, analysis.level, analysis.response)
+        about = {"duration": self.time, "sample_rate": self.sample_rate}
+        return LiveCalibration(analysis.tuning, analysis.level, analysis.response, about)
 
     def _resampled(self, samples: NDArray[np.float32], *, last: bool) -> NDArray[np.float32]:
         if self._resampler is not None:
