@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Commands and their one-line help, which is here so that `harmnmf --help` imports no command.
 COMMANDS = {
     "transcribe": "Transcribe piano recordings to MIDI.",
+    "listen": "Transcribe the piano while it is played.",
     "score": "Make sheet music for piano from notes.",
     "render": "Play notes on a sampled piano, into an audio file.",
     "separate": "Separate piano recordings into hands, pitches or single notes.",
