@@ -9,16 +9,13 @@ look-ahead is chosen by choosing the head.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import FormatError, ParameterError
@@ -28,20 +25,17 @@ from harmnmf.storage.shipped import find_file, shipped_files
 from harmnmf.training.checkpoint import rebuild_network, state_arrays
 from harmnmf.validation import as_counts, check_integer
 
-from .features import FeatureSettings, NoteFeatures, SlidingWindow
+from .features import FeatureSettings, SlidingWindow
 from .network import (
     PRIORS,
     HarmonicStack,
     NoteLogits,
-    NoteNetwork,
-    NoteProbabilities,
     harmonic_inputs,
 )
 
 __all__ = [
     "CausalNetwork",
     "CausalNetworkConfig",
-    "NetworkStream",
     "shipped_live_networks",
     "stream_settings",
 ]
@@ -231,7 +225,8 @@ class CausalNetwork(nn.Module):
     def empty_past(self, n_batch: int = 1) -> list[torch.Tensor]:
         """Make the past of each block before the first frame."""
         shape = n_batch, self.config.n_channels, len(self.height)
-        return [self.height.new_zeros(*shape, block.n_past) for block in self.blocks]
+        lengths = [2 * dilation for dilation in self.config.time_dilations]
+        return [self.height.new_zeros(*shape, n_frames) for n_frames in lengths]
 
     def trunk(
         self,
@@ -248,48 +243,6 @@ class CausalNetwork(nn.Module):
             x, kept = block(x, frames.to(x.dtype))
             later.append(kept)
         return x, later
-
-    def without_norms(self) -> CausalNetwork:
-        """Copy the network, in evaluation mode, with its normalisations in the convolutions."""
-        network = deepcopy(self).eval()
-        pairs = [(network, "stem")]
-        pairs += [(block, name) for block in network.blocks for name in ("time", "keys")]
-        for module, name in pairs:
-            norm = f"{name}_norm"
-            fused = fuse_conv_bn_eval(getattr(module, name), getattr(module, norm))
-            setattr(module, name, fused)
-            setattr(module, norm, nn.Identity())
-        return network
-
-    def start_from(self, network: NoteNetwork) -> None:
-        """Take the weights of a network that knows the future, with the same channels and blocks.
-
-        Where that network looks at later frames, this one looks at the present instead, unless it
-        waits for them.
-        """
-        with torch.no_grad():
-            old = network.stem.weight
-            n_rows = network.settings.n_rows
-            n_ages = self.settings.n_inputs // n_rows
-            rows = old[:, -n_rows:].repeat(1, n_ages, 1, 1) / n_ages
-            self.stem.weight.copy_(torch.cat([old[:, :-n_rows], rows], dim=1))
-            self.stem_norm.load_state_dict(network.stem_norm.state_dict())
-            for block, other in zip(self.blocks, network.blocks, strict=True):
-                taps = other.time.weight
-                if block.middle == block.n_past:
-                    before, now, after = taps.unbind(dim=-1)
-                    taps = torch.stack([torch.zeros_like(before), before, now + after], dim=-1)
-                block.time.weight.copy_(taps)
-                for name in ("time_norm", "keys", "keys_norm"):
-                    getattr(block, name).load_state_dict(getattr(other, name).state_dict())
-            for head in self.heads:
-                n_channels = self.config.n_channels
-                head.hidden.weight.mul_(0.1)
-                head.hidden.weight[:, :n_channels, 0, 0] += torch.eye(n_channels)
-                head.hidden.bias.zero_()
-                head.notes.load_state_dict(network.head.state_dict())
-                head.pedal.weight.copy_(network.pedal.weight.sum(dim=-1, keepdim=True))
-                head.pedal.bias.copy_(network.pedal.bias)
 
     def check_dictionary(self, dictionary: TimbreDictionary) -> None:
         """Raise ParameterError if a dictionary does not match those of the training."""
@@ -332,53 +285,6 @@ class CausalNetwork(nn.Module):
             return rebuild_network(build, metadata["config"], arrays)
         except (FormatError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: damaged network ({error})") from error
-
-
-class NetworkStream:
-    """Apply a causal network to features that arrive in blocks.
-
-    Parameters
-    ----------
-    network : CausalNetwork
-        Network in evaluation mode.
-
-    Attributes
-    ----------
-    n_frames : int
-        Frames that were pushed.
-    """
-
-    def __init__(self, network: CausalNetwork) -> None:
-        self.network = network = network.without_norms()
-        self.n_frames = 0
-        self._past = network.empty_past()
-        # The trunk's frames that have not been read, and the number of the first.
-        n_pitches = len(network.settings.pitches)
-        self._trunk = network.height.new_zeros(1, network.config.n_channels, n_pitches, 0)
-        self._first = 0
-
-    @torch.inference_mode()
-    def push(self, features: NoteFeatures) -> None:
-        """Take the features of the next frames."""
-        levels = [x[None] for x in self.network.settings.tensors(features)]
-        trunk, self._past = self.network.trunk(*levels, self._past)
-        self._trunk = torch.cat([self._trunk, trunk], dim=-1)
-        self.n_frames += features.n_frames
-
-    @torch.inference_mode()
-    def read(self, head: int, first: int) -> NoteProbabilities:
-        """Estimate all frames from `first` on that a head knows by now.
-
-        Frames before `first` are forgotten: the next call cannot ask for them.
-        """
-        self._trunk = self._trunk[..., first - self._first :]
-        self._first = first
-        if self._trunk.shape[-1] <= self.network.config.delays[head]:
-            n_pitches = len(self.network.settings.pitches)
-            nothing = np.empty((n_pitches, 0), np.float32)
-            return NoteProbabilities(nothing, nothing, nothing, nothing, nothing[0])
-        logits = self.network.heads[head](self._trunk)
-        return NoteProbabilities(*(torch.sigmoid(x)[0].numpy() for x in logits))
 
 
 def shipped_live_networks() -> dict[str, Path]:

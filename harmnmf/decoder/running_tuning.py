@@ -35,7 +35,7 @@ class RunningTuning:
         self._axis = axis
         self._expected = expected
         self._n_seen = 0
-        self._first = _FIRST
+        self._first: tuple[int, ...] = _FIRST
         self._kept: list[NDArray[np.float32]] = []
 
     def push(self, V: NDArray[np.float32], level: float) -> float:

@@ -7,7 +7,6 @@ of the room, and the tuning.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
 from harmnmf.nmf.solvers.convolutive import room_bands
 from harmnmf.nmf.solvers.sliding import SlidingActivations
-from harmnmf.signal.front_end import FrontEnd
+from harmnmf.signal.spectrogram import LogFrequency
 from harmnmf.signal.tuning import estimate_tuning
 
 from .features import FeatureSettings, NoteFeatures
@@ -60,8 +59,12 @@ class StreamAnalysis:
         level: float | None = None,
         response: NDArray[np.float32] | None = None,
     ) -> None:
-        if settings.sliding is None:
-            raise ParameterError("these settings are for whole blocks, not for a stream")
+        front_ends = [settings.front_end, settings.onset_front_end]
+        self._front_ends = [x for x in front_ends if isinstance(x, LogFrequency)]
+        if settings.sliding is None or len(self._front_ends) < len(front_ends):
+            raise ParameterError(
+                "a stream needs settings with a sliding window and logarithmic frequency"
+            )
         self.settings, self.sliding = settings, settings.sliding
         self.sample_rate = settings.front_end.sample_rate
         self.hop_duration = settings.front_end.hop_length / self.sample_rate
@@ -73,8 +76,10 @@ class StreamAnalysis:
             self._tracker = RunningTuning(
                 dictionary.axis, estimate_tuning(spectra, dictionary.axis)
             )
-        self._front_ends = settings.front_end, settings.onset_front_end
-        self._spectra = [front_end.stream() for front_end in self._tuned_front_ends()]
+        self._spectra = [front_end.in_tune(tuning).stream() for front_end in self._front_ends]
+        for stream in self._spectra:
+            # The first transform computes the kernels: before the first samples arrive.
+            stream.front_end.transform_frames(torch.zeros(1, stream.front_end.n_fft))
         hop, n_step = settings.front_end.hop_length, self.sliding.n_step
         self._samples = np.empty(0, np.float32)
         # The first piece ends where the first step is complete, and every other one as well.
@@ -134,15 +139,10 @@ class StreamAnalysis:
         level = self._level.push(spectra[0])
         if self._tracker is not None and (change := self._tracker.push(spectra[0], level)):
             self.tuning += change
-            for stream, front_end in zip(self._spectra, self._tuned_front_ends(), strict=True):
-                stream.front_end = front_end
+            for stream, front_end in zip(self._spectra, self._front_ends, strict=True):
+                stream.front_end = front_end.in_tune(self.tuning)
         arrays = (*spectra, np.concatenate(aged, axis=1))
         return NoteFeatures(*(self.settings.levels(x, level) for x in arrays))
-
-    def _tuned_front_ends(self) -> list[FrontEnd]:
-        """Move the bins of the front ends to where the piano's partials are."""
-        ratio = 2 ** (self.tuning / 12)
-        return [replace(x, fmin=x.fmin * ratio) if self.tuning else x for x in self._front_ends]
 
 
 def measure_stream(

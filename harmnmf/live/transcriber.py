@@ -6,14 +6,15 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from harmnmf.decoder.causal_network import CausalNetwork, NetworkStream
+from harmnmf.decoder.causal_network import CausalNetwork
 from harmnmf.decoder.network import NoteProbabilities
+from harmnmf.decoder.network_stream import NetworkStream
 from harmnmf.decoder.stream_analysis import StreamAnalysis
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
+from harmnmf.signal.resampling import PromptResampler
 from harmnmf.validation import check_integer
 
 from .calibration import LiveCalibration
@@ -21,10 +22,6 @@ from .decoding import EventDecoder
 from .events import Event
 
 __all__ = ["LiveTranscriber"]
-
-# Of all parts, the resampler is the only one whose delay is not known beforehand. Its filters are
-# this long, at most, at usual sample rates.
-_RESAMPLING = 0.035  # seconds
 
 
 class LiveTranscriber:
@@ -113,12 +110,10 @@ class LiveTranscriber:
             **{name: value for name, value in options.items() if value is not None},
         )
         self._n_decoded = 0  # frames
-        self._resampler = None
-        if sample_rate != self._rate:
-            self._resampler = soxr.ResampleStream(
-                sample_rate, self._rate, 1, dtype="float32", quality="HQ"
-            )
-        self._n_pushed = self._n_analysed = 0  # samples, before and after the resampler
+        self._resampler = (
+            None if sample_rate == self._rate else PromptResampler(sample_rate, self._rate)
+        )
+        self._n_pushed = self._n_analysed = 0  # samples of the stream, and of the analysis
 
     @property
     def look_ahead(self) -> float:
@@ -141,7 +136,7 @@ class LiveTranscriber:
         """
         assert self.network.settings.sliding is not None
         step = self.network.settings.sliding.n_step * self._hop / self._rate
-        return self.look_ahead + step + (0.0 if self._resampler is None else _RESAMPLING)
+        return self.look_ahead + step + (0.0 if self._resampler is None else self._resampler.delay)
 
     @property
     def time(self) -> float:
@@ -173,12 +168,11 @@ class LiveTranscriber:
             raise ParameterError("samples must be finite")
         mono = block if block.ndim == 1 else block.mean(axis=0)
         self._n_pushed += len(mono)
-        return self._transcribe(self._resampled(mono, last=False))
+        return self._transcribe(mono if self._resampler is None else self._resampler.push(mono))
 
     def finish(self) -> list[Event]:
         """End the stream; return the last events. All notes end."""
-        last = self._resampled(np.zeros(0, np.float32), last=True)
-        events = self._transcribe(last)
+        events = [] if self._resampler is None else self._transcribe(self._resampler.finish())
         # The stream has these frames; the heads need silence to look at the last of them.
         n_frames = 1 + self._n_analysed // self._hop if self._n_analysed else 0
         silence = np.zeros(round(self.look_ahead * self._rate) + self._hop, np.float32)
@@ -194,15 +188,11 @@ class LiveTranscriber:
     def calibration(self) -> LiveCalibration:
         """Return what was heard of the piano and the room, to begin with another time."""
         analysis = self._analysis
-        return LiveCalibration(analysis.tuning, analysis.level, analysis.response)
-
-    def _resampled(self, samples: NDArray[np.float32], *, last: bool) -> NDArray[np.float32]:
-        if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples, last=last)
-        self._n_analysed += len(samples)
-        return samples
+        about = {"duration": self.time, "sample_rate": self.sample_rate}
+        return LiveCalibration(analysis.tuning, analysis.level, analysis.response, about)
 
     def _transcribe(self, samples: NDArray[np.float32]) -> list[Event]:
+        self._n_analysed += len(samples)
         events = []
         for features in self._analysis.push(samples):
             self._stream.push(features)

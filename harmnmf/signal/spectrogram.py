@@ -8,7 +8,7 @@ predict the shape of partials.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -167,6 +167,10 @@ class LogFrequency(FrontEnd):
     def window_durations(self) -> NDArray[np.float64]:
         """Length of each bin's Hann window in seconds, shape (n_bins,)."""
         return np.clip(self.n_cycles / self.axis.frequencies, self.min_window, self.max_window)
+
+    def in_tune(self, tuning: float) -> LogFrequency:
+        """Make a front end whose bins lie `tuning` semitones higher."""
+        return replace(self, fmin=self.fmin * 2 ** (tuning / 12)) if tuning else self
 
     @cached_property
     def _kernels(self) -> list[tuple[slice, torch.Tensor]]:
