@@ -343,7 +343,7 @@ def test_ctrl_c_is_the_normal_end(samples):
 
 @posix
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_the_first_signal_ends_the_input_and_a_later_one_the_program(name, monkeypatch):
+def test_the_first_signal_ends_the_input_and_a_later_ctrl_c_the_program(name, monkeypatch):
     now, stops = [100.0], []
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     before = signal.getsignal(signal.SIGINT)
@@ -351,6 +351,7 @@ def test_the_first_signal_ends_the_input_and_a_later_one_the_program(name, monke
         signal.raise_signal(getattr(signal, name))
         signal.raise_signal(signal.SIGINT)  # the same, passed on by another program
         now[0] += 2
+        signal.raise_signal(signal.SIGHUP)  # the terminal is closed while the take is written
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert stops == [100.0]
