@@ -14,8 +14,8 @@ from harmnmf.decoder.network_stream import NetworkStream
 from harmnmf.decoder.stream_analysis import StreamAnalysis
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
 from harmnmf.errors import ParameterError
+from harmnmf.signal.audio import Audio
 from harmnmf.signal.resampling import PromptResampler
-from harmnmf.validation import check_integer
 
 from .calibration import LiveCalibration
 from .decoding import EventDecoder
@@ -53,6 +53,8 @@ class LiveTranscriber:
     ------
     HarmnmfError
         If there is no such dictionary or network, or (FormatError) its file is damaged.
+    AudioError
+        If the sample rate is invalid.
     ParameterError
         If the look-ahead is not one of those of the network, a threshold is out of range, or the
         dictionary or the calibration does not match the network.
@@ -78,8 +80,7 @@ class LiveTranscriber:
         latency: float | None = None,
         calibration: LiveCalibration | None = None,
     ) -> None:
-        check_integer("sample_rate", sample_rate)
-        self.sample_rate = sample_rate
+        self.sample_rate = Audio(np.zeros(1), sample_rate).sample_rate
         if not isinstance(dictionary, TimbreDictionary):
             dictionary = TimbreDictionary.load(dictionary)
         if not isinstance(network, CausalNetwork):
@@ -158,15 +159,13 @@ class LiveTranscriber:
 
         Raises
         ------
-        ParameterError
-            If the samples have another shape, or are not finite.
+        AudioError
+            If the samples have another shape, are integers, or are not finite.
         """
-        block = np.asarray(samples, np.float32)
-        if block.ndim not in (1, 2):
-            raise ParameterError(f"samples must be (n_channels, n_samples), not {block.shape}")
-        if not np.isfinite(block).all():
-            raise ParameterError("samples must be finite")
-        mono = block if block.ndim == 1 else block.mean(axis=0)
+        block = np.asarray(samples)
+        if not block.size:
+            return []
+        mono = Audio(block, self.sample_rate).to_mono().samples
         self._n_pushed += len(mono)
         return self._transcribe(mono if self._resampler is None else self._resampler.push(mono))
 
