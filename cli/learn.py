@@ -52,7 +52,8 @@ _IN_TUNE = 8  # cents, which nobody needs to know
     "--live",
     "is_live",
     is_flag=True,
-    help="Learn a dictionary for `harmnmf listen`, whose analysis waits less for what follows.",
+    help="Learn a dictionary for `harmnmf listen`, with its shorter windows, instead of one for "
+    "`harmnmf transcribe`.",
 )
 @click.option(
     "--fix-names/--keep-names",

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import harmnmf
 from harmnmf.cli._support.note_training import (
     NoteTraining,
     f_measure,
@@ -56,10 +55,7 @@ def notes(**options: Any) -> None:
 
     training = NoteTraining(**options)
     torch.manual_seed(training.seed)
-    metadata = {"name": training.output.resolve().name, "harmnmf": harmnmf.__version__}
-    if training.about:
-        metadata["about"] = training.about
-    train_on_performances(NoteNetwork(metadata=metadata), training, _score)
+    train_on_performances(NoteNetwork(metadata=training.metadata), training, _score)
 
 
 def _score(network: nn.Module, excerpt: NoteExcerpt) -> dict[str, float]:

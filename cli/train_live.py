@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import harmnmf
 from harmnmf.cli._support.note_training import (
     NoteTraining,
     f_measure,
@@ -61,16 +60,8 @@ def command(start: str, **options: Any) -> None:
     training = NoteTraining(**options)
     initial = NoteNetwork.load(start)
     torch.manual_seed(training.seed)
-    metadata = {
-        "name": training.output.resolve().name,
-        "harmnmf": harmnmf.__version__,
-        "initial network": {
-            key: initial.metadata[key] for key in ("name", "about") if key in initial.metadata
-        },
-    }
-    if training.about:
-        metadata["about"] = training.about
-    network = CausalNetwork(metadata=metadata)
+    about = {key: initial.metadata[key] for key in ("name", "about") if key in initial.metadata}
+    network = CausalNetwork(metadata={**training.metadata, "initial network": about})
     try:
         transfer_weights(initial, network)
     except ParameterError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+import harmnmf
 from harmnmf.errors import HarmnmfError
 
 from .options import COUNT, FOLDER, about_option, device_option, quiet_option, seed_option
@@ -54,6 +55,12 @@ class NoteTraining:
     restart: bool
     about: str | None
     quiet: bool
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Metadata of the network."""
+        metadata = {"name": self.output.resolve().name, "harmnmf": harmnmf.__version__}
+        return {**metadata, "about": self.about} if self.about else metadata
 
 
 def note_training_options(*, excerpts: int, steps: int) -> Callable[[_Function], _Function]:
