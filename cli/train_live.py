@@ -58,15 +58,16 @@ def command(start: str, **options: Any) -> None:
     from harmnmf.storage.shipped import find_file
 
     training = NoteTraining(**options)
-    initial = NoteNetwork.load(start)
+    path = find_file(start, shipped_networks(), "network")
+    initial = NoteNetwork.load(path)
     torch.manual_seed(training.seed)
-    about = {key: initial.metadata[key] for key in ("name", "about") if key in initial.metadata}
-    network = CausalNetwork(metadata={**training.metadata, "initial network": about})
+    network = CausalNetwork(
+        metadata={**training.metadata, "start": initial.metadata.get("name", path.stem)}
+    )
     try:
         transfer_weights(initial, network)
     except ParameterError as error:
         raise ParameterError(f"{start}: {error}; choose another --start") from error
-    path = find_file(start, shipped_networks(), "network")
     train_on_performances(
         network,
         training,

@@ -44,7 +44,7 @@ def test_network_is_trained_and_used(folder: Path) -> None:
     path = folder / "run" / "network.safetensors"
     about = CausalNetwork.load(path).metadata
     assert (about["name"], about["about"]) == ("run", "A toy. CC0.")
-    assert about["initial network"]["name"] == "learned"
+    assert about["start"] == "learned"
     LiveTranscriber(
         16000, network=path, dictionary=folder / "run" / "dictionaries" / "a.safetensors"
     )
