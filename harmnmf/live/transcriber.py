@@ -89,11 +89,7 @@ class LiveTranscriber:
         self.network = network
         front_end = network.settings.front_end
         self._rate, self._hop = front_end.sample_rate, front_end.hop_length
-        # A frame is known when its window is, and decided when the head's frames and one more are.
-        self.look_aheads = tuple(
-            (front_end.look_ahead + (delay + 1) * self._hop) / self._rate
-            for delay in network.config.delays
-        )
+        self.look_aheads = network.look_aheads
         self.look_ahead = look_ahead
         known: dict[str, Any] = {}
         if calibration is not None:
