@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,7 +60,7 @@ class RunningLevel:
 
     def push(self, V: NDArray[np.float32]) -> float:
         """Take the magnitudes of the next frames, (n_bins, n_frames); return the level."""
-        self._counts *= 1 - V.shape[1] / _MEMORY
+        self._counts *= math.exp(-V.shape[1] / _MEMORY)
         self._add(V.max(axis=0, initial=0.0), 1.0)
         return self.level
 

@@ -17,6 +17,8 @@ References
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from harmnmf.errors import ParameterError
@@ -198,7 +200,7 @@ class SlidingActivations:
         negative, positive = (
             self._G.T @ (self._wet * term)[:, :n_frames].sum(dim=1) for term in self._terms
         )
-        kept = 1 - n_frames / self._memory
+        kept = math.exp(-n_frames / self._memory)
         # Each frame's auxiliary function has its minimum where its own update leads.
         self._negative = kept * self._negative + self.u ** (1 / gamma) * negative
         self._positive = kept * self._positive + positive

@@ -232,6 +232,14 @@ def test_the_response_follows_a_change():
     assert torch.corrcoef(torch.stack([r.log(), rising.log()]))[0, 1] > 0.9
 
 
+@pytest.mark.parametrize("memory", [0.5, 2.0, 1e6])
+def test_any_memory_gives_a_response(memory):
+    V, W, _ = synthetic(40)
+    r = response_of(V, W, memory=memory)
+    assert torch.isfinite(r).all()
+    assert (r > 0).all()
+
+
 def test_the_response_begins_with_the_one_that_is_known():
     V, W, _ = synthetic(30)
     true = torch.exp(torch.sin(torch.linspace(0, 4, len(W), dtype=torch.float64)))
