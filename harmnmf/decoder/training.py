@@ -113,9 +113,8 @@ def train_note_network(
         network's, a parameter is outside its domain, or the folder holds another training.
     """
     check_integer("batch_size", batch_size)
-    # Each head must know at least one frame.
-    is_causal = isinstance(network, CausalNetwork)
-    check_integer("n_frames", n_frames, 1 + network.config.delays[-1] if is_causal else 1)
+    longest = network.config.delays[-1] if isinstance(network, CausalNetwork) else 0
+    check_integer("n_frames", n_frames, longest + 1)  # each head must know a frame
     check_integer("n_steps", n_steps)
     check_integer("seed", seed, 0)
     check_flag("augment", augment)
