@@ -10,6 +10,7 @@ import torch
 from harmnmf import TimbreDictionary, harmonic_templates
 from harmnmf.decoder.causal_network import CausalNetwork, CausalNetworkConfig
 from harmnmf.decoder.features import FeatureSettings, NoteFeatures, SlidingWindow
+from harmnmf.decoder.stream_analysis import measure_stream
 from harmnmf.signal.spectrogram import LowLatency
 
 PITCHES = tuple(range(50, 74))
@@ -56,10 +57,19 @@ def network(config: CausalNetworkConfig = CONFIG, seed: int = 0) -> CausalNetwor
                 x.normal_(0, 0.1)
             elif name.endswith("running_var"):
                 x.uniform_(0.5, 2.0)
-        for head in made.heads:
-            head.notes.bias.zero_()
-            head.notes.weight.mul_(3)
-    return made.eval()
+        # Over random music, logits have a mean of 0 and a deviation of 2.
+        made.eval()
+        features = measure_stream(music(1.0), dictionary(), SETTINGS)
+        inputs = [x[None] for x in SETTINGS.tensors(features)]
+        for layer in ("notes", "pedal"):
+            for head, logits in zip(made.heads, made(*inputs), strict=True):
+                values = torch.stack(logits[:4]) if layer == "notes" else logits.pedal
+                out = getattr(head, layer)
+                scale = 2 / values.flatten(1).std(dim=1)
+                mean = values.flatten(1).mean(dim=1)
+                out.bias.copy_((out.bias - mean) * scale)
+                out.weight.mul_(scale.view(-1, *[1] * (out.weight.ndim - 1)))
+    return made
 
 
 def random_features(n_frames: int, seed: int = 0) -> NoteFeatures:

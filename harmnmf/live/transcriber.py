@@ -23,6 +23,9 @@ from .events import Event
 
 __all__ = ["LiveTranscriber"]
 
+# Beyond it, powers of the spectra overflow in single precision.
+_TOO_LOUD = 1e6
+
 
 class LiveTranscriber:
     """Transcribe piano music while it is played.
@@ -159,13 +162,13 @@ class LiveTranscriber:
         Raises
         ------
         ParameterError
-            If the samples have another shape, or are not finite.
+            If the samples have another shape, are not finite, or are beyond all measure.
         """
         block = np.asarray(samples, np.float32)
-        if block.ndim not in (1, 2):
+        if block.ndim not in (1, 2) or (block.ndim == 2 and not len(block)):
             raise ParameterError(f"samples must be (n_channels, n_samples), not {block.shape}")
-        if not np.isfinite(block).all():
-            raise ParameterError("samples must be finite")
+        if not (np.abs(block) < _TOO_LOUD).all():
+            raise ParameterError("samples must be finite, with full scale at ±1")
         mono = block if block.ndim == 1 else block.mean(axis=0)
         self._n_pushed += len(mono)
         return self._transcribe(mono if self._resampler is None else self._resampler.push(mono))
