@@ -101,6 +101,11 @@ class SlidingWindow:
     ages : tuple of int, default=(0, 4, 8)
         The features of a frame have the activations of the frames that lie these numbers of frames
         before it: the older they are, the better they are known.
+
+    Raises
+    ------
+    ParameterError
+        If there are no ages, or the window is too short for them.
     """
 
     n_frames: int = 10
@@ -110,7 +115,12 @@ class SlidingWindow:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ages", as_counts("ages", self.ages, 0))
         check_integer("n_frames", self.n_frames, 1, _LARGEST)
-        check_integer("n_step", self.n_step, 1, self.n_frames - max(self.ages))
+        check_integer("n_step", self.n_step)
+        if not self.ages or self.n_step + max(self.ages) > self.n_frames:
+            raise ParameterError(
+                f"the ages must be at least one, and n_step = {self.n_step} frames of each, "
+                f"{self.ages}, must lie in the {self.n_frames} frames of the window"
+            )
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RunningLevel", "reference_level"]
+__all__ = ["AUDIBLE", "RunningLevel", "reference_level"]
 
 # The loud parts: this quantile of the loudest row of each frame. Frames 40 dB below the second
 # quantile are left out, or a recording with long silences would have too low a level.
 _LOUD = 0.99
 _LOUD_OF_ALL = 0.995
-_AUDIBLE = 0.01
+AUDIBLE = 0.01
 # A recording whose loud parts are below this level in dB (a full-scale sinusoid is at 0 dB) is
 # silent.
 _SILENCE = -70.0
@@ -31,7 +33,7 @@ def reference_level(V: NDArray[np.float32]) -> float:
     """
     loudest = V.max(axis=0, initial=0.0)
     if loudest.size:
-        loudest = loudest[loudest > _AUDIBLE * np.quantile(loudest, _LOUD_OF_ALL)]
+        loudest = loudest[loudest > AUDIBLE * np.quantile(loudest, _LOUD_OF_ALL)]
     loud = float(np.quantile(loudest, _LOUD)) if loudest.size else 0.0
     return max(loud, 10 ** (_SILENCE / 20))
 
@@ -48,7 +50,7 @@ class RunningLevel:
     --------
     >>> level = RunningLevel()
     >>> [round(level.push(np.full((3, 100), x)), 2) for x in (0.1, 1.0, 0.1)]
-    [0.1, 0.98, 0.98]
+    [0.1, 1.03, 1.03]
     """
 
     def __init__(self, level: float | None = None) -> None:
@@ -58,14 +60,14 @@ class RunningLevel:
 
     def push(self, V: NDArray[np.float32]) -> float:
         """Take the magnitudes of the next frames, (n_bins, n_frames); return the level."""
-        self._counts *= 1 - V.shape[1] / _MEMORY
+        self._counts *= math.exp(-V.shape[1] / _MEMORY)
         self._add(V.max(axis=0, initial=0.0), 1.0)
         return self.level
 
     @property
     def level(self) -> float:
         """Magnitude of the loud parts."""
-        audible = _AUDIBLE * _quantile(self._counts, _LOUD_OF_ALL) < _MIDDLES
+        audible = AUDIBLE * _quantile(self._counts, _LOUD_OF_ALL) < _MIDDLES
         return max(_quantile(self._counts * audible, _LOUD), 10 ** (_SILENCE / 20))
 
     def _add(self, loudest: NDArray[np.floating], count: float) -> None:

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from harmnmf.signal.harmonics import FrequencyAxis
 from harmnmf.signal.tuning import estimate_tuning
 
+from .levels import AUDIBLE
+
 __all__ = ["RunningTuning"]
 
 # A frame in five, ten in a second, is kept, if it is less than 40 dB below the loud parts.
 _THINNING = 5
-_AUDIBLE = 0.01
 # Kept frames from which the tuning is estimated: the first times, and later.
 _FIRST, _LATER = (50, 150), 600
 # Changes in semitones that do not matter.
@@ -48,7 +49,7 @@ class RunningTuning:
             return 0.0
         own = V[:, -self._n_seen % _THINNING :: _THINNING]
         self._n_seen += V.shape[1]
-        self._kept += [frame.copy() for frame in own.T if frame.max() > _AUDIBLE * level]
+        self._kept += [frame.copy() for frame in own.T if frame.max() > AUDIBLE * level]
         n_wanted = self._first[0] if self._first else _LATER
         if len(self._kept) < n_wanted:
             return 0.0

@@ -20,7 +20,7 @@ from harmnmf.signal.spectrogram import LogFrequency
 from harmnmf.signal.tuning import estimate_tuning
 
 from .features import FeatureSettings, NoteFeatures
-from .levels import RunningLevel
+from .levels import AUDIBLE, RunningLevel
 from .running_tuning import RunningTuning
 from .treble import widen_treble
 
@@ -132,7 +132,8 @@ class StreamAnalysis:
         ]
 
     def _step(self, spectra: Sequence[NDArray[np.float32]]) -> NoteFeatures:
-        self.solver.push(torch.from_numpy(np.ascontiguousarray(spectra[0])))
+        V = torch.from_numpy(np.ascontiguousarray(spectra[0]))
+        self.solver.push(V, audible=AUDIBLE * self.level)
         rows = torch.cat([self.solver.A[:, None], self.solver.S], dim=1).numpy()
         n_window, n_step = self.sliding.n_frames, self.sliding.n_step
         aged = [rows[..., n_window - age - n_step : n_window - age] for age in self.sliding.ages]

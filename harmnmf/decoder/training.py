@@ -113,7 +113,8 @@ def train_note_network(
         network's, a parameter is outside its domain, or the folder holds another training.
     """
     check_integer("batch_size", batch_size)
-    check_integer("n_frames", n_frames)
+    longest = network.config.delays[-1] if isinstance(network, CausalNetwork) else 0
+    check_integer("n_frames", n_frames, longest + 1)  # each head must know a frame
     check_integer("n_steps", n_steps)
     check_integer("seed", seed, 0)
     check_flag("augment", augment)

@@ -13,7 +13,7 @@ from harmnmf.decoder.network import NoteProbabilities
 from harmnmf.decoder.network_stream import NetworkStream
 from harmnmf.decoder.stream_analysis import StreamAnalysis
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
-from harmnmf.errors import ParameterError
+from harmnmf.errors import AudioError, ParameterError
 from harmnmf.signal.audio import Audio
 from harmnmf.signal.resampling import PromptResampler
 
@@ -22,6 +22,9 @@ from .decoding import EventDecoder
 from .events import Event
 
 __all__ = ["LiveTranscriber"]
+
+# Beyond it, powers of the spectra overflow in single precision.
+_TOO_LOUD = 1e6
 
 
 class LiveTranscriber:
@@ -156,12 +159,14 @@ class LiveTranscriber:
         Raises
         ------
         AudioError
-            If the samples have another shape, are integers, or are not finite.
+            If the samples have another shape, are integers, not finite, or beyond all measure.
         """
         block = np.asarray(samples)
         if not block.size:
             return []
         mono = Audio(block, self.sample_rate).to_mono().samples
+        if not (np.abs(mono) < _TOO_LOUD).all():
+            raise AudioError("samples must have full scale at ±1")
         self._n_pushed += len(mono)
         return self._transcribe(mono if self._resampler is None else self._resampler.push(mono))
 

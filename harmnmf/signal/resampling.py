@@ -60,9 +60,9 @@ class PromptResampler:
     --------
     >>> resampler = PromptResampler(48000, 16000)
     >>> [len(resampler.push(np.zeros(480, np.float32))) for _ in range(3)]
-    [129, 160, 160]
+    [128, 160, 160]
     >>> len(resampler.finish())
-    31
+    32
     """
 
     def __init__(self, rate: int, sample_rate: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harmnmf import FormatError, ParameterError
-from harmnmf.decoder.features import FeatureSettings, NoteFeatures
+from harmnmf.decoder.features import FeatureSettings, NoteFeatures, SlidingWindow
 from harmnmf.decoder.levels import reference_level
 from harmnmf.nmf.solvers.convolutive import NoteActivations
 from harmnmf.signal.spectrogram import STFT, LogFrequency
@@ -103,3 +103,44 @@ def test_settings_round_trip_through_json() -> None:
 def test_invalid_settings(wrong: dict[str, Any]) -> None:
     with pytest.raises(ParameterError):
         FeatureSettings(**wrong)
+
+
+def test_settings_of_streams_round_trip_through_json() -> None:
+    settings = FeatureSettings(sliding=SlidingWindow(n_frames=8, n_step=1, ages=(0, 3, 6)))
+    description = json.loads(json.dumps(settings.to_dict()))
+    assert FeatureSettings.from_dict(description) == settings
+    assert (SETTINGS.n_inputs, settings.n_inputs) == (3, 9)
+    # Older files say nothing of streams.
+    del description["sliding"]
+    assert FeatureSettings.from_dict(description).sliding is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n_frames": 0},
+        {"n_frames": 10**6},
+        {"n_frames": 9},  # the frames of age 8 are two
+        {"n_step": 0},
+        {"n_step": 1.5},
+        {"n_step": 3},
+        {"ages": ()},
+        {"ages": (-1,)},
+        {"ages": (0, 9)},
+        {"ages": 4},
+        {"ages": "048"},
+    ],
+    ids=str,
+)
+def test_invalid_windows(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        SlidingWindow(**wrong)
+    description = {**FeatureSettings(sliding=SlidingWindow()).to_dict()}
+    description["sliding"] = {**description["sliding"], **wrong}
+    with pytest.raises(FormatError):
+        FeatureSettings.from_dict(description)
+
+
+@pytest.mark.parametrize("parameters", [{"n_frames": 1, "n_step": 1, "ages": (0,)}, {"n_step": 1}])
+def test_short_windows(parameters: dict[str, Any]) -> None:
+    SlidingWindow(**parameters)

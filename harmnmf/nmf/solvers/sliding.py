@@ -5,9 +5,9 @@ last frames are open: an attack that began in a frame is confirmed or taken back
 follow, and after `n_window` frames its activation stays as it is. Whenever the window moves on, it
 starts from the activations that it had, so that a few iterations suffice.
 
-The response of the room is estimated from all frames that have left the window, weighted by an
-exponential decay, as in online factorisation [1]_: the auxiliary function of its update is a sum
-over frames, of which only two sums per band are kept.
+The response of the room is estimated from the audible frames that have left the window, weighted
+by an exponential decay, as in online factorisation [1]_: the auxiliary function of its update is a
+sum over frames, of which only two sums per band are kept.
 
 References
 ----------
@@ -16,6 +16,8 @@ References
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 
@@ -30,6 +32,7 @@ __all__ = ["SlidingActivations"]
 
 # Added to data and model; magnitudes are at most 1.
 _FLOOR = 1e-8
+_INAUDIBLE = 100 * _FLOOR
 # Frames that the response to begin with counts for.
 _PRIOR = 100.0
 
@@ -52,7 +55,7 @@ class SlidingActivations:
     u : Tensor, shape (n_bands,), optional
         Gains of the bands to begin with. Default: 1.
     memory : float, default=1500.0
-        Frames after which what was heard counts for the response by a factor of 1/e.
+        Audible frames after which what was heard counts for the response by a factor of 1/e.
     reverberation : Reverberation, optional
         Decay of the room along time. Default: none.
     beta : float, default=0.5
@@ -135,10 +138,14 @@ class SlidingActivations:
         """Sustained timbres in the window, (n_pitches, n_timbres - n_attack, n_window)."""
         return self._sustained.unflatten(0, (-1, len(self._attacks))).transpose(0, 1)
 
-    def push(self, V: torch.Tensor) -> None:
-        """Take the next frames, (n_bins, n_frames), at least one and at most a window of them."""
+    def push(self, V: torch.Tensor, audible: float = _INAUDIBLE) -> None:
+        """Take the next frames, (n_bins, n_frames), at least one and at most a window of them.
+
+        Frames that now leave the window count for the response if their loudest bin exceeds
+        `audible`.
+        """
         n_new = V.shape[1]
-        self._leave(n_new)
+        self._leave(n_new, audible)
         V = V + _FLOOR
         start = V.mean() / (self._Wf.mean() * self._Wf.shape[1])
         self._V = torch.cat([self._V[:, n_new:], V], dim=1)
@@ -182,28 +189,30 @@ class SlidingActivations:
             total[:, : n_window - j] += rows[j * n_pitches : (j + 1) * n_pitches, j:]
         return total
 
-    def _leave(self, n_frames: int) -> None:
+    def _leave(self, n_frames: int, audible: float) -> None:
         """Learn from the frames that leave the window, and keep their reverberation.
 
         The model is that of the last iteration: another product would cost half as much as one.
         """
-        if self._is_adaptive:
-            self._update_response(n_frames)
+        heard = self._V[:, :n_frames].amax(dim=0) > audible
+        if self._is_adaptive and heard.any():
+            self._update_response(heard.nonzero()[:, 0])
         dry, wet = self._dry[:, n_frames - 1, None], self._wet[:, n_frames - 1, None]
         self._tail = self.reverberation.decay * (wet - dry) + self.reverberation.level * dry
 
-    def _update_response(self, n_frames: int) -> None:
-        """Update the response with the first frames of the window."""
+    def _update_response(self, frames: torch.Tensor) -> None:
+        """Update the response with frames of the window."""
         gamma = majorisation_exponent(self.beta)
+        wet = self._wet[:, frames]
         negative, positive = (
-            self._G.T @ (self._wet * term)[:, :n_frames].sum(dim=1) for term in self._terms
+            self._G.T @ (wet * term[:, frames]).sum(dim=1) for term in self._terms
         )
-        kept = 1 - n_frames / self._memory
+        kept = math.exp(-len(frames) / self._memory)
         # Each frame's auxiliary function has its minimum where its own update leads.
         self._negative = kept * self._negative + self.u ** (1 / gamma) * negative
         self._positive = kept * self._positive + positive
-        self._spectrum = kept * self._spectrum + self._wet[:, :n_frames].sum(dim=1)
-        self._n_heard = kept * self._n_heard + n_frames
+        self._spectrum = kept * self._spectrum + wet.sum(dim=1)
+        self._n_heard = kept * self._n_heard + len(frames)
         prior = self._positive.mean() * _PRIOR / self._n_heard
         if not prior > 0:
             return
