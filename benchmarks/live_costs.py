@@ -172,7 +172,7 @@ def cost_rows(data: Path, seconds: float) -> Iterator[list[str]]:
         first: list[Event] = []
         for blocks, length in BLOCKS.items():
             lengths = (
-                [round(length * rate)] if length else rng.integers(1, LONGEST_DRAWN * rate, 99)
+                [round(length * rate)] if length else rng.integers(1, LONGEST_DRAWN * rate, N_DRAWN)
             )
             with on_one_core():
                 transcriber = LiveTranscriber(rate)
