@@ -111,7 +111,9 @@ class LiveTranscriber:
         )
         self._n_decoded = 0  # frames
         self._resampler = (
-            None if sample_rate == self._rate else PromptResampler(sample_rate, self._rate)
+            None
+            if self.sample_rate == self._rate
+            else PromptResampler(self.sample_rate, self._rate)
         )
         self._n_pushed = self._n_analysed = 0  # samples of the stream, and of the analysis
 
