@@ -9,7 +9,6 @@ import sys
 import textwrap
 import time
 import unicodedata
-from types import TracebackType
 from typing import TextIO
 
 from .live_state import LiveState, decibels, event_text
@@ -76,7 +75,8 @@ def draw(state: LiveState, n_columns: int, n_lines: int, *, is_ascii: bool = Fal
         names,
         "pedal down" if state.is_pedal_down else "",
     ]
-    messages = [part for message in state.messages for part in textwrap.wrap(message, n_columns)]
+    last = state.messages[-_MESSAGE_LINES:]  # of hours there may be thousands
+    messages = [part for message in last for part in textwrap.wrap(message, n_columns)]
     below = [*messages[-_MESSAGE_LINES:], "Ctrl-C ends"]
     n_events = min(len(state.events), max(0, n_lines - len(lines) - len(below)))
     events = list(state.events)[len(state.events) - n_events :]
@@ -130,12 +130,7 @@ class LiveDisplay:
         self._write(_OPEN)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Return to the first screen."""
         self._write(_CLOSE)
         if sys.platform != "win32":
