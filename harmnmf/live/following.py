@@ -60,12 +60,12 @@ class Report:
     events : list of Event
         New events.
     samples : ndarray, shape (n_channels, n_samples)
-        The next samples of the source, also those that were not transcribed. None in the last
-        report.
+        The next samples of the source, also those that were not transcribed. The last report has
+        no samples.
     level : float
         Their peak, full scale at 1.
     delay : float
-        Seconds of samples that wait.
+        Seconds of samples that wait to be transcribed.
     look_ahead : float
         Seconds that are heard after an onset before its event.
     n_lost : int

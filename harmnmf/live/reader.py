@@ -52,7 +52,8 @@ class Reader:
     @property
     def delay(self) -> float:
         """Seconds of samples that wait."""
-        return (self._n_read - self._n_taken) / self._source.sample_rate
+        n_waiting = self._n_read - self._n_taken  # below 0 if a block is taken before it counts
+        return max(0, n_waiting) / self._source.sample_rate
 
     def take(self, duration: float) -> list[Arrival]:
         """Return what waits, in order, until it is `duration` in seconds or more."""
@@ -71,8 +72,9 @@ class Reader:
     def _read(self) -> None:
         try:
             while not self.is_stopped and (samples := self._source.read()) is not None:
-                self._n_read += samples.shape[1]
                 self._arrivals.append(Arrival(self._clock.monotonic(), samples))
+                # Afterwards: what counts as waiting can be taken.
+                self._n_read += samples.shape[1]
                 while self.delay > _MAX_WAITING and not self.is_stopped:
                     self._clock.sleep(_POLL)
         except Exception as error:
