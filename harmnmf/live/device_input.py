@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import queue
+import threading
 import time
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,8 @@ class DeviceInput:
         self._block: NDArray[np.float32] | None = None
         self._is_closed = False
         self._stream: Any = None
+        # PortAudio must not be asked about a stream that is being closed by another thread.
+        self._lock = threading.Lock()
 
     def __enter__(self) -> DeviceInput:
         try:
@@ -117,17 +119,15 @@ class DeviceInput:
             )
             self._stream.start()
         except self._sounddevice.PortAudioError as error:
+            if self._stream is not None:
+                self._stream.close()
             raise self._refusal(error) from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._is_closed = True
-        self._stream.close()
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._is_closed = True
+            self._stream.close()
 
     def read(self) -> NDArray[np.float32] | None:
         """Wait for the next samples.
@@ -171,19 +171,20 @@ class DeviceInput:
                     ) from None
 
     def _is_running(self) -> bool:
-        try:
-            return self._stream.active
-        except self._sounddevice.PortAudioError:
-            return False
+        with self._lock:
+            try:
+                return not self._is_closed and self._stream.active
+            except self._sounddevice.PortAudioError:
+                return False
 
     def _take(self, samples: NDArray[np.float32], n_samples: int, times: Any, status: Any) -> None:
         """Queue a block of PortAudio's, (n_samples, n_channels)."""
-        time = times.inputBufferAdcTime
+        start = times.inputBufferAdcTime
         if status.input_overflow:
-            gap = min(max(time - self._next_time, 0.0), _LONGEST_GAP)
+            gap = min(max(start - self._next_time, 0.0), _LONGEST_GAP)
             # Not all systems tell the time.
             self._lose(round(gap * self.sample_rate) or n_samples)
-        self._next_time = time + n_samples / self.sample_rate
+        self._next_time = start + n_samples / self.sample_rate
         try:
             self._blocks.put_nowait((self._n_missing, samples.T.copy()))
             self._n_missing = 0

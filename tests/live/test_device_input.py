@@ -140,6 +140,7 @@ def test_an_input_that_refuses(fake):
     fake.error = "Device unavailable"
     with pytest.raises(AudioError, match=r"Line In: .*Device unavailable"), DeviceInput():
         pass
+    assert not fake.is_open
 
 
 def test_sounddevice_is_missing(monkeypatch):
