@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from mido import Message
@@ -65,12 +64,7 @@ class MidiSender:
     def __enter__(self) -> MidiSender:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """End all notes and close the port."""
         for pitch in sorted(self._sounding):
             self._port.send(Message("note_off", note=pitch))

@@ -11,7 +11,7 @@ from .network import NoteNetwork
 
 __all__ = ["transfer_weights"]
 
-# Of a head's layer on the trunk's frames, the random weights are kept to this part.
+# Scale of the random weights that remain in the first layer of a head.
 _NOISE = 0.1
 # What both networks must have in common.
 _ARCHITECTURE = ("n_channels", "n_partials", "time_dilations", "key_dilations")

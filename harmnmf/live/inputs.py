@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from types import TracebackType
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -115,12 +114,7 @@ class PipeInput:
     def __enter__(self) -> PipeInput:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Leave the file open: it is not this object's."""
 
     @property
@@ -208,12 +202,7 @@ class FileInput:
     def __enter__(self) -> FileInput:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         # A thread may be reading: the file is closed with the generator.
         self._is_closed = True
 

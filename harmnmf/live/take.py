@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
-from types import TracebackType
 
 from numpy.typing import ArrayLike
 
@@ -104,12 +103,7 @@ class Take:
     def __enter__(self) -> Take:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.finish()
 
     def write(self, samples: ArrayLike) -> None:
