@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 __all__ = ["PromptResampler", "resample_blocks"]
 
-# Half the length of the filter, in periods of the lower rate; the passband, as a part of the lower
-# Nyquist frequency; and the parameter of the Kaiser window, for a stopband of -80 dB.
+# Half the length of the filter, in periods of the lower rate; the frequency of -6 dB, as a part of
+# the lower Nyquist frequency; and the parameter of the Kaiser window, for a stopband of -80 dB.
 _HALF = 32
-_PASSBAND = 0.92
+_CUTOFF = 0.92
 _KAISER = 8.0
 # Samples that are filtered at once: each takes as much memory as the filter.
 _PIECE = 2**14
@@ -73,7 +73,7 @@ class PromptResampler:
         self.delay = half / rate
         # A filter for each of the positions that the output may have between two samples.
         t = np.arange(-half + 1, half + 1) - np.arange(self._up)[:, None] / self._up
-        cutoff = _PASSBAND * lower / rate
+        cutoff = _CUTOFF * lower / rate
         window = np.i0(_KAISER * np.sqrt(np.maximum(0, 1 - (t / half) ** 2))) / np.i0(_KAISER)
         filters = np.sinc(cutoff * t) * window
         self._filters = (filters / filters.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -202,10 +202,10 @@ class LogFrequency(FrontEnd):
 class LowLatency(LogFrequency):
     """Logarithmic frequency for transcription while the music is played.
 
-    The windows are as long as those of :class:`LogFrequency`, but each
-    ends at most `max_delay` after the time of its frame: half a Hann window rises to that time, and
-    half of another, shorter one falls from it. So a low note is seen as soon as a high one, while
-    its partials are separated almost as well.
+    The windows are as long as those of :class:`LogFrequency`, but each ends at most `max_delay`
+    after the time of its frame: half a Hann window rises to that time, and half of another, shorter
+    one falls from it. So a low note is seen as soon as a high one, while its partials are separated
+    almost as well.
 
     Parameters
     ----------

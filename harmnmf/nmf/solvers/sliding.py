@@ -1,13 +1,23 @@
 """Activations of notes while they are played: factorisation in a window that slides.
 
-The model is that of :mod:`harmnmf.nmf.solvers.convolutive`. With the dictionary given, only the
+The model is that of :mod:`harmnmf.nmf.solvers.convolutive`, attacks A and sustained timbres S of a
+dictionary W in a room with the decay R and the response ``r = G u``. With W and R given, only the
 last frames are open: an attack that began in a frame is confirmed or taken back by those that
 follow, and after `n_window` frames its activation stays as it is. Whenever the window moves on, it
 starts from the activations that it had, so that a few iterations suffice.
 
-The response of the room is estimated from the audible frames that have left the window, weighted
-by an exponential decay, as in online factorisation [1]_: the auxiliary function of its update is a
-sum over frames, of which only two sums per band are kept.
+The response is estimated from the audible frames that have left the window, weighted by an
+exponential decay, as in online factorisation [1]_. Of these frames only two sums per band are
+kept::
+
+    N = Σ_n λ^n u_n^(1/γ) · Gᵀ(V̂₀ · V · V̂^(β-2))[n]        P = Σ_n λ^n Gᵀ(V̂₀ · V̂^(β-1))[n]
+    u ← [(N + p u₀^(1/γ)) / (P + p)]^γ
+
+where n counts the audible frames since, ``λ = exp(-1 / memory)``, u_n is u when the frame left, V̂₀
+the model without the response, γ
+:func:`~harmnmf.nmf.solvers.divergence.majorisation_exponent`, and u₀ the response to begin with,
+whose weight p is that of 100 frames. Then u is scaled so that the model has the same sum with the
+response as without.
 
 References
 ----------
@@ -39,6 +49,8 @@ _PRIOR = 100.0
 
 class SlidingActivations:
     """Estimate the activations of a dictionary's keys in the last frames of a stream.
+
+    The first steps of a stream have silence before them.
 
     Parameters
     ----------
@@ -110,7 +122,7 @@ class SlidingActivations:
         self.u = W.new_ones(self._G.shape[1]) if u is None else u.clone()
         if len(self.u) != self._G.shape[1]:
             raise ParameterError(f"u must have {self._G.shape[1]} bands, not {len(self.u)}")
-        self._start = self.u
+        self._u0 = self.u
         # Sums over the frames of the past: the two terms of the update, and the model's spectrum.
         self._negative, self._positive = W.new_zeros(2, self._G.shape[1])
         self._spectrum = W.new_zeros(n_bins)
@@ -208,7 +220,7 @@ class SlidingActivations:
             self._G.T @ (wet * term[:, frames]).sum(dim=1) for term in self._terms
         )
         kept = math.exp(-len(frames) / self._memory)
-        # Each frame's auxiliary function has its minimum where its own update leads.
+        # A frame alone leads to u · (negative / positive)^gamma.
         self._negative = kept * self._negative + self.u ** (1 / gamma) * negative
         self._positive = kept * self._positive + positive
         self._spectrum = kept * self._spectrum + wet.sum(dim=1)
@@ -216,7 +228,7 @@ class SlidingActivations:
         prior = self._positive.mean() * _PRIOR / self._n_heard
         if not prior > 0:
             return
-        start = self._start ** (1 / gamma)
+        start = self._u0 ** (1 / gamma)
         u = ((self._negative + prior * start) / (self._positive + prior)) ** gamma
         level = (self._G @ u) @ self._spectrum / self._spectrum.sum()
         self.u = u / level
