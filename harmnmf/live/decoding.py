@@ -75,7 +75,7 @@ class EventDecoder:
     >>> onset[39, 5], sounding[39, 5:12], velocity[39, 5] = 0.75, 1.0, 0.5
     >>> frames = NoteProbabilities(onset, sounding, offset, velocity, np.zeros(20, np.float32))
     >>> decoder = EventDecoder(np.arange(21, 109), 0.02)
-    >>> for event in decoder.push(0, frames) + decoder.finish():
+    >>> for event in decoder.push(frames) + decoder.finish():
     ...     print(event)
     NoteOn(time=0.1, pitch=60, velocity=64, confidence=0.75)
     NoteOff(time=0.24, pitch=60)
@@ -113,15 +113,11 @@ class EventDecoder:
         self._pedal_start: int | None = None
         self._is_pedal_down = False
 
-    def push(self, first_frame: int, probabilities: NoteProbabilities) -> list[Event]:
+    def push(self, probabilities: NoteProbabilities) -> list[Event]:
         """Take the probabilities of the next frames; return the events that they decide.
 
         Parameters
         ----------
-        first_frame : int
-            Number of their first frame in the stream, at most one more than that of the last frame
-            so far. Frames may come again: those that were decided are ignored, and the last one,
-            which is not, is replaced.
         probabilities : NoteProbabilities
             Probabilities, shape (n_pitches, n_frames), and of the pedal, shape (n_frames,).
 
@@ -131,9 +127,9 @@ class EventDecoder:
             For each pitch, notes on and off alternate over all calls.
         """
         events: list[Event] = []
-        for frame in range(max(first_frame, self._next), first_frame + len(probabilities.pedal)):
-            column = NoteProbabilities._make(a[..., frame - first_frame] for a in probabilities)
-            if frame > self._next and self._current is not None:
+        for i in range(len(probabilities.pedal)):
+            column = NoteProbabilities._make(a[..., i] for a in probabilities)
+            if self._current is not None:
                 events += self._decide(self._current, column.onset)
             self._current = column
         return events

@@ -182,9 +182,7 @@ class LiveTranscriber:
             self._stream.push(features)
         frames = self._stream.read(self._head, self._n_decoded)
         n_left = n_frames - self._n_decoded
-        events += self._decoder.push(
-            self._n_decoded, NoteProbabilities(*(x[..., :n_left] for x in frames))
-        )
+        events += self._decoder.push(NoteProbabilities(*(x[..., :n_left] for x in frames)))
         return events + self._decoder.finish()
 
     def calibration(self) -> LiveCalibration:
@@ -199,6 +197,6 @@ class LiveTranscriber:
         for features in self._analysis.push(samples):
             self._stream.push(features)
             frames = self._stream.read(self._head, self._n_decoded)
-            events += self._decoder.push(self._n_decoded, frames)
+            events += self._decoder.push(frames)
             self._n_decoded += frames.pedal.shape[-1]
         return events

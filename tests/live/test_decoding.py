@@ -22,15 +22,12 @@ from harmnmf.live.events import Event, NoteOff, NoteOn, PedalEvent, notes_from_e
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "example.flac"
 
 
-def decoded(
-    posteriors: NotePosteriors, cuts: Sequence[int] = (), n_again: int = 0, **options: float
-) -> list[Event]:
-    """Events of frames that are cut into blocks; some frames before each come again."""
+def decoded(posteriors: NotePosteriors, cuts: Sequence[int] = (), **options: float) -> list[Event]:
+    """Events of frames that are cut into blocks."""
     decoder = EventDecoder(posteriors.pitches, posteriors.hop_duration, **options)
     events = []
     for start, end in zip([0, *cuts], [*cuts, len(posteriors.pedal)], strict=True):
-        first = max(0, start - n_again)
-        events += decoder.push(first, posteriors[first:end].probabilities)
+        events += decoder.push(posteriors[start:end].probabilities)
     return events + decoder.finish()
 
 
@@ -66,13 +63,13 @@ def common_onsets(posteriors: NotePosteriors) -> float:
 
 
 @settings(max_examples=100, deadline=None)
-@given(posteriors=any_posteriors, n_again=st.integers(0, 9), data=st.data())
+@given(posteriors=any_posteriors, data=st.data())
 def test_events_do_not_depend_on_the_blocks(
-    posteriors: NotePosteriors, n_again: int, data: st.DataObject
+    posteriors: NotePosteriors, data: st.DataObject
 ) -> None:
     n_frames = len(posteriors.pedal)
     cuts = sorted(data.draw(st.lists(st.integers(0, n_frames), max_size=70), label="cuts"))
-    assert decoded(posteriors, cuts, n_again) == decoded(posteriors)
+    assert decoded(posteriors, cuts) == decoded(posteriors)
 
 
 @settings(max_examples=100, deadline=None)
@@ -86,7 +83,7 @@ def test_notes_and_pedal_alternate_in_order(
     start = 0
     while start < n_frames:
         end = data.draw(st.integers(start + 1, n_frames))
-        events += decoder.push(start, posteriors[start:end].probabilities)
+        events += decoder.push(posteriors[start:end].probabilities)
         assert all(0 <= event.time <= (end - 1) * hop for event in events)
         start = end
     events += decoder.finish()
@@ -167,25 +164,13 @@ def test_peaks_and_plateaus_have_one_onset(onset: list[float], expected: list[fl
 def test_one_later_frame_decides() -> None:
     posteriors = one_key([0.0, 0.2, 0.8, 0.5, 0.0])
     decoder = EventDecoder(posteriors.pitches, HOP)
-    assert decoder.push(0, posteriors[:3].probabilities) == []
-    (note,) = decoder.push(3, posteriors[3:4].probabilities)
+    assert decoder.push(posteriors[:3].probabilities) == []
+    (note,) = decoder.push(posteriors[3:4].probabilities)
     assert isinstance(note, NoteOn)
     # A triangle through the three frames, as in files.
     assert note.time == pytest.approx(2.25 * HOP)
     assert note.confidence == pytest.approx(0.95)
     assert note.velocity == 64
-
-
-def test_frames_that_come_again_replace_what_is_undecided() -> None:
-    before, changed = one_key([0.0, 0.2, 0.3, 0.0]), one_key([0.9, 0.9, 0.3, 0.8, 0.1, 0.0])
-    decoder = EventDecoder(before.pitches, HOP)
-    # Frames 0 to 2 are decided.
-    assert decoder.push(0, before.probabilities) == []
-    assert decoder.push(1, before[1:3].probabilities) == []
-    events = decoder.push(0, changed.probabilities)
-    assert onset_positions(events) == pytest.approx([2.86], abs=0.01)
-    assert decoder.push(2, changed[2:].probabilities) == []
-    assert [type(event) for event in decoder.finish()] == [NoteOff]
 
 
 def test_a_key_that_is_struck_again_is_released_before() -> None:
@@ -223,7 +208,7 @@ def test_the_pedal_is_down_once_it_has_lasted() -> None:
     announced = [
         (frame, event)
         for frame in range(len(pedal))
-        for event in decoder.push(frame, posteriors[frame : frame + 1].probabilities)
+        for event in decoder.push(posteriors[frame : frame + 1].probabilities)
     ]
     # Each event waits for the frame after the one that decides it.
     assert announced == [
@@ -288,9 +273,9 @@ def test_what_is_kept_does_not_grow() -> None:
     rng = np.random.default_rng(0)
     decoder = EventDecoder(KEYS, HOP)
     sizes = []
-    for start in range(0, 4000, 500):
+    for _ in range(8):
         arrays = rng.random((4, 88, 500), np.float32) ** 12
-        decoder.push(start, NoteProbabilities(*arrays, rng.random(500, np.float32)))
+        decoder.push(NoteProbabilities(*arrays, rng.random(500, np.float32)))
         sizes.append(len(pickle.dumps(decoder)))
     assert max(sizes[1:]) < sizes[0] + 2000
 

@@ -50,8 +50,6 @@ _PRIOR = 100.0
 class SlidingActivations:
     """Estimate the activations of a dictionary's keys in the last frames of a stream.
 
-    The first steps of a stream have silence before them.
-
     Parameters
     ----------
     W : Tensor, shape (n_bins, n_pitches, n_timbres)
