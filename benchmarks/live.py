@@ -45,6 +45,7 @@ from harmnmf import (
     evaluate_notes,
     read_audio,
 )
+from harmnmf.cli.listen import LOOK_AHEADS
 from harmnmf.live.events import Event, notes_from_events
 
 from .data import PIANOS, evenly_spaced, isolated_notes, notes_of, on_sound, real_recordings
@@ -64,7 +65,7 @@ COMPARED = (0.06, 0.2, OFFLINE)
 BELOW = "F below that of the whole file, points"
 
 System = float | str  # a look-ahead in seconds, or OFFLINE
-SYSTEMS: tuple[System, ...] = (*LiveTranscriber.look_aheads, OFFLINE)
+SYSTEMS: tuple[System, ...] = (*(x / 1000 for x in LOOK_AHEADS), OFFLINE)
 
 
 class Piece(NamedTuple):
@@ -94,7 +95,7 @@ def found_notes(audio: Audio) -> dict[System, NoteList]:
     """Transcribe a recording with each look-ahead, and as a file."""
     torch.set_num_threads(1)
     found: dict[System, NoteList] = {}
-    for look_ahead in LiveTranscriber.look_aheads:
+    for look_ahead in SYSTEMS[:-1]:
         transcriber = LiveTranscriber(audio.sample_rate, look_ahead=look_ahead)
         events = events_of(transcriber, audio)
         found[look_ahead] = notes_from_events(events, audio.duration)

@@ -19,6 +19,7 @@ def command() -> None:
     """Show versions, devices and shipped models."""
     import torch
 
+    from harmnmf.decoder.causal_network import shipped_live_networks
     from harmnmf.decoder.network import shipped_networks
     from harmnmf.dictionary.timbre_dictionary import shipped_dictionaries
     from harmnmf.enhancement.shipped import shipped_models
@@ -33,6 +34,7 @@ def command() -> None:
     shipped = {
         "dictionary": shipped_dictionaries(),
         "network": shipped_networks(),
+        "live network": shipped_live_networks(),
         "beats": shipped_beat_networks(),
         "piano": shipped_pianos(),
         "enhancement": shipped_models(),

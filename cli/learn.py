@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,10 @@ from harmnmf.cli._support.paths import check_output
 from harmnmf.cli._support.progress import ProgressBar
 from harmnmf.errors import HarmnmfError
 from harmnmf.signal.audio_folders import audio_files
+
+if TYPE_CHECKING:
+    from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
+    from harmnmf.signal.front_end import FrontEnd
 
 _IN_TUNE = 8  # cents, which nobody needs to know
 
@@ -39,9 +44,16 @@ _IN_TUNE = 8  # cents, which nobody needs to know
 )
 @click.option(
     "--dictionary",
-    default="default",
     metavar="NAME|FILE",
-    help="Initial dictionary, with --midi; it fills in keys that are rarely played.",
+    help="Initial dictionary, with --midi; it fills in keys that are rarely played.  [default: "
+    "default, or live with --live]",
+)
+@click.option(
+    "--live",
+    "is_live",
+    is_flag=True,
+    help="Learn a dictionary for `harmnmf listen`, with its shorter windows, instead of one for "
+    "`harmnmf transcribe`.",
 )
 @click.option(
     "--fix-names/--keep-names",
@@ -59,7 +71,8 @@ def command(
     output: Path,
     scores: tuple[Path, ...],
     solver: str,
-    dictionary: str,
+    dictionary: str | None,
+    is_live: bool,
     fix_names: bool | None,
     about: str | None,
     overwrite: bool,
@@ -83,6 +96,8 @@ def command(
       harmnmf learn notes/ -o piano.safetensors
       harmnmf learn take.wav --midi take.mid -o piano.safetensors
       harmnmf transcribe song.wav --dictionary piano.safetensors
+      harmnmf learn notes/ --live -o mine.safetensors
+      harmnmf listen --dictionary mine.safetensors
     """  # noqa: D301 (click needs the backspace itself)
     if output.suffix.lower() != ".safetensors":
         raise click.BadParameter(
@@ -101,6 +116,7 @@ def command(
     metadata = {"name": output.stem, "harmnmf": harmnmf.__version__}
     if about:
         metadata["about"] = about
+    front_end = _stream_front_end() if is_live else None
     if scores:
         for path in (*audio, *scores):
             if not path.is_file():
@@ -108,10 +124,11 @@ def command(
 
         from harmnmf.dictionary.from_score import learn_from_score
 
+        initial = _initial_dictionary(dictionary, front_end)
         with ProgressBar("Recordings", len(audio), quiet=quiet) as bar:
             learned = learn_from_score(
                 zip(audio, scores, strict=True),
-                dictionary=dictionary,
+                dictionary=initial,
                 solver=solver,
                 metadata=metadata,
                 progress=bar.advance,
@@ -124,7 +141,11 @@ def command(
 
         with ProgressBar("Notes", sum(map(len, instruments.values())), quiet=quiet) as bar:
             learned = learn_from_notes(
-                instruments, fix_names=fix_names, metadata=metadata, progress=bar.advance
+                instruments,
+                front_end=front_end,
+                fix_names=fix_names,
+                metadata=metadata,
+                progress=bar.advance,
             )
         sources, source = learned.metadata["instruments"], "instrument"
     learned.save(output)
@@ -141,6 +162,25 @@ def command(
     counts = ((n_notes, "note"), (len(keys), "key"), (len(sources), source))
     notes_of, keys_of, from_ = (f"{n} {word}{'s' if n > 1 else ''}" for n, word in counts)
     click.echo(f"{output}: learned from {notes_of} of {keys_of}, {from_}")
+
+
+def _stream_front_end() -> FrontEnd:
+    from harmnmf.decoder.causal_network import stream_settings
+
+    return stream_settings().front_end
+
+
+def _initial_dictionary(name: str | None, front_end: FrontEnd | None) -> TimbreDictionary:
+    """Load a dictionary; with a front end for streams, it must have the same."""
+    from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
+
+    loaded = TimbreDictionary.load(name or ("default" if front_end is None else "live"))
+    if front_end not in (None, loaded.front_end):
+        raise HarmnmfError(
+            f"{name}: is not a dictionary for streams; with --live, choose one that was learned "
+            "with --live, or leave out --dictionary"
+        )
+    return loaded
 
 
 def _instruments(arguments: tuple[Path, ...]) -> dict[str, list[Path]]:

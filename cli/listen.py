@@ -121,13 +121,13 @@ class _LookAhead(click.ParamType):
     "--dictionary",
     default="live",
     metavar="NAME|FILE",
-    help="Timbre dictionary: live, or a file from `harmnmf learn`.",
+    help="Timbre dictionary: live, or a file from `harmnmf learn --live`.",
 )
 @click.option(
     "--network",
     default="live",
     metavar="NAME|FILE",
-    help="Network: live, or a file.",
+    help="Network: live, or a file from `harmnmf train live`.",
 )
 @quiet_option
 @click.pass_context

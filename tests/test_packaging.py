@@ -56,3 +56,10 @@ def test_requirements_have_lower_bounds_and_tested_versions(config, root):
 
 def numbers(version):
     return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def test_every_shipped_model_has_a_card_with_its_licence(root):
+    models = sorted((root / "harmnmf" / "data").rglob("*.safetensors"))
+    assert models
+    for path in models:
+        assert "**Licence" in path.with_suffix(".md").read_text(encoding="utf-8"), path.name

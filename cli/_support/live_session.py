@@ -58,7 +58,7 @@ def _warn(messages: list[str]) -> None:
 
 @contextmanager
 def ended_by_signals(following: Following) -> Iterator[None]:
-    """Let Ctrl-C, `kill` and a terminal that closes end the input; a later one, the program."""
+    """Let Ctrl-C, `kill` and a terminal that closes end the input; a later Ctrl-C, the program."""
     signals = [signal.SIGINT, signal.SIGTERM]
     # Windows has no SIGHUP, and nohup ignores it.
     if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
@@ -72,9 +72,8 @@ def ended_by_signals(following: Following) -> Iterator[None]:
         if first is None:
             first = now
             following.stop()
-        elif now - first > _SAME_SIGNAL:
-            signal.signal(number, before[signal.Signals(number)])
-            signal.raise_signal(number)
+        elif number == signal.SIGINT and now - first > _SAME_SIGNAL:
+            raise KeyboardInterrupt
 
     for number in signals:
         signal.signal(number, end)

@@ -201,6 +201,18 @@ class CausalNetwork(nn.Module):
             _Head(n_channels, delay, config.trunk_delay) for delay in config.delays
         )
 
+    @property
+    def look_aheads(self) -> tuple[float, ...]:
+        """Seconds that are heard after an onset before each head can tell of it.
+
+        A frame is known when its window is, and decided when the head's frames and one more are.
+        """
+        front_end = self.settings.front_end
+        return tuple(
+            (front_end.look_ahead + (delay + 1) * front_end.hop_length) / front_end.sample_rate
+            for delay in self.config.delays
+        )
+
     def forward(
         self, spectrum: torch.Tensor, onset_spectrum: torch.Tensor, activations: torch.Tensor
     ) -> list[NoteLogits]:

@@ -20,7 +20,7 @@ from harmnmf.nmf.solvers.convolutive import NoteActivations
 from harmnmf.nmf.solvers.reverberation import Reverberation
 from harmnmf.signal.front_end import FrontEnd
 from harmnmf.signal.harmonics import PIANO_PITCHES
-from harmnmf.signal.spectrogram import LogFrequency, front_end_from_dict
+from harmnmf.signal.spectrogram import LogFrequency, LowLatency, front_end_from_dict
 from harmnmf.validation import as_counts, check_integer, check_number, real_array
 
 __all__ = [
@@ -223,6 +223,15 @@ class FeatureSettings:
     def check_dictionary(self, dictionary: TimbreDictionary, alternative: str) -> None:
         """Raise ParameterError if a dictionary gives other features; name what else to choose."""
         n_rows = 1 + dictionary.W.shape[2] - dictionary.n_attack
+        is_stream = isinstance(self.front_end, LowLatency)
+        if isinstance(dictionary.front_end, LowLatency) != is_stream:
+            wanted, other = ("streams", "recordings") if is_stream else ("recordings", "streams")
+            choice = "live, or one learned with" if is_stream else "default, or one learned without"
+            name = dictionary.metadata.get("name", "given")
+            raise ParameterError(
+                f"the dictionary ({name}) is for {other}, and the network for {wanted}; choose the "
+                f"dictionary {choice} --live"
+            )
         if (
             dictionary.front_end != self.front_end
             or tuple(dictionary.pitches) != self.pitches

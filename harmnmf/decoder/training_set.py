@@ -27,6 +27,7 @@ from harmnmf.notes.note_list import NoteList
 from harmnmf.notes.suffixes import MIDI_SUFFIXES
 from harmnmf.signal.acoustics import applause, equalize
 from harmnmf.signal.audio import SAMPLE_RATE, Audio
+from harmnmf.signal.front_end import FrontEnd
 from harmnmf.signal.harmonics import PIANO_PITCHES
 from harmnmf.signal.reading import audio_info, read_audio
 from harmnmf.signal.tuning import transform_in_tune
@@ -212,13 +213,18 @@ def split_performances(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def learn_leave_one_out(
-    pianos: Mapping[str, Path], folder: Path, *, progress: Callable[[str], None] | None = None
+    pianos: Mapping[str, Path],
+    folder: Path,
+    *,
+    front_end: FrontEnd | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, Path]:
     """Learn a dictionary for each piano from the notes of the others.
 
     `pianos` are folders of isolated notes; a single piano learns from itself. Dictionaries that
-    exist in `folder` are kept. `progress` is called with the name of each piano whose dictionary is
-    done.
+    exist in `folder` are kept. `front_end` is that of
+    :func:`harmnmf.dictionary.from_notes.learn_from_notes`. `progress` is called with the name of
+    each piano whose dictionary is done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     dictionaries = {}
@@ -227,7 +233,10 @@ def learn_leave_one_out(
         if not path.exists():
             others = {other: notes for other, notes in pianos.items() if other != name} or pianos
             files = {other: sorted(notes.glob("*_*.*")) for other, notes in others.items()}
-            learn_from_notes(files, metadata={"name": f"all but {name}"}).save(path)
+            learned = learn_from_notes(
+                files, front_end=front_end, metadata={"name": f"all but {name}"}
+            )
+            learned.save(path)
         if progress is not None:
             progress(name)
     return dictionaries

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from harmnmf.errors import ParameterError
+
 from .causal_network import CausalNetwork
 from .network import NoteNetwork
 
@@ -11,6 +13,8 @@ __all__ = ["transfer_weights"]
 
 # Of a head's layer on the trunk's frames, the random weights are kept to this part.
 _NOISE = 0.1
+# What both networks must have in common.
+_ARCHITECTURE = ("n_channels", "n_partials", "time_dilations", "key_dilations")
 
 
 def transfer_weights(source: NoteNetwork, target: CausalNetwork) -> None:
@@ -26,11 +30,26 @@ def transfer_weights(source: NoteNetwork, target: CausalNetwork) -> None:
     target : CausalNetwork
         Network whose weights are replaced.
 
+    Raises
+    ------
+    ParameterError
+        If the source has another architecture, or its input other keys or timbres.
+
     Examples
     --------
     >>> network = CausalNetwork()
     >>> transfer_weights(NoteNetwork.load("learned"), network)
     """
+    if (
+        any(getattr(source.config, x) != getattr(target.config, x) for x in _ARCHITECTURE)
+        or not source.config.activations
+        or source.settings.pitches != target.settings.pitches
+        or source.settings.n_rows != target.settings.n_rows
+    ):
+        raise ParameterError(
+            "to begin with, a network must have the same channels, partials, blocks, keys and "
+            "activations as the causal one"
+        )
     old, new = source.state_dict(), target.state_dict()
     for name in new:
         if name.startswith(("stem_norm.", "blocks.")):

@@ -190,7 +190,7 @@ def shipped_dictionaries() -> dict[str, Path]:
     Examples
     --------
     >>> sorted(shipped_dictionaries())
-    ['default']
+    ['default', 'live']
     """
     return shipped_files("harmnmf", "data")
 

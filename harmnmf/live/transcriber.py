@@ -13,9 +13,9 @@ from harmnmf.decoder.network import NoteProbabilities
 from harmnmf.decoder.network_stream import NetworkStream
 from harmnmf.decoder.stream_analysis import StreamAnalysis
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
-from harmnmf.errors import ParameterError
+from harmnmf.errors import AudioError, ParameterError
+from harmnmf.signal.audio import Audio
 from harmnmf.signal.resampling import PromptResampler
-from harmnmf.validation import check_integer
 
 from .calibration import LiveCalibration
 from .decoding import EventDecoder
@@ -56,6 +56,8 @@ class LiveTranscriber:
     ------
     HarmnmfError
         If there is no such dictionary or network, or (FormatError) its file is damaged.
+    AudioError
+        If the sample rate is invalid.
     ParameterError
         If the look-ahead is not one of those of the network, a threshold is out of range, or the
         dictionary or the calibration does not match the network.
@@ -81,8 +83,7 @@ class LiveTranscriber:
         latency: float | None = None,
         calibration: LiveCalibration | None = None,
     ) -> None:
-        check_integer("sample_rate", sample_rate)
-        self.sample_rate = sample_rate
+        self.sample_rate = Audio(np.zeros(1), sample_rate).sample_rate
         if not isinstance(dictionary, TimbreDictionary):
             dictionary = TimbreDictionary.load(dictionary)
         if not isinstance(network, CausalNetwork):
@@ -91,11 +92,7 @@ class LiveTranscriber:
         self.network = network
         front_end = network.settings.front_end
         self._rate, self._hop = front_end.sample_rate, front_end.hop_length
-        # A frame is known when its window is, and decided when the head's frames and one more are.
-        self.look_aheads = tuple(
-            (front_end.look_ahead + (delay + 1) * self._hop) / self._rate
-            for delay in network.config.delays
-        )
+        self.look_aheads = network.look_aheads
         self.look_ahead = look_ahead
         known: dict[str, Any] = {}
         if calibration is not None:
@@ -161,15 +158,15 @@ class LiveTranscriber:
 
         Raises
         ------
-        ParameterError
-            If the samples have another shape, are not finite, or are beyond all measure.
+        AudioError
+            If the samples have another shape, are integers, not finite, or beyond all measure.
         """
-        block = np.asarray(samples, np.float32)
-        if block.ndim not in (1, 2) or (block.ndim == 2 and not len(block)):
-            raise ParameterError(f"samples must be (n_channels, n_samples), not {block.shape}")
-        if not (np.abs(block) < _TOO_LOUD).all():
-            raise ParameterError("samples must be finite, with full scale at ±1")
-        mono = block if block.ndim == 1 else block.mean(axis=0)
+        block = np.asarray(samples)
+        if not block.size:
+            return []
+        mono = Audio(block, self.sample_rate).to_mono().samples
+        if np.abs(mono).max() > _TOO_LOUD:
+            raise AudioError(f"samples must be at most {_TOO_LOUD:g}, with full scale at 1")
         self._n_pushed += len(mono)
         return self._transcribe(mono if self._resampler is None else self._resampler.push(mono))
 

@@ -237,7 +237,8 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
 
     `metrics` are the lines of ``metrics.jsonl``: "step", the terms of the loss, and optionally a
     validation score ("f_measure" or "si_sdr_gain") and terms of the validation loss, prefixed by
-    "validation_". Terms with negative values (decibels) are left out.
+    "validation_". Other scores, whose names begin with that of the score, and terms with negative
+    values (decibels) are left out.
     """
     steps = np.array([line["step"] for line in metrics])
     # An interrupted run has lines without validation.
@@ -245,7 +246,8 @@ def plot_learning_curve(metrics: Sequence[Mapping[str, float]]) -> Figure:
     figure = Figure(figsize=(10 if score else 5, 4), layout="constrained")
     axes = figure.subplots(1, 2 if score else 1, squeeze=False)[0]
     # A resumed run may have more terms than it began with.
-    losses = [name for name in dict.fromkeys(chain(*metrics)) if name not in ("step", score)]
+    names = [name for name in dict.fromkeys(chain(*metrics)) if name != "step"]
+    losses = [name for name in names if not (score and name.startswith(score))]
     for name in losses:
         values = np.array([line.get(name, np.nan) for line in metrics])
         known = ~np.isnan(values)

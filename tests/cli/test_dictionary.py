@@ -37,7 +37,8 @@ def test_list():
     assert (result.exit_code, result.stderr) == (0, "")
     heading, *rows = result.stdout.splitlines()
     assert heading.split() == ["name", "keys", "timbres", "size", "about"]
-    assert [row.split()[:3] for row in rows] == [["default", "88", "12"]]
+    shown = [row.split()[:3] for row in rows]
+    assert shown == [["default", "88", "12"], ["live", "88", "12"]]
 
 
 def test_show_a_file(toy):
@@ -58,6 +59,14 @@ def test_show_a_file(toy):
     ):
         assert row in shown
     assert all(line.isprintable() for line in lines)
+
+
+def test_show_the_one_for_streams():
+    result = dictionary("show", "live")
+    assert (result.exit_code, result.stderr) == (0, "")
+    shown = [line.split(maxsplit=2) for line in result.stdout.splitlines()]
+    for row in (["front", "end", "LowLatency, 390 bins"], ["max_delay", "0.04"], ["name", "live"]):
+        assert row in shown
 
 
 def test_plot_beside_a_file(toy, tmp_path):

@@ -200,6 +200,42 @@ def test_notes_that_were_separated_from_music(tmp_path):
     np.testing.assert_allclose(strongest, pitch_to_hz(np.unique(keys)), rtol=0.03)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_dictionary_for_streams(notes, music, tmp_path):
+    front_end = TimbreDictionary.load("live").front_end
+    learned = tmp_path / "notes.safetensors"
+    result = learn(notes, "--live", "-o", learned)
+    assert (result.exit_code, result.stderr) == (0, "")
+    audio, midi = music
+    by_default = tmp_path / "music.safetensors"
+    result = learn(audio, "--midi", midi, "--live", "-o", by_default)
+    assert (result.exit_code, result.stderr) == (0, "")
+    again = tmp_path / "both.safetensors"
+    result = learn(audio, "--midi", midi, "--live", "--dictionary", learned, "-o", again)
+    assert (result.exit_code, result.stderr) == (0, "")
+    for path, initial in ((learned, None), (by_default, "live"), (again, "notes")):
+        dictionary = TimbreDictionary.load(path)
+        assert dictionary.front_end == front_end
+        assert dictionary.metadata.get("initial dictionary", {}).get("name") == initial
+    result = invoke(main, "listen", "--play", audio, "--fast", "--dictionary", learned)
+    assert result.exit_code == 0
+    transcribe = ["transcribe", audio, "-o", tmp_path / "x.mid"]
+    for args, message in (
+        ([*transcribe, "--dictionary", learned], "is for streams, and the network for recordings"),
+        (
+            ["listen", "--play", audio, "--fast", "--dictionary", "default"],
+            "is for recordings, and the network for streams",
+        ),
+        (
+            ["learn", audio, "--midi", midi, "--live", "--dictionary", "default", "-o", again],
+            "default: is not a dictionary for streams",
+        ),
+    ):
+        result = invoke(main, *args, *(["--overwrite"] if args[0] == "learn" else []))
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert message in result.stderr
+
+
 def test_silent_and_missing_recordings(music, tmp_path):
     audio, midi = music
     write_audio(audio, Audio(np.zeros(64000), 16000))

@@ -22,6 +22,7 @@ from harmnmf import (
 from harmnmf.decoder.excerpts import NoteExcerpt
 from harmnmf.decoder.training_set import ExcerptSource, learn_leave_one_out, write_excerpts
 from harmnmf.notes.files import write_midi
+from harmnmf.signal.spectrogram import LowLatency
 from harmnmf.synthesis.microphone import RecordingConditions
 
 DRY = RecordingConditions(**{field.name: 0.0 for field in fields(RecordingConditions)})
@@ -74,6 +75,14 @@ def test_dictionaries_are_learned_once_from_the_other_pianos(material: ExcerptSo
     before = path.stat().st_mtime_ns
     assert learn_leave_one_out(material.pianos, path.parent) == material.dictionaries
     assert path.stat().st_mtime_ns == before
+
+
+def test_dictionaries_for_streams(material: ExcerptSource, tmp_path: Path) -> None:
+    [name, *_] = material.pianos
+    paths = learn_leave_one_out(
+        {name: material.pianos[name]}, tmp_path / "dictionaries", front_end=LowLatency()
+    )
+    assert TimbreDictionary.load(paths[name]).front_end == LowLatency()
 
 
 def test_excerpt_sounds_where_its_notes_are(excerpt: NoteExcerpt) -> None:

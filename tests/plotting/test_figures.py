@@ -174,3 +174,10 @@ def test_terms_added_by_a_resumed_run():
         "error": [[1, 1], [2, 0.5], [3, 0.25], [4, 0.25]],
         "more": [[3, 1], [4, 0.75]],
     }
+
+
+def test_other_scores_are_not_among_the_losses():
+    lines = [{"step": 1, "onset": 4.0, "f_measure": 0.5, "f_measure_downbeat": 0.25}]
+    losses, score = plot_learning_curve(lines).axes
+    assert [line.get_label() for line in losses.lines] == ["onset"]
+    assert score.lines[0].get_xydata().tolist() == [[1, 0.5]]
