@@ -167,8 +167,8 @@ class LiveTranscriber:
         if not block.size:
             return []
         mono = Audio(block, self.sample_rate).to_mono().samples
-        if not (np.abs(mono) < _TOO_LOUD).all():
-            raise AudioError("samples must have full scale at ±1")
+        if np.abs(mono).max() > _TOO_LOUD:
+            raise AudioError(f"samples must be at most {_TOO_LOUD:g}, with full scale at 1")
         self._n_pushed += len(mono)
         return self._transcribe(mono if self._resampler is None else self._resampler.push(mono))
 

@@ -228,6 +228,16 @@ def test_a_network_that_waits_is_the_other_one_delayed(ages: tuple[int, ...]) ->
             torch.testing.assert_close(x[..., inner], y[..., inner])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"n_channels": 5}, {"n_partials": 2}, {"time_dilations": (1, 2, 3)}],
+    ids=str,
+)
+def test_another_architecture(change: dict[str, object]) -> None:
+    with pytest.raises(ParameterError, match="same channels"):
+        transferred(offline(), (0,), **change)
+
+
 def test_the_random_parts_of_the_heads_are_small() -> None:
     source = offline()
     one = transferred(source, (0,), delays=(7,))
