@@ -13,13 +13,18 @@ import click
 from harmnmf.cli._support.options import PATH, overwrite_option
 from harmnmf.cli._support.paths import check_output
 from harmnmf.errors import FormatError, HarmnmfError
-from harmnmf.notes.suffixes import EVENT_SUFFIXES, MIDI_SUFFIXES, TABLE_SUFFIXES
+from harmnmf.notes.suffixes import (
+    EVENT_SUFFIXES,
+    MIDI_SUFFIXES,
+    TABLE_SUFFIXES,
+    WRITTEN_MIDI_SUFFIXES,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-_WRITTEN = (".mid", ".midi", ".csv", ".json")
+_WRITTEN = (*WRITTEN_MIDI_SUFFIXES, ".csv", ".json")
 
 
 @click.command()

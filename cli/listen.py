@@ -17,6 +17,7 @@ import click
 from harmnmf.cli._support.options import COUNT, PATH, Number, quiet_option
 from harmnmf.cli._support.paths import check_output
 from harmnmf.errors import HarmnmfError
+from harmnmf.notes.suffixes import WRITTEN_MIDI_SUFFIXES
 
 if TYPE_CHECKING:
     from harmnmf.cli._support.live_state import LiveState
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 # Those of LiveTranscriber, whose import takes long.
 LOOK_AHEADS = (60, 120, 200, 320, 500)  # milliseconds
 _CALIBRATION = 20.0  # seconds
-_SUFFIXES = (".mid", ".midi")
 
 
 class _LookAhead(click.ParamType):
@@ -265,9 +265,10 @@ def _check_options(given: Collection[str]) -> None:
 
 def _check_take(output: Path, play: Path | None, *, overwrite: bool) -> None:
     """Raise an error if a take cannot be written; before anything is heard."""
-    if output.suffix.lower() not in _SUFFIXES:
+    if output.suffix.lower() not in WRITTEN_MIDI_SUFFIXES:
+        known = " or ".join(WRITTEN_MIDI_SUFFIXES)
         raise click.UsageError(
-            f"{output}: a take is a MIDI file; name it {' or '.join(_SUFFIXES)}, and make other "
+            f"{output}: a take is a MIDI file; name it {known}, and make other "
             "formats of it with `harmnmf convert` or `harmnmf score`"
         )
     recording = output.with_suffix(".wav")

@@ -66,12 +66,14 @@ class MidiSender:
 
     def __exit__(self, *error: object) -> None:
         """End all notes and close the port."""
-        for pitch in sorted(self._sounding):
-            self._port.send(Message("note_off", note=pitch))
-        # For a port that did not get all that was sent.
-        for control in (_SUSTAIN, _ALL_NOTES_OFF):
-            self._control(control, 0)
-        self._port.close()
+        try:
+            for pitch in sorted(self._sounding):
+                self._port.send(Message("note_off", note=pitch))
+            # For a port that did not get all that was sent.
+            for control in (_SUSTAIN, _ALL_NOTES_OFF):
+                self._control(control, 0)
+        finally:
+            self._port.close()
 
     def send(self, report: Report) -> None:
         """Send the events of a report."""

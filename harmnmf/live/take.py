@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from harmnmf.errors import HarmnmfError, ParameterError
 from harmnmf.notes.midi_writing import write_midi
+from harmnmf.notes.suffixes import WRITTEN_MIDI_SUFFIXES
 
 from .event_lines import event_from_line, event_to_line
 from .events import Event, notes_from_events
@@ -21,7 +22,6 @@ from .recording import WavRecording
 
 __all__ = ["Take"]
 
-_SUFFIXES = (".mid", ".midi")
 _INTERVAL = 0.5  # seconds
 
 
@@ -74,8 +74,9 @@ class Take:
     ) -> None:
         self.path = Path(path)
         self._overwrite = overwrite
-        if self.path.suffix.lower() not in _SUFFIXES:
-            raise ParameterError(f"{path}: must be named {' or '.join(_SUFFIXES)}, as it is MIDI")
+        if self.path.suffix.lower() not in WRITTEN_MIDI_SUFFIXES:
+            known = " or ".join(WRITTEN_MIDI_SUFFIXES)
+            raise ParameterError(f"{path}: must be named {known}, as it is MIDI")
         recording = self.path.with_suffix(".wav")
         self._journal_path = self.path.with_suffix(".jsonl")
         self._check_folder()

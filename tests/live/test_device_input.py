@@ -32,7 +32,7 @@ class FakeSoundDevice:
             for index, (name, n_channels, rate) in enumerate(devices)
         ]
         self.default = default
-        self.active = True
+        self.is_open = self.is_active = True
         self.error = None
         self.time = 100.0
 
@@ -62,12 +62,17 @@ class FakeSoundDevice:
         self.is_open = True
         return self
 
+    @property
+    def active(self):
+        assert self.is_open, "PortAudio has freed the stream"
+        return self.is_active
+
     def start(self):
         if self.error:
             raise self.PortAudioError(self.error)
 
     def close(self):
-        self.is_open = self.active = False
+        self.is_open = False
 
     def deliver(self, value, overflow=0, has_time=True):
         """Deliver a block of a value, `overflow` samples after the last one."""
@@ -195,7 +200,7 @@ def test_an_unplugged_device_delivers_what_it_has(fake):
     with DeviceInput() as source:
         for value in (0.1, 0.2):
             fake.deliver(value)
-        fake.active = False
+        fake.is_active = False
         assert [source.read()[0, 0] for _ in range(2)] == [np.float32(0.1), np.float32(0.2)]
         with pytest.raises(AudioError, match="Line In: the input has stopped"):
             source.read()
