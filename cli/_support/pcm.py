@@ -16,10 +16,8 @@ def stream_pcm(stream: EnhancementStream, source: BinaryIO, sink: BinaryIO) -> N
 
     Warns of what is left out or clipped. Raises AudioError if the input is an audio file or empty.
     """
-    import numpy as np
-
     from harmnmf.signal.audio import SAMPLE_RATE
-    from harmnmf.signal.pcm import FULL_SCALE, PcmReader
+    from harmnmf.signal.pcm import PcmReader, to_pcm
 
     n_skipped = stream.latency
     n_clipped = 0
@@ -28,10 +26,9 @@ def stream_pcm(stream: EnhancementStream, source: BinaryIO, sink: BinaryIO) -> N
         nonlocal n_skipped, n_clipped
         first = min(n_skipped, len(samples))
         n_skipped -= first
-        scaled = np.rint(samples[first:] * FULL_SCALE)
-        # +1 is full scale, and no integer.
-        n_clipped += int((np.abs(scaled) > FULL_SCALE).sum())
-        sink.write(scaled.clip(-FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes())
+        data, n_beyond = to_pcm(samples[first:])
+        n_clipped += n_beyond
+        sink.write(data.tobytes())
         sink.flush()
 
     reader = PcmReader(source, SAMPLE_RATE, 1, "--stdin")

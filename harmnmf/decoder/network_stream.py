@@ -23,16 +23,10 @@ class NetworkStream:
     ----------
     network : CausalNetwork
         Network in evaluation mode.
-
-    Attributes
-    ----------
-    n_frames : int
-        Frames that were pushed.
     """
 
     def __init__(self, network: CausalNetwork) -> None:
         self.network = network = _without_norms(network)
-        self.n_frames = 0
         self._past = network.empty_past()
         # The trunk's frames that have not been read, and the number of the first.
         n_pitches = len(network.settings.pitches)
@@ -47,7 +41,6 @@ class NetworkStream:
         )
         trunk, self._past = self.network.trunk(spectrum, onset_spectrum, activations, self._past)
         self._trunk = torch.cat([self._trunk, trunk], dim=-1)
-        self.n_frames += features.n_frames
 
     @torch.inference_mode()
     def read(self, head: int, first: int) -> NoteProbabilities:

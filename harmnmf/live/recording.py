@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from harmnmf.errors import ParameterError
 from harmnmf.signal.audio import check_rate
+from harmnmf.signal.pcm import to_pcm
 from harmnmf.validation import check_integer
 
 __all__ = ["WavRecording"]
 
-_FULL_SCALE = 2**15
 _BYTES = 2  # per sample
 _MAX_CHANNELS = 1024
 _DELAY = 0.25  # seconds of samples that are collected before they are written
@@ -115,10 +115,9 @@ class WavRecording:
         self._n_frames += x.shape[1]
         if self._wave is None:
             return
-        scaled = np.rint(x.T * _FULL_SCALE)
-        # +1 is full scale, and no integer.
-        self._n_clipped += int((np.abs(scaled) > _FULL_SCALE).sum())
-        self._pending.append(scaled.clip(-_FULL_SCALE, _FULL_SCALE - 1).astype("<i2"))
+        data, n_clipped = to_pcm(x.T)
+        self._n_clipped += n_clipped
+        self._pending.append(data)
         self._n_pending += x.shape[1]
         if self._n_pending >= _DELAY * self.sample_rate:
             self._write_pending()

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from harmnmf.errors import AudioError
 
-__all__ = ["FULL_SCALE", "PcmReader"]
+__all__ = ["PcmReader", "to_pcm"]
 
-FULL_SCALE = 32768
+_FULL_SCALE = 32768
 _BYTES = 2  # per sample
 # First bytes of files that are no raw samples.
 _HEADERS = (
@@ -97,7 +97,7 @@ class PcmReader:
         end = n_samples * n_frame
         samples = np.frombuffer(self._pending[:end], "<i2").reshape(-1, self._n_channels).T
         self._pending = self._pending[end:]
-        return np.ascontiguousarray(samples / np.float32(FULL_SCALE))
+        return np.ascontiguousarray(samples / np.float32(_FULL_SCALE))
 
     def _wait_for(self, n_max: int) -> bytes:
         """Return the next bytes; none at the end."""
@@ -124,3 +124,19 @@ class PcmReader:
                 stacklevel=3,
             )
             self._pending = b""
+
+
+def to_pcm(samples: NDArray[np.float32]) -> tuple[NDArray[np.int16], int]:
+    """Convert samples with full scale at ±1 to little-endian integers.
+
+    Returns them, and the number of samples beyond full scale, which are clipped.
+
+    Examples
+    --------
+    >>> to_pcm(np.array([0.5, 1.0, -2.0], np.float32))
+    (array([ 16384,  32767, -32768], dtype=int16), 1)
+    """
+    scaled = np.rint(samples * _FULL_SCALE)
+    # +1 is full scale, and no integer.
+    n_clipped = int((np.abs(scaled) > _FULL_SCALE).sum())
+    return scaled.clip(-_FULL_SCALE, _FULL_SCALE - 1).astype("<i2"), n_clipped

@@ -42,7 +42,6 @@ def test_any_steps_give_the_frames_of_the_whole(
     stream, parts, n_read = NetworkStream(NETWORK), [], 0
     for start, end in zip([0, *cuts], [*cuts, N_FRAMES], strict=True):
         stream.push(FEATURES[start:end])
-        assert stream.n_frames == end
         if end == N_FRAMES or data.draw(st.booleans()):
             parts.append(stream.read(head, n_read))
             n_read += parts[-1].pedal.shape[-1]

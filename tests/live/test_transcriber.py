@@ -75,6 +75,12 @@ def test_the_events_of_noise_are_many(wholes):
             assert 0 <= event.time <= 1.5 + 2 * HOP
 
 
+@pytest.mark.parametrize("number", [float, np.float32, np.int64])
+def test_a_sample_rate_may_be_any_whole_number(wholes, number):
+    """Drivers of devices give floats."""
+    assert transcribe(STEREO[44100], rate=number(44100)) == wholes[44100]
+
+
 def test_channels_are_averaged(wholes):
     mono = STEREO[16000].mean(axis=0)
     assert transcribe(mono) == transcribe(mono[None]) == wholes[16000]
