@@ -60,7 +60,7 @@ class Losses:
         self._next_time = -math.inf
 
     def messages(self, time: float | None) -> list[str]:
-        """Say what was lost since the last messages, but for the next 5 s after these.
+        """Say what was lost since the last messages, if these were not in the last 5 s.
 
         Parameters
         ----------

@@ -161,7 +161,7 @@ class LiveTranscriber:
         Raises
         ------
         AudioError
-            If the samples have another shape, are integers, not finite, or beyond all measure.
+            If the samples have another shape, are integers, not finite, or far beyond full scale.
         """
         block = np.asarray(samples)
         if not block.size:

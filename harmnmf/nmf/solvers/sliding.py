@@ -121,7 +121,7 @@ class SlidingActivations:
         if len(self.u) != self._G.shape[1]:
             raise ParameterError(f"u must have {self._G.shape[1]} bands, not {len(self.u)}")
         self._u0 = self.u
-        # Sums over the frames of the past: the two terms of the update, and the model's spectrum.
+        # Sums over the frames of the past: N and P, and the spectrum of the model.
         self._negative, self._positive = W.new_zeros(2, self._G.shape[1])
         self._spectrum = W.new_zeros(n_bins)
         self._n_heard = 0.0
@@ -136,7 +136,7 @@ class SlidingActivations:
         # and the terms of the gradient.
         self._dry = self._wet = W.new_zeros(n_bins, n_window)
         self._terms = W.new_zeros(n_bins, n_window), W.new_zeros(n_bins, n_window)
-        self._decay = self.reverberation.decay ** torch.arange(n_window, dtype=W.dtype)
+        self._decay = self.reverberation.decay ** torch.arange(n_window).to(W)
 
     @property
     def A(self) -> torch.Tensor:
