@@ -146,12 +146,13 @@ def register_counts(reference: NoteList, found: NoteList) -> NDArray[np.int64]:
     return np.stack([np.histogram(pitch, edges)[0] for pitch in pitches])
 
 
-def system_cells(system: System) -> list[str]:
+@lru_cache
+def system_cells(system: System) -> tuple[str, str]:
     """Name of a system, and its latency in ms."""
     if isinstance(system, str):
-        return [system, "–"]
+        return system, "–"
     latency = LiveTranscriber(16_000, look_ahead=system).latency
-    return [f"{1000 * system:g} ms", f"{1000 * latency:.0f}"]
+    return f"{1000 * system:g} ms", f"{1000 * latency:.0f}"
 
 
 def points_below(best: float, f: float) -> str:

@@ -75,7 +75,7 @@ def draw(state: LiveState, n_columns: int, n_lines: int, *, is_ascii: bool = Fal
         names,
         "pedal down" if state.is_pedal_down else "",
     ]
-    last = state.messages[-_MESSAGE_LINES:]  # of hours there may be thousands
+    last = state.messages[-_MESSAGE_LINES:]  # after hours there may be thousands
     messages = [part for message in last for part in textwrap.wrap(message, n_columns)]
     below = [*messages[-_MESSAGE_LINES:], "Ctrl-C ends"]
     n_events = min(len(state.events), max(0, n_lines - len(lines) - len(below)))

@@ -22,7 +22,7 @@ from .live_state import LiveState, event_text
 if TYPE_CHECKING:
     from harmnmf.live.following import Following, Report
 
-# Programs that run another pass on the Ctrl-C that it has got from the terminal, too.
+# A program that runs this one may pass on the Ctrl-C that the terminal has sent to both.
 _SAME_SIGNAL = 1.0  # seconds
 
 

@@ -96,7 +96,11 @@ class LiveTranscriber:
         self.look_ahead = look_ahead
         known: dict[str, Any] = {}
         if calibration is not None:
-            known = {name: getattr(calibration, name) for name in ("tuning", "level", "response")}
+            known = {
+                "tuning": calibration.tuning,
+                "level": calibration.level,
+                "response": calibration.response,
+            }
         self._analysis = StreamAnalysis(dictionary, network.settings, track_tuning=True, **known)
         self._stream = NetworkStream(network)
         options = {
