@@ -47,6 +47,11 @@ class StreamAnalysis:
         Magnitude of the loud parts to begin with. Default: unknown.
     response : ndarray, shape (n_bands,), optional
         Response of the room to begin with. Default: unknown.
+
+    Raises
+    ------
+    ParameterError
+        If the settings are not those of a stream, or the response has other bands.
     """
 
     def __init__(
@@ -86,12 +91,19 @@ class StreamAnalysis:
         self._piece = hop * (n_step - 1) + settings.front_end.look_ahead
         self._pieces = hop * n_step
         self._frames = np.empty((2 * dictionary.axis.n_bins, 0), np.float32)
+        bands = room_bands(dictionary.axis)
+        assert bands is not None  # the frequencies are logarithmic
+        if response is not None and len(response) != bands.shape[1]:
+            raise ParameterError(
+                f"the response of the room has {len(response)} bands, and that of the dictionary "
+                f"{bands.shape[1]}; calibrate again with this dictionary"
+            )
         self.solver = SlidingActivations(
             torch.tensor(widen_treble(dictionary)),
             dictionary.n_attack,
             n_window=self.sliding.n_frames,
             n_iter=settings.n_iter,
-            bands=room_bands(dictionary.axis),
+            bands=bands,
             u=None if response is None else torch.tensor(response),
             reverberation=settings.room(self.hop_duration),
         )

@@ -25,6 +25,7 @@ __all__ = ["LiveCalibration", "calibration_path", "list_calibrations"]
 _KIND = "live-calibration"
 _SUFFIX = ".safetensors"
 _MAX_BYTES = 2**22
+_MOST_TUNING = 12.0  # semitones
 _LONGEST_NAME = 100  # bytes
 # Not in the names of files on Windows; the last are control characters.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
@@ -49,7 +50,8 @@ class LiveCalibration:
     Raises
     ------
     ParameterError
-        If a value is not finite, the level is not above 0, or a gain is below 0.
+        If a value is not finite, the tuning is more than an octave, the level is not above 0, or a
+        gain is below 0.
 
     Examples
     --------
@@ -67,7 +69,7 @@ class LiveCalibration:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_number("tuning", self.tuning)
+        check_number("tuning", self.tuning, -_MOST_TUNING, _MOST_TUNING)
         check_number("level", self.level, above=0)
         response = real_array("response", self.response)
         if response.ndim != 1 or not response.size:

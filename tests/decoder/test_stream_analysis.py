@@ -237,5 +237,5 @@ def test_settings_must_be_for_streams():
 
 
 def test_a_response_of_another_axis():
-    with pytest.raises(ParameterError, match="bands"):
+    with pytest.raises(ParameterError, match=r"has 3 bands, and .* calibrate again"):
         StreamAnalysis(DICTIONARY, SETTINGS, response=np.ones(3, np.float32))

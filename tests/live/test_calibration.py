@@ -95,6 +95,7 @@ def test_a_folder_that_cannot_be_made(folder):
     [
         (np.nan, 0.3, RESPONSE),
         ("0", 0.3, RESPONSE),
+        (1e6, 0.3, RESPONSE),
         (0.0, 0.0, RESPONSE),
         (0.0, np.inf, RESPONSE),
         (0.0, 0.3, []),
