@@ -225,15 +225,29 @@ def command(
                 outputs.append(partial(_write, stack.enter_context(take)))
             if port is not None:
                 outputs.insert(0, stack.enter_context(MidiSender(port)).send)
-            outputs.append(stack.enter_context(shown(state, is_json=is_json, is_quiet=quiet)))
+            show = stack.enter_context(shown(state, is_json=is_json, is_quiet=quiet))
+            unshown: OSError | None = None  # why standard output cannot be written
             for report in following:
                 state.update(report)
                 for write in outputs:
                     write(report)
-                if report.time >= duration:
+                if unshown is None:
+                    try:
+                        show(report)
+                    except OSError as error:
+                        unshown = error
+                if report.time >= duration or unshown is not None:
                     following.stop()
+            if isinstance(unshown, BrokenPipeError):
+                raise unshown
+            if unshown is not None:
+                raise HarmnmfError(
+                    f"standard output: cannot be written ({unshown.strerror})"
+                ) from unshown
     except BrokenPipeError:
-        raise  # the program that reads the events has ended
+        if output is not None:
+            say(f"the program that reads the events has ended; {output} has {state.describe()}")
+        raise
     except (HarmnmfError, OSError):
         if state.time:
             say(state.describe())

@@ -19,6 +19,7 @@ _WHITE_KEYS = [pitch for pitch in range(_LOWEST, _HIGHEST + 1) if pitch % 12 in 
 _NO_BLACK_ABOVE = (4, 11)
 _QUIETEST = -60  # dB, at the left end of the level meter
 _MESSAGE_LINES = 4  # of the last messages
+_COLUMNS, _LINES = 80, 24  # of a terminal that does not tell its size
 _INTERVAL = 0.05  # seconds between two pictures, at the least
 # Held keys, keys that sound by the pedal, white and black keys at rest, the level, its rest.
 _BLOCKS = "█▒▁·█░"
@@ -144,8 +145,10 @@ class LiveDisplay:
         self._drawn = now
         # Not shutil's, which prefers the variable COLUMNS to the size of a window that changes.
         size = os.get_terminal_size(self._terminal.fileno())
-        lines = draw(state, size.columns, size.lines, is_ascii=self._is_ascii)
-        lines += [""] * (size.lines - len(lines))
+        # Serial lines and some containers do not know their size.
+        n_columns, n_lines = size.columns or _COLUMNS, size.lines or _LINES
+        lines = draw(state, n_columns, n_lines, is_ascii=self._is_ascii)
+        lines += [""] * (n_lines - len(lines))
         self._write(_HOME + "\r\n".join(f"{_ERASE_LINE}{line}" for line in lines))
 
     def _write(self, text: str) -> None:

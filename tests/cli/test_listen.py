@@ -368,7 +368,7 @@ def test_a_signal_ends_a_pipe_that_brings_nothing():
 
 
 @posix
-def test_a_closed_pipe_is_quiet_and_the_take_is_written(samples):
+def test_a_closed_pipe_ends_the_take_and_is_said(samples):
     process = start("--json", "-o", "take.mid")
     process.stdin.write(seconds(samples, 3))
     process.stdin.flush()
@@ -380,11 +380,15 @@ def test_a_closed_pipe_is_quiet_and_the_take_is_written(samples):
     writer.join()
     process.stderr.close()
     assert process.wait(timeout=60) == 1
-    assert errors == [b"harmnmf: listening to standard input; Ctrl-C ends"]
+    assert errors[0] == b"harmnmf: listening to standard input; Ctrl-C ends"
+    assert len(errors) == 2
+    assert b"has ended; take.mid has" in errors[1]
     event = event_from_line(first.decode())
     notes = read_notes("take.mid", offset="key")
     assert event.pitch in notes.pitch
     assert not Path("take.jsonl").exists()
+    heard = float(re.search(rb"notes? in ([0-9.]+) s", errors[1])[1])
+    assert soundfile.info("take.wav").duration == pytest.approx(heard, abs=0.051)
 
 
 def write_all(pipe, data):
@@ -394,6 +398,32 @@ def write_all(pipe, data):
         pipe.close()
     except BrokenPipeError:
         pass
+
+
+@posix
+def test_a_terminal_that_does_not_tell_its_size(tmp_path):
+    import pty
+
+    soundfile.write(tmp_path / "cut.wav", np.zeros(16000), 16000)
+    data = (tmp_path / "cut.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(data[:20000])  # a warning, which is wrapped
+    master, terminal = pty.openpty()
+    args = [sys.executable, "-m", "harmnmf", "listen", "--play", "cut.wav", "--fast"]
+    process = subprocess.Popen(
+        args, stdout=terminal, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while part := os.read(master, 4096):
+            shown += part
+    except OSError:  # Linux's way to say that the other side is closed
+        pass
+    os.close(master)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert b"truncated" in errors
+    assert b"Ctrl-C ends" in shown
 
 
 @posix
