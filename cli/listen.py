@@ -65,7 +65,7 @@ class _LookAhead(click.ParamType):
 )
 @click.option(
     "--rate",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1000, 768_000),
     default=44100,
     metavar="HZ",
     help="With --stdin: samples per second.",
@@ -188,6 +188,8 @@ def command(
     if calibrate is not None:
         _check_calibration(calibrate, overwrite=overwrite)
 
+    import torch
+
     from harmnmf.cli._support.live_session import ended_by_signals, shown
     from harmnmf.cli._support.live_state import LiveState
     from harmnmf.cli._support.midi_port import MidiSender, open_port
@@ -200,6 +202,8 @@ def command(
         if not quiet:
             click.echo(f"harmnmf: {line}", err=True)
 
+    # Steps of 40 ms are too short to share: threads would only wait for each other.
+    torch.set_num_threads(1)
     calibration = None if piano is None else LiveCalibration.load(piano)
     port = None if midi is None else open_port(midi)
     source = _open_source(device, play, is_fast=fast, stdin=(rate, channels) if stdin else None)
