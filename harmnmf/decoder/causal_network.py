@@ -9,7 +9,7 @@ look-ahead is chosen by choosing the head.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,9 @@ import torch
 from torch import nn
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
-from harmnmf.errors import FormatError, ParameterError
+from harmnmf.errors import ParameterError
 from harmnmf.signal.spectrogram import LowLatency
-from harmnmf.storage.arrays import load_arrays, save_arrays
 from harmnmf.storage.shipped import find_file, shipped_files
-from harmnmf.training.checkpoint import rebuild_network, state_arrays
 from harmnmf.validation import as_counts, check_integer
 
 from .features import FeatureSettings, SlidingWindow
@@ -32,6 +30,7 @@ from .network import (
     NoteLogits,
     harmonic_inputs,
 )
+from .network_file import load_network, save_network
 
 __all__ = [
     "CausalNetwork",
@@ -262,13 +261,7 @@ class CausalNetwork(nn.Module):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file."""
-        metadata = {
-            "kind": _KIND,
-            "config": asdict(self.config),
-            "features": self.settings.to_dict(),
-            "about": self.metadata,
-        }
-        save_arrays(path, state_arrays(self), metadata)
+        save_network(path, _KIND, self, self.config, self.settings, self.metadata)
 
     @classmethod
     def load(cls, source: str | PathLike[str]) -> CausalNetwork:
@@ -287,16 +280,11 @@ class CausalNetwork(nn.Module):
             If there is no such file.
         """
         path = find_file(source, shipped_live_networks(), "network")
-        arrays, metadata = load_arrays(path, kind=_KIND)
-        try:
-            settings = FeatureSettings.from_dict(metadata["features"])
-
-            def build(**config: Any) -> CausalNetwork:
-                return cls(CausalNetworkConfig(**config), metadata["about"], settings)
-
-            return rebuild_network(build, metadata["config"], arrays)
-        except (FormatError, KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"{path}: damaged network ({error})") from error
+        return load_network(
+            path,
+            _KIND,
+            lambda config, about, settings: cls(CausalNetworkConfig(**config), about, settings),
+        )
 
 
 def shipped_live_networks() -> dict[str, Path]:

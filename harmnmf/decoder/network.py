@@ -8,7 +8,7 @@ apart, and neighbours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,19 +19,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from harmnmf.dictionary.timbre_dictionary import TimbreDictionary
-from harmnmf.errors import FormatError, ParameterError
+from harmnmf.errors import ParameterError
 from harmnmf.signal.harmonics import (
     FrequencyAxis,
     HarmonicSeries,
     piano_inharmonicity,
     pitch_to_hz,
 )
-from harmnmf.storage.arrays import load_arrays, save_arrays
 from harmnmf.storage.shipped import find_file, shipped_files
-from harmnmf.training.checkpoint import rebuild_network, state_arrays
 from harmnmf.validation import as_counts, check_flag, check_integer
 
 from .features import FeatureSettings, NoteFeatures
+from .network_file import load_network, save_network
 
 __all__ = [
     "PRIORS", "HarmonicStack", "NoteLogits", "NoteNetwork", "NoteNetworkConfig",
@@ -290,13 +289,7 @@ class NoteNetwork(nn.Module):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file."""
-        metadata = {
-            "kind": _KIND,
-            "config": asdict(self.config),
-            "features": self.settings.to_dict(),
-            "about": self.metadata,
-        }
-        save_arrays(path, state_arrays(self), metadata)
+        save_network(path, _KIND, self, self.config, self.settings, self.metadata)
 
     @classmethod
     def load(cls, source: str | PathLike[str]) -> NoteNetwork:
@@ -320,16 +313,11 @@ class NoteNetwork(nn.Module):
         10
         """
         path = find_file(source, shipped_networks(), "network")
-        arrays, metadata = load_arrays(path, kind=_KIND)
-        try:
-            settings = FeatureSettings.from_dict(metadata["features"])
-
-            def build(**config: Any) -> NoteNetwork:
-                return cls(NoteNetworkConfig(**config), metadata["about"], settings)
-
-            return rebuild_network(build, metadata["config"], arrays)
-        except (FormatError, KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"{path}: damaged note network ({error})") from error
+        return load_network(
+            path,
+            _KIND,
+            lambda config, about, settings: cls(NoteNetworkConfig(**config), about, settings),
+        )
 
 
 def harmonic_inputs(
