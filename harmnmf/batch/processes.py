@@ -54,8 +54,9 @@ def run_processes(
                 try:
                     message = connection.recv()
                 except (EOFError, OSError):
-                    del workers[connection]
+                    # It is listed until it has ended, or Ctrl-C in between would leave it behind.
                     message = Outcome(error=f"{task.source}: {worker.exit_reason()}")
+                    del workers[connection]
                     add_workers()
                 else:
                     if not isinstance(message, Outcome):
@@ -63,8 +64,8 @@ def run_processes(
                         continue
                     following = next(waiting, None)
                     if following is None:
-                        del workers[connection]
                         worker.stop()
+                        del workers[connection]
                     else:
                         worker.send(following)
                 # Last, so that no worker is idle while the caller handles the outcome.
