@@ -210,7 +210,7 @@ def main(data: Path, seconds: float, hours: float | None) -> Iterator[Table]:
     with threadpool_limits(1):
         if hours is not None:
             columns = ["after", "resident memory, MB", "events a second"]
-            title = f"Memory of live transcription over {hours:g} hours"
+            title = f"Memory of live transcription, {hours:g} h of stream"
             yield Table("live_memory", title, columns, memory_rows(data, hours))
             return
 

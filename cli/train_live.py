@@ -39,8 +39,8 @@ def command(start: str, **options: Any) -> None:
     """Train the network of `harmnmf listen`.
 
     The performances are rendered as for `harmnmf train notes`, and analysed as streams are, whose
-    future is not known (four seconds per excerpt and core). Then the network is trained, for all
-    look-aheads at once (two seconds per step on two cores). It begins with the weights of a network
+    future is not known (some seconds per excerpt and core). Then the network is trained, for all
+    look-aheads at once (some seconds per step). It begins with the weights of a network
     for recordings, so that it needs less material than that one.
 
     \b

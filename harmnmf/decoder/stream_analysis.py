@@ -71,8 +71,7 @@ class StreamAnalysis:
                 "a stream needs settings with a sliding window and logarithmic frequency"
             )
         self.settings, self.sliding = settings, settings.sliding
-        self.sample_rate = settings.front_end.sample_rate
-        self.hop_duration = settings.front_end.hop_length / self.sample_rate
+        hop_duration = settings.front_end.hop_length / settings.front_end.sample_rate
         self._level = RunningLevel(level)
         self.tuning = tuning
         self._tracker = None
@@ -105,7 +104,7 @@ class StreamAnalysis:
             n_iter=settings.n_iter,
             bands=bands,
             u=None if response is None else torch.tensor(response),
-            reverberation=settings.room(self.hop_duration),
+            reverberation=settings.room(hop_duration),
         )
 
     @property
